@@ -1,0 +1,80 @@
+# Two commands do everything on a fresh Debian machine with Go: make demo, make test.
+SHELL       := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+MAKEFLAGS   += --no-print-directory
+
+VERSION    ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+BIN        := $(CURDIR)/.bin
+STATICCHECK_VERSION := v0.8.2
+# Of each fuzz target; the grammar of keepalived.conf gets more.
+FUZZTIME      ?= 5s
+FUZZTIME_CONF ?= 20s
+PACKAGES   := keepalived iproute2 iputils-ping procps util-linux bsdutils systemd python3 gcc libc6-dev
+
+export CGO_ENABLED ?= 1
+export PATH := $(BIN):$(PATH)
+
+.PHONY: build demo test check unit fuzz e2e bench soak packages tools clean
+
+build:
+	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.Version=$(VERSION)" -o $(BIN)/berth .
+
+# Debian packages that the tests and the demo run against. Without root there
+# is nothing to install with; what is missing is named by whoever misses it.
+packages:
+	@if [ "$$(id -u)" = 0 ] && ! dpkg-query -W $(PACKAGES) >/dev/null 2>&1; then \
+		export DEBIAN_FRONTEND=noninteractive; \
+		apt-get update -qq; \
+		apt-get install -y -qq --no-install-recommends $(PACKAGES) >/dev/null; \
+	fi
+
+tools:
+	@if ! staticcheck -version 2>/dev/null | grep -qF "($(STATICCHECK_VERSION:v%=%))"; then \
+		GOBIN=$(BIN) go install honnef.co/go/tools/cmd/staticcheck@$(STATICCHECK_VERSION); \
+	fi
+
+demo: packages build
+	@CGO_ENABLED=0 go run ./test/demo -berth $(BIN)/berth
+
+test: packages tools check unit fuzz e2e
+
+check:
+	@echo "--- format, vet, static checks"
+	@files=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$files" ]; then echo "gofmt would change:" $$files; exit 1; fi
+	go vet ./...
+	staticcheck ./...
+	go mod tidy -diff
+	go mod verify >/dev/null
+
+# Privileged tests fail instead of skipping when the variable is set. The parser
+# of keepalived.conf starts no goroutine; the race detector would only make its
+# comparison with the real keepalived take minutes.
+unit:
+	@echo "--- unit tests, race detector on"
+	BERTH_TEST_REQUIRE_ROOT=$$([ "$$(id -u)" = 0 ] && echo 1) go test -race -timeout 10m $$(go list ./... | grep -v -e /test/ -e /keepalivedconf)
+	BERTH_TEST_REQUIRE_ROOT=$$([ "$$(id -u)" = 0 ] && echo 1) go test -timeout 10m ./keepalivedconf
+
+fuzz:
+	@echo "--- fuzzing"
+	@for target in $$(grep -rHo 'func Fuzz[A-Za-z0-9_]*' --include='*_test.go' . | sed 's/:func /:/'); do \
+		dir=$$(dirname "$${target%%:*}"); name=$${target##*:}; \
+		time=$(FUZZTIME); if [ "$$dir" = ./keepalivedconf ]; then time=$(FUZZTIME_CONF); fi; \
+		echo "$$dir $$name for $$time"; \
+		go test -run '^$$' -fuzz "^$$name$$" -fuzztime $$time -parallel 2 "$$dir" | grep -v '^fuzz: elapsed'; \
+	done
+
+e2e:
+	@echo "--- end to end: real keepalived, namespaces, packets"
+	BERTH_TEST_REQUIRE_ROOT=$$([ "$$(id -u)" = 0 ] && echo 1) go test -count=1 -timeout 10m ./test/...
+
+bench: packages
+	go test -run '^$$' -bench . -benchmem $$(go list ./... | grep -v /test/)
+	go test -run '^$$' -bench . ./test/...
+
+# The long forms of what make test does in seconds.
+soak: packages
+	BERTH_SOAK=1 BERTH_TEST_REQUIRE_ROOT=1 go test -count=1 -timeout 120m ./...
+	$(MAKE) fuzz FUZZTIME=10m FUZZTIME_CONF=10m
+
+clean:
+	rm -rf $(BIN)

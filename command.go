@@ -1,0 +1,148 @@
+package main
+
+import (
+	"fmt"
+
+	"berth/internal/app"
+
+	"github.com/spf13/cobra"
+)
+
+// command is the command line: floaty's three forms at the root, the rest as
+// subcommands.
+func command(o *app.Options) *cobra.Command {
+	var fifoMode, testMode bool
+	var output string
+	root := &cobra.Command{
+		Use: `berth [flags] CONFIG INSTANCE|GROUP NAME STATE [PRIORITY]
+  berth [flags] --fifo CONFIG FIFO
+  berth [flags] --test CONFIG`,
+		Short: "Keep cloud floating IPs pointed at the host that is MASTER",
+		Long: `berth keeps cloud floating IPs pointed at the host that keepalived made MASTER.
+
+It is keepalived's notify script (the first form), reads its notify FIFO as a
+service (--fifo, recommended), and tests itself without changing anything
+(--test). Logs go to stderr.
+
+Exit status: 0 done, 1 failed, 2 mistake in usage or configuration.`,
+		Version:       o.Version,
+		Args:          cobra.ArbitraryArgs,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			switch {
+			case fifoMode && testMode:
+				return usage(fmt.Errorf("--fifo and --test exclude each other"))
+			case fifoMode:
+				if len(args) != 2 {
+					return usage(fmt.Errorf("--fifo expects CONFIG and FIFO, got %d arguments", len(args)))
+				}
+				return o.FIFO(cmd.Context(), args[0], args[1])
+			case testMode:
+				if len(args) != 1 {
+					return usage(fmt.Errorf("--test expects CONFIG, got %d arguments", len(args)))
+				}
+				if err := oneOf(output, "table", "json", "nagios"); err != nil {
+					return err
+				}
+				return o.SelfTest(cmd.Context(), args[0], output)
+			case len(args) == 0:
+				return usage(fmt.Errorf("expected CONFIG INSTANCE|GROUP NAME STATE [PRIORITY], --fifo, --test or a command"))
+			}
+			return o.Notify(cmd.Context(), args[0], args[1:])
+		},
+	}
+	root.SetVersionTemplate("{{.Version}}\n")
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage(err) })
+	// Flags end at the first argument: an instance may be named -odd.
+	f := root.Flags()
+	f.SetInterspersed(false)
+	f.BoolVar(&fifoMode, "fifo", false, "read the events from keepalived's notify FIFO")
+	f.BoolVarP(&testMode, "test", "T", false, "test configuration, provider and host; changes nothing")
+	f.StringVar(&output, "output", "table", "of the self-test: table, json or nagios")
+	p := root.PersistentFlags()
+	p.BoolVarP(&o.Verbose, "verbose", "v", false, "log more (also BERTH_LOG_VERBOSE, FLOATY_LOG_VERBOSE)")
+	p.BoolVar(&o.JSONLog, "json-log", false, "log JSON lines")
+	p.BoolVar(&o.DryRun, "dry-run", false, "change nothing; print REFRESH ADDRESS/PREFIX instead of calling the provider")
+	root.AddCommand(showCommand(o), statusCommand(o), cloudsimCommand(o), versionCommand(o))
+	return root
+}
+
+func showCommand(o *app.Options) *cobra.Command {
+	var so app.ShowOptions
+	var output string
+	c := &cobra.Command{
+		Use:   "show CONFIG [INSTANCE]",
+		Short: "Show what would be managed and why",
+		Long: `Show the instances and addresses that keepalived's configuration has, what is
+wrong with it, and who has each floating IP at the provider.
+
+Exit status 1 when keepalived would refuse its configuration.`,
+		Args: arguments(cobra.RangeArgs(1, 2)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := oneOf(output, "table", "json"); err != nil {
+				return err
+			}
+			so.JSON = output == "json"
+			if len(args) == 2 {
+				so.Instance = args[1]
+			}
+			return o.Show(cmd.Context(), args[0], so)
+		},
+	}
+	c.Flags().StringVar(&output, "output", "table", "table or json")
+	c.Flags().BoolVar(&so.Offline, "offline", false, "do not ask the provider")
+	c.Flags().BoolVar(&so.AssumeInterfaces, "assume-interfaces", false, "take every interface in the file as existing, with MTU 1500")
+	return c
+}
+
+func statusCommand(o *app.Options) *cobra.Command {
+	var runDirectory, output string
+	c := &cobra.Command{
+		Use:   "status [INSTANCE]",
+		Short: "Show what is managed now on this host",
+		Args:  arguments(cobra.MaximumNArgs(1)),
+		RunE: func(_ *cobra.Command, args []string) error {
+			if err := oneOf(output, "table", "json"); err != nil {
+				return err
+			}
+			instance := ""
+			if len(args) == 1 {
+				instance = args[0]
+			}
+			return o.Status(runDirectory, instance, output == "json")
+		},
+	}
+	c.Flags().StringVar(&runDirectory, "run-directory", "/run/berth", "as in the configuration")
+	c.Flags().StringVar(&output, "output", "table", "table or json")
+	return c
+}
+
+func versionCommand(o *app.Options) *cobra.Command {
+	return &cobra.Command{
+		Use:   "version",
+		Short: "Print the version",
+		Args:  arguments(cobra.NoArgs),
+		RunE: func(*cobra.Command, []string) error {
+			_, err := fmt.Fprintln(o.Stdout, o.Version)
+			return err
+		},
+	}
+}
+
+func cloudsimCommand(o *app.Options) *cobra.Command {
+	var listen, token string
+	c := &cobra.Command{
+		Use:   "cloudsim",
+		Short: "Run a simulated provider on loopback, to try berth without an account",
+		Long: `Run a simulated cloudscale account: two servers, an IPv4 address and an IPv6
+network that can be moved between them, and the metadata service. It prints a
+configuration for berth and a line for each request. It listens on loopback
+only and keeps nothing.`,
+		Args: arguments(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error { return o.Cloudsim(cmd.Context(), listen, token) },
+	}
+	c.Flags().StringVar(&listen, "listen", "127.0.0.1:8080", "loopback address and port")
+	c.Flags().StringVar(&token, "token", "simulated-token", "the token that the simulator accepts")
+	return c
+}

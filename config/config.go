@@ -1,0 +1,79 @@
+package config
+
+import (
+	"net/url"
+	"strings"
+	"time"
+
+	"berth/vrrp"
+
+	"gopkg.in/yaml.v3"
+)
+
+// Config is a checked configuration. It is immutable after Load or Parse.
+type Config struct {
+	Path string // the file, for messages
+
+	LockFileTemplate   string // holds exactly one %s
+	LockTimeout        time.Duration
+	KeepalivedConfig   string
+	KeepalivedConfigID string // empty: host name up to the first dot
+	KeepalivedVersion  string // empty: that of the installed keepalived
+	KeepalivedPIDFile  string
+	RunDirectory       string
+	ManagedAddresses   []vrrp.FloatingIP // instead of the instance's own
+	RefreshInterval    time.Duration
+	RefreshTimeout     time.Duration
+	BackOff            BackOff
+	Provider           string               // as written, may be empty
+	Sections           map[string]yaml.Node // provider sections by name, undecoded
+	OthersCanRead      bool                 // the file's mode lets everybody read it
+}
+
+// BackOff is how failed attempts are spaced, before jitter.
+type BackOff struct {
+	InitialInterval time.Duration
+	Multiplier      float64 // at least 1
+	MaxInterval     time.Duration
+	MaxElapsedTime  time.Duration // 0: never back to the normal interval
+}
+
+// LockFile returns the path of the lock of an instance. The name is escaped
+// as a path segment of a URL is, so that it can hold any byte.
+func (c *Config) LockFile(instance string) string {
+	return strings.Replace(c.LockFileTemplate, "%s", EscapeName(instance), 1)
+}
+
+// EscapeName makes one file name of an instance name, which may hold any byte.
+func EscapeName(instance string) string {
+	switch instance {
+	case ".":
+		return "%2E"
+	case "..":
+		return "%2E%2E"
+	}
+	return url.PathEscape(instance)
+}
+
+// defaults are the values of a file that says nothing.
+func defaults() Config {
+	return Config{
+		LockFileTemplate:  "/var/lock/berth-%s.lock",
+		LockTimeout:       10 * time.Second,
+		KeepalivedConfig:  "/etc/keepalived/keepalived.conf",
+		KeepalivedPIDFile: "/run/keepalived.pid",
+		RunDirectory:      "/run/berth",
+		RefreshInterval:   time.Minute,
+		RefreshTimeout:    10 * time.Second,
+		BackOff: BackOff{
+			InitialInterval: time.Second,
+			Multiplier:      1.1,
+			MaxInterval:     10 * time.Second,
+		},
+		Sections: map[string]yaml.Node{},
+	}
+}
+
+// FloatyLockFileTemplate is the default of lock-file-template for a binary
+// called as floaty.
+const FloatyLockFileTemplate = "/var/lock/floaty-%s.lock"

@@ -1,0 +1,9 @@
+// Package config turns berth's YAML file into checked values. Keys, meaning
+// and defaults of the keys that floaty had are floaty's. The section of a
+// provider stays a YAML node: this package knows no cloud.
+//
+// It is strict: an unknown key is an error with its line, and Load reports
+// every problem of a file at once. It refuses to guess: a duration without a
+// unit is an error unless it is 0. Secrets are of the type Secret, which no
+// log, error or YAML encoder can print.
+package config

@@ -1,0 +1,102 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// Stars are what a Secret prints as.
+const Stars = "*****"
+
+// Secret is a text that never prints: not through fmt, zap, YAML or JSON.
+type Secret string
+
+// String returns stars.
+func (Secret) String() string { return Stars }
+
+// GoString returns stars, for %#v.
+func (Secret) GoString() string { return Stars }
+
+// MarshalText returns stars, for JSON and YAML.
+func (Secret) MarshalText() ([]byte, error) { return []byte(Stars), nil }
+
+// Reveal returns the text itself. Call it only beside the call that needs it.
+func (s Secret) Reveal() string { return string(s) }
+
+// SecretSource is the environment in which secrets are looked up.
+type SecretSource struct {
+	Getenv func(string) string
+	// InlineReadable is called with the key of an inline secret that everybody
+	// on the machine can read. May be nil.
+	InlineReadable func(key string)
+	OthersCanRead  bool // the configuration file's mode
+}
+
+// maxSecret bounds a secret file; tokens have some hundred bytes at most.
+const maxSecret = 64 << 10
+
+// Resolve finds the secret named key (such as "token"): the inline value, else
+// the file named by its twin key-file, else $CREDENTIALS_DIRECTORY/key, else
+// the vendor's environment variables in their order. It returns an empty
+// Secret if there is none. A file that others than its owner and group can
+// read is refused with the command that mends it.
+func (s SecretSource) Resolve(key string, inline Secret, file string, vendorEnv ...string) (Secret, error) {
+	if inline != "" && file != "" {
+		return "", fmt.Errorf("%s and %s-file are both given; keep one", key, key)
+	}
+	if inline != "" {
+		if s.OthersCanRead && s.InlineReadable != nil {
+			s.InlineReadable(key)
+		}
+		return inline, nil
+	}
+	if file != "" {
+		return readSecret(key+"-file", file)
+	}
+	if dir := s.Getenv("CREDENTIALS_DIRECTORY"); dir != "" {
+		secret, err := readSecret("credential", filepath.Join(dir, key))
+		if err == nil || !errors.Is(err, os.ErrNotExist) {
+			return secret, err
+		}
+	}
+	for _, name := range vendorEnv {
+		if v := s.Getenv(name); v != "" {
+			return Secret(v), nil
+		}
+	}
+	return "", nil
+}
+
+func readSecret(what, path string) (Secret, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", fmt.Errorf("read %s: %w", what, err)
+	}
+	defer f.Close()
+	st, err := f.Stat()
+	if err != nil {
+		return "", fmt.Errorf("read %s: %w", what, err)
+	}
+	if st.IsDir() {
+		return "", fmt.Errorf("read %s: %s is a directory", what, path)
+	}
+	if st.Mode().IsRegular() && st.Mode().Perm()&0o004 != 0 {
+		return "", fmt.Errorf("%s %s can be read by everybody; run: chmod o= %s", what, path, path)
+	}
+	text, err := io.ReadAll(io.LimitReader(f, maxSecret+1))
+	if err != nil {
+		return "", fmt.Errorf("read %s: %w", what, err)
+	}
+	if len(text) > maxSecret {
+		return "", fmt.Errorf("%s %s is larger than %d bytes; this is no secret", what, path, maxSecret)
+	}
+	secret := strings.TrimSpace(string(text))
+	if secret == "" {
+		return "", fmt.Errorf("%s %s is empty", what, path)
+	}
+	return Secret(secret), nil
+}

@@ -1,0 +1,56 @@
+package fifo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/gofrs/flock"
+)
+
+// lockPatience is how long a newcomer waits for the reader before it. keepalived
+// starts its FIFO script anew at a reload before the former one has ended.
+const lockPatience = 5 * time.Second
+
+// lockRetry spaces the attempts. A reader that ends leaves nothing else to
+// wait for: its pid may be one of another namespace.
+const lockRetry = 10 * time.Millisecond
+
+// ErrBusy says that another process reads the FIFO. Two readers would each get
+// a part of the lines.
+var ErrBusy = errors.New("another process reads it")
+
+// Lock makes the caller the one reader of the FIFO at path, until the returned
+// function is called or the process ends. It waits five seconds for a reader
+// that is about to end; then the error matches ErrBusy. The lock is a file
+// beside the FIFO, because keepalived replaces the FIFO itself. An error of
+// another kind says that no lock can be had there.
+func Lock(ctx context.Context, path string) (unlock func() error, err error) {
+	file := path + ".lock"
+	l := flock.New(file, flock.SetFlag(os.O_CREATE|os.O_RDWR), flock.SetPermissions(0o600))
+	waitCtx, cancel := context.WithTimeoutCause(ctx, lockPatience, ErrBusy)
+	defer cancel()
+	_, err = l.TryLockContext(waitCtx, lockRetry)
+	switch {
+	case err == nil:
+	case ctx.Err() != nil:
+		return nil, errors.Join(context.Cause(ctx), l.Close())
+	case waitCtx.Err() != nil:
+		owner := "its pid is not known"
+		if text, err := os.ReadFile(file); err == nil {
+			if pid, err := strconv.Atoi(strings.TrimSpace(string(text))); err == nil {
+				owner = "pid " + strconv.Itoa(pid)
+			}
+		}
+		return nil, errors.Join(fmt.Errorf("read FIFO %s: %w (%s); keep one, as a service or as keepalived's FIFO script", path, ErrBusy, owner), l.Close())
+	default:
+		return nil, errors.Join(fmt.Errorf("lock FIFO %s: %w", path, err), l.Close())
+	}
+	// For the message of whoever comes later; the lock itself is the kernel's.
+	_ = os.WriteFile(file, []byte(strconv.Itoa(os.Getpid())+"\n"), 0o600)
+	return l.Close, nil
+}

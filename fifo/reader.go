@@ -1,0 +1,208 @@
+package fifo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"berth/vrrp"
+
+	"go.uber.org/zap"
+)
+
+const (
+	// checkInterval is how often the reader looks whether the FIFO at the
+	// path is still the one it reads; keepalived replaces it at a reload.
+	checkInterval = time.Second
+	// maxBurst bounds what is read before events are handed on. It is the
+	// size of the enlarged pipe: what was readable in one moment is one burst.
+	maxBurst = 1 << 20
+	// maxComplaints bounds how many different bad lines are warned about.
+	maxComplaints = 50
+)
+
+// Reader reads the FIFO at Path, which it makes if it is missing.
+type Reader struct {
+	Path string
+	// Emit gets all events of one burst, oldest first. It must not block.
+	Emit func([]vrrp.Event)
+	// Overflow, which may be nil, gets what was left of a burst of which lines
+	// were lost, in place of Emit: these are not the newest. It must not block.
+	Overflow func([]vrrp.Event)
+	// Replaced, which may be nil, is called when the FIFO at Path was found to
+	// be another one, after everything in the former has been handed on. It
+	// must not block.
+	Replaced func()
+	// Owner, which may be nil, tells as whom keepalived runs, for a FIFO that
+	// has to be made.
+	Owner func() (uid, gid int, known bool)
+	Log   *zap.Logger
+
+	flush      chan chan struct{}
+	split      splitter
+	burst      []vrrp.Event
+	complaints map[string]bool
+}
+
+// NewReader returns a reader; Run starts it.
+func NewReader(path string, emit func([]vrrp.Event), log *zap.Logger) *Reader {
+	if log == nil {
+		log = zap.NewNop()
+	}
+	return &Reader{Path: path, Emit: emit, Log: log, flush: make(chan chan struct{}), complaints: map[string]bool{}}
+}
+
+// Flush returns after everything that was in the FIFO when it was called has
+// been handed to Emit, or when ctx ends.
+func (r *Reader) Flush(ctx context.Context) {
+	done := make(chan struct{})
+	select {
+	case r.flush <- done:
+		select {
+		case <-done:
+		case <-ctx.Done():
+		}
+	case <-ctx.Done():
+	}
+}
+
+// Run reads until ctx ends and returns its cause, or the error that makes the
+// path unusable.
+func (r *Reader) Run(ctx context.Context) error {
+	p, err := r.open()
+	if err != nil {
+		return err
+	}
+	r.drain(p)
+	p.enlarge()
+	r.Log.Info("reading keepalived's events", zap.String("fifo", r.Path))
+	tick := time.NewTicker(checkInterval)
+	defer tick.Stop()
+	// The drain is interrupted by whatever else there is to do.
+	readable := make(chan error)
+	for {
+		waitCtx, cancel := context.WithCancel(ctx)
+		go func(p *pipe) { readable <- p.wait(waitCtx) }(p)
+		var flushed chan struct{}
+		select {
+		case err = <-readable:
+		case <-ctx.Done():
+			cancel()
+			<-readable
+		case <-tick.C:
+			cancel()
+			<-readable
+			p, err = r.follow(p)
+		case flushed = <-r.flush:
+			cancel()
+			<-readable
+		}
+		cancel()
+		if ctx.Err() != nil {
+			r.drain(p)
+			p.close()
+			return context.Cause(ctx)
+		}
+		if err != nil {
+			p.close()
+			return fmt.Errorf("read FIFO %s: %w", r.Path, err)
+		}
+		r.drain(p)
+		if flushed != nil {
+			close(flushed)
+		}
+	}
+}
+
+func (r *Reader) open() (*pipe, error) {
+	p, err := open(r.Path, r.Owner)
+	if err == nil && p.othersWrite() {
+		r.complain("mode", "others may write events into the FIFO; take them the right to with chmod go-w", zap.String("fifo", r.Path))
+	}
+	return p, err
+}
+
+// follow changes over to a new FIFO at the path: the old one is drained to its
+// end first.
+func (r *Reader) follow(p *pipe) (*pipe, error) {
+	if p.current() {
+		return p, nil
+	}
+	r.drain(p)
+	next, err := r.open()
+	if errors.Is(err, os.ErrPermission) || errors.Is(err, errNoFIFO) {
+		return p, err
+	}
+	if err != nil {
+		// Between keepalived's unlink and mkfifo anything can be the case;
+		// the next look tells.
+		r.complain(err.Error(), "cannot open the new FIFO yet", zap.Error(err))
+		return p, nil
+	}
+	r.Log.Info("FIFO was replaced; reading the new one", zap.String("fifo", r.Path))
+	p.close()
+	r.split = splitter{}
+	r.drain(next)
+	next.enlarge()
+	if r.Replaced != nil {
+		r.Replaced()
+	}
+	return next, nil
+}
+
+// drain reads what is readable and hands it on as one burst.
+func (r *Reader) drain(p *pipe) {
+	emit := r.Emit
+	if p.overflown() {
+		r.Log.Warn("the FIFO was full and keepalived has dropped events; taking the states from the machine", zap.String("fifo", r.Path))
+		if r.Overflow != nil {
+			emit = r.Overflow
+		}
+	}
+	buf := make([]byte, 64<<10)
+	for total := 0; total < maxBurst; {
+		n := p.read(buf)
+		if n == 0 {
+			break
+		}
+		total += n
+		r.split.feed(buf[:n], r.line, func() {
+			r.complain("too long", "skipping a FIFO line that is too long to be keepalived's", zap.Int("limit", maxLine))
+		})
+	}
+	if len(r.burst) > 0 {
+		emit(r.burst)
+		r.burst = nil
+	}
+}
+
+func (r *Reader) line(text []byte) {
+	ev, relevant, err := ParseLine(text)
+	if unknown, ok := errors.AsType[*UnknownWordError](err); ok {
+		r.complain("word "+unknown.Word, "ignoring an unknown state word from keepalived", zap.Error(err))
+		return
+	}
+	if err != nil {
+		shown := text[:min(len(text), 200)]
+		r.complain("line "+string(shown), "ignoring a FIFO line", zap.Error(err), zap.ByteString("line", shown))
+		return
+	}
+	// Members of a sync group report on their own; a GROUP line adds nothing.
+	if !relevant || ev.Group {
+		return
+	}
+	ev.Received = time.Now()
+	r.burst = append(r.burst, ev)
+}
+
+// complain warns once per key.
+func (r *Reader) complain(key, message string, fields ...zap.Field) {
+	if r.complaints[key] || len(r.complaints) >= maxComplaints {
+		r.Log.Debug(message, fields...)
+		return
+	}
+	r.complaints[key] = true
+	r.Log.Warn(message, fields...)
+}

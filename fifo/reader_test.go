@@ -1,0 +1,420 @@
+package fifo_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"berth/fifo"
+	"berth/vrrp"
+
+	"github.com/google/go-cmp/cmp"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"go.uber.org/zap/zaptest/observer"
+	"golang.org/x/sys/unix"
+)
+
+// patience bounds waits for a thing that must happen.
+const patience = 10 * time.Second
+
+type running struct {
+	path   string
+	bursts chan []vrrp.Event
+	lost   chan []vrrp.Event // bursts of which lines were lost
+	logs   *observer.ObservedLogs
+	reader *fifo.Reader
+	stop   func() error
+}
+
+// start runs a reader on a real FIFO.
+func start(t *testing.T, path string) *running {
+	t.Helper()
+	core, logs := observer.New(zapcore.DebugLevel)
+	r := &running{path: path, bursts: make(chan []vrrp.Event, 10000), lost: make(chan []vrrp.Event, 100), logs: logs}
+	r.reader = fifo.NewReader(path, func(evs []vrrp.Event) { r.bursts <- evs }, zap.New(core))
+	r.reader.Overflow = func(evs []vrrp.Event) { r.lost <- evs }
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- r.reader.Run(ctx) }()
+	r.stop = func() error { cancel(); return <-done }
+	t.Cleanup(func() { cancel() })
+	// Once flushed it has opened the FIFO.
+	flushCtx, cancelFlush := context.WithTimeout(t.Context(), patience)
+	defer cancelFlush()
+	r.reader.Flush(flushCtx)
+	if flushCtx.Err() != nil {
+		t.Fatal("the reader did not start")
+	}
+	return r
+}
+
+// keepalived opens the FIFO as keepalived does.
+func keepalived(t *testing.T, path string) *os.File {
+	t.Helper()
+	fd, err := unix.Open(path, unix.O_RDWR|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := os.NewFile(uintptr(fd), path)
+	t.Cleanup(func() { f.Close() })
+	return f
+}
+
+func write(t *testing.T, f *os.File, text string) {
+	t.Helper()
+	if _, err := f.WriteString(text); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// next returns the next burst as text.
+func (r *running) next(t *testing.T) []string {
+	t.Helper()
+	select {
+	case evs := <-r.bursts:
+		var lines []string
+		for _, ev := range evs {
+			lines = append(lines, fmt.Sprintf("%s %v", ev.Instance, ev.State))
+		}
+		return lines
+	case <-time.After(patience):
+		t.Fatal("no event arrived")
+		return nil
+	}
+}
+
+func TestReaderMakesAMissingFIFOForItsOwnerAlone(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "fifo")
+	start(t, path)
+	st, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if st.Mode() != os.ModeNamedPipe|0o600 {
+		t.Errorf("mode %v, want a FIFO with 0600", st.Mode())
+	}
+}
+
+func TestReaderHandsOnABurstAsOne(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "fifo")
+	if err := unix.Mkfifo(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	// Written before the reader opens: a burst that waits.
+	f := keepalived(t, path)
+	write(t, f, "INSTANCE \"a\" BACKUP 1\nGROUP \"g\" MASTER 0\nINSTANCE \"a\" MASTER 1\nINSTANCE \"b\" MASTER 1\n")
+	r := start(t, path)
+	want := []string{"a BACKUP", "a MASTER", "b MASTER"}
+	if diff := cmp.Diff(want, r.next(t)); diff != "" {
+		t.Errorf("burst (-want +got):\n%s", diff)
+	}
+}
+
+func TestReaderSeesNoEndWhenTheWriterCloses(t *testing.T) {
+	r := start(t, filepath.Join(t.TempDir(), "fifo"))
+	for _, name := range []string{"a", "b"} {
+		f := keepalived(t, r.path)
+		write(t, f, "INSTANCE \""+name+"\" MASTER 1\n")
+		f.Close()
+		if diff := cmp.Diff([]string{name + " MASTER"}, r.next(t)); diff != "" {
+			t.Errorf("burst (-want +got):\n%s", diff)
+		}
+	}
+}
+
+func TestReaderFollowsAReplacedFIFOAndDrainsTheOldFirst(t *testing.T) {
+	r := start(t, filepath.Join(t.TempDir(), "fifo"))
+	old := keepalived(t, r.path)
+	if err := os.Remove(r.path); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Mkfifo(r.path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	fresh := keepalived(t, r.path)
+	write(t, old, "INSTANCE \"a\" STOP 1\n")
+	write(t, fresh, "INSTANCE \"a\" MASTER 1\n")
+	if diff := cmp.Diff([]string{"a STOP"}, r.next(t)); diff != "" {
+		t.Errorf("first burst (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([]string{"a MASTER"}, r.next(t)); diff != "" {
+		t.Errorf("second burst (-want +got):\n%s", diff)
+	}
+}
+
+func TestReaderMakesARemovedFIFOAgain(t *testing.T) {
+	r := start(t, filepath.Join(t.TempDir(), "fifo"))
+	if err := os.Remove(r.path); err != nil {
+		t.Fatal(err)
+	}
+	deadline := time.Now().Add(patience)
+	for {
+		// Flush returns after a full turn of the reader.
+		r.reader.Flush(t.Context())
+		if _, err := os.Lstat(r.path); err == nil {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("the FIFO was not made again")
+		}
+	}
+	write(t, keepalived(t, r.path), "INSTANCE \"a\" MASTER 1\n")
+	if diff := cmp.Diff([]string{"a MASTER"}, r.next(t)); diff != "" {
+		t.Errorf("burst (-want +got):\n%s", diff)
+	}
+}
+
+func TestReaderSurvivesGarbageAndWarnsOnceForEach(t *testing.T) {
+	r := start(t, filepath.Join(t.TempDir(), "fifo"))
+	f := keepalived(t, r.path)
+	for range 3 {
+		write(t, f, "garbage\x00\xff\nINSTANCE \"a\" DREAMING 1\nINSTANCE \"b\" DREAMING 1\n"+strings.Repeat("x", 10000)+"\n")
+	}
+	write(t, f, "INSTANCE \"a\" MASTER 1\n")
+	var last []string
+	for len(last) == 0 || last[len(last)-1] != "a MASTER" {
+		last = r.next(t)
+	}
+	var got []string
+	for _, e := range r.logs.FilterLevelExact(zapcore.WarnLevel).All() {
+		got = append(got, e.Message)
+	}
+	want := []string{"ignoring a FIFO line", "ignoring an unknown state word from keepalived", "skipping a FIFO line that is too long to be keepalived's"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("warnings (-want +got):\n%s", diff)
+	}
+}
+
+func TestReaderEnlargesThePipe(t *testing.T) {
+	r := start(t, filepath.Join(t.TempDir(), "fifo"))
+	f := keepalived(t, r.path)
+	rc, err := f.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	size := 0
+	if err := rc.Control(func(fd uintptr) { size, _ = unix.FcntlInt(fd, unix.F_GETPIPE_SZ, 0) }); err != nil {
+		t.Fatal(err)
+	}
+	if size != 1<<20 {
+		t.Errorf("the pipe holds %d bytes, want 1 MiB", size)
+	}
+}
+
+// fill writes lines as keepalived does, until one is dropped, or n.
+func fill(t *testing.T, f *os.File, n int) int {
+	t.Helper()
+	rc, err := f.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	written := 0
+	if err := rc.Control(func(fd uintptr) {
+		for ; written < n; written++ {
+			if _, err := unix.Write(int(fd), fmt.Appendf(nil, "INSTANCE \"VI_%d\" MASTER 100\n", written%300)); err != nil {
+				return // EAGAIN: dropped without a word
+			}
+		}
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return written
+}
+
+func TestReaderKnowsFromTheBacklogWhetherLinesWereLost(t *testing.T) {
+	for _, row := range []struct {
+		name  string
+		lines int
+		lost  bool
+	}{
+		{"full", 1 << 30, true},
+		{"half full", 1000, false},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "fifo")
+			if err := unix.Mkfifo(path, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			f := keepalived(t, path)
+			n := fill(t, f, row.lines)
+			r := start(t, path)
+			from, other := r.bursts, r.lost
+			if row.lost {
+				from, other = r.lost, r.bursts
+			}
+			select {
+			case evs := <-from:
+				if len(evs) != n {
+					t.Errorf("handed on %d events, want %d", len(evs), n)
+				}
+			default:
+				t.Error("nothing was handed on that way")
+			}
+			if len(other) != 0 {
+				t.Error("something was handed on the other way")
+			}
+			// Afterwards all is as ever, in a larger pipe.
+			write(t, f, "INSTANCE \"a\" BACKUP 1\n")
+			if diff := cmp.Diff([]string{"a BACKUP"}, r.next(t)); diff != "" {
+				t.Errorf("burst (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// A reader that is held up for long finds the enlarged pipe full.
+func TestReaderKnowsWhenTheEnlargedPipeWasFull(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "fifo")
+	first := start(t, path)
+	f := keepalived(t, path)
+	if err := first.stop(); !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+	// 60 KiB mean nothing there.
+	fill(t, f, 3000)
+	second := start(t, path)
+	if len(second.lost) != 0 || len(second.bursts) == 0 {
+		t.Errorf("%d bursts with and %d without loss, want none with", len(second.lost), len(second.bursts))
+	}
+	if err := second.stop(); !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+	fill(t, f, 1<<30)
+	third := start(t, path)
+	if len(third.lost) != 1 {
+		t.Errorf("%d bursts with loss, want one", len(third.lost))
+	}
+}
+
+func TestReaderTellsOfAReplacedFIFO(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "fifo")
+	replaced := make(chan struct{}, 10)
+	reader := fifo.NewReader(path, func([]vrrp.Event) {}, nil)
+	reader.Replaced = func() { replaced <- struct{}{} }
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- reader.Run(ctx) }()
+	reader.Flush(ctx)
+	if err := os.Rename(path, path+".old"); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-replaced:
+	case <-time.After(patience):
+		t.Error("nobody was told")
+	}
+	cancel()
+	<-done
+}
+
+func TestReaderGivesTheFIFOItMakesToKeepalivedsUser(t *testing.T) {
+	if os.Geteuid() != 0 {
+		if os.Getenv("BERTH_TEST_REQUIRE_ROOT") == "1" {
+			t.Fatal("needs root")
+		}
+		t.Skip("needs root to give a file away")
+	}
+	path := filepath.Join(t.TempDir(), "fifo")
+	reader := fifo.NewReader(path, func([]vrrp.Event) {}, nil)
+	reader.Owner = func() (uid, gid int, known bool) { return 65534, 65534, true }
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- reader.Run(ctx) }()
+	reader.Flush(ctx)
+	cancel()
+	<-done
+	var st unix.Stat_t
+	if err := unix.Stat(path, &st); err != nil || st.Uid != 65534 || st.Gid != 65534 || st.Mode&0o777 != 0o600 {
+		t.Errorf("owner %d:%d, mode %o, %v; want 65534:65534, 600", st.Uid, st.Gid, st.Mode, err)
+	}
+}
+
+func TestReaderWarnsOfAFIFOThatOthersWrite(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "fifo")
+	if err := unix.Mkfifo(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(path, 0o622); err != nil {
+		t.Fatal(err)
+	}
+	r := start(t, path)
+	if n := r.logs.FilterMessageSnippet("others may write").Len(); n != 1 {
+		t.Errorf("%d warnings, want one", n)
+	}
+}
+
+func TestReaderRefuses(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "file")
+	if err := os.WriteFile(file, []byte("precious"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	link := filepath.Join(dir, "link")
+	if err := os.Symlink(file, link); err != nil {
+		t.Fatal(err)
+	}
+	for _, row := range []struct{ name, path, want string }{
+		{"a regular file", file, "it is no FIFO"},
+		{"a directory", dir, "is a directory"},
+		{"a symbolic link", link, "too many levels of symbolic links"},
+		{"a missing directory", filepath.Join(dir, "no/fifo"), "mkdir -p " + filepath.Join(dir, "no")},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			err := fifo.NewReader(row.path, func([]vrrp.Event) {}, nil).Run(t.Context())
+			if err == nil || !strings.Contains(err.Error(), row.want) || !strings.Contains(err.Error(), row.path) {
+				t.Errorf("got %v, want an error with %q and the path", err, row.want)
+			}
+		})
+	}
+	if text, err := os.ReadFile(file); err != nil || string(text) != "precious" {
+		t.Errorf("the file holds %q now", text)
+	}
+}
+
+func TestReaderHandsOnWhatIsThereWhenItStops(t *testing.T) {
+	r := start(t, filepath.Join(t.TempDir(), "fifo"))
+	write(t, keepalived(t, r.path), "INSTANCE \"a\" STOP 1\n")
+	if err := r.stop(); !errors.Is(err, context.Canceled) {
+		t.Errorf("Run returned %v, want the cause", err)
+	}
+	if diff := cmp.Diff([]string{"a STOP"}, r.next(t)); diff != "" {
+		t.Errorf("burst (-want +got):\n%s", diff)
+	}
+}
+
+// BenchmarkBurst is the cost of a line in a burst of 1000.
+func BenchmarkBurst(b *testing.B) {
+	path := filepath.Join(b.TempDir(), "fifo")
+	got := make(chan int, 1000)
+	r := fifo.NewReader(path, func(evs []vrrp.Event) { got <- len(evs) }, nil)
+	ctx, cancel := context.WithCancel(b.Context())
+	done := make(chan error, 1)
+	go func() { done <- r.Run(ctx) }()
+	r.Flush(ctx)
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer f.Close()
+	var text strings.Builder
+	for i := range 1000 {
+		fmt.Fprintf(&text, "INSTANCE \"VI_%d\" MASTER 100\n", i)
+	}
+	b.SetBytes(int64(text.Len()))
+	for b.Loop() {
+		if _, err := f.WriteString(text.String()); err != nil {
+			b.Fatal(err)
+		}
+		for n := 0; n < 1000; {
+			n += <-got
+		}
+	}
+	cancel()
+	<-done
+}

@@ -1,0 +1,70 @@
+// Package guard gives permission to act for an instance: so far the lock file,
+// which keeps two berths on one host from acting for the same instance. Every
+// write to the outside is preceded by a look at the permit.
+package guard
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// Permit is the permission to act. Its context is the permission itself: when
+// it ends, the permission has ended, and the cause says why.
+type Permit struct {
+	ctx     context.Context
+	cancel  context.CancelCauseFunc
+	release func() error
+	once    sync.Once
+}
+
+func newPermit(ctx context.Context, release func() error) *Permit {
+	ctx, cancel := context.WithCancelCause(ctx)
+	return &Permit{ctx: ctx, cancel: cancel, release: release}
+}
+
+// Unlocked returns a permit that nothing backs but ctx, for a service whose
+// lock file cannot be used: to act alone on this host is better than not at all.
+func Unlocked(ctx context.Context) *Permit {
+	return newPermit(ctx, func() error { return nil })
+}
+
+// Context returns the context to work under.
+func (p *Permit) Context() context.Context { return p.ctx }
+
+// Check returns nil while the permission stands. Call it immediately before
+// each write to the outside.
+func (p *Permit) Check(ctx context.Context) error {
+	if ctx.Err() != nil {
+		return &FencedError{Cause: context.Cause(ctx)}
+	}
+	if p.ctx.Err() != nil {
+		return &FencedError{Cause: context.Cause(p.ctx)}
+	}
+	return nil
+}
+
+// Release gives the permission back. It may be called more than once.
+func (p *Permit) Release(cause error) error {
+	var err error
+	p.once.Do(func() {
+		p.cancel(cause)
+		err = p.release()
+	})
+	return err
+}
+
+// FencedError says that the permission to act has ended.
+type FencedError struct{ Cause error }
+
+// RefreshClass tells refresher that nothing but the permission is missing.
+func (e *FencedError) RefreshClass() string { return "fenced" }
+
+// RetryAfter is 0: nobody asked to wait.
+func (e *FencedError) RetryAfter() time.Duration { return 0 }
+
+// Error names the cause.
+func (e *FencedError) Error() string { return "no permission to act: " + e.Cause.Error() }
+
+// Unwrap returns the cause.
+func (e *FencedError) Unwrap() error { return e.Cause }

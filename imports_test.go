@@ -1,0 +1,72 @@
+package main
+
+import (
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// allowed is what each package may import of this module. The graph is a star:
+// leaves see the nouns in vrrp, internal/app alone sees many. A new edge needs
+// its reason here.
+var allowed = map[string]string{
+	"berth":                      "internal/app",
+	"berth/vrrp":                 "", // the nouns; everything may import it
+	"berth/config":               "vrrp",
+	"berth/keepalivedconf":       "vrrp",
+	"berth/fifo":                 "vrrp",
+	"berth/instance":             "vrrp", // knows neither clouds nor locks
+	"berth/guard":                "",
+	"berth/refresher":            "vrrp",                // a provider's errors tell their class by behaviour
+	"berth/notify":               "vrrp internal/pidfd", // signals the predecessor, never a recycled pid
+	"berth/selftest":             "",                    // probes arrive as functions
+	"berth/providers":            "vrrp",                // decides nothing about retries
+	"berth/providers/cloudscale": "providers",
+	"berth/providers/exoscale":   "providers",
+	"berth/providers/exec":       "providers",
+	"berth/providers/webhook":    "providers",
+	"berth/providers/none":       "providers",
+	"berth/providers/fake":       "providers vrrp",
+	// the one list of clouds
+	"berth/providers/catalog":  "providers providers/cloudscale providers/exec providers/exoscale providers/fake providers/none providers/webhook",
+	"berth/internal/pidfd":     "",
+	"berth/internal/supervise": "internal/pidfd",
+	"berth/internal/status":    "vrrp",
+	"berth/internal/truth":     "vrrp", // kernel and keepalived arrive as functions
+	"berth/internal/cloudsim":  "",
+	"berth/internal/app":       "*", // the only wiring
+}
+
+// testOnly may be imported by tests and by each other, never by the product.
+var testOnly = []string{"berth/internal/testnet", "berth/providers/providertest", "berth/test/"}
+
+func TestImports(t *testing.T) {
+	out, err := exec.Command("go", "list", "-f", `{{.ImportPath}} {{join .Imports " "}}`, "./...").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(out)) {
+		f := strings.Fields(line)
+		pkg, imports := f[0], f[1:]
+		if slices.ContainsFunc(testOnly, func(p string) bool { return strings.HasPrefix(pkg, p) }) {
+			continue
+		}
+		may, known := allowed[pkg]
+		if !known {
+			t.Errorf("package %s is not in the table; add it with what it may import", pkg)
+			continue
+		}
+		for _, im := range imports {
+			if !strings.HasPrefix(im, "berth/") {
+				continue
+			}
+			if slices.ContainsFunc(testOnly, func(p string) bool { return strings.HasPrefix(im, p) }) {
+				t.Errorf("%s imports test support %s", pkg, im)
+			}
+			if may != "*" && !slices.Contains(strings.Fields(may), strings.TrimPrefix(im, "berth/")) {
+				t.Errorf("%s imports %s, which the table does not allow", pkg, im)
+			}
+		}
+	}
+}

@@ -1,0 +1,280 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"berth/fifo"
+	"berth/instance"
+	"berth/internal/status"
+	"berth/internal/supervise"
+	"berth/internal/truth"
+	"berth/vrrp"
+
+	"go.uber.org/zap"
+	"golang.org/x/sys/unix"
+)
+
+// service is berth --fifo: one reader and one table of instances for the life
+// of the process, and what a configuration says for as long as it is in force.
+type service struct {
+	options    *Options
+	configPath string
+	origin     supervise.Origin
+	log        *zap.Logger
+
+	reader  *fifo.Reader
+	table   *instance.Table
+	current atomic.Pointer[generation]
+}
+
+// generation is what follows from one reading of berth's configuration.
+type generation struct {
+	*graph
+	watcher   *supervise.Watcher
+	finder    *finder
+	unwatched sync.Once
+}
+
+// FIFO reads keepalived's notify FIFO until ctx ends.
+func (o *Options) FIFO(ctx context.Context, configPath, fifoPath string) error {
+	s := &service{options: o, configPath: configPath, origin: supervise.OriginOf(os.Getpid()), log: o.Logger()}
+	defer s.origin.Close()
+	first, err := s.generation(ctx)
+	if err != nil {
+		return err
+	}
+	unlock, err := fifo.Lock(ctx, fifoPath)
+	switch {
+	case ctx.Err() != nil:
+		return nil
+	case errors.Is(err, fifo.ErrBusy):
+		return err
+	case err != nil:
+		// Started as another user than root it may not be able to, and the
+		// FIFO is keepalived's.
+		s.log.Warn("cannot make sure that nobody else reads the FIFO", zap.Error(err))
+	default:
+		// After everything else: a successor begins when this one has let go.
+		defer func() {
+			if err := unlock(); err != nil {
+				s.log.Warn("cannot unlock the FIFO", zap.Error(err))
+			}
+		}()
+	}
+	protect(s.log)
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	s.current.Store(first)
+	s.table = instance.NewTable(func(ctx context.Context, name string, verify <-chan struct{}) error {
+		return s.current.Load().holder.hold(ctx, name, verify)
+	}, s.changed, s.log)
+	s.reader = fifo.NewReader(fifoPath, s.deliver, s.log)
+	s.reader.Overflow = func(rest []vrrp.Event) { s.current.Load().finder.lines(rest) }
+	s.reader.Replaced = func() { s.current.Load().finder.look() }
+	s.reader.Owner = s.keepalivedUser
+	tasks := []task{
+		{"configuration", func(ctx context.Context) error { return s.serve(ctx, first) }},
+		{"instances", s.table.Run},
+		{"fifo", s.reader.Run},
+		{"systemd", func(ctx context.Context) error { return tellSystemd(ctx, s.reader.Flush, s.log) }},
+	}
+	// Started by keepalived as its vrrp_notify_fifo_script: when keepalived
+	// ends there is nobody left to write.
+	if len(s.origin.Keepalived) > 0 {
+		tasks = append(tasks, task{"ancestors", func(ctx context.Context) error {
+			return superviseAncestors(ctx, s.origin.Keepalived, func(int) { stop(supervise.ErrGone) })
+		}})
+	}
+	err = runTasks(ctx, tasks...)
+	if ctx.Err() == nil {
+		return err
+	}
+	s.log.Info("ending; floating IPs stay where they are", zap.NamedError("reason", context.Cause(ctx)))
+	return nil
+}
+
+// generation reads the configuration and builds what follows from it. It starts
+// nothing.
+func (s *service) generation(ctx context.Context) (*generation, error) {
+	cfg, err := s.options.load(s.configPath)
+	if err != nil {
+		return nil, err
+	}
+	g, err := s.options.newGraph(cfg, true, s.log)
+	if err != nil {
+		return nil, err
+	}
+	gen := &generation{graph: g}
+	g.holder.truth = truth.NewWatcher(truth.Host{Addresses: truth.Addresses, Subscribe: truth.Subscribe}, s.log)
+	gen.watcher = supervise.NewWatcher(cfg.KeepalivedPIDFile, func(pid int, at time.Time) { s.died(ctx, pid, at) }, s.log)
+	gen.finder = &finder{
+		book: g.book, status: g.status, log: s.log, wake: make(chan struct{}, 1),
+		suppose:   func(ev vrrp.Event, since time.Time) bool { return s.table.Suppose(ev, since) },
+		known:     func(name string) bool { return s.table.Known(name) },
+		masters:   func() []string { return s.table.Masters() },
+		flush:     func(ctx context.Context) { s.reader.Flush(ctx) },
+		verdict:   func() supervise.Verdict { return s.verdict(gen) },
+		processes: func() (int, int, bool) { return s.processes(cfg.KeepalivedPIDFile) },
+		addresses: truth.Addresses,
+		ask:       truth.AskKeepalived,
+	}
+	gen.watcher.Born = gen.finder.look
+	return gen, nil
+}
+
+// run runs what a generation needs until ctx ends.
+func (g *generation) run(ctx context.Context) error {
+	g.finder.look()
+	return runTasks(ctx,
+		task{"status", g.status.Run},
+		task{"keepalived.conf", g.book.Run},
+		task{"supervision", g.watcher.Run},
+		task{"provider", g.prepare},
+		task{"audit", g.audit},
+		task{"addresses", g.holder.truth.Run},
+		task{"truth", g.finder.Run},
+	)
+}
+
+// errReloaded is the cause with which a holding ends that begins anew under
+// another configuration.
+var errReloaded = errors.New("the configuration was read again")
+
+// serve runs the generation in force, and on SIGHUP puts another in its place:
+// checked first, then swapped. A file that is no good changes nothing.
+func (s *service) serve(ctx context.Context, gen *generation) error {
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, unix.SIGHUP)
+	defer signal.Stop(hangup)
+	start := func(gen *generation) (stop func()) {
+		genCtx, cancel := context.WithCancelCause(ctx)
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			_ = gen.run(genCtx) // returns nothing but the end of its context
+		}()
+		return func() {
+			cancel(errReloaded)
+			<-done
+		}
+	}
+	stop := start(gen)
+	for {
+		select {
+		case <-ctx.Done():
+			stop()
+			return context.Cause(ctx)
+		case <-hangup:
+		}
+		notifySystemd(s.log, reloading())
+		next, err := s.generation(ctx)
+		if err != nil {
+			s.log.Error("the configuration was not read again; the former stays in force", zap.Error(err))
+		} else {
+			stopNext := start(next)
+			s.current.Store(next)
+			stop()
+			stop = stopNext
+			s.table.Restart(errReloaded)
+			s.log.Info("the configuration was read again", zap.String("file", s.configPath))
+		}
+		notifySystemd(s.log, ready)
+	}
+}
+
+// deliver takes a burst of events from the reader.
+func (s *service) deliver(burst []vrrp.Event) {
+	gen := s.current.Load()
+	verdict := supervise.Alive
+	if slices.ContainsFunc(burst, func(ev vrrp.Event) bool { return ev.State == vrrp.Master }) {
+		verdict = s.verdict(gen)
+	}
+	// The first line of a name may be that of a renamed instance.
+	news := slices.ContainsFunc(burst, func(ev vrrp.Event) bool { return !s.table.Known(ev.Instance) })
+	s.table.Deliver(burst)
+	if news {
+		gen.finder.look()
+	}
+	switch verdict {
+	case supervise.Dead:
+		// Lines that it left in the FIFO, or wrote with its last breath.
+		s.log.Warn("MASTER was reported by a keepalived that is dead by now; if it runs elsewhere, correct keepalived-pid-file",
+			zap.String("pid_file", gen.cfg.KeepalivedPIDFile))
+		s.table.End(supervise.ErrGone, time.Now())
+	case supervise.NoTrace:
+		gen.unwatched.Do(func() {
+			s.log.Warn("no keepalived found; its death will not be noticed", zap.String("pid_file", gen.cfg.KeepalivedPIDFile))
+		})
+	}
+}
+
+// verdict tells whether keepalived lives: the one that started this process, or
+// that of the pid file.
+func (s *service) verdict(gen *generation) supervise.Verdict {
+	if v := gen.watcher.Look(); v == supervise.Alive || len(s.origin.Keepalived) == 0 {
+		return v
+	}
+	for _, p := range s.origin.Keepalived {
+		if p.Ended() {
+			return supervise.Dead
+		}
+	}
+	return supervise.Alive
+}
+
+// processes returns keepalived's parent and VRRP process.
+func (s *service) processes(pidFile string) (parent, vrrpProcess int, ok bool) {
+	if n := len(s.origin.Keepalived); n > 1 {
+		return s.origin.Keepalived[n-1].PID, s.origin.Keepalived[n-2].PID, true
+	}
+	return supervise.Processes(pidFile)
+}
+
+// keepalivedUser tells as whom keepalived runs.
+func (s *service) keepalivedUser() (uid, gid int, known bool) {
+	pid, ok := supervise.Running(s.current.Load().cfg.KeepalivedPIDFile)
+	if !ok {
+		return 0, 0, false
+	}
+	st, err := os.Stat(fmt.Sprintf("/proc/%d", pid))
+	if err != nil {
+		return 0, 0, false
+	}
+	sys, ok := st.Sys().(*syscall.Stat_t)
+	if !ok {
+		return 0, 0, false
+	}
+	return int(sys.Uid), int(sys.Gid), true
+}
+
+// died ends what began under a keepalived process that has died.
+func (s *service) died(ctx context.Context, pid int, at time.Time) {
+	// What keepalived wrote before it died comes first.
+	flushCtx, cancel := context.WithTimeout(ctx, stopGrace)
+	defer cancel()
+	s.reader.Flush(flushCtx)
+	if n := s.table.End(supervise.ErrGone, at); n > 0 {
+		s.log.Warn("keepalived has died; ending what it began", zap.Int("pid", pid), zap.Int("instances", n))
+	} else {
+		s.log.Info("keepalived has ended", zap.Int("pid", pid))
+	}
+}
+
+// changed takes what is new about an instance.
+func (s *service) changed(is instance.Status) {
+	s.current.Load().status.Update(is.Instance, func(in *status.Instance) {
+		in.State, in.Since, in.Priority, in.Reason = is.State, is.Since, is.Priority, is.Reason
+		if is.State != vrrp.Master {
+			in.Addresses, in.Error = nil, ""
+		}
+	})
+}

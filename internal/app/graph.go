@@ -1,0 +1,233 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"berth/config"
+	"berth/internal/pidfd"
+	"berth/internal/status"
+	"berth/keepalivedconf"
+	"berth/notify"
+	"berth/providers"
+	"berth/providers/catalog"
+	"berth/providers/fake"
+	"berth/refresher"
+	"berth/vrrp"
+
+	"github.com/cenkalti/backoff/v4"
+	"go.uber.org/zap"
+)
+
+// graph is the parts that notify mode and FIFO mode share.
+type graph struct {
+	cfg    *config.Config
+	log    *zap.Logger
+	book   *book
+	status *status.Writer
+	holder *holder
+	// provider and account are nil with provider fake and --dry-run.
+	provider providers.Provider
+	account  *providers.Account
+}
+
+// newGraph builds the parts. service is set for berth --fifo.
+func (o *Options) newGraph(cfg *config.Config, service bool, log *zap.Logger) (*graph, error) {
+	g := &graph{cfg: cfg, log: log}
+	self, err := notify.Self(service)
+	if err != nil {
+		return nil, err
+	}
+	self.Config = cfg.Path
+	if abs, err := filepath.Abs(cfg.Path); err == nil {
+		self.Config = abs
+	}
+	mode := "notify"
+	if service {
+		mode = "fifo"
+	}
+	g.status = status.NewWriter(cfg.RunDirectory, status.Instance{PID: self.PID, Start: self.Start, Mode: mode}, log)
+	g.book = newBook(cfg.KeepalivedConfig, bookOptions(cfg, cfg.RunDirectory, log), cfg.ManagedAddresses, log)
+	g.holder = &holder{cfg: cfg, book: g.book, self: self, status: g.status, log: log, impatient: !service,
+		pace: &refresher.Pace{Interval: cfg.RefreshInterval}}
+	if o.DryRun || cfg.Provider == "fake" {
+		printer := fake.NewPrinter(o.Stdout, log)
+		g.holder.target = func(ip vrrp.FloatingIP, check func(context.Context) error) refresher.Target {
+			return printer.Target(ip, check)
+		}
+		return g, nil
+	}
+	p, err := o.newProvider(cfg, cfg.RunDirectory, log)
+	if err != nil {
+		return nil, err
+	}
+	g.provider = p
+	g.account = providers.NewAccount(cfg.Provider, p)
+	g.holder.target = func(ip vrrp.FloatingIP, check func(context.Context) error) refresher.Target {
+		return g.account.Target(ip, check)
+	}
+	return g, nil
+}
+
+// newProvider builds the configured provider. It makes no calls. What it looks
+// up it keeps in runDirectory, or nowhere if that is empty.
+func (o *Options) newProvider(cfg *config.Config, runDirectory string, log *zap.Logger) (providers.Provider, error) {
+	if cfg.Provider == "" {
+		return nil, &UsageError{fmt.Errorf("%s: provider is missing; it is one of %s", cfg.Path, strings.Join(catalog.Providers.Names(), ", "))}
+	}
+	entry, err := catalog.Providers.Entry(cfg.Provider)
+	if err != nil {
+		return nil, &UsageError{fmt.Errorf("%s: %w", cfg.Path, err)}
+	}
+	secrets := o.secrets(cfg, log)
+	p, err := entry.New(providers.Deps{
+		Log:       log,
+		RunDir:    runDirectory,
+		UserAgent: "berth/" + o.Version,
+		Env:       o.Getenv,
+		Hostname:  os.Hostname,
+		Transport: o.HTTP,
+		Secret: func(key, inline, file, env string) (string, error) {
+			s, err := secrets.Resolve(key, config.Secret(inline), file, env)
+			return s.Reveal(), err
+		},
+	}, section(cfg))
+	if err != nil {
+		return nil, &UsageError{fmt.Errorf("%s: %w", cfg.Path, err)}
+	}
+	return p, nil
+}
+
+// bookOptions returns how keepalived.conf is to be read: as the installed
+// keepalived does, unless the configuration says otherwise.
+func bookOptions(c *config.Config, runDirectory string, log *zap.Logger) keepalivedconf.Options {
+	version := c.KeepalivedVersion
+	if version == "" {
+		var err error
+		if version, err = installedVersion(runDirectory); err != nil {
+			log.Warn("reading keepalived's configuration as the newest known version does; set keepalived-version", zap.Error(err))
+		}
+	}
+	return keepalivedconf.Options{ConfigID: c.KeepalivedConfigID, Version: version}
+}
+
+// prepare has the provider look up, while there is time, what the first claim
+// needs: a look-up must not stand before it. Failures are not fatal; the claim
+// itself looks up what is missing.
+func (g *graph) prepare(ctx context.Context) error {
+	if p, ok := g.provider.(providers.Preparer); ok {
+		b := backoff.NewExponentialBackOff(backoff.WithMaxInterval(g.cfg.RefreshInterval), backoff.WithMaxElapsedTime(0))
+		failed := false
+		_ = backoff.RetryNotify(func() error {
+			tryCtx, cancel := context.WithTimeout(ctx, g.cfg.RefreshTimeout)
+			defer cancel()
+			return p.Prepare(tryCtx)
+		}, backoff.WithContext(b, ctx), func(err error, wait time.Duration) {
+			if !failed {
+				g.log.Warn("cannot look up yet what the first claim needs; trying again", zap.Error(err), zap.Duration("wait", wait))
+			}
+			failed = true
+		})
+		if failed && ctx.Err() == nil {
+			g.log.Info("looked up what the first claim needs")
+		}
+	}
+	<-ctx.Done()
+	return context.Cause(ctx)
+}
+
+// audit makes the audits that the provider wants while addresses are held.
+func (g *graph) audit(ctx context.Context) error {
+	if g.account == nil {
+		<-ctx.Done()
+		return context.Cause(ctx)
+	}
+	return g.account.Run(ctx)
+}
+
+// protect asks the kernel not to choose this process when memory runs out: a
+// host that is MASTER but cannot say so is an outage.
+func protect(log *zap.Logger) {
+	const score = -1000 // never, see proc(5)
+	err := os.WriteFile("/proc/self/oom_score_adj", []byte(strconv.Itoa(score)), 0)
+	if err != nil {
+		log.Warn("cannot protect berth from the kernel's out-of-memory killer", zap.Error(err))
+	}
+}
+
+// superviseAncestors calls died when one of the processes ends, and returns
+// when ctx does, after all watches have ended.
+func superviseAncestors(ctx context.Context, ancestors []*pidfd.Process, died func(pid int)) error {
+	var wg sync.WaitGroup
+	for _, p := range ancestors {
+		wg.Go(func() {
+			if err := p.Wait(ctx); err == nil {
+				died(p.PID)
+			}
+		})
+	}
+	wg.Wait()
+	<-ctx.Done()
+	return context.Cause(ctx)
+}
+
+// task is something that runs until its context ends.
+type task struct {
+	name string
+	run  func(context.Context) error
+}
+
+// runTasks runs all tasks. The first to end on its own ends the others; the
+// returned error names it. It returns after the last has ended.
+func runTasks(ctx context.Context, tasks ...task) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	type ended struct {
+		name string
+		err  error
+	}
+	results := make(chan ended, len(tasks))
+	for _, t := range tasks {
+		go func() { results <- ended{t.name, t.run(ctx)} }()
+	}
+	var first error
+	for i := range tasks {
+		r := <-results
+		if i == 0 {
+			first = r.err
+			cancel(errOtherEnded)
+		}
+	}
+	return first
+}
+
+// runAll runs all of them and returns after the last has ended. The first that
+// fails ends the others.
+func runAll(ctx context.Context, all []func(context.Context) error) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	results := make(chan error, len(all))
+	for _, run := range all {
+		go func() { results <- run(ctx) }()
+	}
+	var first error
+	for range all {
+		if err := <-results; err != nil && first == nil {
+			first = err
+			cancel(errOtherEnded)
+		}
+	}
+	return first
+}
+
+var errOtherEnded = errors.New("another part of berth has ended")
+
+// stopGrace bounds what is done after the end: letting go, last messages.
+const stopGrace = 2 * time.Second

@@ -1,0 +1,240 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+
+	"berth/config"
+	"berth/guard"
+	"berth/internal/status"
+	"berth/internal/truth"
+	"berth/notify"
+	"berth/refresher"
+	"berth/vrrp"
+
+	"github.com/cenkalti/backoff/v4"
+	"go.uber.org/zap"
+)
+
+// errReleased is the cause with which a permit ends when its holding does.
+var errReleased = errors.New("holding has ended")
+
+// holder does what an instance that is MASTER needs done.
+type holder struct {
+	cfg    *config.Config
+	book   *book
+	self   notify.Record
+	pace   *refresher.Pace
+	target func(ip vrrp.FloatingIP, check func(context.Context) error) refresher.Target
+	status *status.Writer
+	truth  *truth.Watcher // nil: events alone count
+	log    *zap.Logger
+	// entered, which may be nil, is told of an instance right after it was
+	// locked.
+	entered func(name string)
+	// impatient makes hold return an error that only a person can mend,
+	// instead of trying again; a notify script says it by its exit status.
+	impatient bool
+
+	recording sync.Mutex
+}
+
+// hold is the holding of one instance: permit, then one loop per address until
+// ctx ends. It is an instance.Hold.
+func (h *holder) hold(ctx context.Context, name string, verify <-chan struct{}) error {
+	log := h.log.With(zap.String("instance", name))
+	var permit *guard.Permit
+	err := h.until(ctx, name, log, "cannot lock the instance yet; trying again", func() (err error) {
+		permit, err = h.acquire(ctx, name, log)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	var recording sync.WaitGroup
+	defer func() {
+		recording.Wait()
+		if err := permit.Release(errReleased); err != nil {
+			log.Warn("cannot unlock the instance", zap.Error(err))
+		}
+	}()
+	ctx = permit.Context()
+
+	changed := h.book.watch()
+	var wanted []vrrp.FloatingIP
+	err = h.until(ctx, name, log, "cannot tell the addresses of the instance yet; trying again", func() (err error) {
+		wanted, err = h.book.addresses(name)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	set := &refresher.Set{
+		Loop:    func(ip vrrp.FloatingIP) *refresher.Loop { return h.loop(ip, permit, log) },
+		Changed: func(r []refresher.Report) { h.report(name, r) },
+	}
+	defer set.Wait()
+	if len(wanted) == 0 {
+		log.Warn("the instance has no addresses; nothing to move")
+	}
+	// What has gone from the host without an event is not claimed.
+	present := func() []vrrp.FloatingIP { return wanted }
+	var gone <-chan struct{}
+	if h.truth != nil {
+		watch := h.truth.Watch(name, func(reason string) { h.correct(name, reason) })
+		defer watch.Close()
+		present = func() []vrrp.FloatingIP { return watch.Present(wanted) }
+		gone = watch.Changed()
+	}
+	keep := func() {
+		list := present()
+		set.Keep(ctx, list)
+		h.suspended(name, wanted, list)
+	}
+	keep()
+	if h.self.Service {
+		// Its events come in order, so that the record serves nobody but a
+		// notify script that finds the lock held. One at a time: a burst of
+		// claims needs the processors more.
+		recording.Go(func() {
+			h.recording.Lock()
+			defer h.recording.Unlock()
+			// It is never superseded.
+			_ = notify.Enter(h.cfg.LockFile(name), h.self, log)
+		})
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-verify:
+			set.VerifyNow()
+		case <-changed:
+			changed = h.book.watch()
+			list, err := h.book.addresses(name)
+			if err != nil {
+				log.Warn("keeping the addresses as they were", zap.Error(err))
+				continue
+			}
+			wanted = list
+			keep()
+		case <-gone:
+			keep()
+		}
+	}
+}
+
+// acquire locks an instance on this host and puts this process on record, or
+// returns an error that matches notify.ErrSuperseded.
+func (h *holder) acquire(ctx context.Context, name string, log *zap.Logger) (*guard.Permit, error) {
+	path := h.cfg.LockFile(name)
+	lock := &guard.FileLock{
+		Path:    path,
+		Timeout: h.cfg.LockTimeout,
+		Busy:    func(ctx context.Context) error { return notify.Supersede(ctx, path, h.self, log) },
+	}
+	permit, err := lock.Acquire(ctx)
+	if _, unusable := errors.AsType[*guard.UnusableError](err); unusable && !h.impatient {
+		log.Error("cannot lock the instance; acting without the lock", zap.Error(err))
+		permit, err = guard.Unlocked(ctx), nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	if !h.self.Service { // a service goes on record beside its first claim, see hold
+		if err := notify.Enter(path, h.self, log); err != nil {
+			return nil, errors.Join(err, permit.Release(err))
+		}
+	}
+	if h.entered != nil {
+		h.entered(name)
+	}
+	return permit, nil
+}
+
+func (h *holder) loop(ip vrrp.FloatingIP, permit *guard.Permit, log *zap.Logger) *refresher.Loop {
+	return &refresher.Loop{
+		Target: h.target(ip, permit.Check),
+		Policy: policy(h.cfg),
+		Pace:   h.pace,
+		Log:    log.With(zap.String("address", ip.String()), zap.String("provider", h.cfg.Provider)),
+	}
+}
+
+func policy(c *config.Config) refresher.Policy {
+	return refresher.Policy{
+		Interval:        c.RefreshInterval,
+		Timeout:         c.RefreshTimeout,
+		InitialInterval: c.BackOff.InitialInterval,
+		Multiplier:      c.BackOff.Multiplier,
+		MaxInterval:     c.BackOff.MaxInterval,
+		MaxElapsedTime:  c.BackOff.MaxElapsedTime,
+	}
+}
+
+// until runs op until it succeeds or ctx ends; a host that is MASTER does not
+// give up.
+func (h *holder) until(ctx context.Context, name string, log *zap.Logger, message string, op func() error) error {
+	b := backoff.NewExponentialBackOff(
+		backoff.WithInitialInterval(h.cfg.BackOff.InitialInterval),
+		backoff.WithMultiplier(h.cfg.BackOff.Multiplier),
+		backoff.WithMaxInterval(h.cfg.BackOff.MaxInterval),
+		backoff.WithMaxElapsedTime(0),
+	)
+	failed := ""
+	err := backoff.RetryNotify(func() error {
+		err := op()
+		if err != nil && h.impatient {
+			return backoff.Permanent(err)
+		}
+		return err
+	}, backoff.WithContext(b, ctx), func(err error, wait time.Duration) {
+		if failed != err.Error() {
+			failed = err.Error()
+			log.Error(message, zap.Error(err), zap.Duration("wait", wait))
+			h.status.Update(name, func(in *status.Instance) { in.Error = failed })
+		}
+	})
+	if err != nil && ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if failed != "" {
+		h.status.Update(name, func(in *status.Instance) { in.Error = "" })
+	}
+	return err
+}
+
+// correct counts what the machine showed and no event had told.
+func (h *holder) correct(name, reason string) {
+	h.status.Update(name, func(in *status.Instance) {
+		in.Corrections++
+		in.Correction = reason
+	})
+}
+
+// suspended puts the addresses that are wanted and not kept into the status.
+func (h *holder) suspended(name string, wanted, kept []vrrp.FloatingIP) {
+	h.status.Update(name, func(in *status.Instance) {
+		in.Addresses = slices.DeleteFunc(slices.Clone(in.Addresses), func(a status.Address) bool { return a.Suspended })
+		for _, ip := range wanted {
+			if !slices.Contains(kept, ip) {
+				in.Addresses = append(in.Addresses, status.Address{Address: ip.String(), Suspended: true})
+			}
+		}
+	})
+}
+
+func (h *holder) report(name string, reports []refresher.Report) {
+	h.status.Update(name, func(in *status.Instance) {
+		in.Addresses = slices.DeleteFunc(slices.Clone(in.Addresses), func(a status.Address) bool { return !a.Suspended })
+		for _, r := range reports {
+			in.Addresses = append(in.Addresses, status.Address{
+				Address: r.Address, Owner: r.Owner, Since: r.Since, LastCall: r.LastCall,
+				LastError: r.LastError, Claims: r.Claims, Thefts: r.Thefts, Contested: r.Contested,
+			})
+		}
+	})
+}

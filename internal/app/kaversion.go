@@ -1,0 +1,55 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"time"
+)
+
+// versionTimeout bounds `keepalived --version`.
+const versionTimeout = time.Second
+
+// installedVersion returns the version of the keepalived on this machine, ""
+// if there is none. As asking takes longer than a claim, the answer is kept in
+// the run directory, if that is given, for as long as the program's file stays
+// the same.
+func installedVersion(runDirectory string) (string, error) {
+	program, err := exec.LookPath("keepalived")
+	if err != nil {
+		program = "/usr/sbin/keepalived" // not on the PATH of every script
+	}
+	st, err := os.Stat(program)
+	if errors.Is(err, os.ErrNotExist) {
+		return "", nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("ask keepalived for its version: %w", err)
+	}
+	kept := filepath.Join(runDirectory, "keepalived-version")
+	key := fmt.Sprintf("%s %d %d ", program, st.Size(), st.ModTime().UnixNano())
+	if text, err := os.ReadFile(kept); err == nil {
+		version, ours := strings.CutPrefix(string(text), key)
+		if version, whole := strings.CutSuffix(version, "\n"); ours && whole {
+			return version, nil
+		}
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), versionTimeout)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, program, "--version").CombinedOutput()
+	m := regexp.MustCompile(`Keepalived v(\d+\.\d+\.\d+)`).FindSubmatch(out)
+	if m == nil {
+		return "", fmt.Errorf("ask keepalived for its version: unexpected answer of %s --version: %w", program, errors.Join(err, ctx.Err()))
+	}
+	version := string(m[1])
+	// Only a cache: without it, or when it is torn, the next start asks again.
+	if runDirectory != "" && os.MkdirAll(runDirectory, 0o755) == nil {
+		_ = os.WriteFile(kept, []byte(key+version+"\n"), 0o644)
+	}
+	return version, nil
+}

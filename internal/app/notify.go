@@ -1,0 +1,226 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"time"
+
+	"berth/internal/pidfd"
+	"berth/internal/status"
+	"berth/internal/supervise"
+	"berth/internal/truth"
+	"berth/notify"
+	"berth/vrrp"
+
+	"go.uber.org/zap"
+	"golang.org/x/sys/unix"
+)
+
+// Notify is the notify script: args are what keepalived adds, after the path
+// of the configuration. For MASTER it returns when the holding has ended, for
+// everything else at once.
+func (o *Options) Notify(ctx context.Context, configPath string, args []string) error {
+	signal.Ignore(unix.SIGHUP) // there is nothing to read again
+	ev, err := notify.ParseArgs(args)
+	if err != nil {
+		return &UsageError{err}
+	}
+	cfg, err := o.load(configPath)
+	if err != nil {
+		return err
+	}
+	log := o.Logger()
+	// Opened before anything else: from here on the death of keepalived
+	// cannot be missed.
+	origin := supervise.OriginOf(os.Getpid())
+	defer origin.Close()
+	g, err := o.newGraph(cfg, false, log)
+	if err != nil {
+		return err
+	}
+	defer g.status.Flush()
+	g.holder.self.State = ev.State
+	g.holder.self.Script = notify.Script{PID: origin.Script.PID, Start: origin.Script.Start}
+	names := []string{ev.Instance}
+	if ev.Group {
+		if names, err = g.book.members(ev.Instance); err != nil {
+			return err
+		}
+	}
+	if ev.Kind == vrrp.PriorityChange {
+		log.Debug("priority changed", zap.String("instance", ev.Instance), zap.Int("priority", ev.Priority))
+		return nil
+	}
+	if ev.Kind == vrrp.VerifyNow {
+		return g.askHolders(names)
+	}
+	// Under the lock and not before: what a superseded event says is no news.
+	g.holder.entered = func(name string) {
+		g.status.Update(name, func(in *status.Instance) {
+			in.State, in.Since, in.Priority, in.Reason = ev.State, ev.Received, ev.Priority, ev.State.String()+" reported"
+		})
+	}
+	if ev.State == vrrp.Master {
+		protect(log)
+		return g.notifyMaster(ctx, names, origin.Keepalived)
+	}
+	return g.notifyOther(ctx, names)
+}
+
+// dropSuperseded says that an event came too late and makes that no error.
+func dropSuperseded(err error, log *zap.Logger) error {
+	if !errors.Is(err, notify.ErrSuperseded) {
+		return err
+	}
+	log.Info("nothing to do", zap.NamedError("reason", err))
+	return nil
+}
+
+// notifyMaster holds the instances until keepalived dies or ctx ends, which
+// is how a later invocation ends this one.
+func (g *graph) notifyMaster(ctx context.Context, names []string, ancestors []*pidfd.Process) error {
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	g.holder.truth = truth.NewWatcher(truth.Host{Addresses: truth.Addresses, Subscribe: truth.Subscribe}, g.log)
+	tasks := []task{
+		{"status", g.status.Run},
+		{"keepalived.conf", g.book.Run},
+		{"audit", g.audit},
+		{"addresses", func(ctx context.Context) error { return lookLater(ctx, g.holder.truth) }},
+	}
+	if len(ancestors) > 0 {
+		tasks = append(tasks, task{"supervision", func(ctx context.Context) error {
+			return superviseAncestors(ctx, ancestors, func(pid int) {
+				stop(fmt.Errorf("%w (pid %d)", supervise.ErrGone, pid))
+			})
+		}})
+	} else {
+		w := supervise.NewWatcher(g.cfg.KeepalivedPIDFile, func(pid int, _ time.Time) {
+			stop(fmt.Errorf("%w (pid %d)", supervise.ErrGone, pid))
+		}, g.log)
+		if w.Look() == supervise.Dead {
+			// It died before its ancestors could be looked at.
+			g.log.Warn("not acting on a MASTER of a keepalived that is dead by now; if it runs elsewhere, correct keepalived-pid-file",
+				zap.String("pid_file", g.cfg.KeepalivedPIDFile))
+			return nil
+		}
+		g.log.Warn("was not started by keepalived; its death is noticed only through its pid file",
+			zap.String("pid_file", g.cfg.KeepalivedPIDFile))
+		tasks = append(tasks, task{"supervision", w.Run})
+	}
+	var asks []chan<- struct{}
+	var holdings []func(context.Context) error
+	for _, name := range names {
+		ask := make(chan struct{}, 1)
+		asks = append(asks, ask)
+		holdings = append(holdings, func(ctx context.Context) error {
+			return dropSuperseded(g.holder.hold(ctx, name, ask), g.log.With(zap.String("instance", name)))
+		})
+	}
+	tasks = append(tasks,
+		task{"holdings", func(ctx context.Context) error { return runAll(ctx, holdings) }},
+		task{"verification", func(ctx context.Context) error { return relayAsks(ctx, asks) }})
+	err := runTasks(ctx, tasks...)
+	if ctx.Err() == nil {
+		return err
+	}
+	cause := context.Cause(ctx)
+	g.log.Info("ending; floating IPs stay where they are", zap.NamedError("reason", cause))
+	if errors.Is(cause, supervise.ErrGone) {
+		// After a signal the successor writes; now there is none.
+		for _, name := range names {
+			g.status.Update(name, func(in *status.Instance) {
+				in.State, in.Since, in.Reason, in.Addresses = vrrp.Unknown, time.Now(), cause.Error(), nil
+			})
+		}
+	}
+	return nil
+}
+
+// lookLater begins to look for the addresses when the first claim is through:
+// nothing may delay that.
+func lookLater(ctx context.Context, w *truth.Watcher) error {
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-time.After(time.Second):
+		return w.Run(ctx)
+	}
+}
+
+// relayAsks turns SIGUSR1, with which a later invocation passes on keepalived's
+// MASTER_RX_LOWER_PRI, into asks for a look at the owner.
+func relayAsks(ctx context.Context, asks []chan<- struct{}) error {
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, unix.SIGUSR1)
+	defer signal.Stop(signals)
+	for {
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-signals:
+			for _, ask := range asks {
+				select {
+				case ask <- struct{}{}:
+				default: // asked for already
+				}
+			}
+		}
+	}
+}
+
+// notifyOther ends the processes that hold the instances, by taking their
+// locks, and says when keepalived's configuration does not know an instance.
+func (g *graph) notifyOther(ctx context.Context, names []string) error {
+	var errs []error
+	for _, name := range names {
+		log := g.log.With(zap.String("instance", name))
+		permit, err := g.holder.acquire(ctx, name, log)
+		if err != nil {
+			errs = append(errs, dropSuperseded(err, log))
+			continue
+		}
+		g.status.Flush() // under the lock, so that a successor writes later
+		errs = append(errs, permit.Release(errReleased))
+		if _, err := g.book.addresses(name); errors.Is(err, errUnknown) {
+			errs = append(errs, err)
+		}
+		log.Debug("nothing is held for the instance")
+	}
+	return errors.Join(errs...)
+}
+
+// askHolders makes the processes that hold the instances look at the owner.
+func (g *graph) askHolders(names []string) error {
+	for _, name := range names {
+		r, err := notify.ReadRecord(g.cfg.LockFile(name))
+		if errors.Is(err, os.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		// A service hears of it through the FIFO.
+		if r.Service || r.Boot != g.holder.self.Boot {
+			continue
+		}
+		p, err := pidfd.Open(r.PID)
+		if errors.Is(err, os.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if p.Start == r.Start {
+			err = p.Signal(unix.SIGUSR1)
+		}
+		p.Close()
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,102 @@
+package app
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"path/filepath"
+
+	"berth/config"
+	"berth/providers/catalog"
+
+	"go.uber.org/zap"
+	"gopkg.in/yaml.v3"
+)
+
+// Options are what flags and environment say, the same for all commands.
+type Options struct {
+	Program string // argv[0]; called as floaty, some defaults are floaty's
+	Version string
+	Verbose bool
+	JSONLog bool
+	DryRun  bool
+	Getenv  func(string) string
+	Stdout  io.Writer
+	Stderr  io.Writer
+	// HTTP replaces the providers' transport in tests, nil for the real one.
+	HTTP http.RoundTripper
+}
+
+// Exit statuses.
+const (
+	ExitOK     = 0
+	ExitFailed = 1
+	ExitUsage  = 2
+)
+
+// UsageError is a mistake in how berth was called or configured, as against
+// one that happened while it did its work.
+type UsageError struct{ Err error }
+
+// Error returns the text of the mistake.
+func (e *UsageError) Error() string { return e.Err.Error() }
+
+// Unwrap returns the mistake.
+func (e *UsageError) Unwrap() error { return e.Err }
+
+// ExitStatus maps what a command ended with to an exit status.
+func ExitStatus(err error) int {
+	if err == nil {
+		return ExitOK
+	}
+	if _, ok := errors.AsType[*UsageError](err); ok {
+		return ExitUsage
+	}
+	return ExitFailed
+}
+
+// verbose reports whether debug messages are wanted. The variables count when
+// set to anything, even 0, as floaty's does.
+func (o *Options) verbose() bool {
+	return o.Verbose || o.Getenv("BERTH_LOG_VERBOSE") != "" || o.Getenv("FLOATY_LOG_VERBOSE") != ""
+}
+
+// Logger returns the one logger of the process.
+func (o *Options) Logger() *zap.Logger { return newLogger(o.Stderr, o.verbose(), o.JSONLog) }
+
+// load reads the configuration file.
+func (o *Options) load(path string) (*config.Config, error) {
+	sections := map[string]config.SectionCheck{}
+	for name, entry := range catalog.Providers {
+		sections[name] = entry.Check
+	}
+	co := config.Options{Sections: sections}
+	if filepath.Base(o.Program) == "floaty" {
+		co.LockFileTemplate = config.FloatyLockFileTemplate
+	}
+	c, err := config.Load(path, co)
+	if err != nil {
+		return nil, &UsageError{err}
+	}
+	return c, nil
+}
+
+// secrets returns the function with which a provider finds its secrets.
+func (o *Options) secrets(c *config.Config, log *zap.Logger) config.SecretSource {
+	return config.SecretSource{
+		Getenv:        o.Getenv,
+		OthersCanRead: c.OthersCanRead,
+		InlineReadable: func(key string) {
+			log.Warn("a secret stands in a configuration file that everybody can read; run: chmod o= "+c.Path,
+				zap.String("key", key), zap.String("file", c.Path))
+		},
+	}
+}
+
+// section returns the YAML node of the chosen provider, nil if there is none.
+func section(c *config.Config) *yaml.Node {
+	if n, ok := c.Sections[c.Provider]; ok {
+		return &n
+	}
+	return nil
+}

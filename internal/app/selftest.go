@@ -1,0 +1,153 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"berth/config"
+	"berth/internal/supervise"
+	"berth/providers"
+	"berth/selftest"
+	"berth/vrrp"
+
+	"go.uber.org/zap"
+)
+
+// selfTestTimeout bounds the whole self-test.
+const selfTestTimeout = time.Minute
+
+// errSelfTest makes `berth --test` end with 1; the report says why.
+var errSelfTest = errors.New("self-test failed")
+
+// NagiosError carries the exit status of a monitoring plugin: 0 to 3.
+type NagiosError struct{ Status int }
+
+// Error names the status.
+func (e *NagiosError) Error() string { return fmt.Sprintf("plugin status %d", e.Status) }
+
+// SelfTest runs the checks and prints the report in the wanted form: table,
+// json or nagios. It writes nothing anywhere.
+func (o *Options) SelfTest(ctx context.Context, configPath, output string) error {
+	ctx, cancel := context.WithTimeout(ctx, selfTestTimeout)
+	defer cancel()
+	checks, err := o.checks(configPath)
+	if err != nil {
+		if output == "nagios" {
+			fmt.Fprintf(o.Stdout, "BERTH UNKNOWN - %s\n", strings.ReplaceAll(err.Error(), "\n", "; "))
+			return &NagiosError{Status: 3}
+		}
+		return err
+	}
+	findings := selftest.Run(ctx, checks)
+	switch output {
+	case "nagios":
+		status, err := selftest.Nagios(o.Stdout, findings)
+		if err == nil && status != 0 {
+			err = &NagiosError{Status: status}
+		}
+		return err
+	case "json":
+		err = selftest.JSON(o.Stdout, findings)
+	default:
+		err = selftest.Table(o.Stdout, findings)
+	}
+	if err == nil && selftest.Worst(findings) == selftest.Fail {
+		err = errSelfTest
+	}
+	return err
+}
+
+func (o *Options) checks(configPath string) ([]selftest.Check, error) {
+	cfg, err := o.load(configPath)
+	if err != nil {
+		return nil, err
+	}
+	log := o.Logger()
+	// The report says what the book would log.
+	b := newBook(cfg.KeepalivedConfig, bookOptions(cfg, "", log), cfg.ManagedAddresses, zap.NewNop())
+	checks := []selftest.Check{
+		selftest.Configuration(cfg.Path, cfg.OthersCanRead && len(cfg.Sections) > 0),
+		selftest.KeepalivedConfig(func() (selftest.Keepalived, error) { return keepalivedFindings(b) }),
+		selftest.Process(cfg.KeepalivedPIDFile, func() (int, bool) { return supervise.Running(cfg.KeepalivedPIDFile) }),
+		selftest.Directory("lock directory", filepath.Dir(cfg.LockFileTemplate), false),
+		selftest.Directory("run directory", cfg.RunDirectory, true),
+	}
+	if cfg.Provider == "fake" || o.DryRun {
+		return checks, nil
+	}
+	p, err := o.newProvider(cfg, "", log)
+	if err != nil {
+		return nil, err
+	}
+	return append(checks,
+		selftest.Server(func(ctx context.Context) (string, string, error) {
+			s, err := p.Self(ctx)
+			return s.ID, s.Name, err
+		}),
+		selftest.FloatingIPs(func(ctx context.Context) ([]selftest.FloatingIP, error) {
+			return observed(ctx, p, allAddresses(cfg, b))
+		}),
+	), nil
+}
+
+func keepalivedFindings(b *book) (selftest.Keepalived, error) {
+	conf, err := b.reading()
+	if conf == nil {
+		return selftest.Keepalived{}, err
+	}
+	k := selftest.Keepalived{Path: b.path}
+	if conf.Refused {
+		r := conf.Refusals[0]
+		k.Refused = fmt.Sprintf("%s:%d: %s", r.File, r.Line, r.Message)
+	}
+	for _, w := range conf.Warnings {
+		k.Warnings = append(k.Warnings, fmt.Sprintf("%s:%d: %s", w.File, w.Line, w.Message))
+	}
+	for _, in := range conf.Instances {
+		k.Instances = append(k.Instances, fmt.Sprintf("%s on %s: %s", in.Name, dash(in.Interface), dash(strings.Join(texts(in.Managed()), " "))))
+	}
+	return k, nil
+}
+
+// allAddresses returns what any instance of this host could move, each address
+// once.
+func allAddresses(cfg *config.Config, b *book) []vrrp.FloatingIP {
+	list := cfg.ManagedAddresses
+	if conf, _ := b.reading(); len(list) == 0 && conf != nil {
+		for _, in := range conf.Instances {
+			list = append(list, in.Managed()...)
+		}
+	}
+	seen := map[netip.Addr]bool{}
+	var once []vrrp.FloatingIP
+	for _, ip := range list {
+		if !seen[ip.Addr()] {
+			seen[ip.Addr()] = true
+			once = append(once, ip)
+		}
+	}
+	return once
+}
+
+func observed(ctx context.Context, p providers.Provider, ips []vrrp.FloatingIP) ([]selftest.FloatingIP, error) {
+	// Asked even without addresses: it proves endpoint and token.
+	var addrs []netip.Addr
+	for _, ip := range ips {
+		addrs = append(addrs, ip.Addr())
+	}
+	holders, err := p.Observe(ctx, addrs)
+	if err != nil {
+		return nil, err
+	}
+	var list []selftest.FloatingIP
+	for _, ip := range ips {
+		h := holders[ip.Addr()]
+		list = append(list, selftest.FloatingIP{Address: ip.String(), Managed: h.Kind != providers.NotManaged, Owner: holderText(h)})
+	}
+	return list, nil
+}

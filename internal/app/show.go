@@ -1,0 +1,205 @@
+package app
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"berth/keepalivedconf"
+	"berth/providers"
+	"berth/vrrp"
+)
+
+// ShowOptions are the flags of `berth show`.
+type ShowOptions struct {
+	Instance         string // empty: all
+	JSON             bool
+	Offline          bool // do not ask the provider
+	AssumeInterfaces bool // every interface that the file names counts as existing
+}
+
+type shown struct {
+	Instances []shownInstance          `json:"instances"`
+	Refused   bool                     `json:"refused"`
+	Refusals  []keepalivedconf.Message `json:"refusals,omitempty"`
+	Warnings  []keepalivedconf.Message `json:"warnings"`
+}
+
+type shownInstance struct {
+	Name        string            `json:"name"`
+	Interface   string            `json:"interface"`
+	Addresses   []string          `json:"addresses"`
+	Excluded    []string          `json:"excluded"`
+	Managed     []string          `json:"managed"`
+	FloatingIPs []shownFloatingIP `json:"floating_ips,omitempty"`
+}
+
+type shownFloatingIP struct {
+	Address string `json:"address"`
+	Object  string `json:"object,omitempty"`
+	Owner   string `json:"owner"`
+}
+
+// errRefused makes `berth show` end with 1 where keepalived would not run the
+// file; the reason has been printed.
+var errRefused = errors.New("keepalived would refuse this configuration")
+
+// showTimeout bounds the questions to the provider.
+const showTimeout = 30 * time.Second
+
+// Show prints what would be managed and why.
+func (o *Options) Show(ctx context.Context, configPath string, so ShowOptions) error {
+	cfg, err := o.load(configPath)
+	if err != nil {
+		return err
+	}
+	ko := bookOptions(cfg, "", o.Logger())
+	if !so.AssumeInterfaces {
+		ko.Interfaces = machineInterface
+	}
+	conf, err := keepalivedconf.ParseFile(cfg.KeepalivedConfig, ko)
+	if err != nil {
+		return err
+	}
+	out := shown{Instances: []shownInstance{}, Refused: conf.Refused, Refusals: conf.Refusals, Warnings: conf.Warnings}
+	if out.Warnings == nil {
+		out.Warnings = []keepalivedconf.Message{}
+	}
+	for _, in := range conf.Instances {
+		if so.Instance != "" && in.Name != so.Instance {
+			continue
+		}
+		managed := in.Managed()
+		if len(cfg.ManagedAddresses) > 0 {
+			managed = cfg.ManagedAddresses
+		}
+		out.Instances = append(out.Instances, shownInstance{
+			Name: in.Name, Interface: in.Interface,
+			Addresses: texts(in.Addresses), Excluded: texts(in.Excluded), Managed: texts(managed),
+		})
+	}
+	if so.Instance != "" && len(out.Instances) == 0 {
+		return fmt.Errorf("vrrp_instance %q: %w %s", so.Instance, errUnknown, cfg.KeepalivedConfig)
+	}
+	var providerErr error
+	if !so.Offline && cfg.Provider != "" && cfg.Provider != "fake" && !o.DryRun {
+		p, err := o.newProvider(cfg, "", o.Logger())
+		if err != nil {
+			return err
+		}
+		ctx, cancel := context.WithTimeout(ctx, showTimeout)
+		defer cancel()
+		providerErr = out.ask(ctx, p)
+	}
+	if so.JSON {
+		enc := json.NewEncoder(o.Stdout)
+		enc.SetIndent("", "  ")
+		enc.SetEscapeHTML(false)
+		err = enc.Encode(out)
+	} else {
+		err = out.table(o.Stdout)
+	}
+	if err == nil && out.Refused {
+		err = errRefused
+	}
+	return errors.Join(err, providerErr)
+}
+
+func machineInterface(name string) (int, bool) {
+	ifi, err := net.InterfaceByName(name)
+	if err != nil {
+		return 0, false
+	}
+	return ifi.MTU, true
+}
+
+func texts(ips []vrrp.FloatingIP) []string {
+	list := make([]string, 0, len(ips))
+	for _, ip := range ips {
+		list = append(list, ip.String())
+	}
+	return list
+}
+
+// ask fills in who has the managed addresses at the provider.
+func (s *shown) ask(ctx context.Context, p providers.Provider) error {
+	var addrs []netip.Addr
+	for _, in := range s.Instances {
+		for _, text := range in.Managed {
+			addrs = append(addrs, addrOf(text))
+		}
+	}
+	if len(addrs) == 0 {
+		return nil
+	}
+	holders, err := p.Observe(ctx, addrs)
+	if err != nil {
+		return err
+	}
+	for i := range s.Instances {
+		in := &s.Instances[i]
+		for _, text := range in.Managed {
+			h := holders[addrOf(text)]
+			in.FloatingIPs = append(in.FloatingIPs, shownFloatingIP{Address: text, Object: h.Object, Owner: holderText(h)})
+		}
+	}
+	return nil
+}
+
+func addrOf(prefix string) netip.Addr {
+	return vrrp.FloatingIP{Prefix: netip.MustParsePrefix(prefix)}.Addr()
+}
+
+// holderText says who has a floating IP.
+func holderText(h providers.Holder) string {
+	switch h.Kind {
+	case providers.NotManaged:
+		return "no floating IP of the account"
+	case providers.Nobody:
+		return "nobody"
+	case providers.Mine:
+		return "this host"
+	}
+	return h.Owner
+}
+
+func (s *shown) table(w io.Writer) error {
+	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(tw, "INSTANCE\tINTERFACE\tADDRESS\tFLOATING IP\tOWNER")
+	for _, in := range s.Instances {
+		if len(in.Managed) == 0 {
+			fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\n", in.Name, dash(in.Interface), "none", "-", "-")
+		}
+		for i, address := range in.Managed {
+			object, owner := "-", "-"
+			if i < len(in.FloatingIPs) {
+				object, owner = dash(in.FloatingIPs[i].Object), in.FloatingIPs[i].Owner
+			}
+			fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\n", in.Name, dash(in.Interface), address, object, owner)
+		}
+	}
+	if err := tw.Flush(); err != nil {
+		return err
+	}
+	for _, m := range s.Warnings {
+		fmt.Fprintf(w, "warning: %s:%d: %s\n", m.File, m.Line, m.Message)
+	}
+	for _, m := range s.Refusals {
+		fmt.Fprintf(w, "refused: %s:%d: %s\n", m.File, m.Line, m.Message)
+	}
+	return nil
+}
+
+func dash(s string) string {
+	if strings.TrimSpace(s) == "" {
+		return "-"
+	}
+	return s
+}

@@ -1,0 +1,83 @@
+package app
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"text/tabwriter"
+	"time"
+
+	"berth/internal/pidfd"
+	"berth/internal/status"
+	"berth/refresher"
+	"berth/vrrp"
+)
+
+// Status prints what is managed now on this host, from the files in the run
+// directory. It fails when there is a name that nobody has written about.
+func (o *Options) Status(runDirectory, instance string, asJSON bool) error {
+	all, err := status.Read(runDirectory)
+	wanted := []status.Instance{}
+	for _, in := range all {
+		if instance == "" || in.Instance == instance {
+			wanted = append(wanted, in)
+		}
+	}
+	if instance != "" && len(wanted) == 0 && err == nil {
+		return fmt.Errorf("no status of instance %q below %s; no berth has acted for it since boot", instance, runDirectory)
+	}
+	if asJSON {
+		enc := json.NewEncoder(o.Stdout)
+		enc.SetIndent("", "  ")
+		return errors.Join(enc.Encode(wanted), err)
+	}
+	return errors.Join(statusTable(o.Stdout, wanted, time.Now(), alive), err)
+}
+
+// alive reports whether the process that wrote an entry still runs.
+func alive(in status.Instance) bool {
+	info, err := pidfd.Stat(in.PID)
+	return err == nil && info.Start == in.Start && info.State != 'Z'
+}
+
+func statusTable(w io.Writer, all []status.Instance, now time.Time, alive func(status.Instance) bool) error {
+	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(tw, "INSTANCE\tSTATE\tSINCE\tADDRESS\tOWNER\tLAST CALL\tNOTE")
+	for _, in := range all {
+		note := in.Error
+		if in.State == vrrp.Master && !alive(in) {
+			note = fmt.Sprintf("STALE: process %d is gone, nobody acts for this instance", in.PID)
+		} else if in.State == vrrp.Unknown {
+			note = in.Reason
+		}
+		if note == "" && in.Correction != "" {
+			note = fmt.Sprintf("%d times corrected from the machine: %s", in.Corrections, in.Correction)
+		}
+		if len(in.Addresses) == 0 {
+			fmt.Fprintf(tw, "%s\t%s\t%s\t-\t-\t-\t%s\n", in.Instance, in.State, since(in.Since, now), dash(note))
+		}
+		for _, a := range in.Addresses {
+			line := note
+			if line == "" {
+				line = a.LastError
+			}
+			owner := a.Owner
+			if owner == refresher.Here {
+				owner = "this host"
+			}
+			state := in.State.String()
+			switch {
+			case a.Suspended:
+				state = "suspended"
+				if line == "" {
+					line = "the address has gone from this host without an event"
+				}
+			case a.Contested:
+				state = "contested"
+			}
+			fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", in.Instance, state, since(in.Since, now), a.Address, dash(owner), since(a.LastCall, now), dash(line))
+		}
+	}
+	return tw.Flush()
+}

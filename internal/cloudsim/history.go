@@ -1,0 +1,146 @@
+package cloudsim
+
+import (
+	"context"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Request is what the simulator saw and did of one request. Requests to the
+// control paths are not recorded.
+type Request struct {
+	Time   time.Time // when it had arrived as a whole
+	Done   time.Time // when it was answered or given up, zero before
+	Method string
+	Path   string // with the query, if any
+	Remote string // address of the client, empty in-process
+	Body   string
+	Status int  // as sent, 0 if no status line was
+	Write  bool // it asks for a change
+	Token  bool // it bore the right credentials
+	// Metadata tells that it was for the metadata service and not for the API.
+	Metadata bool
+	// Fault tells which fault was applied, empty for none.
+	Fault   Kind
+	Applied bool // it changed the state
+}
+
+// History returns all requests since the start or the last ClearHistory, oldest
+// first. A request that is still being dealt with has no Done time.
+func (s *Sim) History() []Request {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	h := make([]Request, len(s.history))
+	for i, r := range s.history {
+		h[i] = *r
+	}
+	return h
+}
+
+// ClearHistory forgets all requests.
+func (s *Sim) ClearHistory() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.history = nil
+}
+
+// OnDone sets a function that is told of each request when it is over, in no
+// particular order, and concurrently.
+func (s *Sim) OnDone(f func(Request)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.onDone = f
+}
+
+func (s *Sim) arrive(x *exchange) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	x.record = &Request{
+		Time:   time.Now(),
+		Method: x.r.Method,
+		Path:   x.r.URL.RequestURI(),
+		Remote: x.r.RemoteAddr,
+		Body:   compact(x.body),
+		Write:  x.r.Method != http.MethodGet && x.r.Method != http.MethodHead,
+		Token:  x.route.trusts != nil && x.route.trusts(x),
+
+		Metadata: x.route.metadata,
+	}
+	s.history = append(s.history, x.record)
+}
+
+func (s *Sim) leave(x *exchange) {
+	s.mu.Lock()
+	x.record.Done = time.Now()
+	done, f := *x.record, s.onDone
+	s.mu.Unlock()
+	if f != nil {
+		f(done)
+	}
+}
+
+// note changes the record of a request under the lock.
+func (s *Sim) note(x *exchange, change func(*Request)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	change(x.record)
+}
+
+// Hold keeps requests from being dealt with until Release, so that a test can
+// put the sides of a race in order.
+type Hold struct {
+	method, path string
+	arrived      chan Request
+	release      chan struct{}
+	once         sync.Once
+}
+
+// Hold holds all requests from now on that have this method ("" for any) and
+// whose path starts with path. They count as arrived but not as carried out.
+func (s *Sim) Hold(method, path string) *Hold {
+	h := &Hold{method: method, path: path, arrived: make(chan Request, 1024), release: make(chan struct{})}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.holds = append(s.holds, h)
+	return h
+}
+
+// Wait returns the next request that arrived and is held, or the cause of ctx.
+func (h *Hold) Wait(ctx context.Context) (Request, error) {
+	select {
+	case r := <-h.arrived:
+		return r, nil
+	case <-ctx.Done():
+		return Request{}, context.Cause(ctx)
+	}
+}
+
+// Release lets go what is held, and holds nothing any more.
+func (h *Hold) Release() { h.once.Do(func() { close(h.release) }) }
+
+// waitHeld blocks while a Hold wants the request. A client that goes away
+// meanwhile does not undo that its request has arrived.
+func (s *Sim) waitHeld(x *exchange) {
+	s.mu.Lock()
+	holds := slices.Clone(s.holds)
+	r := *x.record
+	s.mu.Unlock()
+	for _, h := range holds {
+		if (h.method != "" && h.method != r.Method) || !strings.HasPrefix(r.Path, h.path) {
+			continue
+		}
+		select {
+		case <-h.release:
+			continue
+		default:
+		}
+		select {
+		case h.arrived <- r:
+		default: // more than anybody will ask for
+		}
+		<-h.release
+	}
+}

@@ -1,0 +1,171 @@
+// Package pidfd holds processes by pidfd(2) handles, so that a recycled pid is
+// never watched or signalled by mistake. It refuses to poll: the end of a
+// process wakes the waiter, and a zombie counts as ended.
+package pidfd
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Process is an open handle on one process. Close it when done.
+type Process struct {
+	Info
+	f *os.File
+}
+
+// Info is what /proc/PID/stat says of a process, see proc(5).
+type Info struct {
+	PID    int
+	Parent int
+	Name   string // comm, at most 15 bytes
+	State  byte   // R, S, D, T (stopped), t, Z (zombie), X ...
+	Start  uint64 // clock ticks after boot; with PID unique within a boot
+}
+
+// Stat reads /proc/PID/stat. The error matches os.ErrNotExist when there is no
+// such process.
+func Stat(pid int) (Info, error) {
+	text, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	if errors.Is(err, unix.ESRCH) {
+		err = os.ErrNotExist // it ended between open and read
+	}
+	if err != nil {
+		return Info{}, fmt.Errorf("read state of process %d: %w", pid, err)
+	}
+	return parseStat(pid, text)
+}
+
+// parseStat takes the fields apart. The name stands in parentheses and may
+// itself hold any byte, so the last closing one counts.
+func parseStat(pid int, text []byte) (Info, error) {
+	bad := fmt.Errorf("read state of process %d: unexpected form of /proc/%d/stat", pid, pid)
+	open, end := bytes.IndexByte(text, '('), bytes.LastIndexByte(text, ')')
+	if open < 0 || end < open {
+		return Info{}, bad
+	}
+	// Fields after the name; the first is number 3 in proc(5).
+	f := strings.Fields(string(text[end+1:]))
+	if len(f) < 20 || len(f[0]) != 1 {
+		return Info{}, bad
+	}
+	parent, err1 := strconv.Atoi(f[1])
+	start, err2 := strconv.ParseUint(f[19], 10, 64)
+	if err1 != nil || err2 != nil {
+		return Info{}, bad
+	}
+	return Info{PID: pid, Parent: parent, Name: string(text[open+1 : end]), State: f[0][0], Start: start}, nil
+}
+
+// Open opens a handle on a process. The error matches os.ErrNotExist when the
+// process does not exist or has ended.
+func Open(pid int) (*Process, error) {
+	if pid <= 0 {
+		return nil, fmt.Errorf("open process %d: %w", pid, os.ErrNotExist)
+	}
+	// Non-blocking, so that the runtime's poller can wait for it.
+	fd, err := unix.PidfdOpen(pid, unix.PIDFD_NONBLOCK)
+	if err != nil {
+		if errors.Is(err, unix.ESRCH) {
+			err = os.ErrNotExist
+		}
+		return nil, fmt.Errorf("open process %d: %w", pid, err)
+	}
+	p := &Process{f: os.NewFile(uintptr(fd), "pidfd "+strconv.Itoa(pid))}
+	// Read after the handle is open: from here on the pid is this process's,
+	// or the process is gone and the handle says so.
+	if p.Info, err = Stat(pid); err == nil && p.Ended() {
+		err = fmt.Errorf("open process %d: it has ended: %w", pid, os.ErrNotExist)
+	}
+	if err != nil {
+		p.Close()
+		return nil, err
+	}
+	return p, nil
+}
+
+// Close closes the handle. It does nothing to the process.
+func (p *Process) Close() { p.f.Close() }
+
+// Ended reports whether the process has ended, as a zombie or entirely.
+func (p *Process) Ended() bool {
+	ended := false
+	rc, err := p.f.SyscallConn()
+	if err != nil {
+		return false
+	}
+	// Control runs its function unless the file is closed.
+	_ = rc.Control(func(fd uintptr) { ended = readable(fd) })
+	return ended
+}
+
+func readable(fd uintptr) bool {
+	fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
+	n, err := unix.Poll(fds, 0)
+	return err == nil && n == 1
+}
+
+// Wait returns nil as soon as the process has ended, or the cause of ctx.
+// One call at a time.
+func (p *Process) Wait(ctx context.Context) error {
+	rc, err := p.f.SyscallConn()
+	if err != nil {
+		return fmt.Errorf("wait for process %d: %w", p.PID, err)
+	}
+	stop := context.AfterFunc(ctx, func() {
+		// A deadline in the past interrupts the wait below.
+		_ = p.f.SetReadDeadline(time.Unix(1, 0))
+	})
+	defer stop()
+	for {
+		// Undone first, looked at ctx after: so the interruption of an
+		// earlier call is forgotten and that of this one cannot be.
+		if err := p.f.SetReadDeadline(time.Time{}); err != nil {
+			return fmt.Errorf("wait for process %d: %w", p.PID, err)
+		}
+		if ctx.Err() != nil && !p.Ended() {
+			return context.Cause(ctx)
+		}
+		err := rc.Read(readable)
+		if err == nil || p.Ended() {
+			return nil
+		}
+		if !errors.Is(err, os.ErrDeadlineExceeded) {
+			return fmt.Errorf("wait for process %d: %w", p.PID, err)
+		}
+	}
+}
+
+// Signal sends a signal. A process that has ended is no error.
+func (p *Process) Signal(sig unix.Signal) error {
+	rc, err := p.f.SyscallConn()
+	if err == nil {
+		var sendErr error
+		err = rc.Control(func(fd uintptr) { sendErr = unix.PidfdSendSignal(int(fd), sig, nil, 0) })
+		if err == nil {
+			err = sendErr
+		}
+	}
+	if err != nil && !errors.Is(err, unix.ESRCH) {
+		return fmt.Errorf("send %v to process %d: %w", sig, p.PID, err)
+	}
+	return nil
+}
+
+// BootID returns the kernel's random id of this boot; pids and start times
+// mean nothing across boots.
+func BootID() (string, error) {
+	text, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return "", fmt.Errorf("read boot id: %w", err)
+	}
+	return strings.TrimSpace(string(text)), nil
+}

@@ -1,0 +1,213 @@
+// Package status keeps what berth does on this host in files that anybody may
+// read: one per instance in the run directory, replaced atomically. `berth
+// status` prints them; it needs no running berth and no privilege.
+package status
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"berth/vrrp"
+
+	"go.uber.org/zap"
+)
+
+// Instance is what is known about one instance.
+type Instance struct {
+	Instance  string     `json:"instance"`
+	State     vrrp.State `json:"state"`
+	Since     time.Time  `json:"since"`
+	Priority  int        `json:"priority,omitempty"`
+	Reason    string     `json:"reason,omitempty"`
+	Addresses []Address  `json:"addresses"`
+	Error     string     `json:"error,omitempty"` // what keeps the holding from its addresses
+	// Corrections counts how often the machine showed what no event had told;
+	// Correction is the newest.
+	Corrections int       `json:"corrections,omitempty"`
+	Correction  string    `json:"correction,omitempty"`
+	PID         int       `json:"pid"`
+	Start       uint64    `json:"start"` // with pid unique within a boot
+	Mode        string    `json:"mode"`  // notify or fifo
+	Updated     time.Time `json:"updated"`
+}
+
+// Address is what is known about one address of an instance that is MASTER.
+type Address struct {
+	Address   string    `json:"address"`
+	Owner     string    `json:"owner,omitempty"` // "here", or who was seen
+	Since     time.Time `json:"since,omitzero"`
+	LastCall  time.Time `json:"last_call,omitzero"`
+	LastError string    `json:"last_error,omitempty"`
+	Claims    int       `json:"claims"`
+	Thefts    int       `json:"thefts"`
+	Contested bool      `json:"contested,omitempty"`
+	Suspended bool      `json:"suspended,omitempty"` // gone from the interface without an event
+}
+
+// flushDelay joins the changes of a burst into one write per instance, after the
+// first claims are out: these must not wait for files that are for people.
+const flushDelay = 200 * time.Millisecond
+
+// Writer writes the files of one process.
+type Writer struct {
+	dir string
+	log *zap.Logger
+
+	mu      sync.Mutex
+	known   map[string]*Instance
+	dirty   map[string]bool
+	changed chan struct{}
+	failing bool
+	self    Instance // pid, start, mode
+}
+
+// NewWriter returns a writer for files below the run directory. self carries
+// what all entries share: PID, Start, Mode.
+func NewWriter(runDirectory string, self Instance, log *zap.Logger) *Writer {
+	return &Writer{dir: dir(runDirectory), self: self, log: log,
+		known: map[string]*Instance{}, dirty: map[string]bool{}, changed: make(chan struct{}, 1)}
+}
+
+// Update changes what is known about an instance. It does no I/O.
+func (w *Writer) Update(instance string, change func(*Instance)) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	in, ok := w.known[instance]
+	if !ok {
+		in = &Instance{Instance: instance, PID: w.self.PID, Start: w.self.Start, Mode: w.self.Mode}
+		w.known[instance] = in
+	}
+	change(in)
+	in.Updated = time.Now()
+	w.dirty[instance] = true
+	select {
+	case w.changed <- struct{}{}:
+	default:
+	}
+}
+
+// Run writes what changed until ctx ends, then writes the rest and returns
+// ctx's cause.
+func (w *Writer) Run(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			w.Flush()
+			return context.Cause(ctx)
+		case <-w.changed:
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(flushDelay):
+		}
+		w.Flush()
+	}
+}
+
+// Flush writes now what changed. A failure is a warning, once until it
+// recovers: status is for people, the addresses matter more.
+func (w *Writer) Flush() {
+	w.mu.Lock()
+	var todo []Instance
+	for name := range w.dirty {
+		in := *w.known[name]
+		in.Addresses = append([]Address{}, in.Addresses...) // [] in JSON, never null
+		todo = append(todo, in)
+	}
+	clear(w.dirty)
+	w.mu.Unlock()
+	if len(todo) == 0 {
+		return
+	}
+	var err error
+	for _, in := range todo {
+		if err = w.write(in); err != nil {
+			break
+		}
+	}
+	if err != nil && !w.failing {
+		w.log.Warn("cannot write status", zap.Error(err))
+	}
+	w.failing = err != nil
+}
+
+func (w *Writer) write(in Instance) error {
+	text, err := json.MarshalIndent(in, "", "  ")
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(w.dir, 0o755); err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(w.dir, ".new-*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name()) // fails after the rename, as it should
+	_, err = f.Write(append(text, '\n'))
+	if err == nil {
+		err = f.Chmod(0o644)
+	}
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	if err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), filepath.Join(w.dir, fileName(in.Instance)))
+}
+
+const suffix = ".json"
+
+func dir(runDirectory string) string { return filepath.Join(runDirectory, "status") }
+
+// fileName escapes the name so that it holds no slash and begins with no dot.
+func fileName(instance string) string {
+	name := url.PathEscape(instance)
+	if name == "" || strings.HasPrefix(name, ".") {
+		name = "%" + name // no result of PathEscape begins so
+	}
+	return name + suffix
+}
+
+// Read returns all instances below the run directory, ordered by name. No
+// directory means none. Files that cannot be read are joined in the error; the
+// others are returned with it.
+func Read(runDirectory string) ([]Instance, error) {
+	entries, err := os.ReadDir(dir(runDirectory))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read status: %w", err)
+	}
+	var found []Instance
+	var problems []error
+	for _, e := range entries {
+		if !strings.HasSuffix(e.Name(), suffix) || strings.HasPrefix(e.Name(), ".") {
+			continue
+		}
+		path := filepath.Join(dir(runDirectory), e.Name())
+		text, err := os.ReadFile(path)
+		var in Instance
+		if err == nil {
+			err = json.Unmarshal(text, &in)
+		}
+		if err != nil {
+			problems = append(problems, fmt.Errorf("read status %s: %w", path, err))
+			continue
+		}
+		found = append(found, in)
+	}
+	slices.SortFunc(found, func(a, b Instance) int { return strings.Compare(a.Instance, b.Instance) })
+	return found, errors.Join(problems...)
+}

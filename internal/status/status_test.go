@@ -1,0 +1,122 @@
+package status_test
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"berth/internal/status"
+	"berth/vrrp"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
+)
+
+func writer(t *testing.T, dir string) (*status.Writer, *observer.ObservedLogs) {
+	core, logs := observer.New(zap.WarnLevel)
+	return status.NewWriter(dir, status.Instance{PID: 7, Start: 8, Mode: "fifo"}, zap.New(core)), logs
+}
+
+func TestWhatIsWrittenIsRead(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "run")
+	w, _ := writer(t, dir)
+	names := []string{"VI_1", "-odd", "two words", "../../etc/passwd", ".", "..", "", ".hidden", "%"}
+	for _, name := range names {
+		w.Update(name, func(in *status.Instance) {
+			in.State, in.Since = vrrp.Master, time.Unix(1, 0)
+			in.Addresses = []status.Address{{Address: "192.0.2.1/24", Owner: "here", Claims: 3}}
+		})
+	}
+	w.Flush()
+	got, err := status.Read(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := map[string]status.Instance{}
+	for _, in := range got {
+		seen[in.Instance] = in
+	}
+	for _, name := range names {
+		in, ok := seen[name]
+		if !ok || in.State != vrrp.Master || in.PID != 7 || in.Mode != "fifo" || len(in.Addresses) != 1 || in.Addresses[0].Claims != 3 {
+			t.Errorf("instance %q came back as %+v", name, in)
+		}
+	}
+	if len(got) != len(names) {
+		t.Errorf("%d instances came back, want %d", len(got), len(names))
+	}
+	// Nothing was written beside the directory, and no temporary file stays.
+	entries, err := os.ReadDir(filepath.Join(dir, "status"))
+	if err != nil || len(entries) != len(names) {
+		t.Errorf("%d files, %v; want %d", len(entries), err, len(names))
+	}
+	for _, e := range entries {
+		if info, err := e.Info(); err != nil || info.Mode().Perm() != 0o644 {
+			t.Errorf("%s has mode %v; everybody may read it", e.Name(), info.Mode())
+		}
+	}
+}
+
+func TestAReaderNeverSeesHalfAFile(t *testing.T) {
+	dir := t.TempDir()
+	w, _ := writer(t, dir)
+	w.Update("VI_1", func(in *status.Instance) { in.State = vrrp.Master })
+	w.Flush()
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for ctx.Err() == nil {
+			w.Update("VI_1", func(in *status.Instance) { in.Reason = strings.Repeat("x", 10000) })
+			w.Flush()
+		}
+	})
+	for range 300 {
+		if got, err := status.Read(dir); err != nil || len(got) != 1 {
+			t.Errorf("read %d instances, %v", len(got), err)
+			break
+		}
+	}
+	cancel()
+	wg.Wait()
+}
+
+func TestNothingWrittenYetIsNoError(t *testing.T) {
+	if got, err := status.Read(filepath.Join(t.TempDir(), "none")); err != nil || len(got) != 0 {
+		t.Errorf("got %v, %v", got, err)
+	}
+}
+
+func TestGarbageIsNamedAndTheRestRead(t *testing.T) {
+	dir := t.TempDir()
+	w, _ := writer(t, dir)
+	w.Update("VI_1", func(in *status.Instance) {})
+	w.Flush()
+	bad := filepath.Join(dir, "status", "bad.json")
+	if err := os.WriteFile(bad, []byte("{"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	got, err := status.Read(dir)
+	if err == nil || !strings.Contains(err.Error(), bad) || len(got) != 1 {
+		t.Errorf("got %d instances and %v; want one and an error that names %s", len(got), err, bad)
+	}
+}
+
+func TestAFullDiskIsOneWarning(t *testing.T) {
+	dir := t.TempDir()
+	// A file where the directory should be fails like a disk that is full.
+	if err := os.WriteFile(filepath.Join(dir, "status"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w, logs := writer(t, dir)
+	for range 3 {
+		w.Update("VI_1", func(in *status.Instance) {})
+		w.Flush()
+	}
+	if logs.Len() != 1 {
+		t.Errorf("%d warnings, want one", logs.Len())
+	}
+}

@@ -1,0 +1,172 @@
+//go:build linux
+
+package testnet
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// Cable joins two nodes by a virtual Ethernet cable. Both ends are down.
+func Cable(a *Node, linkA string, b *Node, linkB string) error {
+	attrs := netlink.NewLinkAttrs()
+	attrs.Name = linkA
+	veth := &netlink.Veth{LinkAttrs: attrs, PeerName: linkB, PeerNamespace: netlink.NsFd(b.netns())}
+	if err := a.nl.LinkAdd(veth); err != nil {
+		return fmt.Errorf("join %s/%s and %s/%s: %w", a.Name, linkA, b.Name, linkB, err)
+	}
+	return nil
+}
+
+func (n *Node) netns() int { return int(n.ns[0].file.Fd()) }
+
+// Bridge makes a bridge without ports, up. It forwards every multicast to all
+// ports, as a switch without snooping does.
+func (n *Node) Bridge(name string) error {
+	attrs := netlink.NewLinkAttrs()
+	attrs.Name = name
+	snooping := false
+	if err := n.nl.LinkAdd(&netlink.Bridge{LinkAttrs: attrs, MulticastSnooping: &snooping}); err != nil {
+		return fmt.Errorf("make bridge %s in %s: %w", name, n.Name, err)
+	}
+	return n.Up(name)
+}
+
+// Plug makes a link a port of a bridge and sets it up.
+func (n *Node) Plug(bridge, port string) error {
+	b, err := n.link(bridge)
+	if err != nil {
+		return err
+	}
+	p, err := n.link(port)
+	if err != nil {
+		return err
+	}
+	if err := n.nl.LinkSetMasterByIndex(p, b.Attrs().Index); err != nil {
+		return fmt.Errorf("plug %s into %s of %s: %w", port, bridge, n.Name, err)
+	}
+	return n.Up(port)
+}
+
+func (n *Node) link(name string) (netlink.Link, error) {
+	l, err := n.nl.LinkByName(name)
+	if err != nil {
+		return nil, fmt.Errorf("find link %s in %s: %w", name, n.Name, err)
+	}
+	return l, nil
+}
+
+// Up sets a link up.
+func (n *Node) Up(name string) error {
+	l, err := n.link(name)
+	if err != nil {
+		return err
+	}
+	if err := n.nl.LinkSetUp(l); err != nil {
+		return fmt.Errorf("set %s of %s up: %w", name, n.Name, err)
+	}
+	return nil
+}
+
+// Down sets a link down. The other end of its cable loses its carrier.
+func (n *Node) Down(name string) error {
+	l, err := n.link(name)
+	if err != nil {
+		return err
+	}
+	if err := n.nl.LinkSetDown(l); err != nil {
+		return fmt.Errorf("set %s of %s down: %w", name, n.Name, err)
+	}
+	return nil
+}
+
+// AddAddress gives a link an address, usable at once.
+func (n *Node) AddAddress(link string, address netip.Prefix) error {
+	l, err := n.link(link)
+	if err != nil {
+		return err
+	}
+	a := &netlink.Addr{IPNet: ipNet(address)}
+	if address.Addr().Is6() {
+		a.Flags = unix.IFA_F_NODAD
+	}
+	if err := n.nl.AddrAdd(l, a); err != nil {
+		return fmt.Errorf("add %v to %s of %s: %w", address, link, n.Name, err)
+	}
+	return nil
+}
+
+// SetRoute points a destination at a next hop, in place of any route before.
+func (n *Node) SetRoute(to netip.Prefix, via netip.Addr) error {
+	if err := n.nl.RouteReplace(&netlink.Route{Dst: ipNet(to.Masked()), Gw: via.AsSlice()}); err != nil {
+		return fmt.Errorf("route %v via %v in %s: %w", to, via, n.Name, err)
+	}
+	return nil
+}
+
+// RemoveRoute takes the route to a destination away.
+func (n *Node) RemoveRoute(to netip.Prefix) error {
+	if err := n.nl.RouteDel(&netlink.Route{Dst: ipNet(to.Masked())}); err != nil {
+		return fmt.Errorf("remove route to %v in %s: %w", to, n.Name, err)
+	}
+	return nil
+}
+
+// Sysctl sets a kernel parameter of the node's network, named as the path below
+// /proc/sys.
+func (n *Node) Sysctl(key, value string) error {
+	return n.Do(func() error {
+		return os.WriteFile(filepath.Join("/proc/sys", key), []byte(value), 0)
+	})
+}
+
+// An AddressEvent tells that an address came to a link or left it.
+type AddressEvent struct {
+	Time    time.Time
+	Address netip.Prefix
+	Added   bool
+}
+
+// WatchAddresses calls f for every change of addresses from now on, in order,
+// as the kernel reports it, and rings the bell after each. Repeats, which the
+// kernel sends when flags or lifetimes change, are left out.
+func (n *Node) WatchAddresses(f func(AddressEvent)) error {
+	events := make(chan netlink.AddrUpdate, 64)
+	stop := make(chan struct{})
+	if err := n.Do(func() error { return netlink.AddrSubscribe(events, stop) }); err != nil {
+		return fmt.Errorf("watch addresses of %s: %w", n.Name, err)
+	}
+	n.mu.Lock()
+	n.watches = append(n.watches, stop)
+	n.mu.Unlock()
+	n.readers.Go(func() {
+		type binding struct {
+			link    int
+			address netip.Prefix
+		}
+		present := make(map[binding]bool)
+		for e := range events { // closed after stop
+			ip, _ := netip.AddrFromSlice(e.LinkAddress.IP)
+			ones, _ := e.LinkAddress.Mask.Size()
+			b := binding{e.LinkIndex, netip.PrefixFrom(ip.Unmap(), ones)}
+			if e.NewAddr && present[b] {
+				continue
+			}
+			present[b] = e.NewAddr
+			f(AddressEvent{Time: time.Now(), Address: b.address, Added: e.NewAddr})
+			n.bell.Ring()
+		}
+	})
+	return nil
+}
+
+func ipNet(p netip.Prefix) *net.IPNet {
+	return &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}
+}

@@ -1,0 +1,133 @@
+package truth
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// dumpFile is where keepalived writes the dump, in its own file system.
+	dumpFile = "/tmp/keepalived.json"
+	// dumpPatience bounds the wait for it: keepalived answers within some
+	// milliseconds, or writes it where berth cannot see it.
+	dumpPatience = 500 * time.Millisecond
+	dumpRetry    = 5 * time.Millisecond
+	// maxDump is some 50,000 instances.
+	maxDump = 64 << 20
+)
+
+// AskKeepalived makes a running keepalived write its state dump and reads it.
+// parent and vrrpProcess are its processes. Many reasons make that impossible: a
+// keepalived without JSON, another user's, another file system. It changes
+// nothing.
+func AskKeepalived(ctx context.Context, parent, vrrpProcess int) (Dump, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, dumpPatience, errors.New("keepalived wrote none"))
+	defer cancel()
+	d, err := askKeepalived(ctx, parent, vrrpProcess)
+	if err != nil {
+		return nil, fmt.Errorf("get keepalived's state dump: %w", err)
+	}
+	return d, nil
+}
+
+func askKeepalived(ctx context.Context, parent, vrrpProcess int) (Dump, error) {
+	proc := "/proc/" + strconv.Itoa(parent)
+	// The running program knows which signal it is, or that it has none.
+	out, err := exec.CommandContext(ctx, proc+"/exe", "--signum=JSON").Output()
+	if err != nil {
+		return nil, fmt.Errorf("ask for the number of the signal: %w", err)
+	}
+	number, err := strconv.Atoi(strings.TrimSpace(string(out)))
+	if err != nil || number < 1 || number > 64 {
+		return nil, fmt.Errorf("ask for the number of the signal: unexpected answer %q", out)
+	}
+	// To a keepalived that is only starting the signal would be deadly.
+	for _, pid := range []int{parent, vrrpProcess} {
+		if !handles(pid, number) {
+			return nil, fmt.Errorf("process %d does not wait for signal %d yet", pid, number)
+		}
+	}
+	path := proc + "/root" + dumpFile
+	before, _ := os.Lstat(path)
+	if err := unix.Kill(parent, unix.Signal(number)); err != nil {
+		return nil, err
+	}
+	tick := time.NewTicker(dumpRetry)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		case <-tick.C:
+		}
+		now, err := os.Lstat(path)
+		if err != nil || before != nil && os.SameFile(before, now) && now.ModTime().Equal(before.ModTime()) {
+			continue
+		}
+		// It may not be complete yet.
+		if d, err := readDump(path, parent); err == nil {
+			return d, nil
+		}
+	}
+}
+
+// handles reports whether the process handles a signal, or has it wait, as
+// proc(5) tells of it.
+func handles(pid, signal int) bool {
+	text, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/status")
+	if err != nil {
+		return false
+	}
+	var mask uint64
+	for line := range strings.Lines(string(text)) {
+		key, value, _ := strings.Cut(line, ":")
+		if key == "SigBlk" || key == "SigCgt" {
+			if bits, err := strconv.ParseUint(strings.TrimSpace(value), 16, 64); err == nil {
+				mask |= bits
+			}
+		}
+	}
+	return mask&(1<<(signal-1)) != 0
+}
+
+// readDump reads the dump only if it is keepalived's: everybody may write into
+// that directory.
+func readDump(path string, pid int) (Dump, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	var file, process unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &file); err != nil {
+		return nil, err
+	}
+	if err := unix.Stat("/proc/"+strconv.Itoa(pid), &process); err != nil {
+		return nil, err
+	}
+	if file.Uid != process.Uid || file.Mode&unix.S_IFMT != unix.S_IFREG {
+		return nil, fmt.Errorf("%s is not keepalived's", dumpFile)
+	}
+	text, err := io.ReadAll(io.LimitReader(f, maxDump))
+	if err != nil {
+		return nil, err
+	}
+	return ParseDump(text)
+}
+
+// SameNetwork reports whether a process sees the network that berth sees. It
+// says so as well when that cannot be told.
+func SameNetwork(pid int) bool {
+	theirs, err1 := os.Readlink("/proc/" + strconv.Itoa(pid) + "/ns/net")
+	ours, err2 := os.Readlink("/proc/self/ns/net")
+	return err1 != nil || err2 != nil || theirs == ours
+}

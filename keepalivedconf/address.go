@@ -1,0 +1,213 @@
+package keepalivedconf
+
+import (
+	"errors"
+	"net/netip"
+	"strings"
+
+	"berth/vrrp"
+)
+
+var errAddress = errors.New("no address")
+
+// parseAddress reads an address as inet_pton(3) does: a colon makes it IPv6,
+// and there are no zones, short forms or leading zeros.
+func parseAddress(s string) (netip.Addr, error) {
+	a, err := netip.ParseAddr(s)
+	if err != nil || a.Zone() != "" || a.Is6() != strings.Contains(s, ":") {
+		return netip.Addr{}, errAddress
+	}
+	return a, nil
+}
+
+// cutRange removes what follows a - or / in an address of which only the
+// first part counts.
+func cutRange(s string) string {
+	if i := strings.IndexByte(s, '-'); i >= 0 {
+		return s[:i]
+	}
+	return cutMask(s)
+}
+
+func cutMask(s string) string {
+	s, _, _ = strings.Cut(s, "/")
+	return s
+}
+
+// familyOf returns the family that keepalived gives an address: IPv6 for
+// ::ffff:192.0.2.1 too.
+func familyOf(a netip.Addr) Family {
+	if a.Is4() {
+		return IPv4
+	}
+	return IPv6
+}
+
+func (m *machine) virtualAddress(words [][]byte) {
+	i := m.instance()
+	ip, ok := m.address(words, false)
+	switch {
+	case !ok:
+	case !m.sameFamily(i, ip.Prefix.Addr()):
+		m.warn("address %s is dropped, because the instance is IPv%d; move it to virtual_ipaddress_excluded or an instance of its own", words[0], i.family)
+	default:
+		i.addresses = append(i.addresses, ip)
+	}
+}
+
+func (m *machine) excludedAddress(words [][]byte) {
+	i := m.instance()
+	if ip, ok := m.address(words, false); ok {
+		i.excluded = append(i.excluded, ip)
+	}
+}
+
+func (m *machine) staticAddress(words [][]byte) {
+	if ip, ok := m.address(words, true); ok && ip.Device == "" {
+		m.useInterface(m.globals.defaultInterface)
+	}
+}
+
+// flags are the options of an address that take no value.
+var flags = map[string]bool{
+	"home": true, "-nodad": true, "mngtmpaddr": true, "noprefixroute": true,
+	"autojoin": true, "no_track": true,
+}
+
+// address reads ADDRESS[/LENGTH] and its options, in any order. It reports
+// false if keepalived drops the whole line.
+func (m *machine) address(words [][]byte, static bool) (vrrp.FloatingIP, bool) {
+	text := string(words[0])
+	prefix, ok := m.prefix(text)
+	if !ok {
+		return vrrp.FloatingIP{}, false
+	}
+	var (
+		ip        = vrrp.FloatingIP{Prefix: prefix}
+		is6       = prefix.Addr().Is6()
+		peer      bool
+		broadcast string
+	)
+	for n := 1; n < len(words); n++ {
+		option := string(words[n])
+		if flags[option] || option == "use_vmac" && !static {
+			continue
+		}
+		if !takesValue(option, static) {
+			if _, err := parseAddress(cutMask(option)); err == nil {
+				m.warn("a line has one address: %s after %s is ignored; put it on a line of its own", option, text)
+			} else {
+				m.warn("option %s of address %s is unknown and ignored; remove it", option, text)
+			}
+			continue
+		}
+		if n+1 == len(words) {
+			m.warn("address %s is dropped, because %s lacks its value; add it", text, option)
+			return ip, false
+		}
+		n++
+		value := string(words[n])
+		switch option {
+		case "dev":
+			if ip.Device != "" {
+				m.warn("address %s is dropped, because it has two dev; remove one", text)
+				return ip, false
+			}
+			if _, usable := m.useInterface(value); !usable {
+				return ip, false
+			}
+			ip.Device = value
+		case "brd", "broadcast":
+			if is6 {
+				m.warn("address %s is dropped, because IPv6 has no broadcast; remove %s", text, option)
+				return ip, false
+			}
+			if a, err := parseAddress(value); value != "+" && value != "-" && (err != nil || !a.Is4()) {
+				m.warn("address %s is dropped, because broadcast %s is no address; correct it, or write + or -", text, value)
+				return ip, false
+			}
+			broadcast = value
+		case "label":
+			if len(value) >= interfaceNameLimit {
+				m.warn("address %s is dropped, because its label has more than %d letters; shorten it", text, interfaceNameLimit-1)
+				return ip, false
+			}
+			if is6 {
+				m.warn("label %s is ignored, because IPv6 addresses have none; remove it", value)
+			}
+		case "scope":
+			if is6 {
+				m.warn("scope %s is ignored for IPv6; remove it", value)
+			}
+		case "peer":
+			if peer {
+				m.warn("peer %s is ignored, because address %s has one already; remove it", value, text)
+				continue
+			}
+			a, err := parseAddress(value)
+			if err != nil || a.Is6() != is6 {
+				m.warn("peer %s of address %s is ignored, because it is no address of that family without a length; correct it", value, text)
+				continue
+			}
+			if prefix.Bits() != prefix.Addr().BitLen() {
+				m.warn("address %s is taken as /%d, because it has a peer; leave out its length", text, prefix.Addr().BitLen())
+			}
+			peer = true
+			ip.Prefix = netip.PrefixFrom(prefix.Addr(), prefix.Addr().BitLen())
+		case "preferred_lft":
+			if _, ok, exact := lenientNumber(value, 0, 1<<32-1); value != "forever" && !(ok && exact) {
+				m.warn("preferred_lft %s of address %s is no number; write seconds or forever", value, text)
+			}
+		case "track_group":
+		}
+	}
+	if broadcast != "" && peer {
+		m.warn("broadcast %s of address %s is ignored, because it has a peer; remove one", broadcast, text)
+	}
+	return ip, true
+}
+
+// takesValue tells the options that are followed by a value.
+func takesValue(option string, static bool) bool {
+	switch option {
+	case "dev", "scope", "broadcast", "brd", "label", "peer", "preferred_lft":
+		return true
+	}
+	return static && option == "track_group"
+}
+
+// prefix reads ADDRESS[/LENGTH]. A length that is no plain number is taken
+// for what its first digits say, 0 without digits; one that is too great
+// counts as that of a single host. Host bits are kept.
+func (m *machine) prefix(text string) (netip.Prefix, bool) {
+	addressText, length, hasLength := strings.Cut(text, "/")
+	bits := 32
+	if strings.Contains(text, ":") {
+		bits = 128
+	}
+	if hasLength {
+		n, ok, exact := lenientNumber(length, 0, uint64(bits))
+		switch {
+		case !ok:
+			m.warn("length /%s of address %s is taken as /%d; write a number from 0 to %d", length, addressText, bits, bits)
+		case !exact || length == "":
+			m.warn("length /%s of address %s is taken as /%d; write a plain number", length, addressText, n)
+			bits = n
+		default:
+			bits = n
+		}
+	}
+	address, err := parseAddress(addressText)
+	if err != nil || address.Is6() != strings.Contains(text, ":") {
+		hint := "write it out in full, as in 192.0.2.1/24 or 2001:db8::1/64"
+		switch {
+		case text == "{":
+			hint = "there are no blocks inside this one, and the first } ends it; remove the braces"
+		case strings.Contains(text, "$"):
+			hint = "a definition was not replaced: write ${NAME}"
+		}
+		m.warn("%s is skipped, because it is no address; %s", text, hint)
+		return netip.Prefix{}, false
+	}
+	return netip.PrefixFrom(address, bits), true
+}

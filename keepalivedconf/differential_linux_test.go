@@ -1,0 +1,89 @@
+package keepalivedconf_test
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// TestReadsLikeKeepalived gives every file of the corpus, and the samples
+// that the distribution's package installs, to the installed keepalived.
+func TestReadsLikeKeepalived(t *testing.T) {
+	version := needKeepalived(t)
+	files, err := filepath.Glob("testdata/*.conf")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("find the corpus: %d files, %v", len(files), err)
+	}
+	samples, err := filepath.Glob("/usr/share/doc/keepalived/samples/keepalived.conf*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range append(files, samples...) {
+		path, err := filepath.Abs(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".conf"), func(t *testing.T) {
+			t.Parallel()
+			diff, err := difference(path, version)
+			undefined := strings.HasPrefix(filepath.Base(file), "undefined-")
+			switch {
+			case errors.Is(err, errNoIPVS):
+				t.Skip(err)
+			case undefined && errors.Is(err, errUndefined):
+				return
+			case undefined:
+				t.Error("our reading does not say that keepalived's is undefined")
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff != "" {
+				t.Errorf("keepalived (-) and we (+) read %s differently:\n%s", file, diff)
+			}
+		})
+	}
+}
+
+// errNoIPVS says that keepalived could not run the file here, whatever it
+// thinks of it.
+var errNoIPVS = errors.New("the file needs IPVS, which this kernel lacks")
+
+// errUndefined says that keepalived would use memory that is not its own, or
+// go on for hours, so that its answer means nothing.
+var errUndefined = errors.New("keepalived's reading is undefined")
+
+// difference compares keepalived's reading of a file with ours.
+func difference(path, version string) (string, error) {
+	ours, interfaces, err := ourAnswer(path, version)
+	if err != nil {
+		return "", err
+	}
+	if ours.Undefined {
+		return "", errUndefined
+	}
+	theirs, err := askKeepalived(question{Path: path, Interfaces: interfaces})
+	if err != nil {
+		return "", err
+	}
+	if !theirs.Accepted && strings.Contains(theirs.Log, "Can't initialize ipvs") {
+		return "", errNoIPVS
+	}
+	ourLog, theirLog := ours.Log, theirs.Log
+	ours.Log, theirs.Log = "", ""
+	for n := range theirs.Instances {
+		i := &theirs.Instances[n]
+		i.Interface, _, _ = strings.Cut(i.Interface, ",") // "vrrp.5, vmac on eth0"
+	}
+	diff := cmp.Diff(theirs, ours)
+	if diff != "" {
+		data, _ := os.ReadFile(path)
+		diff = fmt.Sprintf("%s\nour refusals:\n%s\nkeepalived's log:\n%s\nthe file:\n%s", diff, ourLog, theirLog, data)
+	}
+	return diff, nil
+}

@@ -1,0 +1,99 @@
+// Package keepalivedconf reads keepalived.conf as keepalived does: it finds
+// the VRRP instances, their addresses and their sync groups, exactly those
+// that the daemon would have, and says in plain words where the daemon would
+// refuse the file or silently lose something.
+//
+// It does not judge more than that. It runs nothing, changes nothing, and
+// reads nothing but the files that the configuration names. What the checker
+// process does with virtual servers is not looked at.
+//
+// The rules are those of keepalived.conf(5) and, where that page is silent,
+// the behaviour of keepalived 2.2.7, to which a test of this package compares
+// every file of its corpus and any number of random ones. In doubt the
+// daemon is right, also where it is odd. Each rule is in the file whose name
+// promises it.
+//
+// # Lines (reader.go, lex.go)
+//
+// A line ends at LF; CR before it is dropped. It has at most 1023 bytes: what
+// exceeds that is the next line (before 2.4.0). A NUL byte hides the rest of
+// its line. Words are separated by space, tab, CR, FF and VT.
+//
+// A comment starts at # or ! anywhere outside double quotes, also inside a
+// word. Double quotes make one word of what they enclose, braces included,
+// and separate words by themselves; nothing is escaped in them and single
+// quotes mean nothing. Outside quotes \# and \! stand for the letter itself,
+// but as every line is read twice, the second reading takes it for a comment.
+//
+// Every line is read twice because the parent process reads the files and
+// leaves a copy without comments, which the VRRP process reads. The copy marks
+// the borders of files with lines that start with # and !. An include that
+// comes out of a condition or a macro is carried out in both readings, so that
+// its content exists twice.
+//
+// # Macros and conditions (macro.go)
+//
+//	$NAME=value           a definition; no blank before the equals sign
+//	$NAME=value \         a definition that goes on in the next line
+//	$NAME ${NAME}         its use; the first form only before a blank, a
+//	                      comma, a closing parenthesis or the end of line
+//	~SEQ(v, start, step, end) rest, ~SEQ(v, start, end) rest, ~SEQ(v, end) rest
+//	~SEQx(...) rest       the same with hexadecimal numbers
+//	~LST(v, a, b) rest, ~LST({v, w}, {a, b}, {c, d}) rest
+//	@id rest, @^id rest   only if the configuration id is, or is not, id
+//
+// They work on any line, also in the middle of a block. A value may hold other
+// definitions, which are looked up when it is used. A use of several lines
+// must end its line. What is substituted is read again from the start.
+//
+// # Includes (include.go, glob.go)
+//
+// include and a glob(3) pattern with {} alternatives, to the end of the line;
+// quotes are part of it. Relative names start from the directory of the file
+// that includes. Only regular files that nobody may execute are read.
+// includer, includem, includew, includeb and includea end keepalived where a
+// file cannot be read, a name or a wildcard or an alternative has no match, or
+// any of that; include_check in global_defs makes plain includes as strict.
+//
+// # Blocks (parse.go, keywords.go)
+//
+// An unquoted brace is a line of its own, wherever it stands. A statement ends
+// with its line or at a brace. There is no syntax tree, but a stack of keyword
+// tables:
+//
+//   - a keyword opens a block of keywords, opens a block of values, or is one
+//     line;
+//   - a block of values reaches to the first closing brace;
+//   - an unknown word is ignored and its opening brace too, but the closing
+//     brace ends the block around it;
+//   - blocks that concern other processes, and those without a valid or
+//     unused name, are skipped by counting braces;
+//   - a missing opening brace is overlooked, a missing closing one at the end
+//     of the file as well.
+//
+// A keyword without the value it needs ends keepalived.
+//
+// # Instances and addresses (instance.go, address.go, check.go)
+//
+// The first vrrp_instance of a name counts, later ones are skipped. Its family
+// is that of the first address given to it: of virtual_ipaddress, a peer, a
+// source or a multicast group. Addresses of the other family are dropped,
+// except in virtual_ipaddress_excluded. Addresses that do not fit one packet
+// move there. keepalived refuses a file with an instance that has no
+// virtual_router_id, no interface, the same identity as another, or, in VRRP
+// version 3, no address; and one that names an interface that does not exist,
+// unless dynamic_interfaces is set.
+//
+// # Versions (version.go)
+//
+// The keyword tables are those of 2.2.7. The differences of 2.4 that concern
+// instances are known: its new words, and its dropping of lines that are too
+// long or have a NUL byte. Other versions read as the nearest of these.
+//
+// # Limits (include.go, macro.go, report.go)
+//
+// A reading never waits, and ends within bounds that keepalived does not have:
+// 64 MiB for all files together, 100 levels of includes, 100,000 names looked
+// at for one pattern, 500,000 lines beyond those of the files, 5,000,000
+// substitutions, 500 messages of a kind. Each ends in a message that names it.
+package keepalivedconf

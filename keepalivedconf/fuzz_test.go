@@ -1,0 +1,151 @@
+package keepalivedconf_test
+
+import (
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"berth/keepalivedconf"
+	"berth/vrrp"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+)
+
+// FuzzParseFile checks that no text makes the reader panic, hang or return
+// more than the text can hold, and that what it read, written down plainly,
+// reads the same again.
+func FuzzParseFile(f *testing.F) {
+	files, err := filepath.Glob("testdata/*.conf")
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			f.Fatal(err)
+		}
+		if len(text) < 4000 {
+			f.Add(text)
+		}
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		if strings.Contains(string(text), "/") && strings.Contains(string(text), "include") {
+			t.Skip("would read files of this machine")
+		}
+		path := filepath.Join(t.TempDir(), "keepalived.conf")
+		if err := os.WriteFile(path, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		start := time.Now()
+		for _, version := range []string{"2.2.7", keepalivedconf.Newest} {
+			c, err := keepalivedconf.ParseFile(path, keepalivedconf.Options{ConfigID: "oracle-host", Version: version})
+			if err != nil {
+				t.Fatalf("a file that exists has no configuration: %v", err)
+			}
+			checkLimits(t, c)
+			checkPrinted(t, c)
+		}
+		if took := time.Since(start); took > 30*time.Second {
+			t.Errorf("reading %d bytes took %v", len(text), took)
+		}
+	})
+}
+
+// checkLimits checks what every result has in common.
+func checkLimits(t *testing.T, c *keepalivedconf.Config) {
+	t.Helper()
+	if len(c.Warnings) > 501 || len(c.Refusals) > 501 {
+		t.Errorf("%d warnings and %d refusals are more than a person reads", len(c.Warnings), len(c.Refusals))
+	}
+	if c.Refused != (len(c.Refusals) > 0) {
+		t.Errorf("Refused is %v with %d refusals", c.Refused, len(c.Refusals))
+	}
+	names := map[string]bool{}
+	for _, i := range c.Instances {
+		if names[i.Name] {
+			t.Errorf("instance %q exists twice", i.Name)
+		}
+		names[i.Name] = true
+		if len(i.Addresses) > 255 {
+			t.Errorf("instance %q advertises %d addresses", i.Name, len(i.Addresses))
+		}
+		for _, ip := range i.Managed() {
+			if !ip.Prefix.IsValid() {
+				t.Errorf("instance %q has the invalid address %v", i.Name, ip)
+			}
+		}
+	}
+	for _, m := range append(c.Warnings, c.Refusals...) {
+		if strings.ContainsAny(m.Message, "\n\x00\x1b") || m.Message == "" {
+			t.Errorf("message %q is not a line of text", m.Message)
+		}
+	}
+}
+
+// checkPrinted writes a configuration that keepalived would run in plain form
+// and reads it again.
+func checkPrinted(t *testing.T, c *keepalivedconf.Config) {
+	t.Helper()
+	if c.Refused {
+		return
+	}
+	var b strings.Builder
+	b.WriteString("global_defs {\n  dynamic_interfaces\n}\n")
+	for _, i := range c.Instances {
+		// What cannot be written back: a definition in a name, a name that
+		// fills the line, and an end of line inside.
+		if strings.ContainsAny(i.Name, "$\r\n\x00") || len(i.Name) > 900 || len(i.Interface) > 900 {
+			return
+		}
+		fmt.Fprintf(&b, "vrrp_instance \"%s\" {\n  interface \"%s\"\n  virtual_router_id %d\n  version %d\n", i.Name, i.Interface, i.VRID, i.Version)
+		if i.Family == keepalivedconf.IPv6 && i.Version == 3 {
+			b.WriteString("  native_ipv6\n")
+		}
+		for list, addresses := range map[string][]string{"virtual_ipaddress": lines(i.Addresses), "virtual_ipaddress_excluded": lines(i.Excluded)} {
+			fmt.Fprintf(&b, "  %s {\n%s  }\n", list, strings.Join(addresses, ""))
+		}
+		b.WriteString("}\n")
+	}
+	path := filepath.Join(t.TempDir(), "printed.conf")
+	if err := os.WriteFile(path, []byte(b.String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	again, err := keepalivedconf.ParseFile(path, keepalivedconf.Options{ConfigID: "oracle-host", Version: "2.2.7"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	same := []cmp.Option{
+		cmp.Transformer("plain", plain),
+		cmpopts.EquateEmpty(),
+		cmpopts.EquateComparable(netip.Addr{}, netip.Prefix{}),
+	}
+	if diff := cmp.Diff(c.Instances, again.Instances, same...); diff != "" {
+		t.Errorf("instances read (-) and read again after printing (+):\n%s\nprinted:\n%s", diff, b.String())
+	}
+}
+
+// plain reduces an instance to what checkPrinted writes.
+func plain(i keepalivedconf.Instance) []string {
+	out := []string{i.Name, i.Interface, fmt.Sprint(i.VRID, i.Family, i.Version)}
+	out = append(out, lines(i.Addresses)...)
+	out = append(out, "excluded")
+	return append(out, lines(i.Excluded)...)
+}
+
+// lines returns addresses as keepalived.conf has them.
+func lines(addresses []vrrp.FloatingIP) []string {
+	out := make([]string, len(addresses))
+	for n, ip := range addresses {
+		out[n] = "    " + ip.String()
+		if ip.Device != "" {
+			out[n] += ` dev "` + ip.Device + `"`
+		}
+		out[n] += "\n"
+	}
+	return out
+}

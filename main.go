@@ -1,0 +1,94 @@
+// Command berth keeps cloud floating IPs pointed at the host that is MASTER.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+
+	"berth/internal/app"
+
+	"github.com/spf13/cobra"
+	"go.uber.org/zap"
+	"golang.org/x/sys/unix"
+)
+
+// Version is set by -ldflags "-X main.Version=1.2.3".
+var Version = "devel"
+
+func main() {
+	// A reader of our output that dies must not take berth along.
+	signal.Ignore(unix.SIGPIPE)
+	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGINT, unix.SIGTERM)
+	status := run(ctx, os.Args, os.Getenv, os.Stdout, os.Stderr)
+	stop()
+	os.Exit(status)
+}
+
+// run is the program: everything that main has from the system is an argument.
+func run(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) int {
+	o := &app.Options{Program: args[0], Version: Version, Getenv: getenv, Stdout: stdout, Stderr: stderr}
+	cmd := command(o)
+	cmd.SetArgs(args[1:])
+	cmd.SetOut(stdout)
+	cmd.SetErr(stderr)
+	err := cmd.ExecuteContext(ctx)
+	if n, ok := errors.AsType[*app.NagiosError](err); ok {
+		return n.Status
+	}
+	if err != nil {
+		// Also usage errors go through the one logger, so that --json-log
+		// holds for every line. Flags that did not parse cannot have set it.
+		o.JSONLog = o.JSONLog || jsonWanted(args[1:])
+		fields := []zap.Field{}
+		if app.ExitStatus(err) == app.ExitUsage {
+			fields = append(fields, zap.String("help", "berth --help"))
+		}
+		log := o.Logger()
+		for _, line := range strings.Split(err.Error(), "\n") {
+			log.Error(line, fields...)
+			fields = nil
+		}
+	}
+	return app.ExitStatus(err)
+}
+
+// jsonWanted finds --json-log before the first argument that is no flag.
+func jsonWanted(args []string) bool {
+	for _, a := range args {
+		if !strings.HasPrefix(a, "-") {
+			return false
+		}
+		if a == "--json-log" || a == "--json-log=true" {
+			return true
+		}
+	}
+	return false
+}
+
+// usage turns a mistake in flags or arguments into the error with exit status 2.
+func usage(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &app.UsageError{Err: err}
+}
+
+// arguments checks how many arguments there are.
+func arguments(check cobra.PositionalArgs) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error { return usage(check(cmd, args)) }
+}
+
+// oneOf checks the value of an --output flag.
+func oneOf(value string, allowed ...string) error {
+	for _, a := range allowed {
+		if value == a {
+			return nil
+		}
+	}
+	return usage(fmt.Errorf("--output %q is not one of %s", value, strings.Join(allowed, ", ")))
+}

@@ -1,0 +1,222 @@
+package main
+
+import (
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"regexp"
+	"strconv"
+	"testing"
+	"time"
+
+	"berth/internal/cloudsim"
+
+	"github.com/rogpeppe/go-internal/testscript"
+	"golang.org/x/sys/unix"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"berth": main, "floaty": main})
+}
+
+// Two servers; this host is lb1, the floating IPs begin at lb2.
+const (
+	lb1   = "11111111-1111-4111-8111-111111111111"
+	lb2   = "22222222-2222-4222-8222-222222222222"
+	token = "S3CRET-T0KEN-THAT-MUST-NOT-SHOW"
+)
+
+// patience bounds waits for a thing that must happen.
+const patience = 20 * time.Second
+
+func TestScript(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata/script",
+		Setup: func(env *testscript.Env) error {
+			sim, err := cloudsim.New(cloudsim.Config{
+				Token: token,
+				Servers: []cloudsim.Server{
+					{UUID: lb1, Name: "lb1", Region: "lpg", Addresses: []netip.Addr{netip.MustParseAddr("198.51.100.11"), netip.MustParseAddr("2001:db8:100::11")}},
+					{UUID: lb2, Name: "lb2", Region: "lpg", Addresses: []netip.Addr{netip.MustParseAddr("198.51.100.12"), netip.MustParseAddr("2001:db8:100::12")}},
+				},
+				FloatingIPs: []cloudsim.FloatingIP{
+					{Network: netip.MustParsePrefix("192.0.2.1/32"), Region: "lpg", Server: lb2},
+					{Network: netip.MustParsePrefix("192.0.2.2/32"), Region: "lpg", Server: lb2},
+					{Network: netip.MustParsePrefix("2001:db8:1::/56"), Region: "lpg", Server: lb2},
+				},
+			})
+			if err != nil {
+				return err
+			}
+			l, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				return err
+			}
+			srv := &http.Server{Handler: sim}
+			go srv.Serve(l) // ends with the Close below
+			env.Defer(func() { srv.Close() })
+			env.Values[simKey{}] = sim
+			env.Setenv("SIM", "http://"+l.Addr().String())
+			env.Setenv("TOKEN", token)
+			// The race detector's second of sleep at exit would make each
+			// predecessor one that does not end in time.
+			env.Setenv("GORACE", "atexit_sleep_ms=0")
+			env.Setenv("LB1", lb1)
+			env.Setenv("LB2", lb2)
+			hostname, err := os.Hostname()
+			env.Setenv("HOST", hostname)
+			return err
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"status":   cmdStatus,
+			"expand":   cmdExpand,
+			"holder":   cmdHolder,
+			"move":     cmdMove,
+			"requests": cmdRequests,
+			"waitfor":  cmdWaitFor,
+			"fifo":     cmdFIFO,
+			"send":     cmdSend,
+			"systemd":  cmdSystemd,
+		},
+	})
+}
+
+type simKey struct{}
+
+func simOf(ts *testscript.TestScript) *cloudsim.Sim { return ts.Value(simKey{}).(*cloudsim.Sim) }
+
+// cmdStatus runs a command and checks its exit status: status N COMMAND ARG...
+// What it prints is in the files stdout and stderr.
+func cmdStatus(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: status N COMMAND [ARG...]")
+	}
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	err = ts.Exec(args[1], args[2:]...)
+	got := 0
+	if err != nil {
+		m := regexp.MustCompile(`exit status (\d+)`).FindStringSubmatch(err.Error())
+		if m == nil {
+			ts.Fatalf("%v", err)
+		}
+		got, _ = strconv.Atoi(m[1])
+	}
+	if got != want {
+		ts.Fatalf("exit status %d, want %d", got, want)
+	}
+}
+
+// cmdExpand replaces variables in files.
+func cmdExpand(ts *testscript.TestScript, _ bool, args []string) {
+	for _, name := range args {
+		path := ts.MkAbs(name)
+		text, err := os.ReadFile(path)
+		ts.Check(err)
+		ts.Check(os.WriteFile(path, []byte(os.Expand(string(text), ts.Getenv)), 0o600))
+		ts.Check(os.Chmod(path, 0o600))
+	}
+}
+
+// cmdHolder waits until a floating IP is at a server: holder NETWORK SERVER.
+func cmdHolder(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: holder NETWORK SERVER")
+	}
+	network := netip.MustParsePrefix(args[0])
+	eventually(ts, func() string {
+		if got := simOf(ts).Holder(network); got != args[1] {
+			return fmt.Sprintf("%s is at %q, want %q", network, got, args[1])
+		}
+		return ""
+	})
+}
+
+// cmdMove moves a floating IP as the provider's console would.
+func cmdMove(ts *testscript.TestScript, _ bool, args []string) {
+	ts.Check(simOf(ts).Assign(netip.MustParsePrefix(args[0]), args[1]))
+}
+
+// cmdRequests waits until the API had exactly N requests that match.
+func cmdRequests(ts *testscript.TestScript, _ bool, args []string) {
+	if len(args) != 2 {
+		ts.Fatalf("usage: requests N 'METHOD PATH regexp'")
+	}
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	re := regexp.MustCompile(args[1])
+	eventually(ts, func() string {
+		n := 0
+		for _, r := range simOf(ts).History() {
+			if re.MatchString(r.Method + " " + r.Path) {
+				n++
+			}
+		}
+		if n != want {
+			return fmt.Sprintf("%d requests match %s, want %d", n, re, want)
+		}
+		return ""
+	})
+}
+
+// cmdWaitFor waits until a file holds a match: waitfor FILE REGEXP.
+func cmdWaitFor(ts *testscript.TestScript, _ bool, args []string) {
+	re := regexp.MustCompile(args[1])
+	eventually(ts, func() string {
+		text, _ := os.ReadFile(ts.MkAbs(args[0]))
+		if !re.Match(text) {
+			return fmt.Sprintf("no match for %s in %s:\n%s", re, args[0], text)
+		}
+		return ""
+	})
+}
+
+// cmdFIFO makes a FIFO.
+func cmdFIFO(ts *testscript.TestScript, _ bool, args []string) {
+	ts.Check(unix.Mkfifo(ts.MkAbs(args[0]), 0o600))
+}
+
+// cmdSend writes a line into a FIFO as keepalived does: send FIFO LINE.
+func cmdSend(ts *testscript.TestScript, _ bool, args []string) {
+	f, err := os.OpenFile(ts.MkAbs(args[0]), os.O_RDWR, 0)
+	ts.Check(err)
+	defer f.Close()
+	_, err = f.WriteString(args[1] + "\n")
+	ts.Check(err)
+}
+
+// cmdSystemd listens on NAME.socket as systemd does for a service, and writes
+// what it is told into the file NAME.
+func cmdSystemd(ts *testscript.TestScript, _ bool, args []string) {
+	f, err := os.Create(ts.MkAbs(args[0]))
+	ts.Check(err)
+	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: f.Name() + ".socket", Net: "unixgram"})
+	ts.Check(err)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		defer f.Close()
+		buf := make([]byte, 4096)
+		for {
+			n, err := conn.Read(buf)
+			if err != nil {
+				return // closed
+			}
+			f.Write(append(buf[:n:n], '\n'))
+		}
+	}()
+	ts.Defer(func() {
+		conn.Close()
+		<-done
+	})
+}
+
+// eventually waits for another process to do something, and fails when patience
+// ends.
+func eventually(ts *testscript.TestScript, problem func() string) {
+	if p := await(problem); p != "" {
+		ts.Fatalf("%s", p)
+	}
+}

@@ -1,0 +1,40 @@
+package notify
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"berth/vrrp"
+)
+
+// ParseArgs reads the arguments that keepalived adds to a notify script:
+// INSTANCE or GROUP (lower case too), name, state word, and priority, which
+// may be missing.
+func ParseArgs(args []string) (vrrp.Event, error) {
+	ev := vrrp.Event{Source: "notify", Received: time.Now()}
+	if len(args) < 3 || len(args) > 4 {
+		return ev, fmt.Errorf("expected INSTANCE|GROUP NAME STATE [PRIORITY] after the configuration file, got %d arguments", len(args))
+	}
+	switch strings.ToUpper(args[0]) {
+	case "INSTANCE":
+	case "GROUP":
+		ev.Group = true
+	default:
+		return ev, fmt.Errorf("expected INSTANCE or GROUP as the second argument, got %q", args[0])
+	}
+	ev.Instance = args[1]
+	var known bool
+	if ev.Kind, ev.State, known = vrrp.ParseWord(args[2]); !known {
+		return ev, fmt.Errorf("unknown state %q; keepalived writes MASTER, BACKUP, FAULT, STOP, DELETED or MASTER_RX_LOWER_PRI", args[2])
+	}
+	if len(args) == 4 {
+		p, err := strconv.Atoi(args[3])
+		if err != nil || p < 0 || p > 255 {
+			return ev, fmt.Errorf("priority %q is no number from 0 to 255", args[3])
+		}
+		ev.Priority = p
+	}
+	return ev, nil
+}

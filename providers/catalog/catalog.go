@@ -1,0 +1,23 @@
+// Package catalog lists the providers that berth has. Adding a cloud adds a line
+// here; package providers cannot have the list, as every cloud imports it.
+package catalog
+
+import (
+	"berth/providers"
+	"berth/providers/cloudscale"
+	"berth/providers/exec"
+	"berth/providers/exoscale"
+	"berth/providers/fake"
+	"berth/providers/none"
+	"berth/providers/webhook"
+)
+
+// Providers are all of them, by their names in the configuration.
+var Providers = providers.Registry{
+	"cloudscale": cloudscale.Entry,
+	"exec":       exec.Entry,
+	"exoscale":   exoscale.Entry,
+	"fake":       fake.Entry,
+	"none":       none.Entry,
+	"webhook":    webhook.Entry,
+}

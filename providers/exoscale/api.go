@@ -1,0 +1,287 @@
+package exoscale
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/netip"
+	"slices"
+	"strings"
+
+	sdk "github.com/exoscale/egoscale/v3"
+	"github.com/exoscale/egoscale/v3/credentials"
+	"go.uber.org/zap"
+
+	"berth/providers"
+)
+
+const (
+	opList     = "list elastic IPs"
+	opFind     = "list instances by elastic IP"
+	opAll      = "list instances"
+	opSelf     = "read own instance"
+	opInstance = "read instance"
+	opAttach   = "attach elastic IP"
+	opDetach   = "detach elastic IP"
+	opWatch    = "read operation"
+)
+
+// instance is what is needed of an instance's own record.
+type instance struct {
+	id, name string
+	pool     string          // instance pool that manages it, "" if none does
+	eips     map[string]bool // ids of the elastic IPs attached to it
+}
+
+// String names an instance for people.
+func (i instance) String() string {
+	if i.name == "" {
+		return i.id
+	}
+	return i.name + " (" + i.id + ")"
+}
+
+// elasticIP is what is needed of an elastic IP.
+type elasticIP struct {
+	id      string
+	ip      string // as the API spells it, for the filter
+	managed bool   // it has a health check of its own
+}
+
+// call makes a request through the SDK.
+func (c *Client) call(ctx context.Context, op string, f func(context.Context, *sdk.Client) error) error {
+	base, err := c.endpoint(ctx)
+	if err != nil {
+		return err
+	}
+	return c.caller.Call(ctx, op, func(ctx context.Context) error {
+		api, err := c.client(base)
+		if err != nil {
+			return err
+		}
+		return f(ctx, api)
+	})
+}
+
+// client returns the SDK's client for an endpoint with the credentials of now.
+func (c *Client) client(base string) (*sdk.Client, error) {
+	values := c.credentials.Values()
+	key := strings.Join(append(values, base), "\x00")
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.apiFor == key {
+		return c.api, nil
+	}
+	options := []sdk.ClientOpt{sdk.ClientOptWithEndpoint(sdk.Endpoint(base)), sdk.ClientOptWithHTTPClient(c.caller.HTTPClient())}
+	if c.userAgent != "" {
+		options = append(options, sdk.ClientOptWithUserAgent(c.userAgent))
+	}
+	api, err := sdk.NewClient(credentials.NewStaticCredentials(values[0], values[1]), options...)
+	if err != nil {
+		return nil, err
+	}
+	c.api, c.apiFor = api, key
+	return api, nil
+}
+
+// instance reads the record of an instance.
+func (c *Client) instance(ctx context.Context, op, id string) (instance, error) {
+	var in instance
+	err := c.call(ctx, op, func(ctx context.Context, api *sdk.Client) error {
+		got, err := api.GetInstance(ctx, sdk.UUID(id))
+		if err != nil {
+			return err
+		}
+		if !strings.EqualFold(got.ID.String(), id) {
+			return errors.New("it is not the instance that was asked for")
+		}
+		in = instance{id: id, name: got.Name, eips: map[string]bool{}}
+		if got.Manager != nil && got.Manager.Type == sdk.ManagerTypeInstancePool {
+			in.pool = got.Manager.ID.String()
+		}
+		for _, e := range got.ElasticIPS {
+			in.eips[strings.ToLower(e.ID.String())] = true
+		}
+		return nil
+	})
+	return in, err
+}
+
+// peer reads the record of another instance, shared by all who want it at the
+// same time. One that is no longer there has nothing.
+func (c *Client) peer(ctx context.Context, id string) (instance, error) {
+	in, err := c.reading.Do(ctx, id, func(ctx context.Context) (instance, error) {
+		in, err := c.instance(ctx, opInstance, id)
+		if e, ok := errors.AsType[*providers.Error](err); ok && e.Status == http.StatusNotFound {
+			return instance{id: id}, nil
+		}
+		return in, err
+	})
+	return in, asError(ctx, opInstance, err)
+}
+
+// peersOf reads the records of several other instances.
+func (c *Client) records(ctx context.Context, ids []string) ([]instance, error) {
+	records := make([]instance, len(ids))
+	err := parallel(ctx, readsAtOnce, len(ids), func(ctx context.Context, i int) (err error) {
+		records[i], err = c.peer(ctx, ids[i])
+		return err
+	})
+	return records, err
+}
+
+// find lists the instances that the API's filter names for an elastic IP.
+func (c *Client) find(ctx context.Context, object elasticIP) ([]string, error) {
+	return c.instances(ctx, opFind, sdk.ListInstancesWithIPAddress(object.ip))
+}
+
+func (c *Client) instances(ctx context.Context, op string, filter ...sdk.ListInstancesOpt) ([]string, error) {
+	var ids []string
+	err := c.call(ctx, op, func(ctx context.Context, api *sdk.Client) error {
+		got, err := api.ListInstances(ctx, filter...)
+		if err != nil {
+			return err
+		}
+		for _, in := range got.Instances {
+			if !uuidForm.MatchString(in.ID.String()) {
+				return errors.New("an instance in it has no id")
+			}
+			ids = append(ids, strings.ToLower(in.ID.String()))
+		}
+		return nil
+	})
+	return ids, err
+}
+
+// list reads all elastic IPs of the zone and remembers them.
+func (c *Client) list(ctx context.Context) (map[netip.Prefix]elasticIP, error) {
+	objects := map[netip.Prefix]elasticIP{}
+	strange := 0
+	err := c.call(ctx, opList, func(ctx context.Context, api *sdk.Client) error {
+		got, err := api.ListElasticIPS(ctx)
+		if err != nil {
+			return err
+		}
+		if got.ElasticIPS == nil {
+			return errors.New("there is no list in it")
+		}
+		for _, e := range got.ElasticIPS {
+			network, err := parseNetwork(e.IP, e.Cidr)
+			if err != nil || !uuidForm.MatchString(e.ID.String()) {
+				strange++
+				continue
+			}
+			objects[network] = elasticIP{id: strings.ToLower(e.ID.String()), ip: e.IP, managed: e.Healthcheck != nil}
+		}
+		if strange > 0 && len(objects) == 0 {
+			return errors.New("no elastic IP in it has an id and an address")
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	c.mu.Lock()
+	c.objects = objects
+	c.mu.Unlock()
+	if strange > 0 {
+		c.warnOnce("elastic IPs without an id or an address that can be read are left out", zap.Int("count", strange))
+	}
+	c.cache.Store(providers.IDs{Objects: formatObjects(objects)})
+	return objects, nil
+}
+
+// parseNetwork returns what an elastic IP covers: its network, or the address
+// alone if the API names none.
+func parseNetwork(ip, cidr string) (netip.Prefix, error) {
+	addr, err := netip.ParseAddr(ip)
+	if err != nil || addr.Zone() != "" {
+		return netip.Prefix{}, fmt.Errorf("%q is no address", ip)
+	}
+	addr = addr.Unmap()
+	if cidr == "" {
+		return netip.PrefixFrom(addr, addr.BitLen()), nil
+	}
+	network, err := netip.ParsePrefix(cidr)
+	if err != nil {
+		return netip.Prefix{}, err
+	}
+	if network = network.Masked(); !network.Contains(addr) {
+		return netip.Prefix{}, fmt.Errorf("%s does not contain %s", network, addr)
+	}
+	return network, nil
+}
+
+// formatObjects and parseObjects convert what is known of elastic IPs into the
+// form of the cache and back: id, address and, for some, a word.
+func formatObjects(objects map[netip.Prefix]elasticIP) map[netip.Prefix]string {
+	out := make(map[netip.Prefix]string, len(objects))
+	for network, e := range objects {
+		out[network] = e.id + " " + e.ip
+		if e.managed {
+			out[network] += " managed"
+		}
+	}
+	return out
+}
+
+func parseObjects(cached map[netip.Prefix]string) map[netip.Prefix]elasticIP {
+	if cached == nil {
+		return nil
+	}
+	objects := make(map[netip.Prefix]elasticIP, len(cached))
+	for network, text := range cached {
+		if f := strings.Fields(text); len(f) >= 2 && uuidForm.MatchString(f[0]) {
+			objects[network] = elasticIP{id: f[0], ip: f[1], managed: slices.Contains(f[2:], "managed")}
+		}
+	}
+	return objects
+}
+
+// object returns the elastic IP that addr is, or lies in, from memory or, if it is
+// not there, by listing. listed tells that the API was asked.
+func (c *Client) object(ctx context.Context, addr netip.Addr) (object elasticIP, listed bool, err error) {
+	c.mu.Lock()
+	object, ok := containing(c.objects, addr)
+	c.mu.Unlock()
+	if !ok {
+		object, err = c.lookUp(ctx, addr)
+		return object, true, err
+	}
+	c.warnManaged(addr, object)
+	return object, false, nil
+}
+
+// lookUp lists to find the elastic IP of addr. Callers share one request.
+func (c *Client) lookUp(ctx context.Context, addr netip.Addr) (elasticIP, error) {
+	objects, err := c.listing.Do(ctx, struct{}{}, c.list)
+	if err != nil {
+		return elasticIP{}, asError(ctx, opList, err)
+	}
+	object, ok := containing(objects, addr)
+	if !ok {
+		return elasticIP{}, providers.NotManagedError(name, opAttach, addr)
+	}
+	c.warnManaged(addr, object)
+	return object, nil
+}
+
+func (c *Client) warnManaged(addr netip.Addr, object elasticIP) {
+	if object.managed {
+		c.warnOnce("elastic IP has a health check of the provider's: that, and not who it is attached to, decides where traffic goes",
+			zap.String("address", addr.String()))
+	}
+}
+
+// containing returns the smallest network that has addr in it.
+func containing(objects map[netip.Prefix]elasticIP, addr netip.Addr) (elasticIP, bool) {
+	best := -1
+	var object elasticIP
+	for network, o := range objects {
+		if network.Contains(addr) && network.Bits() > best {
+			best, object = network.Bits(), o
+		}
+	}
+	return object, best >= 0
+}

@@ -1,0 +1,118 @@
+package exoscale
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"regexp"
+	"strings"
+
+	"gopkg.in/yaml.v3"
+
+	"berth/providers"
+)
+
+const (
+	vendorKeyEnv    = "EXOSCALE_API_KEY"
+	vendorSecretEnv = "EXOSCALE_API_SECRET"
+)
+
+var (
+	uuidForm = regexp.MustCompile(`^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$`)
+	// zoneForm is what may become part of a host name.
+	zoneForm = regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`)
+)
+
+// Entry registers the provider.
+var Entry = providers.Entry{
+	Check: func(node *yaml.Node) error {
+		_, err := decode(node)
+		return err
+	},
+	New: New,
+}
+
+// config is the section as written.
+type config struct {
+	endpoint, zone     string
+	key, keyFile       string
+	secret, secretFile string
+	caFile             string
+	instanceID         string
+	peers              []string
+}
+
+// decode reads the section and checks what can be checked without asking.
+func decode(node *yaml.Node) (config, error) {
+	var c config
+	errs := []error{providers.DecodeSection("exoscale", node, providers.Keys{
+		"endpoint":    &c.endpoint,
+		"zone":        &c.zone,
+		"key":         &c.key,
+		"key-file":    &c.keyFile,
+		"secret":      &c.secret,
+		"secret-file": &c.secretFile,
+		"ca-file":     &c.caFile,
+		"instance-id": &c.instanceID,
+		"peers":       &c.peers,
+	})}
+	if c.endpoint != "" {
+		_, err := baseURL(c.endpoint)
+		errs = append(errs, err)
+	}
+	if c.zone != "" && !zoneForm.MatchString(c.zone) {
+		errs = append(errs, errors.New("exoscale.zone: want a zone such as ch-gva-2"))
+	}
+	if c.instanceID != "" && !uuidForm.MatchString(c.instanceID) {
+		errs = append(errs, errors.New("exoscale.instance-id: want the UUID of an instance"))
+	}
+	for _, p := range c.peers {
+		if !uuidForm.MatchString(p) {
+			errs = append(errs, fmt.Errorf("exoscale.peers: want UUIDs of instances, got %q", p))
+		}
+	}
+	return c, errors.Join(errs...)
+}
+
+// baseURL brings an endpoint into the form that the SDK needs: paths are appended
+// to it as text, and it ends in the API's version.
+func baseURL(endpoint string) (string, error) {
+	u, err := url.Parse(endpoint)
+	switch {
+	case err != nil:
+		// The parser's own text would repeat a password.
+		return "", errors.New("exoscale.endpoint: not a URL")
+	case u.Scheme != "https" && u.Scheme != "http", u.Host == "":
+		return "", errors.New("exoscale.endpoint: want a URL such as " + zoneURL("ch-gva-2"))
+	case u.User != nil, u.RawQuery != "", u.Fragment != "":
+		return "", errors.New("exoscale.endpoint: want a URL without user, query and fragment")
+	}
+	path := strings.TrimRight(u.Path, "/")
+	u.Path, u.RawPath = strings.TrimSuffix(path, "/v2")+"/v2", ""
+	return u.String(), nil
+}
+
+// zoneURL is where a zone's API is. The pattern holds for every zone there is;
+// endpoint is for one that differs.
+func zoneURL(zone string) string { return "https://api-" + zone + ".exoscale.com/v2" }
+
+// resolveKey finds the API key and its secret.
+func resolveKey(d providers.Deps, c config) ([]string, error) {
+	var values []string
+	for _, v := range []struct{ name, inline, file, env string }{
+		{"key", c.key, c.keyFile, vendorKeyEnv},
+		{"secret", c.secret, c.secretFile, vendorSecretEnv},
+	} {
+		value, err := d.Secret(v.name, v.inline, v.file, v.env)
+		switch {
+		case err != nil:
+			return nil, fmt.Errorf("exoscale.%s: %w", v.name, err)
+		case value == "":
+			return nil, fmt.Errorf("exoscale.%s: missing: set %s, %s-file or the environment variable %s", v.name, v.name, v.name, v.env)
+		case strings.ContainsFunc(value, func(r rune) bool { return r <= ' ' || r > '~' || r == ',' }):
+			return nil, fmt.Errorf("exoscale.%s: holds a space or another character that none has", v.name)
+		}
+		values = append(values, value)
+	}
+	return values, nil
+}

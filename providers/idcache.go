@@ -1,0 +1,226 @@
+package providers
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/gofrs/flock"
+	"go.uber.org/zap"
+)
+
+// IDs is what a provider had to look up once: it saves the first claim after a
+// start from depending on the metadata service and on lists.
+type IDs struct {
+	// Server is the id of this host, "" if it was not looked up.
+	Server string `json:"server,omitempty"`
+	// Zone is where this host is, "" if it was not looked up.
+	Zone string `json:"zone,omitempty"`
+	// Objects has what the provider needs to know, such as an id, of each network
+	// of the account that can float; nil if they were not looked up.
+	Objects map[netip.Prefix]string `json:"objects,omitempty"`
+}
+
+// IDKey says for what IDs hold. Another boot, host, endpoint or zone means other
+// ids, and the cache is then empty.
+type IDKey struct {
+	Provider string `json:"provider"`
+	Endpoint string `json:"endpoint"`
+	Zone     string `json:"zone"`
+	Hostname string `json:"hostname"` // hosts in containers share a boot
+	BootID   string `json:"boot_id"`  // see BootID
+}
+
+const (
+	maxIDFile   = 1 << 20 // bytes
+	idLockTries = 10 * time.Millisecond
+	idLockWait  = 200 * time.Millisecond // a claim may be waiting behind this
+)
+
+// BootID returns the kernel's random id of this boot (proc(5)), "" if there is
+// none to be had.
+func BootID() string {
+	b, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(b))
+}
+
+// IDCache keeps IDs in a file of the run directory, shared by all processes of
+// this host. It is a cache and no more: whatever is wrong with the file costs a
+// warning, once, and never an error. It is safe for concurrent use.
+type IDCache struct {
+	path string // "" for none on disk
+	key  IDKey
+	log  *zap.Logger
+
+	mu     sync.Mutex // guards all below
+	warned map[string]bool
+	known  []byte // what this process last saw or put in the file
+}
+
+// NewIDCache returns the cache for a key in dir; with dir "" it keeps nothing.
+func NewIDCache(dir string, key IDKey, log *zap.Logger) *IDCache {
+	c := &IDCache{key: key, log: log, warned: map[string]bool{}}
+	if dir != "" {
+		// The boot is not part of the name, so that files do not pile up.
+		sum := sha256.Sum256([]byte(key.Endpoint + "\x00" + key.Zone + "\x00" + key.Hostname))
+		c.path = filepath.Join(dir, fmt.Sprintf("ids-%s-%x.json", key.Provider, sum[:6]))
+	}
+	if c.log == nil {
+		c.log = zap.NewNop()
+	}
+	return c
+}
+
+// idFile is the form on disk.
+type idFile struct {
+	Key IDKey `json:"key"`
+	IDs IDs   `json:"ids"`
+}
+
+// Load returns what the file has for the key, or nothing.
+func (c *IDCache) Load() IDs {
+	if c.path == "" {
+		return IDs{}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	ids, err := c.read()
+	if err != nil {
+		c.warn("ignoring cached ids", err)
+		return IDs{}
+	}
+	return ids
+}
+
+// Store adds what is known to the file; an empty field leaves what is there.
+func (c *IDCache) Store(ids IDs) {
+	if c.path == "" {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err := c.store(ids); err != nil {
+		c.warn("cannot keep ids for the next start", err)
+	}
+}
+
+// warn says each message once. It is called with mu held.
+func (c *IDCache) warn(message string, err error) {
+	if !c.warned[message] {
+		c.warned[message] = true
+		c.log.Warn(message, zap.String("provider", c.key.Provider), zap.String("file", c.path), zap.Error(err))
+	}
+}
+
+// read is called with mu held. No file, or one of another boot, is no error.
+func (c *IDCache) read() (IDs, error) {
+	// Opening what is no regular file could block.
+	switch info, err := os.Lstat(c.path); {
+	case errors.Is(err, fs.ErrNotExist):
+		return IDs{}, nil
+	case err != nil:
+		return IDs{}, err
+	case !info.Mode().IsRegular():
+		return IDs{}, errors.New("not a regular file")
+	case info.Size() > maxIDFile:
+		return IDs{}, fmt.Errorf("larger than %d bytes", maxIDFile)
+	}
+	b, err := os.ReadFile(c.path)
+	if err != nil {
+		return IDs{}, err
+	}
+	ids, err := parseIDs(b, c.key)
+	if err == nil {
+		c.known = b
+	}
+	return ids, err
+}
+
+// parseIDs reads the form on disk. A file of another boot gives nothing.
+func parseIDs(b []byte, key IDKey) (IDs, error) {
+	var f idFile
+	d := json.NewDecoder(bytes.NewReader(b))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&f); err != nil {
+		return IDs{}, fmt.Errorf("parse: %w", err)
+	}
+	boot := f.Key.BootID
+	f.Key.BootID = key.BootID
+	if f.Key != key {
+		return IDs{}, errors.New("made for another provider, endpoint, zone or host")
+	}
+	if boot != key.BootID {
+		return IDs{}, nil
+	}
+	for network := range f.IDs.Objects {
+		if !network.IsValid() || network != network.Masked() {
+			return IDs{}, fmt.Errorf("%q is no network", network)
+		}
+	}
+	return f.IDs, nil
+}
+
+// store is called with mu held. The lock makes read, merge and replace one step
+// among processes; the rename makes each reader see a whole file.
+func (c *IDCache) store(ids IDs) error {
+	if next, err := c.encode(ids); err == nil && bytes.Equal(next, c.known) {
+		return nil // as each quiet refresh finds it
+	}
+	if err := os.MkdirAll(filepath.Dir(c.path), 0o755); err != nil {
+		return err
+	}
+	lock := flock.New(c.path + ".lock")
+	ctx, cancel := context.WithTimeout(context.Background(), idLockWait)
+	defer cancel()
+	if ok, err := lock.TryLockContext(ctx, idLockTries); !ok {
+		return fmt.Errorf("lock: %w", err)
+	}
+	defer lock.Close()
+
+	if old, err := c.read(); err == nil {
+		if ids.Server == "" {
+			ids.Server = old.Server
+		}
+		if ids.Zone == "" {
+			ids.Zone = old.Zone
+		}
+		if ids.Objects == nil {
+			ids.Objects = old.Objects
+		}
+	}
+	next, err := c.encode(ids)
+	if err != nil {
+		return err
+	}
+	t, err := os.CreateTemp(filepath.Dir(c.path), filepath.Base(c.path)+".*") // mode 0600
+	if err != nil {
+		return err
+	}
+	_, err = t.Write(next)
+	if err := errors.Join(err, t.Close()); err != nil {
+		return errors.Join(err, os.Remove(t.Name()))
+	}
+	if err := os.Rename(t.Name(), c.path); err != nil {
+		return errors.Join(err, os.Remove(t.Name()))
+	}
+	c.known = next
+	return nil
+}
+
+func (c *IDCache) encode(ids IDs) ([]byte, error) {
+	b, err := json.MarshalIndent(idFile{Key: c.key, IDs: ids}, "", "  ")
+	return append(b, '\n'), err
+}

@@ -1,0 +1,44 @@
+// Package none is the provider of those who have no cloud: who has an address is
+// decided by an election and shown by binding it on the interface, and there is
+// nothing to do at a provider.
+package none
+
+import (
+	"context"
+	"net/netip"
+
+	"gopkg.in/yaml.v3"
+
+	"berth/providers"
+)
+
+// Entry registers the provider. It has no keys.
+var Entry = providers.Entry{
+	Check: check,
+	New: func(_ providers.Deps, node *yaml.Node) (providers.Provider, error) {
+		return provider{}, check(node)
+	},
+}
+
+func check(node *yaml.Node) error {
+	return providers.DecodeSection("none", node, nil)
+}
+
+// provider has every address already, so that there is nothing to do.
+type provider struct{}
+
+func (provider) Observe(_ context.Context, addrs []netip.Addr) (map[netip.Addr]providers.Holder, error) {
+	holders := map[netip.Addr]providers.Holder{}
+	for _, a := range addrs {
+		holders[a] = providers.Holder{Kind: providers.Mine, Object: a.String(), Owner: "this host"}
+	}
+	return holders, nil
+}
+
+func (provider) Claim(ctx context.Context, _ netip.Addr, check func(context.Context) error) error {
+	return check(ctx)
+}
+
+func (provider) Self(context.Context) (providers.Server, error) {
+	return providers.Server{ID: "no provider"}, nil
+}

@@ -1,0 +1,97 @@
+package providers
+
+import (
+	"context"
+	"net/netip"
+)
+
+// Provider is what a cloud must offer. One value serves all addresses of one
+// account and is safe for concurrent use. Every method ends soon after its
+// context does, makes no hidden retries, and returns an *Error (see errors.go)
+// for whatever the API or the network did wrong.
+type Provider interface {
+	// Observe tells who has each of addrs. It makes as few calls as the API
+	// allows, and as a side effect refreshes what the provider keeps about
+	// objects (address to provider object, own server). Every address asked
+	// for has an entry in the result; one that is no floating IP of the
+	// account has the kind NotManaged.
+	Observe(ctx context.Context, addrs []netip.Addr) (map[netip.Addr]Holder, error)
+
+	// Claim points addr at this host, and at nobody else, whoever has it now.
+	// check is the permit to do so: it is called right before each write, and
+	// its error, returned as it is, ends the claim. It is idempotent:
+	// called again after a lost response it ends in the same state. What it
+	// needs to know (own server, provider object) comes from memory or the
+	// cache on disk; it looks up only what is missing there, and looks up
+	// again and retries once when the API says that what it knew is wrong.
+	// An address that is no floating IP of the account gives an *Error of the
+	// kind NotFound.
+	Claim(ctx context.Context, addr netip.Addr, check func(context.Context) error) error
+
+	// Self returns this host as the provider knows it, for the self-test.
+	Self(ctx context.Context) (Server, error)
+}
+
+// Preparer is what a provider offers beside Provider when its first claim needs
+// to know something that can be looked up before.
+type Preparer interface {
+	// Prepare looks up what Claim needs and is not known yet. It makes no call
+	// when nothing is missing, and may be called again after an error.
+	Prepare(ctx context.Context) error
+}
+
+// Releaser is what a provider offers beside Provider when an address can be made to
+// point nowhere.
+type Releaser interface {
+	// Release makes addr point away from this host, if it does not already. It has
+	// the obligations of Claim.
+	Release(ctx context.Context, addr netip.Addr, check func(context.Context) error) error
+}
+
+// Auditor is what a provider offers beside Provider when it cannot tell everything
+// from what Observe reads, and must now and then read more than that. It has no
+// effect but on what Observe tells later.
+type Auditor interface {
+	// AuditDue returns a channel that can be received from when an audit is
+	// wanted. A provider whose channel nobody asks for counts on no audit.
+	AuditDue() <-chan struct{}
+	// Audit reads all there is, in many calls, and writes nothing. It logs what it
+	// finds, and why it fails.
+	Audit(ctx context.Context)
+}
+
+// Server is a virtual machine at the provider.
+type Server struct {
+	ID   string // the id that the API uses
+	Name string // empty if the API was not asked
+}
+
+// HolderKind tells who has a floating IP.
+type HolderKind uint8
+
+const (
+	// NotManaged means that the address is no floating IP of the account.
+	NotManaged HolderKind = iota
+	// Nobody means that the floating IP points nowhere.
+	Nobody
+	// Mine means that this host, and nobody else, has it.
+	Mine
+	// Other means that another server has it.
+	Other
+	// NotServer means that something else has it, such as a load balancer.
+	NotServer
+	// Unknown means that this host has it, and that it cannot be told yet whether
+	// others have it too. Owner says why.
+	Unknown
+)
+
+// Holder is who has a floating IP, as read from the API.
+type Holder struct {
+	Kind HolderKind
+	// Object is the provider's object, for people: a network such as
+	// 2001:db8:1::/56, or an id. Several addresses can share one.
+	Object string
+	// Owner names the holder for people: a server's id or name, "load
+	// balancer X". Empty for Nobody and NotManaged.
+	Owner string
+}

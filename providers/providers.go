@@ -1,0 +1,60 @@
+package providers
+
+import (
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+
+	"go.uber.org/zap"
+	"gopkg.in/yaml.v3"
+)
+
+// Deps is what a provider is built from, beside its section of the
+// configuration.
+type Deps struct {
+	Log       *zap.Logger // nil means none
+	RunDir    string      // for cached ids; "" keeps none on disk
+	UserAgent string      // such as "berth/1.2.3"
+	Env       func(string) string
+	Hostname  func() (string, error) // as os.Hostname
+	// Secret finds a secret: name is its key in the section, inline and file are
+	// the values of that key and of its twin name-file, vendorEnv is the usual
+	// environment variable. It returns "" without an error if there is none.
+	Secret func(name, inline, file, vendorEnv string) (string, error)
+
+	// Transport, if not nil, takes all requests in place of the network; for
+	// tests.
+	Transport http.RoundTripper
+	// MetadataURL, if not "", is the base of the metadata service in place of the
+	// one that the vendor has; for tests.
+	MetadataURL string
+}
+
+// Entry is what is registered of a provider.
+type Entry struct {
+	// Check decodes the provider's section of the configuration and reports all
+	// that is wrong with it, each with its line. It asks nobody. It is meant for
+	// every section present, whichever provider is chosen. The node may be nil.
+	Check func(*yaml.Node) error
+	// New returns the provider for its section. It makes no call.
+	New func(Deps, *yaml.Node) (Provider, error)
+}
+
+// Registry has the providers by their names in the configuration. The one that
+// the product uses is in package catalog.
+type Registry map[string]Entry
+
+// Names returns the names in order.
+func (r Registry) Names() []string { return slices.Sorted(maps.Keys(r)) }
+
+// Entry returns the provider of that name; the error for an unknown one lists
+// those that are known.
+func (r Registry) Entry(name string) (Entry, error) {
+	e, ok := r[name]
+	if !ok {
+		return Entry{}, fmt.Errorf("unknown provider %q, known are %s", name, strings.Join(r.Names(), ", "))
+	}
+	return e, nil
+}

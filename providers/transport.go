@@ -1,0 +1,292 @@
+package providers
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// Limits that hold for every provider. A takeover waits for these calls, so
+// they are short; the refresher tries again anyway.
+const (
+	connectTimeout = 3 * time.Second  // DNS and TCP; the TLS handshake has the same again
+	requestTimeout = 10 * time.Second // from the first to the last byte
+	maxBody        = 1 << 20          // bytes of an answer that are read
+	maxRecorded    = 4 << 10          // bytes of an answer kept for the error text
+
+	// maxPause bounds how long an account is left alone because an answer asked
+	// for it; what a broken proxy says must not decide an outage.
+	maxPause = 10 * time.Minute
+
+	// A connection is kept for the calls that follow a claim at once (read
+	// back, settle checks at 2, 5 and 15 s) and no longer: a takeover minutes
+	// later must not start on one that died unseen in between.
+	idleTimeout = 20 * time.Second
+
+	// Death of a pooled connection is noticed within two seconds: a ping after
+	// one second of silence and one second for its answer (HTTP/2), or no
+	// acknowledgement of what was sent (TCP, see dial_linux.go).
+	pingAfter   = time.Second
+	pingTimeout = time.Second
+)
+
+// NewTransport returns the way to the network that all providers share; proxy
+// says whether the proxy variables of the environment count (see
+// http.ProxyFromEnvironment), and roots whom to trust, nil being those of the
+// system.
+//
+// It makes no hidden retries of its own. What net/http does is kept: when a
+// reused connection turns out dead it dials anew, for a write only if not one
+// byte of it was sent, for a read also if the answer never began, and for
+// HTTP/2 if the server says that it did not look at the request. Hence no write
+// can reach a server twice, and a connection that was closed by the server while
+// idle costs no failed claim.
+func NewTransport(proxy bool, roots *x509.CertPool) *http.Transport {
+	d := &net.Dialer{
+		Timeout:         connectTimeout,
+		KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: pingAfter, Interval: pingTimeout, Count: 1},
+		ControlContext:  controlSocket,
+	}
+	t := &http.Transport{
+		DialContext:            d.DialContext,
+		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots},
+		TLSHandshakeTimeout:    connectTimeout,
+		ForceAttemptHTTP2:      true, // a DialContext of one's own switches it off otherwise
+		HTTP2:                  &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingTimeout},
+		IdleConnTimeout:        idleTimeout,
+		MaxIdleConnsPerHost:    32, // a burst over HTTP/1.1 may well reuse what it opened
+		MaxResponseHeaderBytes: 64 << 10,
+		DisableCompression:     true, // answers are small; limits then count bytes on the wire
+	}
+	if proxy {
+		t.Proxy = http.ProxyFromEnvironment
+	}
+	return t
+}
+
+// Roots returns the authorities of the system and those in a file of PEM
+// certificates; nil, which means those of the system, if file is "".
+func Roots(file string) (*x509.CertPool, error) {
+	if file == "" {
+		return nil, nil
+	}
+	pem, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("read ca-file: %w", err)
+	}
+	roots, err := x509.SystemCertPool()
+	if err != nil {
+		roots = x509.NewCertPool() // those of the file are what counts
+	}
+	if !roots.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("read ca-file: no certificate in %s", file)
+	}
+	return roots, nil
+}
+
+// CallerOptions say for whom a Caller calls.
+type CallerOptions struct {
+	Provider  string            // name in errors and logs
+	Transport http.RoundTripper // nil means NewTransport(true, nil)
+	// Credentials are what no error may ever show, and what is read again when
+	// the API refuses it; nil if there are none.
+	Credentials *Credentials
+	// Signed tells that requests bear a signature that expires: a clock that
+	// differs is then named when one is refused.
+	Signed  bool
+	Timeout time.Duration // of a whole call; 0 means 10 s
+	Log     *zap.Logger   // nil means none
+}
+
+// Caller makes HTTP calls for one provider, usually through its SDK, and tells
+// what went wrong as an *Error that is made from what came over the wire and
+// never depends on the SDK's idea of it. It is safe for concurrent use.
+type Caller struct {
+	provider    string
+	client      *http.Client
+	credentials *Credentials
+	signed      bool
+	timeout     time.Duration
+	log         *zap.Logger
+
+	mu     sync.Mutex // guards paused
+	paused time.Time  // no request goes out before
+}
+
+// NewCaller returns a Caller.
+func NewCaller(o CallerOptions) *Caller {
+	c := &Caller{provider: o.Provider, credentials: o.Credentials, signed: o.Signed, timeout: o.Timeout, log: o.Log}
+	if c.credentials == nil {
+		c.credentials = &Credentials{}
+	}
+	if c.timeout == 0 {
+		c.timeout = requestTimeout
+	}
+	if c.log == nil {
+		c.log = zap.NewNop()
+	}
+	if o.Transport == nil {
+		o.Transport = NewTransport(true, nil)
+	}
+	c.client = &http.Client{
+		Transport: recorder{o.Transport},
+		// A redirected PATCH would become a GET, and a token would travel: the
+		// redirect itself is the answer, and an error.
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	return c
+}
+
+// HTTPClient is for the SDK. Its requests must bear the context that Call hands
+// out; it has no timeout apart from that.
+func (c *Caller) HTTPClient() *http.Client { return c.client }
+
+// Call runs f, which makes one request with the context given to it, within the
+// timeout of the Caller. If f fails, or the answer's status is no success, the
+// result is an *Error for the operation op. That the caller's own context ended
+// stays visible to errors.Is, as context.Canceled or DeadlineExceeded and as its
+// cause; the kind is then Transient.
+//
+// When the API refuses the credentials they are read again; f runs a second time
+// if they have changed meanwhile, as those in a file do.
+//
+// After an answer with Retry-After no call of this Caller, whatever for, goes out
+// before the time has come (10 minutes at most): it fails as RateLimited with what
+// is left to wait.
+func (c *Caller) Call(ctx context.Context, op string, f func(context.Context) error) error {
+	generation := c.credentials.Generation()
+	err := c.try(ctx, op, f)
+	if e, ok := errors.AsType[*Error](err); !ok || e.Kind != Auth || ctx.Err() != nil {
+		return err
+	}
+	changed, loadErr := c.credentials.renew(generation)
+	if loadErr != nil {
+		c.log.Warn("cannot read credentials again", zap.String("provider", c.provider), zap.Error(loadErr))
+	}
+	if !changed {
+		return err
+	}
+	c.log.Info("credentials have changed, trying again with them", zap.String("provider", c.provider))
+	return c.try(ctx, op, f)
+}
+
+// try is Call once.
+func (c *Caller) try(ctx context.Context, op string, f func(context.Context) error) error {
+	c.mu.Lock()
+	pause := time.Until(c.paused)
+	c.mu.Unlock()
+	if pause > 0 {
+		return &Error{Provider: c.provider, Op: op, Kind: RateLimited, Wait: pause,
+			Detail: "not asked: the API wants to be left alone for a while"}
+	}
+	x := &exchange{}
+	start := time.Now()
+	callCtx, cancel := context.WithTimeoutCause(context.WithValue(ctx, exchangeKey{}, x), c.timeout, errTimeout)
+	defer cancel()
+	result := c.classify(ctx, op, x, f(callCtx))
+	if e, ok := errors.AsType[*Error](result); ok && e.Kind == RateLimited && e.Wait > 0 {
+		until := time.Now().Add(min(e.Wait, maxPause))
+		c.mu.Lock()
+		if until.After(c.paused) {
+			c.paused = until
+		}
+		c.mu.Unlock()
+	}
+	c.log.Debug("provider call", zap.String("provider", c.provider), zap.String("op", op),
+		zap.Int("status", x.status), zap.Duration("took", time.Since(start)), zap.Error(result))
+	return result
+}
+
+// errTimeout is what a call ended by its own timeout fails with.
+var errTimeout error = timeoutError{}
+
+// timeoutError is context.DeadlineExceeded in words that help an operator.
+type timeoutError struct{}
+
+func (timeoutError) Error() string   { return "no answer in time" }
+func (timeoutError) Is(e error) bool { return e == context.DeadlineExceeded }
+
+// exchange is what came over the wire for one request. It is written by the
+// goroutine that runs the call and read when that is over.
+type exchange struct {
+	status int
+	header http.Header
+	body   []byte // its first maxRecorded bytes, as far as they were read
+}
+
+type exchangeKey struct{}
+
+// recorder notes status, headers and the beginning of the body of each answer in
+// the exchange of the request's context, and cuts off bodies without end.
+type recorder struct{ next http.RoundTripper }
+
+func (t recorder) RoundTrip(req *http.Request) (*http.Response, error) {
+	resp, err := t.next.RoundTrip(req)
+	if err != nil {
+		return nil, err
+	}
+	x, _ := req.Context().Value(exchangeKey{}).(*exchange)
+	if x == nil {
+		x = &exchange{}
+	}
+	x.status, x.header, x.body = resp.StatusCode, resp.Header, nil
+	resp.Body = &recordedBody{ReadCloser: resp.Body, x: x, left: maxBody}
+	return resp, nil
+}
+
+type recordedBody struct {
+	io.ReadCloser
+	x    *exchange
+	left int
+}
+
+var errTooLarge = fmt.Errorf("answer is larger than %d bytes", maxBody)
+
+func (b *recordedBody) Read(p []byte) (int, error) {
+	if b.left == 0 {
+		// Only an end can be hidden behind the limit.
+		var one [1]byte
+		n, err := b.ReadCloser.Read(one[:])
+		if n > 0 {
+			err = errTooLarge
+		}
+		return 0, err
+	}
+	n, err := b.ReadCloser.Read(p[:min(len(p), b.left)])
+	b.left -= n
+	if room := maxRecorded - len(b.x.body); room > 0 {
+		b.x.body = append(b.x.body, p[:min(n, room)]...)
+	}
+	return n, err
+}
+
+// Get is for calls without an SDK: it asks url, requires status 200 and hands
+// the body to read.
+func (c *Caller) Get(ctx context.Context, op, url string, read func(io.Reader) error) error {
+	return c.Call(ctx, op, func(ctx context.Context) error {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+		if err != nil {
+			return err
+		}
+		resp, err := c.client.Do(req)
+		if err != nil {
+			return err
+		}
+		defer resp.Body.Close()
+		if resp.StatusCode != http.StatusOK {
+			io.Copy(io.Discard, resp.Body) // for the record; the status is the error
+			return errors.New("status 200 was expected")
+		}
+		return read(resp.Body)
+	})
+}

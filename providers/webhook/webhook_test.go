@@ -1,0 +1,224 @@
+package webhook_test
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/pem"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"gopkg.in/yaml.v3"
+
+	"berth/providers"
+	"berth/providers/webhook"
+)
+
+const secret = "a-very-secret-secret-3141592653"
+
+var addr = netip.MustParseAddr("2001:db8::10")
+
+func permit(context.Context) error { return nil }
+
+// server answers in-process with what the function says.
+type server func(*http.Request, string) (status int, header http.Header)
+
+func (s server) RoundTrip(r *http.Request) (*http.Response, error) {
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		return nil, err
+	}
+	status, header := s(r, string(body))
+	if status == 0 {
+		<-r.Context().Done()
+		return nil, context.Cause(r.Context())
+	}
+	return &http.Response{StatusCode: status, Header: header, Body: io.NopCloser(strings.NewReader("no")), Request: r}, nil
+}
+
+func newClient(t *testing.T, transport http.RoundTripper, text string) providers.Provider {
+	t.Helper()
+	p, err := parse(transport, text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func parse(transport http.RoundTripper, text string) (providers.Provider, error) {
+	var doc yaml.Node
+	if err := yaml.Unmarshal([]byte(text), &doc); err != nil {
+		return nil, err
+	}
+	return webhook.Entry.New(providers.Deps{
+		UserAgent: "berth/test", Transport: transport,
+		Env:      func(string) string { return "" },
+		Hostname: func() (string, error) { return "lb1.example.net", nil },
+		Secret:   func(_, inline, _, _ string) (string, error) { return inline, nil },
+	}, &doc)
+}
+
+const plain = "url: https://hooks.example.net/berth\nsecret: " + secret
+
+func TestRequestIsSignedForTheReceiverToCheck(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		calls := 0
+		p := newClient(t, server(func(r *http.Request, body string) (int, http.Header) {
+			calls++
+			want := `{"address":"2001:db8::10","host":"lb1.example.net","status":"` + []string{"activated", "deactivated"}[calls-1] + `"}`
+			if r.Method != "POST" || r.URL.String() != "https://hooks.example.net/berth" || body != want {
+				t.Errorf("want POST %s, got %s %s %s", want, r.Method, r.URL, body)
+			}
+			mac := hmac.New(sha256.New, []byte(secret))
+			mac.Write([]byte("946684800." + body)) // a bubble begins at 2000-01-01
+			for name, want := range map[string]string{
+				"X-Berth-Webhook-Resource-Id": "2001:db8::10",
+				"X-Berth-Webhook-Timestamp":   "946684800",
+				"X-Berth-Webhook-Signature":   hex.EncodeToString(mac.Sum(nil)),
+				"Content-Type":                "application/json",
+				"User-Agent":                  "berth/test",
+			} {
+				if got := r.Header.Get(name); got != want {
+					t.Errorf("%s: want %s, got %s", name, want, got)
+				}
+			}
+			return 204, nil
+		}), plain)
+		if err := p.Claim(t.Context(), addr, permit); err != nil {
+			t.Error(err)
+		}
+		if err := p.(providers.Releaser).Release(t.Context(), addr, permit); err != nil {
+			t.Error(err)
+		}
+		if calls != 2 {
+			t.Errorf("calls: want 2, got %d", calls)
+		}
+	})
+}
+
+func TestClaimIsRepeatedWhenTheIntervalIsOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newClient(t, server(func(*http.Request, string) (int, http.Header) { return 200, nil }), plain+"\nrepeat-interval: 90s")
+		kind := func() providers.HolderKind {
+			got, err := p.Observe(t.Context(), []netip.Addr{addr})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return got[addr].Kind
+		}
+		steps := []struct {
+			name string
+			do   func()
+			want providers.HolderKind
+		}{
+			{"before the claim", func() {}, providers.Nobody},
+			{"after it", func() { p.Claim(t.Context(), addr, permit) }, providers.Mine},
+			{"before the interval is over", func() { time.Sleep(90*time.Second - 1) }, providers.Mine},
+			{"when it is over", func() { time.Sleep(time.Nanosecond) }, providers.Nobody},
+			{"after a release", func() {
+				p.Claim(t.Context(), addr, permit)
+				p.(providers.Releaser).Release(t.Context(), addr, permit)
+			}, providers.Nobody},
+		}
+		for _, s := range steps {
+			s.do()
+			if got := kind(); got != s.want {
+				t.Errorf("%s: want kind %d, got %d", s.name, s.want, got)
+			}
+		}
+	})
+}
+
+func TestWhatIsNoSuccessIsToldAndNotRemembered(t *testing.T) {
+	tests := []struct {
+		name   string
+		status int // 0: no answer
+		header http.Header
+		kind   providers.Kind
+		want   string
+	}{
+		{"server error", 500, nil, providers.Transient, "HTTP status 500: no"},
+		{"wrong signature", 403, nil, providers.Auth, "HTTP status 403"},
+		{"not now", 429, http.Header{"Retry-After": {"7"}}, providers.RateLimited, "HTTP status 429"},
+		{"never", 422, nil, providers.Invalid, "HTTP status 422"},
+		{"redirect", 307, http.Header{"Location": {"https://elsewhere.example/"}}, providers.Transient, "redirect to elsewhere.example is not followed"},
+		{"no answer", 0, nil, providers.Transient, "no answer in time"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				calls := 0
+				p := newClient(t, server(func(*http.Request, string) (int, http.Header) {
+					calls++
+					return tt.status, tt.header
+				}), plain)
+				start := time.Now()
+				err := p.Claim(t.Context(), addr, permit)
+				e, ok := errors.AsType[*providers.Error](err)
+				if !ok || e.Kind != tt.kind || !strings.Contains(err.Error(), tt.want) {
+					t.Errorf("want a %s error with %q, got %v", tt.kind, tt.want, err)
+				}
+				if took := time.Since(start); took > 5*time.Second || calls != 1 {
+					t.Errorf("want one call of 5 s at most, got %d in %s", calls, took)
+				}
+				if got, _ := p.Observe(t.Context(), []netip.Addr{addr}); got[addr].Kind != providers.Nobody {
+					t.Errorf("want it with nobody, got %+v", got)
+				}
+			})
+		})
+	}
+}
+
+func TestWithoutAPermitNothingIsTold(t *testing.T) {
+	fenced := errors.New("fenced")
+	p := newClient(t, server(func(*http.Request, string) (int, http.Header) {
+		t.Error("want no call")
+		return 200, nil
+	}), plain)
+	if err := p.Claim(t.Context(), addr, func(context.Context) error { return fenced }); err != fenced {
+		t.Errorf("want the permit's own error, got %v", err)
+	}
+}
+
+func TestAuthorityOfOnesOwnIsTrusted(t *testing.T) {
+	srv := httptest.NewTLSServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	defer srv.Close()
+	file := filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: srv.Certificate().Raw}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	text := "url: " + srv.URL + "\nsecret: " + secret
+	if err := newClient(t, nil, text).Claim(t.Context(), addr, permit); err == nil {
+		t.Error("without ca-file: want the certificate refused")
+	}
+	if err := newClient(t, nil, text+"\nca-file: "+file).Claim(t.Context(), addr, permit); err != nil {
+		t.Errorf("with ca-file: %v", err)
+	}
+}
+
+func TestWrongSectionsAreRefused(t *testing.T) {
+	tests := []struct{ name, text, want string }{
+		{"no url", "secret: x", "webhook.url: missing"},
+		{"no secret", "url: https://h/", "webhook.secret: missing: set secret, secret-file or the environment variable BERTH_WEBHOOK_SECRET"},
+		{"url with a password", "url: https://u:p@h/\nsecret: x", "webhook.url: want a URL such as https://hooks.example.net/berth"},
+		{"no interval", plain + "\nrepeat-interval: 5", "webhook.repeat-interval: want a duration such as 5m"},
+		{"interval of nothing", plain + "\nrepeat-interval: 0s", "webhook.repeat-interval: want a duration such as 5m"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if _, err := parse(nil, tt.text); err == nil || err.Error() != tt.want {
+				t.Errorf("want %q, got %v", tt.want, err)
+			}
+		})
+	}
+}

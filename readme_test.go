@@ -1,0 +1,93 @@
+package main
+
+import (
+	"context"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"berth/config"
+	"berth/providers/catalog"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// fenced returns the fenced blocks of a language in README.md.
+func fenced(t *testing.T, language string) []string {
+	t.Helper()
+	text, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var blocks []string
+	for _, m := range regexp.MustCompile("(?ms)^```"+language+"\n(.*?)^```$").FindAllStringSubmatch(string(text), -1) {
+		blocks = append(blocks, m[1])
+	}
+	return blocks
+}
+
+func TestREADMETrial(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := l.Addr().String()
+	l.Close()
+	script := strings.ReplaceAll(fenced(t, "sh")[0], "127.0.0.1:8080", address)
+
+	bin := t.TempDir()
+	if text, err := exec.Command("go", "build", "-o", filepath.Join(bin, "berth"), ".").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, text)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "bash", "-eu", "-c", script)
+	cmd.Dir = t.TempDir()
+	cmd.Env = append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"))
+	cmd.WaitDelay = time.Second
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v:\n%s", err, out)
+	}
+	for want := range strings.Lines(fenced(t, "text")[0]) {
+		// How long ago depends on the machine.
+		re := regexp.MustCompile(strings.ReplaceAll(regexp.QuoteMeta(strings.TrimSpace(want)), "0s ago", `\d+s ago`))
+		if !re.Match(out) {
+			t.Errorf("README promises %q, the trial printed:\n%s", want, out)
+		}
+	}
+}
+
+func TestREADMEShowsTheReferenceConfiguration(t *testing.T) {
+	text, err := os.ReadFile("dist/berth.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if blocks := fenced(t, "yaml"); len(blocks) != 1 || blocks[0] != string(text) {
+		t.Error("the yaml block of README.md and dist/berth.yml differ")
+	}
+}
+
+func TestReferenceConfigurationIsTheDefault(t *testing.T) {
+	sections := map[string]config.SectionCheck{}
+	for name, entry := range catalog.Providers {
+		sections[name] = entry.Check
+	}
+	c, err := config.Load("dist/berth.yml", config.Options{Sections: sections})
+	if err != nil {
+		t.Fatal(err)
+	}
+	empty, err := config.Parse(strings.NewReader(""), "dist/berth.yml", config.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Provider, c.Sections, c.OthersCanRead = empty.Provider, empty.Sections, empty.OthersCanRead
+	if diff := cmp.Diff(empty, c); diff != "" {
+		t.Errorf("dist/berth.yml (-default +file):\n%s", diff)
+	}
+}

@@ -1,0 +1,70 @@
+package refresher
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// Class is the closed set of things that a failed attempt can mean for the
+// next one.
+type Class uint8
+
+const (
+	// Transient failures follow the back-off.
+	Transient Class = iota
+	// RateLimited failures follow the back-off, but wait at least as long as
+	// the provider asked.
+	RateLimited
+	// Permanent failures are loud and tried again each refresh interval.
+	Permanent
+	// Auth is Permanent with a credential as the cure.
+	Auth
+	// NotFound means that the address is no floating IP of the account. It is
+	// reported once and looked at again each refresh interval, because it may
+	// become one.
+	NotFound
+	// Fenced means that the permit to act is gone. The loop looks again at the
+	// back-off's pace; only the permit's return lets it act.
+	Fenced
+)
+
+var classNames = [...]string{"transient", "rate-limited", "permanent", "auth", "not-found", "fenced"}
+
+// String returns the name used in logs.
+func (c Class) String() string { return classNames[c] }
+
+// classed is what an error offers to tell its class, without its package and
+// this one knowing each other.
+type classed interface {
+	error
+	RefreshClass() string
+	RetryAfter() time.Duration
+}
+
+// Classify returns the class of err and how long its provider asked to wait.
+// An error that does not tell is Transient: trying again is the safe guess.
+func Classify(err error) (Class, time.Duration) {
+	c, ok := errors.AsType[classed](err)
+	if !ok {
+		return Transient, 0
+	}
+	switch c.RefreshClass() {
+	case "rate-limited":
+		return RateLimited, c.RetryAfter()
+	case "auth":
+		return Auth, 0
+	case "invalid":
+		return Permanent, 0
+	case "not-found":
+		return NotFound, 0
+	case "fenced":
+		return Fenced, 0
+	}
+	return Transient, c.RetryAfter()
+}
+
+// stopped reports whether err is only the echo of a context that ended.
+func stopped(ctx context.Context, err error) bool {
+	return err != nil && ctx.Err() != nil
+}

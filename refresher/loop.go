@@ -1,0 +1,253 @@
+package refresher
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// Target is one address at one place where it can be pointed here.
+type Target interface {
+	// Ensure makes the address point here. With claimFirst it writes without
+	// looking, because nothing may stand before the first claim; without, it
+	// looks first and writes only a difference. It returns who had the
+	// address when it was found elsewhere ("" for nobody and for unknown),
+	// and whether it wrote. After a write it has read the owner back: nil
+	// means that the address is here. It must be idempotent, end soon after
+	// its context, and check the permit right before each write.
+	Ensure(ctx context.Context, claimFirst bool) (previous string, changed bool, err error)
+	// Close ends the target's use. Nothing else is called after it.
+	Close()
+}
+
+// Report is what a loop knows about its address, for `berth status`.
+type Report struct {
+	Address   string    // filled in by Set
+	Owner     string    // "here", or who was seen, empty if unknown
+	LastCall  time.Time // end of the last attempt
+	LastError string    // of the last attempt, empty if it went well
+	Since     time.Time // since when it is here, zero while it is known not to be
+	Claims    int       // writes made
+	Thefts    int       // times it was found taken away
+	Contested bool
+}
+
+// Here is the Owner of an address that points at this host.
+const Here = "here"
+
+// settle is when, after a claim, the owner is looked at again: a rival that
+// claimed at the same moment shows within seconds, not at the next refresh.
+var settle = []time.Duration{2 * time.Second, 5 * time.Second, 15 * time.Second}
+
+// verifySpacing is the least time between two looks that were asked for by
+// events; keepalived can ask once per advert.
+const verifySpacing = 2 * time.Second
+
+// Loop keeps one target. Use it for one Run.
+type Loop struct {
+	Target Target
+	Policy Policy
+	Pace   *Pace           // shared by the loops of a process; nil for one of its own
+	Verify <-chan struct{} // asks for a look now; may be nil
+	Report func(Report)    // called after each attempt; may be nil
+	Log    *zap.Logger
+
+	report   Report
+	claimed  time.Time // end of the last claim
+	contest  contest
+	lastLook time.Time
+	failing  string // what was logged of the current failures
+	failedAt time.Time
+}
+
+// Run claims the address and keeps it here until ctx ends. It returns the
+// cause of the context's end and nothing else.
+func (l *Loop) Run(ctx context.Context) error {
+	if l.Log == nil {
+		l.Log = zap.NewNop()
+	}
+	if l.Pace == nil {
+		l.Pace = &Pace{Interval: l.Policy.Interval}
+	}
+	retry := newRetry(l.Policy)
+	claimFirst := true
+	for attempt := 1; ; attempt++ {
+		var wait time.Duration
+		wait, claimFirst = l.attempt(ctx, retry, claimFirst, attempt)
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if l.failing == "" {
+			attempt = 0
+			retry.reset()
+		}
+		if !l.sleep(ctx, wait) {
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// attempt makes one attempt and returns the wait before the next, and whether
+// the next is a claim without a look: only while no claim has got through yet.
+func (l *Loop) attempt(ctx context.Context, retry *retry, claimFirst bool, number int) (time.Duration, bool) {
+	tryCtx, cancel := context.WithTimeoutCause(ctx, l.Policy.Timeout,
+		fmt.Errorf("no success within the refresh timeout of %v", l.Policy.Timeout))
+	defer cancel()
+	start := time.Now()
+	previous, changed, err := l.Target.Ensure(tryCtx, claimFirst)
+	now := time.Now()
+	l.lastLook = now
+	l.report.LastCall = now
+	if stopped(ctx, err) {
+		return 0, false
+	}
+	if changed {
+		l.report.Claims++
+		l.claimed = now
+	}
+	stolen := previous != "" && !l.report.Since.IsZero()
+	if stolen {
+		l.theft(previous, now)
+	}
+	if err != nil {
+		if errors.Is(err, context.DeadlineExceeded) && tryCtx.Err() != nil {
+			err = fmt.Errorf("%w (%w)", context.Cause(tryCtx), err)
+		}
+		class, retryAfter := Classify(err)
+		wait := retry.next(class, retryAfter)
+		if class == NotFound {
+			wait = l.Pace.until(now) // only a look, which the others share
+		}
+		l.failed(err, class, previous, wait, number)
+		return wait, claimFirst && !changed && class != NotFound
+	}
+	l.succeeded(previous, changed, stolen, now, now.Sub(start))
+	return l.next(now), false
+}
+
+// theft records that the address was here and now is elsewhere.
+func (l *Loop) theft(thief string, now time.Time) {
+	l.report.Thefts++
+	l.report.Since = time.Time{}
+	l.report.Owner = thief
+	if l.contest.stolen(now) {
+		l.report.Contested = true
+		l.Log.Error("floating IP is contested: another host also believes to be MASTER; check VRRP between the hosts",
+			zap.String("owner", thief), zap.Int("thefts", l.report.Thefts),
+			zap.Duration("wait", l.contest.wait(l.Policy.InitialInterval, l.Policy.Interval)))
+		return
+	}
+	l.Log.Warn("floating IP was stolen", zap.String("owner", thief), zap.Int("thefts", l.report.Thefts))
+}
+
+// failed logs a failure, once per distinct text.
+func (l *Loop) failed(err error, class Class, previous string, wait time.Duration, attempt int) {
+	l.report.LastError = err.Error()
+	if previous != "" {
+		l.report.Owner = previous
+	}
+	l.publish()
+	fields := []zap.Field{zap.Error(err), zap.Stringer("class", class), zap.Int("attempt", attempt), zap.Duration("wait", wait)}
+	// Said by a claim or by a look, it is the same news.
+	news := err.Error()
+	if class == NotFound {
+		news = class.String()
+	}
+	if l.failing == news {
+		l.Log.Debug("attempt failed as before", fields...)
+		return
+	}
+	if l.failing == "" {
+		l.failedAt = time.Now()
+	}
+	l.failing = news
+	switch class {
+	case NotFound:
+		l.Log.Warn("address is left alone: no floating IP of the account", fields...)
+	case Permanent, Auth:
+		l.Log.Error("cannot point floating IP here; trying again each refresh interval", fields...)
+	default:
+		l.Log.Warn("cannot point floating IP here yet; trying again", fields...)
+	}
+}
+
+// succeeded logs what changed; a quiet refresh is not news.
+func (l *Loop) succeeded(previous string, changed, stolen bool, now time.Time, took time.Duration) {
+	fields := []zap.Field{zap.Duration("took", took.Round(time.Microsecond))}
+	if previous != "" {
+		fields = append(fields, zap.String("previous", previous))
+	}
+	switch {
+	case l.failing != "":
+		l.Log.Info("floating IP points here again after failures", append(fields, zap.Duration("after", now.Sub(l.failedAt)))...)
+	case changed:
+		l.Log.Info("floating IP points here", fields...)
+	case l.report.Since.IsZero():
+		l.Log.Info("floating IP points here already", fields...)
+	default:
+		l.Log.Debug("floating IP still points here", fields...)
+	}
+	l.failing = ""
+	if l.report.Since.IsZero() {
+		l.report.Since = now
+	}
+	if l.claimed.IsZero() {
+		l.claimed = now // found here: settle checks count from the finding
+	}
+	if !stolen && l.contest.over(now, l.contest.wait(l.Policy.InitialInterval, l.Policy.Interval)) {
+		l.report.Contested = false
+		l.Log.Info("floating IP is no longer contested")
+	}
+	l.report.Owner, l.report.LastError = Here, ""
+	l.publish()
+}
+
+// next returns the wait after a success: the next settle check, the contest's
+// pause, or the refresh interval.
+func (l *Loop) next(now time.Time) time.Duration {
+	if l.contest.contested() {
+		return l.contest.wait(l.Policy.InitialInterval, l.Policy.Interval)
+	}
+	for _, after := range settle {
+		if wait := l.claimed.Add(after).Sub(now); wait > 0 && after < l.Policy.Interval {
+			return wait
+		}
+	}
+	return l.Pace.until(now)
+}
+
+// sleep waits, or until a look is asked for, and reports false when ctx ended.
+// While the address is contested nobody can shorten the wait; that is what
+// backing off means.
+func (l *Loop) sleep(ctx context.Context, wait time.Duration) bool {
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	end := time.Now().Add(wait)
+	verify := l.Verify
+	if l.contest.contested() || l.failing != "" {
+		verify = nil
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			return false
+		case <-timer.C:
+			return true
+		case <-verify:
+			// One look serves all that ask within the spacing.
+			verify = nil
+			if at := l.lastLook.Add(verifySpacing); at.Before(end) {
+				timer.Reset(time.Until(at))
+			}
+		}
+	}
+}
+
+func (l *Loop) publish() {
+	if l.Report != nil {
+		l.Report(l.report)
+	}
+}

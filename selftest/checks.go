@@ -1,0 +1,135 @@
+package selftest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+func one(level Level, seen, cure string) []Finding {
+	return []Finding{{Level: level, Seen: seen, Cure: cure}}
+}
+
+// Configuration reports on berth's own file, which was readable or there would
+// be no self-test.
+func Configuration(path string, othersCanReadSecrets bool) Check {
+	return Check{"configuration", func(context.Context) []Finding {
+		if othersCanReadSecrets {
+			return one(Warn, path+" can be read by everybody and may hold a secret", "chmod o= "+path)
+		}
+		return one(OK, path, "")
+	}}
+}
+
+// Keepalived is what a probe found in keepalived's configuration.
+type Keepalived struct {
+	Path      string
+	Instances []string // with their addresses, for people
+	Refused   string   // why keepalived would refuse the file, empty if it would not
+	Warnings  []string
+}
+
+// KeepalivedConfig reports on keepalived.conf. Without the file the self-test
+// still passes: the provider can be tested before keepalived is there.
+func KeepalivedConfig(read func() (Keepalived, error)) Check {
+	return Check{"keepalived.conf", func(context.Context) []Finding {
+		k, err := read()
+		if err != nil {
+			return one(Warn, err.Error(), "install keepalived and write its configuration, or set keepalived-config")
+		}
+		var all []Finding
+		if k.Refused != "" {
+			all = append(all, Finding{Level: Fail, Seen: "keepalived would refuse " + k.Path + ": " + k.Refused, Cure: "mend the file, then: keepalived -t"})
+		}
+		for _, w := range k.Warnings {
+			all = append(all, Finding{Level: Warn, Seen: w})
+		}
+		if len(k.Instances) == 0 {
+			return append(all, Finding{Level: Warn, Seen: k.Path + " has no vrrp_instance", Cure: "add a vrrp_instance with virtual_ipaddress"})
+		}
+		for _, in := range k.Instances {
+			all = append(all, Finding{Level: OK, Seen: in})
+		}
+		return all
+	}}
+}
+
+// Process reports whether the keepalived of the pid file runs.
+func Process(pidFile string, running func() (int, bool)) Check {
+	return Check{"keepalived", func(context.Context) []Finding {
+		if pid, ok := running(); ok {
+			return one(OK, fmt.Sprintf("runs with pid %d", pid), "")
+		}
+		return one(Warn, "no keepalived runs under "+pidFile, "start keepalived, or set keepalived-pid-file")
+	}}
+}
+
+// Server reports this host as the provider knows it.
+func Server(self func(ctx context.Context) (id, name string, err error)) Check {
+	return Check{"own server", func(ctx context.Context) []Finding {
+		id, name, err := self(ctx)
+		if err != nil {
+			return one(Fail, err.Error(), "check the token and the server's id in the configuration")
+		}
+		if name != "" {
+			id += " (" + name + ")"
+		}
+		return one(OK, id, "")
+	}}
+}
+
+// FloatingIP is who has an address at the provider.
+type FloatingIP struct {
+	Address string
+	Managed bool   // it is a floating IP of the account
+	Owner   string // for people
+}
+
+// FloatingIPs reports who has each address.
+func FloatingIPs(observe func(ctx context.Context) ([]FloatingIP, error)) Check {
+	return Check{"floating IPs", func(ctx context.Context) []Finding {
+		ips, err := observe(ctx)
+		if err != nil {
+			return one(Fail, err.Error(), "check endpoint, token and network")
+		}
+		if len(ips) == 0 {
+			return one(Warn, "there is no address to manage", "add addresses to the vrrp_instance, or managed-addresses")
+		}
+		var all []Finding
+		for _, ip := range ips {
+			if !ip.Managed {
+				all = append(all, Finding{Level: Warn, Seen: ip.Address + " is no floating IP of the account and is left alone",
+					Cure: "order it at the provider, if it should be one"})
+				continue
+			}
+			all = append(all, Finding{Level: OK, Seen: ip.Address + " is at " + ip.Owner})
+		}
+		return all
+	}}
+}
+
+// Directory reports whether files can be written into a directory, or the
+// directory be made.
+func Directory(what, path string, made bool) Check {
+	return Check{what, func(context.Context) []Finding {
+		dir := path
+		for {
+			err := unix.Access(dir, unix.W_OK|unix.X_OK)
+			if err == nil {
+				if st, serr := os.Stat(dir); serr == nil && !st.IsDir() {
+					return one(Fail, dir+" is no directory", "remove it")
+				}
+				return one(OK, path, "")
+			}
+			parent := dir[:max(strings.LastIndexByte(dir, '/'), 0)]
+			if !made || !errors.Is(err, unix.ENOENT) || parent == "" {
+				return one(Fail, fmt.Sprintf("cannot write into %s: %v", dir, err), "run as root, or: mkdir -p "+path)
+			}
+			dir = parent // berth makes it when it is needed
+		}
+	}}
+}

@@ -1,0 +1,85 @@
+package selftest_test
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"berth/selftest"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func run(t *testing.T, c selftest.Check) []string {
+	t.Helper()
+	var lines []string
+	for _, f := range selftest.Run(t.Context(), []selftest.Check{c}) {
+		lines = append(lines, f.Level.String()+" "+f.Check+": "+f.Seen+" -> "+f.Cure)
+	}
+	return lines
+}
+
+func TestChecks(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "file"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	failed := errors.New("no answer")
+	for _, row := range []struct {
+		name  string
+		check selftest.Check
+		want  []string
+	}{
+		{"configuration", selftest.Configuration("b.yml", false), []string{"ok configuration: b.yml -> "}},
+		{"configuration for everybody", selftest.Configuration("b.yml", true),
+			[]string{"warn configuration: b.yml can be read by everybody and may hold a secret -> chmod o= b.yml"}},
+		{"no keepalived.conf", selftest.KeepalivedConfig(func() (selftest.Keepalived, error) { return selftest.Keepalived{}, failed }),
+			[]string{"warn keepalived.conf: no answer -> install keepalived and write its configuration, or set keepalived-config"}},
+		{"refused, with a warning", selftest.KeepalivedConfig(func() (selftest.Keepalived, error) {
+			return selftest.Keepalived{Path: "k", Refused: "why", Warnings: []string{"w"}, Instances: []string{"VI_1"}}, nil
+		}), []string{"FAIL keepalived.conf: keepalived would refuse k: why -> mend the file, then: keepalived -t", "warn keepalived.conf: w -> ", "ok keepalived.conf: VI_1 -> "}},
+		{"no instance", selftest.KeepalivedConfig(func() (selftest.Keepalived, error) { return selftest.Keepalived{Path: "k"}, nil }),
+			[]string{"warn keepalived.conf: k has no vrrp_instance -> add a vrrp_instance with virtual_ipaddress"}},
+		{"keepalived runs", selftest.Process("p", func() (int, bool) { return 7, true }), []string{"ok keepalived: runs with pid 7 -> "}},
+		{"keepalived does not run", selftest.Process("p", func() (int, bool) { return 0, false }),
+			[]string{"warn keepalived: no keepalived runs under p -> start keepalived, or set keepalived-pid-file"}},
+		{"server", selftest.Server(func(context.Context) (string, string, error) { return "id", "lb1", nil }), []string{"ok own server: id (lb1) -> "}},
+		{"no server", selftest.Server(func(context.Context) (string, string, error) { return "", "", failed }),
+			[]string{"FAIL own server: no answer -> check the token and the server's id in the configuration"}},
+		{"floating IPs", selftest.FloatingIPs(func(context.Context) ([]selftest.FloatingIP, error) {
+			return []selftest.FloatingIP{{Address: "a", Managed: true, Owner: "lb2"}, {Address: "b"}}, nil
+		}), []string{"ok floating IPs: a is at lb2 -> ", "warn floating IPs: b is no floating IP of the account and is left alone -> order it at the provider, if it should be one"}},
+		{"floating IPs cannot be read", selftest.FloatingIPs(func(context.Context) ([]selftest.FloatingIP, error) { return nil, failed }),
+			[]string{"FAIL floating IPs: no answer -> check endpoint, token and network"}},
+		{"directory", selftest.Directory("d", dir, false), []string{"ok d: " + dir + " -> "}},
+		{"directory that berth makes", selftest.Directory("d", dir+"/a/b", true), []string{"ok d: " + dir + "/a/b -> "}},
+		{"directory that nobody makes", selftest.Directory("d", dir+"/a", false),
+			[]string{"FAIL d: cannot write into " + dir + "/a: no such file or directory -> run as root, or: mkdir -p " + dir + "/a"}},
+		{"below a file", selftest.Directory("d", dir+"/file/a", true),
+			[]string{"FAIL d: cannot write into " + dir + "/file/a: not a directory -> run as root, or: mkdir -p " + dir + "/file/a"}},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			if diff := cmp.Diff(row.want, run(t, row.check)); diff != "" {
+				t.Errorf("findings (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestNagiosStatusIsThatOfTheWorstFinding(t *testing.T) {
+	for want, levels := range [][]selftest.Level{{selftest.OK}, {selftest.OK, selftest.Warn}, {selftest.Fail, selftest.Warn}} {
+		var findings []selftest.Finding
+		for _, l := range levels {
+			findings = append(findings, selftest.Finding{Check: "c", Level: l, Seen: "s"})
+		}
+		var b strings.Builder
+		got, err := selftest.Nagios(&b, findings)
+		first, _, _ := strings.Cut(b.String(), " - ")
+		if err != nil || got != want || first != []string{"BERTH OK", "BERTH WARNING", "BERTH CRITICAL"}[want] {
+			t.Errorf("%v: status %d, %q, %v; want %d", levels, got, first, err, want)
+		}
+	}
+}

@@ -1,0 +1,56 @@
+//go:build linux
+
+package lab
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// API is the provider's API and metadata service on the router.
+type API struct {
+	lab *Lab
+
+	mu      sync.Mutex
+	servers []*http.Server
+	serving sync.WaitGroup
+}
+
+// Up serves; if it does already, Up does nothing.
+func (a *API) Up() error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if len(a.servers) > 0 {
+		return nil
+	}
+	for _, address := range []string{apiAddr, metadataAddr + ":80"} {
+		var listener net.Listener
+		if err := a.lab.Router.Do(func() (err error) {
+			listener, err = net.Listen("tcp4", address)
+			return err
+		}); err != nil {
+			return fmt.Errorf("serve API: %w", err)
+		}
+		s := &http.Server{Handler: a.lab.Sim, ReadHeaderTimeout: 10 * time.Second}
+		a.servers = append(a.servers, s)
+		a.serving.Go(func() { s.Serve(listener) }) // ends with Close in Down
+	}
+	return nil
+}
+
+// Down closes all connections and refuses new ones.
+func (a *API) Down() error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	var errs []error
+	for _, s := range a.servers {
+		errs = append(errs, s.Close())
+	}
+	a.servers = nil
+	a.serving.Wait()
+	return errors.Join(errs...)
+}
