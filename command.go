@@ -64,7 +64,7 @@ Exit status: 0 done, 1 failed, 2 mistake in usage or configuration.`,
 	p.BoolVarP(&o.Verbose, "verbose", "v", false, "log more (also BERTH_LOG_VERBOSE, FLOATY_LOG_VERBOSE)")
 	p.BoolVar(&o.JSONLog, "json-log", false, "log JSON lines")
 	p.BoolVar(&o.DryRun, "dry-run", false, "change nothing; print REFRESH ADDRESS/PREFIX instead of calling the provider")
-	root.AddCommand(showCommand(o), statusCommand(o), cloudsimCommand(o), versionCommand(o))
+	root.AddCommand(showCommand(o), statusCommand(o), configCommand(o), cloudsimCommand(o), versionCommand(o))
 	return root
 }
 
@@ -115,6 +115,20 @@ func statusCommand(o *app.Options) *cobra.Command {
 	}
 	c.Flags().StringVar(&runDirectory, "run-directory", "/run/berth", "as in the configuration")
 	c.Flags().StringVar(&output, "output", "table", "table or json")
+	return c
+}
+
+func configCommand(o *app.Options) *cobra.Command {
+	c := &cobra.Command{Use: "config", Short: "Check a configuration", Args: arguments(cobra.NoArgs)}
+	c.AddCommand(&cobra.Command{
+		Use:   "check CONFIG",
+		Short: "Say everything that is wrong with a configuration, with its line",
+		Long: `Read a configuration as the other commands do, with the secrets that it names,
+and say everything that is wrong with it. It calls nobody and changes nothing;
+berth --test does call the provider.`,
+		Args: arguments(cobra.ExactArgs(1)),
+		RunE: func(_ *cobra.Command, args []string) error { return o.CheckConfig(args[0]) },
+	})
 	return c
 }
 

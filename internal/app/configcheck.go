@@ -1,0 +1,32 @@
+package app
+
+import (
+	"fmt"
+
+	"berth/config"
+)
+
+// CheckConfig reads a configuration as every other command does, builds what
+// follows from it without a call to anybody, and says that it is good, or
+// returns everything that is wrong with it.
+func (o *Options) CheckConfig(path string) error {
+	cfg, err := o.load(path)
+	if err != nil {
+		return err
+	}
+	if err := o.buildable(cfg); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(o.Stdout, "%s: ok\n", path)
+	return err
+}
+
+// buildable reports what only the making of the parts can tell: a secret that
+// is missing or that everybody can read, a certificate that is none.
+func (o *Options) buildable(cfg *config.Config) error {
+	if cfg.Provider == "fake" || o.DryRun {
+		return nil
+	}
+	_, err := o.newProvider(cfg, "", o.Logger())
+	return err
+}
