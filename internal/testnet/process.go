@@ -140,6 +140,7 @@ type Task struct {
 	Parent   int // seen from outside the node; not in the node for what Start started
 	Name     string
 	Args     []string
+	Peak     int // most resident memory so far, in KiB
 }
 
 // Tasks lists the processes of the node but its process 1, oldest first as far
@@ -187,6 +188,8 @@ func task(pid int) (Task, error) {
 			t.Name = value
 		case "PPid":
 			t.Parent, err = strconv.Atoi(value)
+		case "VmHWM":
+			t.Peak, err = strconv.Atoi(strings.TrimSuffix(value, " kB"))
 		case "NSpid":
 			fields := strings.Fields(value)
 			t.LocalPID, err = strconv.Atoi(fields[len(fields)-1])
