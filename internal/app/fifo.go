@@ -31,6 +31,8 @@ type service struct {
 	origin     supervise.Origin
 	log        *zap.Logger
 
+	// What was seen of the addresses outlives a configuration.
+	truth   *truth.Watcher
 	reader  *fifo.Reader
 	table   *instance.Table
 	current atomic.Pointer[generation]
@@ -47,6 +49,7 @@ type generation struct {
 // FIFO reads keepalived's notify FIFO until ctx ends.
 func (o *Options) FIFO(ctx context.Context, configPath, fifoPath string) error {
 	s := &service{options: o, configPath: configPath, origin: supervise.OriginOf(os.Getpid()), log: o.Logger()}
+	s.truth = truth.NewWatcher(truth.Host{Addresses: truth.Addresses, Subscribe: truth.Subscribe}, s.log)
 	defer s.origin.Close()
 	first, err := s.generation(ctx)
 	if err != nil {
@@ -85,6 +88,7 @@ func (o *Options) FIFO(ctx context.Context, configPath, fifoPath string) error {
 		{"configuration", func(ctx context.Context) error { return s.serve(ctx, first) }},
 		{"instances", s.table.Run},
 		{"fifo", s.reader.Run},
+		{"addresses", s.truth.Run},
 		{"systemd", func(ctx context.Context) error { return tellSystemd(ctx, s.reader.Flush, s.log) }},
 	}
 	// Started by keepalived as its vrrp_notify_fifo_script: when keepalived
@@ -114,7 +118,7 @@ func (s *service) generation(ctx context.Context) (*generation, error) {
 		return nil, err
 	}
 	gen := &generation{graph: g}
-	g.holder.truth = truth.NewWatcher(truth.Host{Addresses: truth.Addresses, Subscribe: truth.Subscribe}, s.log)
+	g.holder.truth = s.truth
 	gen.watcher = supervise.NewWatcher(cfg.KeepalivedPIDFile, func(pid int, at time.Time) { s.died(ctx, pid, at) }, s.log)
 	gen.finder = &finder{
 		book: g.book, status: g.status, log: s.log, wake: make(chan struct{}, 1),
@@ -140,7 +144,6 @@ func (g *generation) run(ctx context.Context) error {
 		task{"supervision", g.watcher.Run},
 		task{"provider", g.prepare},
 		task{"audit", g.audit},
-		task{"addresses", g.holder.truth.Run},
 		task{"truth", g.finder.Run},
 	)
 }
@@ -271,6 +274,9 @@ func (s *service) died(ctx context.Context, pid int, at time.Time) {
 
 // changed takes what is new about an instance.
 func (s *service) changed(is instance.Status) {
+	if is.State != vrrp.Master {
+		s.truth.Forget(is.Instance)
+	}
 	s.current.Load().status.Update(is.Instance, func(in *status.Instance) {
 		in.State, in.Since, in.Priority, in.Reason = is.State, is.Since, is.Priority, is.Reason
 		if is.State != vrrp.Master {

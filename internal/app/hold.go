@@ -85,7 +85,12 @@ func (h *holder) hold(ctx context.Context, name string, verify <-chan struct{}) 
 	var gone <-chan struct{}
 	if h.truth != nil {
 		watch := h.truth.Watch(name, func(reason string) { h.correct(name, reason) })
-		defer watch.Close()
+		defer func() {
+			if errors.Is(context.Cause(ctx), errReloaded) {
+				watch.Keep()
+			}
+			watch.Close()
+		}()
 		present = func() []vrrp.FloatingIP { return watch.Present(wanted) }
 		gone = watch.Changed()
 	}

@@ -35,6 +35,7 @@ type Watcher struct {
 
 	mu       sync.Mutex
 	watches  map[*Watch]bool
+	kept     map[string]map[vrrp.FloatingIP]sight // by instance, see Keep
 	failing  bool
 	silentOf map[string]bool // instances of which it was said that nothing is seen
 }
@@ -44,7 +45,8 @@ func NewWatcher(host Host, log *zap.Logger) *Watcher {
 	if log == nil {
 		log = zap.NewNop()
 	}
-	return &Watcher{host: host, log: log, wake: make(chan struct{}, 1), watches: map[*Watch]bool{}, silentOf: map[string]bool{}}
+	return &Watcher{host: host, log: log, wake: make(chan struct{}, 1), watches: map[*Watch]bool{},
+		kept: map[string]map[vrrp.FloatingIP]sight{}, silentOf: map[string]bool{}}
 }
 
 // Run looks until ctx ends and returns its cause.
@@ -122,8 +124,19 @@ func (w *Watcher) Watch(instance string, corrected func(reason string)) *Watch {
 	h := &Watch{w: w, instance: instance, corrected: corrected, changed: make(chan struct{}, 1), began: time.Now(), sights: map[vrrp.FloatingIP]sight{}}
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if kept, ok := w.kept[instance]; ok {
+		h.sights = kept
+		delete(w.kept, instance)
+	}
 	w.watches[h] = true
 	return h
+}
+
+// Forget drops what was kept of an instance that is no longer MASTER.
+func (w *Watcher) Forget(instance string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.kept, instance)
 }
 
 // Close ends it.
@@ -131,6 +144,14 @@ func (h *Watch) Close() {
 	h.w.mu.Lock()
 	defer h.w.mu.Unlock()
 	delete(h.w.watches, h)
+}
+
+// Keep keeps what was seen for the next Watch of the instance: the same MASTER
+// goes on under another configuration. Close the watch all the same.
+func (h *Watch) Keep() {
+	h.w.mu.Lock()
+	defer h.w.mu.Unlock()
+	h.w.kept[h.instance] = h.sights
 }
 
 // Changed receives after Present has changed.

@@ -204,3 +204,39 @@ func TestSubscriptionAndListAgreeWithTheKernel(t *testing.T) {
 		t.Errorf("Subscribe returned %v, want the cause", err)
 	}
 }
+
+func TestSuspensionOutlivesAReload(t *testing.T) {
+	for _, tc := range []struct {
+		name    string
+		between func(w *truth.Watcher)
+		want    []vrrp.FloatingIP
+	}{
+		{"still MASTER", func(*truth.Watcher) {}, []vrrp.FloatingIP{a}},
+		{"BACKUP meanwhile", func(w *truth.Watcher) { w.Forget("VI_1") }, []vrrp.FloatingIP{a, b}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				m := &machine{}
+				w := truth.NewWatcher(m.host(), nil)
+				ctx, cancel := context.WithCancel(t.Context())
+				done := make(chan error, 1)
+				go func() { done <- w.Run(ctx) }()
+				synctest.Wait()
+				first := w.Watch("VI_1", func(string) {})
+				m.set(false, "192.0.2.1", "2001:db8::1")
+				present(t, first, a, b)
+				time.Sleep(time.Second)
+				m.set(false, "192.0.2.1")
+				<-first.Changed()
+				first.Keep()
+				first.Close()
+				tc.between(w)
+				second := w.Watch("VI_1", func(string) {})
+				present(t, second, tc.want...)
+				second.Close()
+				cancel()
+				<-done
+			})
+		})
+	}
+}

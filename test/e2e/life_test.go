@@ -180,6 +180,27 @@ func (f *field) killBerth(h *lab.Host) {
 	}
 }
 
+// reloadBerth has the service read its configuration again.
+func (f *field) reloadBerth(h *lab.Host) {
+	f.t.Helper()
+	begun := time.Now()
+	tasks, err := h.Tasks()
+	f.must(err)
+	for _, task := range tasks {
+		if task.Name == "berth" {
+			f.must(h.Signal(task.PID, unix.SIGHUP))
+		}
+	}
+	f.until("the configuration to be read again", func() bool {
+		for _, log := range f.Logs() {
+			if _, ok := log.Find(begun, contains("the configuration was read again")); ok {
+				return true
+			}
+		}
+		return false
+	})
+}
+
 // No line tells a new berth that keepalived has been MASTER for long.
 func TestServiceFindsWhatIsBound(t *testing.T) {
 	t.Parallel()
@@ -221,6 +242,9 @@ func TestServiceFindsWhatIsBound(t *testing.T) {
 	f.must(f.Assign(lab.IPv4a, f.host2))
 	f.must(f.Assign(lab.IPv4b, f.host2))
 	f.until("the other floating IP to come back", func() bool { return f.Holder(lab.IPv4b) == f.host1 })
+	f.stays(lab.IPv4a, f.host2, time.Second, client[0])
+	// Nor does a new configuration change that.
+	f.reloadBerth(f.host1)
 	f.stays(lab.IPv4a, f.host2, time.Second, client[0])
 	signal(t, f.host1, child, unix.SIGCONT)
 	f.until("the floating IP to come back with its address", func() bool { return f.Holder(lab.IPv4a) == f.host1 })
