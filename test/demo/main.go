@@ -64,7 +64,7 @@ func run(ctx context.Context, binary, page string) (result string, err error) {
 			return "", fmt.Errorf("build berth: %w: %s", err, out)
 		}
 	}
-	l, err := lab.New(binary)
+	l, err := lab.New(lab.Options{Binary: binary})
 	if err != nil {
 		return "", err
 	}

@@ -29,8 +29,14 @@ import (
 // berth is the path of the binary under test.
 var berth string
 
+// seed rules the bad habits of the API. A failing test says it.
+var seed = flag.Uint64("seed", 1, "of the API's bad habits; 0 for a new one")
+
 func TestMain(m *testing.M) {
 	flag.Parse()
+	if *seed == 0 {
+		*seed = uint64(time.Now().UnixNano())
+	}
 	// More labs than that at a time, and the machine is what is measured.
 	flag.Set("test.parallel", "2")
 	os.Exit(run(m))
@@ -71,7 +77,7 @@ type field struct {
 func newField(t *testing.T) *field {
 	t.Helper()
 	testnet.Require(t, lab.Programs...)
-	l, err := lab.New(berth)
+	l, err := lab.New(lab.Options{Binary: berth, Unfriendly: true, Seed: *seed})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -82,6 +88,7 @@ func newField(t *testing.T) *field {
 			t.Error(err)
 		}
 		if t.Failed() {
+			t.Logf("the API's habits again: go test ./test/e2e -seed %d", *seed)
 			f.tell()
 		}
 	})

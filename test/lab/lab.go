@@ -71,17 +71,24 @@ type Binding struct {
 // Programs are what a lab needs to have installed.
 var Programs = []string{"keepalived"}
 
-// New builds a lab of two hosts, on which nothing runs yet. binary is the berth
-// to use. Close must be called.
-func New(binary string) (*Lab, error) {
+// Options are what differs between labs.
+type Options struct {
+	Binary string // the berth to use
+	// Unfriendly gives the API bad habits, by chances that follow from Seed.
+	Unfriendly bool
+	Seed       uint64
+}
+
+// New builds a lab of two hosts, on which nothing runs yet. Close must be called.
+func New(o Options) (*Lab, error) {
 	l := &Lab{}
-	if err := l.build(binary); err != nil {
+	if err := l.build(o); err != nil {
 		return nil, errors.Join(fmt.Errorf("build lab: %w", err), l.Close())
 	}
 	return l, nil
 }
 
-func (l *Lab) build(binary string) (err error) {
+func (l *Lab) build(o Options) (err error) {
 	if l.root, err = Root(); err != nil {
 		return err
 	}
@@ -96,7 +103,7 @@ func (l *Lab) build(binary string) (err error) {
 	}
 	var ports []string
 	for i := range 2 {
-		h, err := l.host(i+1, binary)
+		h, err := l.host(i+1, o.Binary)
 		if err != nil {
 			return err
 		}
@@ -108,7 +115,7 @@ func (l *Lab) build(binary string) (err error) {
 			return err
 		}
 	}
-	if err := l.cloud(); err != nil {
+	if err := l.cloud(o); err != nil {
 		return err
 	}
 	return nil
@@ -165,8 +172,8 @@ func gateway(n *testnet.Node, via4, via6 string) error {
 }
 
 // cloud makes the account and serves its API.
-func (l *Lab) cloud() (err error) {
-	account := cloudsim.Config{Token: Token}
+func (l *Lab) cloud(o Options) (err error) {
+	account := cloudsim.Config{Token: Token, Unfriendly: o.Unfriendly, Seed: o.Seed}
 	for _, h := range l.Hosts {
 		account.Servers = append(account.Servers, cloudsim.Server{
 			UUID: h.UUID, Name: h.Name, Region: "lpg", Addresses: []netip.Addr{h.Addr4, h.Addr6},

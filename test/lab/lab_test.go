@@ -53,7 +53,7 @@ func TestOutages(t *testing.T) {
 // the API and nothing else.
 func TestPacketsFollowTheAPI(t *testing.T) {
 	testnet.Require(t, lab.Programs...)
-	l, err := lab.New("/bin/true")
+	l, err := lab.New(lab.Options{Binary: "/bin/true"})
 	if err != nil {
 		t.Fatal(err)
 	}
