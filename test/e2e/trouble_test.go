@@ -14,8 +14,9 @@ import (
 // The API fails while a host takes over, goes on failing for longer than any
 // back-off, and comes back. The new owner must not have given up.
 func TestTakeoverDuringAPITrouble(t *testing.T) {
-	// As lab.Fast says, with the jitter that back-off may add.
-	const recovery = 500*time.Millisecond*3/2 + 500*time.Millisecond
+	// As lab.Fast says, with the jitter that back-off may add; and a habit of the
+	// API may follow: an answer that takes a second, a Retry-After of one.
+	const recovery = 500*time.Millisecond*3/2 + 500*time.Millisecond + 2*time.Second
 	all := func(f cloudsim.Fault) cloudsim.Faults { return cloudsim.Faults{f} }
 
 	bothModes(t, func(t *testing.T, mode lab.Mode) {

@@ -107,18 +107,19 @@ func TestDeadLoggerTakesNothingAlong(t *testing.T) {
 			f.keepalived(f.host1)
 			f.served(f.host1, time.Now(), client...)
 
-			tasks, err := f.host1.Tasks()
-			f.must(err)
-			killed := 0
-			for _, task := range tasks {
-				if task.Name == "cat" { // the lab's logger
-					signal(t, f.host1, task, unix.SIGKILL)
-					killed++
+			// The shell that starts berth is not the one that starts its reader.
+			f.until("a logger to kill", func() bool {
+				tasks, err := f.host1.Tasks()
+				f.must(err)
+				killed := false
+				for _, task := range tasks {
+					if task.Name == "cat" { // the lab's logger
+						signal(t, f.host1, task, unix.SIGKILL)
+						killed = true
+					}
 				}
-			}
-			if killed == 0 {
-				t.Fatalf("want a logger to kill, got %v", tasks)
-			}
+				return killed
+			})
 			// It goes on with what makes it write to the dead pipe ...
 			for range 2 {
 				stolen := time.Now()
