@@ -145,18 +145,21 @@ func versionCommand(o *app.Options) *cobra.Command {
 }
 
 func cloudsimCommand(o *app.Options) *cobra.Command {
-	var listen, token string
+	var co app.CloudsimOptions
 	c := &cobra.Command{
 		Use:   "cloudsim",
 		Short: "Run a simulated provider on loopback, to try berth without an account",
 		Long: `Run a simulated cloudscale account: two servers, an IPv4 address and an IPv6
 network that can be moved between them, and the metadata service. It prints a
 configuration for berth and a line for each request. It listens on loopback
-only and keeps nothing.`,
+only and keeps nothing. The same servers and other addresses are there as an
+Exoscale account.`,
 		Args: arguments(cobra.NoArgs),
-		RunE: func(cmd *cobra.Command, _ []string) error { return o.Cloudsim(cmd.Context(), listen, token) },
+		RunE: func(cmd *cobra.Command, _ []string) error { return o.Cloudsim(cmd.Context(), co) },
 	}
-	c.Flags().StringVar(&listen, "listen", "127.0.0.1:8080", "loopback address and port")
-	c.Flags().StringVar(&token, "token", "simulated-token", "the token that the simulator accepts")
+	c.Flags().StringVar(&co.Listen, "listen", "127.0.0.1:8080", "loopback address and port")
+	c.Flags().StringVar(&co.Token, "token", "simulated-token", "the token that the simulator accepts")
+	c.Flags().BoolVar(&co.Unfriendly, "unfriendly", false, "give the API bad habits: slow, stale, refusing, losing answers, all by chance")
+	c.Flags().Uint64Var(&co.Seed, "seed", 0, "of the chances; 0 for a new one, which is said")
 	return c
 }

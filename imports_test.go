@@ -27,7 +27,7 @@ var allowed = map[string]string{
 	"berth/providers/exec":       "providers",
 	"berth/providers/webhook":    "providers",
 	"berth/providers/none":       "providers",
-	"berth/providers/fake":       "providers vrrp",
+	"berth/providers/fake":       "providers providers/none vrrp", // beside its printing it is none
 	// the one list of clouds
 	"berth/providers/catalog":  "providers providers/cloudscale providers/exec providers/exoscale providers/fake providers/none providers/webhook",
 	"berth/internal/pidfd":     "",
