@@ -238,6 +238,15 @@ func EndedError(ctx context.Context, provider, op string) *Error {
 	return &Error{Provider: provider, Op: op, Kind: Transient, Cause: endedError(ctx)}
 }
 
+// SharedError gives the form of a provider to the bare cause with which waiting
+// for a Shared call ends. Other errors, such as a permit's, stay as they are.
+func SharedError(ctx context.Context, provider, op string, err error) error {
+	if _, ok := errors.AsType[*Error](err); ok || err == nil || ctx.Err() == nil {
+		return err
+	}
+	return EndedError(ctx, provider, op)
+}
+
 // endedError tells that a context of ours ended, and why.
 func endedError(ctx context.Context) error {
 	cause := context.Cause(ctx)

@@ -118,7 +118,7 @@ func (c *Client) peer(ctx context.Context, id string) (instance, error) {
 		}
 		return in, err
 	})
-	return in, asError(ctx, opInstance, err)
+	return in, providers.SharedError(ctx, name, opInstance, err)
 }
 
 // peersOf reads the records of several other instances.
@@ -257,7 +257,7 @@ func (c *Client) object(ctx context.Context, addr netip.Addr) (object elasticIP,
 func (c *Client) lookUp(ctx context.Context, addr netip.Addr) (elasticIP, error) {
 	objects, err := c.listing.Do(ctx, struct{}{}, c.list)
 	if err != nil {
-		return elasticIP{}, asError(ctx, opList, err)
+		return elasticIP{}, providers.SharedError(ctx, name, opList, err)
 	}
 	object, ok := containing(objects, addr)
 	if !ok {

@@ -215,7 +215,7 @@ func (c *Client) take(ctx context.Context, object elasticIP, instance string, ch
 		}
 		return struct{}{}, c.move(ctx, object, to)
 	})
-	return asError(ctx, opAttach, err)
+	return providers.SharedError(ctx, name, opAttach, err)
 }
 
 // permitted is asked right before each write.
@@ -291,16 +291,7 @@ func (c *Client) Prepare(ctx context.Context) error {
 		return nil
 	}
 	_, err := c.listing.Do(ctx, struct{}{}, c.list)
-	return asError(ctx, opList, err)
+	return providers.SharedError(ctx, name, opList, err)
 }
 
 var _ providers.Preparer = (*Client)(nil)
-
-// asError gives the form of this provider to the bare cause with which waiting
-// for a shared call ends. Other errors, such as a permit's, stay as they are.
-func asError(ctx context.Context, op string, err error) error {
-	if _, ok := errors.AsType[*providers.Error](err); ok || err == nil || ctx.Err() == nil {
-		return err
-	}
-	return providers.EndedError(ctx, name, op)
-}

@@ -124,7 +124,7 @@ func (c *Client) wanted(ctx context.Context, addrs []netip.Addr) (map[netip.Addr
 	}
 	listed, err := c.listing.Do(ctx, struct{}{}, c.list)
 	if err != nil {
-		return nil, asError(ctx, opList, err)
+		return nil, providers.SharedError(ctx, name, opList, err)
 	}
 	found, _ := all(listed)
 	return found, nil

@@ -98,7 +98,7 @@ func (c *Client) learnSelf(ctx context.Context) (identity, error) {
 		c.cache.Store(ids)
 		return self, nil
 	})
-	return self, asError(ctx, opMetadata, err)
+	return self, providers.SharedError(ctx, name, opMetadata, err)
 }
 
 // askMetadata returns one value of the metadata service or, if that does not know

@@ -90,7 +90,7 @@ func (c *Client) attached(ctx context.Context, to claim, op *sdk.Operation) erro
 	}
 	switch {
 	case err != nil:
-		return asError(ctx, opSelf, err)
+		return providers.SharedError(ctx, name, opSelf, err)
 	case me.eips[to.eip]:
 		c.saw(me)
 		c.moved(to.eip)

@@ -1,0 +1,258 @@
+package providers
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"maps"
+	"net/http"
+	"net/netip"
+	"strings"
+	"sync"
+
+	"go.uber.org/zap"
+)
+
+// Listed is a floating IP as a cloud lists it.
+type Listed struct {
+	Key       string // what the API wants to have in order to move it
+	Server    string // id of the server that has it, "" for none
+	Owner     string // the same for people; "" if the id is all there is
+	NotServer string // for people, what else has it, such as a load balancer
+}
+
+// MoverOptions say how a cloud does what a Mover needs.
+type MoverOptions struct {
+	Provider string // name in errors and logs
+	Server   *OwnServer
+	Cache    *IDCache
+	Log      *zap.Logger
+
+	// List reads all floating IPs of the account, by their networks, in as few
+	// calls as the API allows.
+	List   func(context.Context) (map[netip.Prefix]Listed, error)
+	OpList string // the operation, for errors
+	// Point moves a floating IP to a server and returns when the API says that
+	// this is done. It writes once.
+	Point   func(ctx context.Context, key, server string) error
+	OpPoint string
+	// UnknownServer is the status with which the API refuses a server that it
+	// does not know; a floating IP that it does not know gives 404.
+	UnknownServer int
+}
+
+// Mover is what clouds have in common whose floating IPs are moved as a whole, by
+// one write, from whoever has them, and whose account comes in one list. It
+// implements Observe, Claim and Prepare of Provider and Preparer.
+type Mover struct {
+	MoverOptions
+
+	listing Shared[struct{}, map[netip.Prefix]Listed]
+	moves   Shared[move, struct{}]
+
+	mu      sync.Mutex
+	objects map[netip.Prefix]string // network to key, nil if not known
+}
+
+// move is what makes two claims the same.
+type move struct{ key, server string }
+
+// NewMover makes no calls. objects is what the cache has of the account.
+func NewMover(o MoverOptions, objects map[netip.Prefix]string) *Mover {
+	return &Mover{MoverOptions: o, objects: objects}
+}
+
+var _ Preparer = (*Mover)(nil)
+
+// Observe makes one look for any number of addresses.
+func (m *Mover) Observe(ctx context.Context, addrs []netip.Addr) (map[netip.Addr]Holder, error) {
+	asking, stop := context.WithCancel(ctx)
+	defer stop()
+	var serverErr error
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		m.Server.Verify(asking)
+		_, _, serverErr = m.Server.ID(asking)
+	})
+	// Not shared with others who list: they may have begun before.
+	ips, err := m.list(ctx)
+	if err != nil {
+		stop()
+	}
+	wg.Wait()
+	if err := cmp.Or(err, serverErr); err != nil {
+		return nil, err
+	}
+	holders := make(map[netip.Addr]Holder, len(addrs))
+	for _, a := range addrs {
+		if network, ok := Containing(maps.Keys(ips), a); ok {
+			holders[a] = m.holder(network, ips[network])
+		} else {
+			holders[a] = Holder{Kind: NotManaged}
+		}
+	}
+	return holders, nil
+}
+
+// Claim makes one write, and no other call if the floating IP's key and the
+// server's id are known.
+func (m *Mover) Claim(ctx context.Context, addr netip.Addr, check func(context.Context) error) error {
+	asking, stop := context.WithCancel(ctx)
+	defer stop()
+	var server string
+	var asked bool
+	var serverErr error
+	var wg sync.WaitGroup
+	wg.Go(func() { server, asked, serverErr = m.Server.ID(asking) })
+	key, listed, err := m.object(ctx, addr)
+	if err != nil {
+		stop()
+	}
+	wg.Wait()
+	if err := cmp.Or(err, serverErr); err != nil {
+		return err
+	}
+
+	if err := check(ctx); err != nil {
+		return err
+	}
+	err = m.point(ctx, move{key, server})
+	e, ok := errors.AsType[*Error](err)
+	if !ok || (e.Status != http.StatusBadRequest && e.Status != http.StatusNotFound) {
+		return err
+	}
+	if listed && (asked || m.Server.Fixed()) {
+		return err // nothing of it was old
+	}
+	m.Log.Info("provider refuses what was known, looking up again", zap.String("provider", m.Provider),
+		zap.String("address", addr.String()), zap.Error(err))
+	if e.Status == m.UnknownServer && !m.Server.Fixed() {
+		// If the service does not answer, what was known stands.
+		wg.Go(func() {
+			if id, err := m.Server.Learn(ctx); err == nil {
+				server = id
+			}
+		})
+	}
+	key, err = m.lookUp(ctx, addr)
+	wg.Wait()
+	if err != nil {
+		return err
+	}
+	if err := check(ctx); err != nil {
+		return err
+	}
+	return m.point(ctx, move{key, server})
+}
+
+// Prepare asks the metadata service for the own server and lists the floating
+// IPs, each only if neither this process nor the cache on disk knows it.
+func (m *Mover) Prepare(ctx context.Context) error {
+	if _, _, err := m.Server.ID(ctx); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	known := m.objects != nil
+	m.mu.Unlock()
+	if known {
+		return nil
+	}
+	_, err := m.listing.Do(ctx, struct{}{}, m.list)
+	return SharedError(ctx, m.Provider, m.OpList, err)
+}
+
+// list reads all floating IPs of the account and remembers their keys.
+func (m *Mover) list(ctx context.Context) (map[netip.Prefix]Listed, error) {
+	ips, err := m.List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	objects := make(map[netip.Prefix]string, len(ips))
+	for network, ip := range ips {
+		objects[network] = ip.Key
+	}
+	m.mu.Lock()
+	m.objects = objects
+	m.mu.Unlock()
+	m.Cache.Store(IDs{Objects: objects})
+	return ips, nil
+}
+
+// object returns the key of the floating IP that addr is, or lies in, from memory
+// or, if it is not there, by listing. listed tells that the API was asked.
+func (m *Mover) object(ctx context.Context, addr netip.Addr) (key string, listed bool, err error) {
+	m.mu.Lock()
+	objects := m.objects
+	m.mu.Unlock()
+	if network, ok := Containing(maps.Keys(objects), addr); ok {
+		return objects[network], false, nil
+	}
+	key, err = m.lookUp(ctx, addr)
+	return key, true, err
+}
+
+// lookUp lists to find the key for addr. Callers share one look.
+func (m *Mover) lookUp(ctx context.Context, addr netip.Addr) (string, error) {
+	ips, err := m.listing.Do(ctx, struct{}{}, m.list)
+	if err != nil {
+		return "", SharedError(ctx, m.Provider, m.OpList, err)
+	}
+	network, ok := Containing(maps.Keys(ips), addr)
+	if !ok {
+		return "", NotManagedError(m.Provider, m.OpPoint, addr)
+	}
+	return ips[network].Key, nil
+}
+
+// point moves a floating IP here. Addresses of one network are one object, so
+// that claims for several of them at once share a request.
+func (m *Mover) point(ctx context.Context, to move) error {
+	_, err := m.moves.Do(ctx, to, func(ctx context.Context) (struct{}, error) {
+		return struct{}{}, m.Point(ctx, to.key, to.server)
+	})
+	return SharedError(ctx, m.Provider, m.OpPoint, err)
+}
+
+// holder tells who has a floating IP.
+func (m *Mover) holder(network netip.Prefix, ip Listed) Holder {
+	h := Holder{Object: network.String(), Owner: cmp.Or(ip.Owner, ip.Server)}
+	switch {
+	case m.Server.Is(ip.Server):
+		h.Kind, h.Owner = Mine, ip.Server
+	case ip.Server != "":
+		h.Kind = Other
+	case ip.NotServer != "":
+		h.Kind, h.Owner = NotServer, ip.NotServer
+	default:
+		h.Kind = Nobody
+	}
+	return h
+}
+
+// ParseNetwork reads a network with or without its length, as netip has it.
+func ParseNetwork(text string) (netip.Prefix, error) {
+	if !strings.Contains(text, "/") {
+		a, err := netip.ParseAddr(text)
+		if err != nil || a.Zone() != "" {
+			return netip.Prefix{}, fmt.Errorf("%q is no network", text)
+		}
+		return netip.PrefixFrom(a.Unmap(), a.Unmap().BitLen()), nil
+	}
+	p, err := netip.ParsePrefix(text)
+	return p.Masked(), err
+}
+
+// Containing returns the smallest of the networks that has addr in it. Floating
+// IPs do not overlap today; should they, the smallest is where traffic goes.
+func Containing(networks iter.Seq[netip.Prefix], addr netip.Addr) (netip.Prefix, bool) {
+	var best netip.Prefix
+	found := false
+	for p := range networks {
+		if p.Contains(addr) && (!found || p.Bits() > best.Bits()) {
+			best, found = p, true
+		}
+	}
+	return best, found
+}
