@@ -24,12 +24,13 @@ var allowed = map[string]string{
 	"berth/providers":            "vrrp",                // decides nothing about retries
 	"berth/providers/cloudscale": "providers",
 	"berth/providers/exoscale":   "providers",
+	"berth/providers/hetzner":    "providers",
 	"berth/providers/exec":       "providers",
 	"berth/providers/webhook":    "providers",
 	"berth/providers/none":       "providers",
 	"berth/providers/fake":       "providers providers/none vrrp", // beside its printing it is none
 	// the one list of clouds
-	"berth/providers/catalog":  "providers providers/cloudscale providers/exec providers/exoscale providers/fake providers/none providers/webhook",
+	"berth/providers/catalog":  "providers providers/cloudscale providers/exec providers/exoscale providers/fake providers/hetzner providers/none providers/webhook",
 	"berth/internal/pidfd":     "",
 	"berth/internal/supervise": "internal/pidfd",
 	"berth/internal/status":    "vrrp",

@@ -92,21 +92,22 @@ type Sim struct {
 	// routes change in the order in which the state did.
 	moving sync.Mutex
 
-	mu         sync.Mutex // guards all below
-	token      string
-	key        string
-	secret     string
-	elastic    []elasticIP
-	operations []*operation
-	servers    []Server
-	ips        []FloatingIP
-	before     []FloatingIP // as it was before the last move, for stale reads
-	faults     Faults
-	chance     *mathrand.Rand
-	history    []*Request
-	holds      []*Hold
-	onMove     func(Move)
-	onDone     func(Request)
+	mu          sync.Mutex // guards all below
+	token       string
+	key         string
+	secret      string
+	elastic     []elasticIP
+	operations  []*operation
+	assignments []*assignment
+	servers     []Server
+	ips         []FloatingIP
+	before      []FloatingIP // as it was before the last move, for stale reads
+	faults      Faults
+	chance      *mathrand.Rand
+	history     []*Request
+	holds       []*Hold
+	onMove      func(Move)
+	onDone      func(Request)
 }
 
 // route sends what lies below a path to the API that serves it.
@@ -128,6 +129,8 @@ func New(c Config) (*Sim, error) {
 		{"/v2/", false, s.exoscale, s.signed},
 		{"/openstack/", true, s.metadata, nil},
 		{"/latest/", true, s.exoscaleMetadata, nil},
+		{hetznerPath, false, s.hetzner, s.authorised},
+		{"/hetzner/v1/", true, s.hetznerMetadata, nil},
 	}
 	if c.Unfriendly {
 		s.habits = habits

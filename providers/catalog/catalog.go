@@ -8,6 +8,7 @@ import (
 	"berth/providers/exec"
 	"berth/providers/exoscale"
 	"berth/providers/fake"
+	"berth/providers/hetzner"
 	"berth/providers/none"
 	"berth/providers/webhook"
 )
@@ -18,6 +19,7 @@ var Providers = providers.Registry{
 	"exec":       exec.Entry,
 	"exoscale":   exoscale.Entry,
 	"fake":       fake.Entry,
+	"hetzner":    hetzner.Entry,
 	"none":       none.Entry,
 	"webhook":    webhook.Entry,
 }

@@ -13,14 +13,14 @@ import (
 
 func TestUnknownProviderIsToldWhichAreKnown(t *testing.T) {
 	_, err := catalog.Providers.Entry("claudscale")
-	want := `unknown provider "claudscale", known are cloudscale, exec, exoscale, fake, none, webhook`
+	want := `unknown provider "claudscale", known are cloudscale, exec, exoscale, fake, hetzner, none, webhook`
 	if err == nil || err.Error() != want {
 		t.Errorf("want %q, got %v", want, err)
 	}
 }
 
 func TestEachProviderIsComplete(t *testing.T) {
-	if d := cmp.Diff([]string{"cloudscale", "exec", "exoscale", "fake", "none", "webhook"}, catalog.Providers.Names()); d != "" {
+	if d := cmp.Diff([]string{"cloudscale", "exec", "exoscale", "fake", "hetzner", "none", "webhook"}, catalog.Providers.Names()); d != "" {
 		t.Errorf("want-, got+:\n%s", d)
 	}
 	for _, name := range catalog.Providers.Names() {
