@@ -16,7 +16,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
 	"net/netip"
 	"net/url"
@@ -41,14 +40,10 @@ const (
 // Client is a providers.Provider.
 type Client struct {
 	*providers.Mover
-	log         *zap.Logger
-	caller      *providers.Caller
-	credentials *providers.Credentials
-	base        *url.URL
-	userAgent   string
-	metadata    *providers.Caller
-	metadataURL string
-	names       map[string]string // server id in lower case to host name, for people
+	*providers.Access
+	base      *url.URL
+	userAgent string
+	names     map[string]string // server id in lower case to host name, for people
 
 	mu     sync.Mutex // guards warned
 	warned bool       // about networks that cannot be read
@@ -64,40 +59,17 @@ func New(d providers.Deps, node *yaml.Node) (providers.Provider, error) {
 	if err != nil {
 		return nil, err
 	}
-	credentials, err := providers.NewCredentials(func() ([]string, error) {
-		token, err := resolveToken(d, conf)
-		return []string{token}, err
-	})
+	access, err := providers.NewAccess(d, providers.AccessOptions{Provider: name, CAFile: conf.caFile,
+		Secrets: []providers.SecretKey{{Key: "token", Inline: conf.token, File: conf.tokenFile, Env: vendorTokenEnv}}})
 	if err != nil {
 		return nil, err
 	}
-	roots, err := providers.Roots(conf.caFile)
-	if err != nil {
-		return nil, fmt.Errorf("cloudscale: %w", err)
-	}
-	log := d.Log
-	if log == nil {
-		log = zap.NewNop()
-	}
-	hostname, err := d.Hostname()
-	if err != nil {
-		log.Warn("cannot read host name", zap.String("provider", name), zap.Error(err))
-	}
-
-	transport, direct := d.Transport, d.Transport
-	if transport == nil {
-		transport = providers.NewTransport(true, roots)
-		direct = providers.NewTransport(false, nil) // link-local: a proxy would answer for itself
-	}
+	log, hostname := access.Log, access.Hostname
 	c := &Client{
-		log:         log,
-		caller:      providers.NewCaller(providers.CallerOptions{Provider: name, Transport: transport, Credentials: credentials, Log: log}),
-		metadata:    providers.NewCaller(providers.CallerOptions{Provider: name, Transport: direct, Timeout: metadataTimeout, Log: log}),
-		credentials: credentials,
-		base:        base, // whatever the environment makes the SDK use
-		userAgent:   d.UserAgent,
-		metadataURL: cmp.Or(strings.TrimRight(d.MetadataURL, "/"), metadataURL) + metadataPath,
-		names:       map[string]string{},
+		Access:    access,
+		base:      base, // whatever the environment makes the SDK use
+		userAgent: d.UserAgent,
+		names:     map[string]string{},
 	}
 	if d.Env(vendorURLEnv) != "" {
 		log.Warn("environment variable is ignored, set cloudscale.endpoint instead", zap.String("variable", vendorURLEnv), zap.String("endpoint", base.String()))
@@ -139,7 +111,7 @@ func (c *Client) Self(ctx context.Context) (providers.Server, error) {
 	var server struct {
 		Name string `json:"name"`
 	}
-	err = c.caller.Call(ctx, opServer, func(ctx context.Context) error {
+	err = c.API.Call(ctx, opServer, func(ctx context.Context) error {
 		return c.get(ctx, "v1/servers/"+url.PathEscape(id), &server)
 	})
 	return providers.Server{ID: id, Name: server.Name}, err
@@ -160,9 +132,9 @@ type floatingIP struct {
 
 // api returns the SDK's client with the token of now.
 func (c *Client) api() *sdk.Client {
-	api := sdk.NewClient(c.caller.HTTPClient())
+	api := sdk.NewClient(c.API.HTTPClient())
 	api.BaseURL = c.base
-	api.AuthToken = c.credentials.Values()[0]
+	api.AuthToken = c.Credentials.Values()[0]
 	if c.userAgent != "" {
 		api.UserAgent = c.userAgent + " " + api.UserAgent
 	}
@@ -183,7 +155,7 @@ func (c *Client) get(ctx context.Context, path string, v any) error {
 func (c *Client) list(ctx context.Context) (map[netip.Prefix]providers.Listed, error) {
 	ips := map[netip.Prefix]providers.Listed{}
 	strange := 0
-	err := c.caller.Call(ctx, opList, func(ctx context.Context) error {
+	err := c.API.Call(ctx, opList, func(ctx context.Context) error {
 		var list []floatingIP
 		if err := c.get(ctx, "v1/floating-ips", &list); err != nil {
 			return err
@@ -214,7 +186,7 @@ func (c *Client) list(ctx context.Context) (map[netip.Prefix]providers.Listed, e
 	c.warned = c.warned || first
 	c.mu.Unlock()
 	if first {
-		c.log.Warn("floating IPs without a network that can be read are left out", zap.String("provider", name), zap.Int("count", strange))
+		c.Log.Warn("floating IPs without a network that can be read are left out", zap.String("provider", name), zap.Int("count", strange))
 	}
 	return ips, nil
 }
@@ -235,7 +207,7 @@ func (c *Client) listed(network netip.Prefix, ip floatingIP) providers.Listed {
 
 // point moves a floating IP, at once.
 func (c *Client) point(ctx context.Context, key, server string) error {
-	return c.caller.Call(ctx, opPoint, func(ctx context.Context) error {
+	return c.API.Call(ctx, opPoint, func(ctx context.Context) error {
 		return c.api().FloatingIPs.Update(ctx, key, &sdk.FloatingIPUpdateRequest{Server: server})
 	})
 }

@@ -467,9 +467,9 @@ func TestTokenOverTheOpenNetworkIsWarnedAbout(t *testing.T) {
 
 func TestWrongSectionsAreRefused(t *testing.T) {
 	tests := []struct{ name, text, want string }{
-		{"no token", "server-uuid: " + lb1, "cloudscale.token: no token: set token, token-file or the environment variable CLOUDSCALE_API_TOKEN"},
-		{"token with a line end", `token: "` + token + `\n"`, "cloudscale.token: holds a space or another character that no token has"},
-		{"token with a letter beyond ASCII", `token: "` + token + `é"`, "cloudscale.token: holds a space or another character that no token has"},
+		{"no token", "server-uuid: " + lb1, "cloudscale.token: missing: set token, token-file or the environment variable CLOUDSCALE_API_TOKEN"},
+		{"token with a line end", `token: "` + token + `\n"`, "cloudscale.token: holds a space or another character that none has"},
+		{"token with a letter beyond ASCII", `token: "` + token + `é"`, "cloudscale.token: holds a space or another character that none has"},
 		{"unknown key", plain + "\nserver_uuid: x", `line 2: cloudscale: unknown key "server_uuid", known are ca-file, endpoint, hostname-to-server-uuid, server-uuid, token, token-file`},
 		{"no URL", plain + "\nendpoint: api.cloudscale.ch", "cloudscale.endpoint: want a URL such as https://api.cloudscale.ch/"},
 		{"broken URL", plain + "\nendpoint: 'https://u:" + token + "@h:x/'", "cloudscale.endpoint: not a URL"},

@@ -2,7 +2,6 @@ package cloudscale
 
 import (
 	"errors"
-	"fmt"
 	"net/netip"
 	"net/url"
 	"strings"
@@ -58,15 +57,9 @@ func baseURL(endpoint string) (*url.URL, error) {
 	if endpoint == "" {
 		endpoint = defaultEndpoint
 	}
-	u, err := url.Parse(endpoint)
-	switch {
-	case err != nil:
-		// The parser's own text would repeat a password.
-		return nil, errors.New("cloudscale.endpoint: not a URL")
-	case u.Scheme != "https" && u.Scheme != "http", u.Host == "":
-		return nil, errors.New("cloudscale.endpoint: want a URL such as " + defaultEndpoint)
-	case u.User != nil, u.RawQuery != "", u.Fragment != "":
-		return nil, errors.New("cloudscale.endpoint: want a URL without user, query and fragment")
+	u, err := providers.ParseEndpoint(name, endpoint, defaultEndpoint)
+	if err != nil {
+		return nil, err
 	}
 	path := strings.TrimRight(u.Path, "/")
 	u.Path, u.RawPath = strings.TrimRight(strings.TrimSuffix(path, "/v1"), "/")+"/", ""
@@ -80,18 +73,4 @@ func inClear(u *url.URL) bool {
 	}
 	a, err := netip.ParseAddr(u.Hostname())
 	return err != nil || !a.IsLoopback()
-}
-
-// resolveToken finds the token and refuses what no header can carry.
-func resolveToken(d providers.Deps, c config) (string, error) {
-	token, err := d.Secret("token", c.token, c.tokenFile, vendorTokenEnv)
-	switch {
-	case err != nil:
-		return "", fmt.Errorf("cloudscale.token: %w", err)
-	case token == "":
-		return "", fmt.Errorf("cloudscale.token: no token: set token, token-file or the environment variable %s", vendorTokenEnv)
-	case strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r > '~' }):
-		return "", errors.New("cloudscale.token: holds a space or another character that no token has")
-	}
-	return token, nil
 }

@@ -6,14 +6,10 @@ import (
 	"errors"
 	"io"
 	"regexp"
-	"time"
 )
 
 const (
-	metadataURL  = "http://169.254.169.254"
 	metadataPath = "/openstack/2017-02-22/meta_data.json"
-
-	metadataTimeout = 5 * time.Second
 
 	opMetadata = "read metadata"
 )
@@ -23,7 +19,7 @@ var uuidForm = regexp.MustCompile(`^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-
 // askMetadata returns the id of this host from the metadata service.
 func (c *Client) askMetadata(ctx context.Context) (string, error) {
 	var id string
-	err := c.metadata.Get(ctx, opMetadata, c.metadataURL, func(body io.Reader) error {
+	err := c.Metadata.Get(ctx, opMetadata, c.MetadataURL+metadataPath, func(body io.Reader) error {
 		b, err := io.ReadAll(body)
 		if err != nil {
 			return err

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
 	"net/netip"
 	"slices"
@@ -71,23 +70,13 @@ func New(d providers.Deps, node *yaml.Node) (providers.Provider, error) {
 	if err != nil {
 		return nil, err
 	}
-	credentials, err := providers.NewCredentials(func() ([]string, error) { return resolveKey(d, conf) })
+	access, err := providers.NewAccess(d, providers.AccessOptions{Provider: name, CAFile: conf.caFile, Signed: true,
+		Secrets: []providers.SecretKey{
+			{Key: "key", Inline: conf.key, File: conf.keyFile, Env: vendorKeyEnv},
+			{Key: "secret", Inline: conf.secret, File: conf.secretFile, Env: vendorSecretEnv},
+		}})
 	if err != nil {
 		return nil, err
-	}
-	roots, err := providers.Roots(conf.caFile)
-	if err != nil {
-		return nil, fmt.Errorf("exoscale: %w", err)
-	}
-	log := cmp.Or(d.Log, zap.NewNop())
-	hostname, err := d.Hostname()
-	if err != nil {
-		log.Warn("cannot read host name", zap.String("provider", name), zap.Error(err))
-	}
-	transport, direct := d.Transport, d.Transport
-	if transport == nil {
-		transport = providers.NewTransport(true, roots)
-		direct = providers.NewTransport(false, nil) // link-local: a proxy would answer for itself
 	}
 	base := ""
 	if conf.endpoint != "" {
@@ -96,18 +85,17 @@ func New(d providers.Deps, node *yaml.Node) (providers.Provider, error) {
 		}
 	}
 	c := &Client{
-		log: log,
-		caller: providers.NewCaller(providers.CallerOptions{
-			Provider: name, Transport: transport, Credentials: credentials, Signed: true, Log: log}),
-		credentials: credentials,
+		log:         access.Log,
+		caller:      access.API,
+		credentials: access.Credentials,
 		userAgent:   d.UserAgent,
-		metadata:    providers.NewCaller(providers.CallerOptions{Provider: name, Transport: direct, Timeout: metadataTimeout, Log: log}),
-		metadataURL: cmp.Or(strings.TrimRight(d.MetadataURL, "/"), metadataURL) + metadataPath,
+		metadata:    access.Metadata,
+		metadataURL: access.MetadataURL + metadataPath,
 		drive:       drivePath,
 		base:        base,
 		fixed:       conf.instanceID != "",
 		cache: providers.NewIDCache(d.RunDir, providers.IDKey{
-			Provider: name, Endpoint: base, Zone: conf.zone, Hostname: hostname, BootID: providers.BootID()}, log),
+			Provider: name, Endpoint: base, Zone: conf.zone, Hostname: access.Hostname, BootID: providers.BootID()}, access.Log),
 		slots:    make(chan struct{}, claimsAtOnce),
 		auditDue: make(chan struct{}, 1),
 		permits:  map[claim][]*permit{},

@@ -3,7 +3,6 @@ package exoscale
 import (
 	"errors"
 	"fmt"
-	"net/url"
 	"regexp"
 	"strings"
 
@@ -77,15 +76,9 @@ func decode(node *yaml.Node) (config, error) {
 // baseURL brings an endpoint into the form that the SDK needs: paths are appended
 // to it as text, and it ends in the API's version.
 func baseURL(endpoint string) (string, error) {
-	u, err := url.Parse(endpoint)
-	switch {
-	case err != nil:
-		// The parser's own text would repeat a password.
-		return "", errors.New("exoscale.endpoint: not a URL")
-	case u.Scheme != "https" && u.Scheme != "http", u.Host == "":
-		return "", errors.New("exoscale.endpoint: want a URL such as " + zoneURL("ch-gva-2"))
-	case u.User != nil, u.RawQuery != "", u.Fragment != "":
-		return "", errors.New("exoscale.endpoint: want a URL without user, query and fragment")
+	u, err := providers.ParseEndpoint(name, endpoint, zoneURL("ch-gva-2"))
+	if err != nil {
+		return "", err
 	}
 	path := strings.TrimRight(u.Path, "/")
 	u.Path, u.RawPath = strings.TrimSuffix(path, "/v2")+"/v2", ""
@@ -95,24 +88,3 @@ func baseURL(endpoint string) (string, error) {
 // zoneURL is where a zone's API is. The pattern holds for every zone there is;
 // endpoint is for one that differs.
 func zoneURL(zone string) string { return "https://api-" + zone + ".exoscale.com/v2" }
-
-// resolveKey finds the API key and its secret.
-func resolveKey(d providers.Deps, c config) ([]string, error) {
-	var values []string
-	for _, v := range []struct{ name, inline, file, env string }{
-		{"key", c.key, c.keyFile, vendorKeyEnv},
-		{"secret", c.secret, c.secretFile, vendorSecretEnv},
-	} {
-		value, err := d.Secret(v.name, v.inline, v.file, v.env)
-		switch {
-		case err != nil:
-			return nil, fmt.Errorf("exoscale.%s: %w", v.name, err)
-		case value == "":
-			return nil, fmt.Errorf("exoscale.%s: missing: set %s, %s-file or the environment variable %s", v.name, v.name, v.name, v.env)
-		case strings.ContainsFunc(value, func(r rune) bool { return r <= ' ' || r > '~' || r == ',' }):
-			return nil, fmt.Errorf("exoscale.%s: holds a space or another character that none has", v.name)
-		}
-		values = append(values, value)
-	}
-	return values, nil
-}

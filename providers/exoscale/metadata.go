@@ -16,11 +16,8 @@ import (
 )
 
 const (
-	// The link-local address works without name service, which may be what fails.
-	metadataURL  = "http://169.254.169.254"
 	metadataPath = "/latest/meta-data/"
 
-	metadataTimeout = 5 * time.Second
 	// verifyTimeout bounds how long the first look may be held up by making sure
 	// that an id from the disk is still right.
 	verifyTimeout = time.Second

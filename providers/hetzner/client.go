@@ -12,7 +12,6 @@ package hetzner
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -21,10 +20,8 @@ import (
 	"net/http"
 	"net/netip"
 	"strconv"
-	"strings"
 	"time"
 
-	"go.uber.org/zap"
 	"gopkg.in/yaml.v3"
 
 	"berth/providers"
@@ -39,9 +36,7 @@ const (
 	opServer   = "read own server"
 	opMetadata = "read metadata"
 
-	metadataURL     = "http://169.254.169.254"
-	metadataPath    = "/hetzner/v1/metadata/instance-id"
-	metadataTimeout = 5 * time.Second
+	metadataPath = "/hetzner/v1/metadata/instance-id"
 
 	// The API gives pages of 50 at most; more pages than that are no account.
 	perPage  = 50
@@ -56,12 +51,9 @@ const (
 // Client is a providers.Provider.
 type Client struct {
 	*providers.Mover
-	caller      *providers.Caller
-	credentials *providers.Credentials
-	base        string
-	userAgent   string
-	metadata    *providers.Caller
-	metadataURL string
+	*providers.Access
+	base      string
+	userAgent string
 }
 
 // New returns the provider for its section of the configuration.
@@ -74,49 +66,23 @@ func New(d providers.Deps, node *yaml.Node) (providers.Provider, error) {
 	if err != nil {
 		return nil, err
 	}
-	credentials, err := providers.NewCredentials(func() ([]string, error) {
-		token, err := resolveToken(d, conf)
-		return []string{token}, err
-	})
+	access, err := providers.NewAccess(d, providers.AccessOptions{Provider: name, CAFile: conf.caFile,
+		Secrets: []providers.SecretKey{{Key: "token", Inline: conf.token, File: conf.tokenFile, Env: vendorTokenEnv}}})
 	if err != nil {
 		return nil, err
 	}
-	roots, err := providers.Roots(conf.caFile)
-	if err != nil {
-		return nil, fmt.Errorf("hetzner: %w", err)
-	}
-	log := d.Log
-	if log == nil {
-		log = zap.NewNop()
-	}
-	hostname, err := d.Hostname()
-	if err != nil {
-		log.Warn("cannot read host name", zap.String("provider", name), zap.Error(err))
-	}
-	transport, direct := d.Transport, d.Transport
-	if transport == nil {
-		transport = providers.NewTransport(true, roots)
-		direct = providers.NewTransport(false, nil) // link-local: a proxy would answer for itself
-	}
-	c := &Client{
-		caller:      providers.NewCaller(providers.CallerOptions{Provider: name, Transport: transport, Credentials: credentials, Log: log}),
-		metadata:    providers.NewCaller(providers.CallerOptions{Provider: name, Transport: direct, Timeout: metadataTimeout, Log: log}),
-		credentials: credentials,
-		base:        base,
-		userAgent:   d.UserAgent,
-		metadataURL: cmp.Or(strings.TrimRight(d.MetadataURL, "/"), metadataURL) + metadataPath,
-	}
+	c := &Client{Access: access, base: base, userAgent: d.UserAgent}
 	configured := conf.serverID
 	if configured != "" {
 		configured, _ = parseID(configured) // decode has
 	}
 	cache := providers.NewIDCache(d.RunDir, providers.IDKey{
-		Provider: name, Endpoint: base, Hostname: hostname, BootID: providers.BootID()}, log)
+		Provider: name, Endpoint: base, Hostname: access.Hostname, BootID: providers.BootID()}, access.Log)
 	cached := cache.Load()
 	c.Mover = providers.NewMover(providers.MoverOptions{
-		Provider: name, Cache: cache, Log: log,
+		Provider: name, Cache: cache, Log: access.Log,
 		Server: providers.NewOwnServer(providers.OwnServerOptions{Provider: name,
-			Configured: configured, Cached: cached.Server, Ask: c.askMetadata, Cache: cache, Log: log}),
+			Configured: configured, Cached: cached.Server, Ask: c.askMetadata, Cache: cache, Log: access.Log}),
 		List: c.list, OpList: opList,
 		Point: c.point, OpPoint: opAssign, UnknownServer: http.StatusNotFound,
 	}, cached.Objects)
@@ -224,7 +190,7 @@ func (c *Client) point(ctx context.Context, key, server string) error {
 		}
 	}
 	if e := answer.Action.Error; answer.Action.Status == "error" && e != nil {
-		return c.caller.Refused(opAssign, providers.Transient, fmt.Sprintf("action failed: %s: %s", e.Code, e.Message))
+		return c.API.Refused(opAssign, providers.Transient, fmt.Sprintf("action failed: %s: %s", e.Code, e.Message))
 	}
 	return nil
 }
@@ -232,19 +198,19 @@ func (c *Client) point(ctx context.Context, key, server string) error {
 // call makes one request and reads its JSON answer. check, which may be nil, says
 // what is wrong with that.
 func (c *Client) call(ctx context.Context, op, method, path string, body []byte, answer any, check func() error) error {
-	return c.caller.Call(ctx, op, func(ctx context.Context) error {
+	return c.API.Call(ctx, op, func(ctx context.Context) error {
 		req, err := http.NewRequestWithContext(ctx, method, c.base+path, bytes.NewReader(body))
 		if err != nil {
 			return err
 		}
-		req.Header.Set("Authorization", "Bearer "+c.credentials.Values()[0])
+		req.Header.Set("Authorization", "Bearer "+c.Credentials.Values()[0])
 		if c.userAgent != "" {
 			req.Header.Set("User-Agent", c.userAgent)
 		}
 		if body != nil {
 			req.Header.Set("Content-Type", "application/json")
 		}
-		resp, err := c.caller.HTTPClient().Do(req)
+		resp, err := c.API.HTTPClient().Do(req)
 		if err != nil {
 			return err
 		}
@@ -266,7 +232,7 @@ func (c *Client) call(ctx context.Context, op, method, path string, body []byte,
 // askMetadata returns the id of this host from the metadata service.
 func (c *Client) askMetadata(ctx context.Context) (string, error) {
 	var id string
-	err := c.metadata.Get(ctx, opMetadata, c.metadataURL, func(body io.Reader) error {
+	err := c.Metadata.Get(ctx, opMetadata, c.MetadataURL+metadataPath, func(body io.Reader) error {
 		b, err := io.ReadAll(body)
 		if err != nil {
 			return err

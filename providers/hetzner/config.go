@@ -2,8 +2,6 @@ package hetzner
 
 import (
 	"errors"
-	"fmt"
-	"net/url"
 	"strconv"
 	"strings"
 
@@ -59,15 +57,8 @@ func baseURL(endpoint string) (string, error) {
 	if endpoint == "" {
 		endpoint = defaultEndpoint
 	}
-	u, err := url.Parse(endpoint)
-	switch {
-	case err != nil:
-		// The parser's own text would repeat a password.
-		return "", errors.New("hetzner.endpoint: not a URL")
-	case u.Scheme != "https" && u.Scheme != "http", u.Host == "":
-		return "", errors.New("hetzner.endpoint: want a URL such as " + defaultEndpoint)
-	case u.User != nil, u.RawQuery != "", u.Fragment != "":
-		return "", errors.New("hetzner.endpoint: want a URL without user, query and fragment")
+	if _, err := providers.ParseEndpoint(name, endpoint, defaultEndpoint); err != nil {
+		return "", err
 	}
 	return strings.TrimRight(endpoint, "/"), nil
 }
@@ -79,18 +70,4 @@ func parseID(text string) (string, error) {
 		return "", errors.New("no number: is this a server of Hetzner Cloud? Otherwise set server-id")
 	}
 	return strconv.FormatInt(n, 10), nil
-}
-
-// resolveToken finds the token and refuses what no header can carry.
-func resolveToken(d providers.Deps, c config) (string, error) {
-	token, err := d.Secret("token", c.token, c.tokenFile, vendorTokenEnv)
-	switch {
-	case err != nil:
-		return "", fmt.Errorf("hetzner.token: %w", err)
-	case token == "":
-		return "", fmt.Errorf("hetzner.token: no token: set token, token-file or the environment variable %s", vendorTokenEnv)
-	case strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r > '~' }):
-		return "", errors.New("hetzner.token: holds a space or another character that no token has")
-	}
-	return token, nil
 }

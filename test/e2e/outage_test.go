@@ -46,7 +46,7 @@ func TestTakeoverWhileTheCloudIsDown(t *testing.T) {
 		{"garbage", cloudsim.Fault{Kind: cloudsim.Garbage}},
 		{"cut answers and lost responses", cloudsim.Fault{Kind: cloudsim.LostResponse}},
 	} {
-		for _, cloud := range []string{"cloudscale", "exoscale"} {
+		for _, cloud := range []string{"cloudscale", "exoscale", "hetzner"} {
 			for _, mode := range []string{"notify", "fifo"} {
 				o := newOutage(t, cloud, mode)
 				wg.Go(func() {
@@ -65,18 +65,13 @@ func TestTakeoverWhileTheCloudIsDown(t *testing.T) {
 	wg.Wait()
 }
 
-// outageIP is the floating IP of the account, in both clouds.
+// outageIP is the floating IP of the account, in each cloud.
 var outageIP = netip.MustParseAddr("192.0.2.10")
-
-// newcomer and former are the account's servers.
-const (
-	newcomer = "11111111-1111-4111-8111-111111111111"
-	former   = "22222222-2222-4222-8222-222222222222"
-)
 
 // outage is an account and the berth of the host that takes over.
 type outage struct {
 	sim   *cloudsim.Sim
+	me    string        // id of this host's server
 	moved chan struct{} // one slot
 	cmd   *exec.Cmd
 	fifo  *os.File // nil in notify mode
@@ -85,19 +80,29 @@ type outage struct {
 
 func newOutage(t *testing.T, cloud, mode string) *outage {
 	t.Helper()
-	o := &outage{moved: make(chan struct{}, 1)}
+	// One id serves all clouds but one, whose ids are numbers.
+	former := "22222222-2222-4222-8222-222222222222"
+	o := &outage{me: "11111111-1111-4111-8111-111111111111", moved: make(chan struct{}, 1)}
+	if cloud == "hetzner" {
+		o.me, former = "1001", "1002"
+	}
 	network := netip.PrefixFrom(outageIP, 32)
 	account := cloudsim.Config{Token: "token", Key: "key", Secret: "secret", OperationTime: 200 * time.Millisecond,
 		Servers: []cloudsim.Server{
-			{UUID: newcomer, Name: "host1", Region: "lpg", Addresses: []netip.Addr{netip.MustParseAddr("198.51.100.1")}},
+			{UUID: o.me, Name: "host1", Region: "lpg", Addresses: []netip.Addr{netip.MustParseAddr("198.51.100.1")}},
 			{UUID: former, Name: "host2", Region: "lpg", Addresses: []netip.Addr{netip.MustParseAddr("198.51.100.2")}},
 		}}
-	section := "cloudscale: {endpoint: %q, token: token, server-uuid: %s}\n"
-	if cloud == "exoscale" {
+	account.FloatingIPs = []cloudsim.FloatingIP{{Network: network, Region: "lpg", Server: former}}
+	var path, section string
+	switch cloud {
+	case "cloudscale":
+		section = "cloudscale: {endpoint: %q, token: token, server-uuid: %s}\n"
+	case "exoscale":
+		account.FloatingIPs = nil
 		account.ElasticIPs = []cloudsim.ElasticIP{{ID: "e0000000-0000-4000-8000-000000000004", Network: network, Zone: "lpg", Servers: []string{former}}}
-		section = "exoscale: {endpoint: %q, zone: lpg, key: key, secret: secret, instance-id: %s}\n"
-	} else {
-		account.FloatingIPs = []cloudsim.FloatingIP{{Network: network, Region: "lpg", Server: former}}
+		path, section = "/v2", "exoscale: {endpoint: %q, zone: lpg, key: key, secret: secret, instance-id: %s}\n"
+	case "hetzner":
+		path, section = "/hetzner/api", "hetzner: {endpoint: %q, token: token, server-id: %s}\n"
 	}
 	var err error
 	if o.sim, err = cloudsim.New(account); err != nil {
@@ -111,14 +116,10 @@ func newOutage(t *testing.T, cloud, mode string) *outage {
 	})
 	api := httptest.NewServer(o.sim)
 	t.Cleanup(api.Close)
-	url := api.URL
-	if cloud == "exoscale" {
-		url += "/v2"
-	}
 	dir := t.TempDir()
 	conf, fifo := filepath.Join(dir, "berth.yml"), filepath.Join(dir, "fifo")
 	text := fmt.Sprintf("provider: %s\nkeepalived-config: %[2]s/keepalived.conf\nkeepalived-pid-file: %[2]s/pid\nlock-file-template: %[2]s/lock-%%s\nrun-directory: %[2]s/run\n", cloud, dir) +
-		fmt.Sprintf(section, url, newcomer)
+		fmt.Sprintf(section, api.URL+path, o.me)
 	if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -159,7 +160,7 @@ func (o *outage) takeover(ctx context.Context, end time.Time, atMost time.Durati
 	}
 	ctx, cancel := context.WithDeadlineCause(ctx, end.Add(atMost), fmt.Errorf("no update within %v of the end of the outage", atMost))
 	defer cancel()
-	for !slices.Equal(o.sim.Holders(outageIP), []string{newcomer}) {
+	for !slices.Equal(o.sim.Holders(outageIP), []string{o.me}) {
 		select {
 		case <-o.moved:
 		case <-ctx.Done():
