@@ -18,8 +18,12 @@ const hetznerPath = "/hetzner/api/"
 // there, few here, so that a client that reads only the first is found out.
 const hetznerPage = 2
 
-// firstHetznerID makes the ids of floating IPs, which are integers there.
-const firstHetznerID = 4711
+// Ids are integers there. Those of floating IPs count from the first, and those of
+// servers from the second where a server's UUID is no integer itself.
+const (
+	firstHetznerID       = 4711
+	firstHetznerServerID = 1001
+)
 
 // assignment is an action that moves a floating IP. It takes effect when its
 // time is over.
@@ -35,9 +39,8 @@ type assignment struct {
 }
 
 // hetzner answers as the API of Hetzner Cloud does: floating IPs, their
-// assignment as an action, and servers. Ids of servers are integers there, so
-// that only servers whose UUID is one are of use. Rate limit headers, labels and
-// sorting are not simulated.
+// assignment as an action, and servers. Rate limit headers, labels and sorting are
+// not simulated.
 func (s *Sim) hetzner(x *exchange) answer {
 	if !x.record.Token {
 		return hetznerError(http.StatusUnauthorized, "unauthorized", "unable to authenticate")
@@ -96,8 +99,8 @@ func (s *Sim) hetznerIP(x *exchange, i int, ip FloatingIP) json.RawMessage {
 		kind, text = "ipv4", ip.Network.Addr().String()
 	}
 	var server any
-	if n, err := strconv.Atoi(ip.Server); err == nil {
-		server = n
+	if ip.Server != "" {
+		server = s.hetznerID(ip.Server)
 	}
 	return object(x, map[string]any{
 		"id": firstHetznerID + i, "name": fmt.Sprintf("floating-ip-%d", i), "ip": text, "type": kind, "server": server,
@@ -108,8 +111,8 @@ func (s *Sim) hetznerIP(x *exchange, i int, ip FloatingIP) json.RawMessage {
 func (s *Sim) hetznerServer(x *exchange, id string) answer {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	srv := s.server(id)
-	n, err := strconv.Atoi(id)
+	n, err := strconv.ParseInt(id, 10, 64)
+	srv := s.hetznerServerOf(n)
 	if srv == nil || err != nil {
 		return hetznerError(http.StatusNotFound, "not_found", "server not found")
 	}
@@ -128,7 +131,7 @@ func (s *Sim) assign(x *exchange, id string) answer {
 	n, err := strconv.Atoi(id)
 	s.mu.Lock()
 	i := n - firstHetznerID
-	srv := s.server(strconv.FormatInt(*in.Server, 10))
+	srv := s.hetznerServerOf(*in.Server)
 	switch {
 	case err != nil || i < 0 || i >= len(s.ips):
 		s.mu.Unlock()
@@ -215,5 +218,24 @@ func (s *Sim) hetznerMetadata(x *exchange) answer {
 	if srv == nil || x.r.URL.Path != "/hetzner/v1/metadata/instance-id" {
 		return answer{status: http.StatusNotFound, contentType: "text/plain", body: []byte("not found\n")}
 	}
-	return answer{status: http.StatusOK, contentType: "text/plain", body: []byte(srv.UUID)}
+	return answer{status: http.StatusOK, contentType: "text/plain", body: strconv.AppendInt(nil, s.hetznerID(srv.UUID), 10)}
+}
+
+// hetznerID returns the id of a server of the account. It is called with mu held.
+func (s *Sim) hetznerID(uuid string) int64 {
+	if n, err := strconv.ParseInt(uuid, 10, 64); err == nil {
+		return n
+	}
+	return firstHetznerServerID + int64(slices.IndexFunc(s.servers, func(srv Server) bool { return srv.UUID == uuid }))
+}
+
+// hetznerServerOf returns the server with an id, nil if there is none. It is called
+// with mu held.
+func (s *Sim) hetznerServerOf(id int64) *Server {
+	for i := range s.servers {
+		if s.hetznerID(s.servers[i].UUID) == id {
+			return &s.servers[i]
+		}
+	}
+	return nil
 }

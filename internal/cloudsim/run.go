@@ -110,6 +110,10 @@ func (o RunOptions) introduction(url string) string {
 	for _, ip := range o.FloatingIPs {
 		fmt.Fprintf(&b, "  - %q\n", netip.PrefixFrom(ip.usable(), ip.Network.Addr().BitLen()))
 	}
+	if len(o.FloatingIPs) > 0 && len(o.Servers) > 0 {
+		fmt.Fprintf(&b, "# or, with the same addresses:\n# provider: hetzner\n# hetzner: {endpoint: %s%s, token: %q, server-id: %d}\n",
+			url, strings.TrimSuffix(hetznerPath, "/"), o.Token, firstHetznerServerID)
+	}
 	if len(o.ElasticIPs) > 0 && len(o.Servers) > 0 {
 		fmt.Fprintf(&b, "# or, in place of the above:\n# provider: exoscale\n# exoscale: {endpoint: %s/v2, key: %s, secret: %q, instance-id: %s}\n# managed-addresses:\n",
 			url, exoscaleKey, o.Token, o.Servers[0].UUID)
