@@ -29,20 +29,24 @@ type mailbox struct {
 
 func newMailbox() mailbox { return mailbox{ready: make(chan struct{}, 1)} }
 
-// put takes an event. The machine sees it after wake.
-func (b *mailbox) put(ev vrrp.Event) {
+// put takes the events of a burst, oldest first, all at once: a machine that is
+// awake for another reason must not find a state in the middle of it. The
+// machine sees them after wake.
+func (b *mailbox) put(burst []vrrp.Event) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if ev.Priority != 0 {
-		b.message.priority = ev.Priority
-	}
-	switch ev.Kind {
-	case vrrp.VerifyNow:
-		b.message.verify = true
-	case vrrp.StateChange:
-		// A state word is newer than what was asked before it, and says more.
-		b.message.state, b.message.end = &ev, nil
-		b.newest, b.at = ev.State, ev.Received
+	for _, ev := range burst {
+		if ev.Priority != 0 {
+			b.message.priority = ev.Priority
+		}
+		switch ev.Kind {
+		case vrrp.VerifyNow:
+			b.message.verify = true
+		case vrrp.StateChange:
+			// A state word is newer than what was asked before it, and says more.
+			b.message.state, b.message.end = &ev, nil
+			b.newest, b.at = ev.State, ev.Received
+		}
 	}
 }
 

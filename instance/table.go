@@ -61,16 +61,16 @@ func (t *Table) Run(ctx context.Context) error {
 // the newest state of it.
 func (t *Table) Deliver(events []vrrp.Event) {
 	var order []*machine
-	seen := map[*machine]bool{}
+	bursts := map[*machine][]vrrp.Event{}
 	for _, ev := range events {
 		m := t.machine(ev.Instance)
-		m.box.put(ev)
-		if !seen[m] {
-			seen[m] = true
+		if bursts[m] == nil {
 			order = append(order, m)
 		}
+		bursts[m] = append(bursts[m], ev)
 	}
 	for _, m := range order {
+		m.box.put(bursts[m])
 		m.box.wake()
 	}
 }

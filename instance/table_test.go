@@ -158,7 +158,7 @@ func TestEvents(t *testing.T) {
 		{"a MASTER that waited in the mailbox at the death never begins", func(tb *Table, _ func(...vrrp.Event)) {
 			tb.Deliver([]vrrp.Event{is("a", vrrp.Backup)})
 			synctest.Wait()
-			tb.machine("a").box.put(is("a", vrrp.Master))
+			tb.machine("a").box.put([]vrrp.Event{is("a", vrrp.Master)})
 			time.Sleep(time.Second)
 			tb.End(errors.New("gone"), time.Now())
 			synctest.Wait()
@@ -206,7 +206,7 @@ func TestEvents(t *testing.T) {
 		}, []string{"start a", "end a: reloaded", "start a", "end a: stopped"}},
 		{"a restart and a demotion at once end it", func(tb *Table, burst func(...vrrp.Event)) {
 			burst(is("a", vrrp.Master))
-			tb.machine("a").box.put(is("a", vrrp.Backup))
+			tb.machine("a").box.put([]vrrp.Event{is("a", vrrp.Backup)})
 			tb.Restart(errors.New("reloaded"))
 			synctest.Wait()
 		}, []string{"start a", "end a: no longer MASTER: BACKUP reported"}},
@@ -263,4 +263,26 @@ func TestInstancesDoNotWaitForEachOther(t *testing.T) {
 		cancel()
 		<-done
 	})
+}
+
+// A machine may be awake for another reason while a burst is delivered.
+func TestBurstIsSeenAsAWholeByAMachineThatIsAwake(t *testing.T) {
+	r := &recorder{}
+	tb := NewTable(r.hold, nil, nil)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- tb.Run(ctx) }()
+	var burst []vrrp.Event
+	for range 50 {
+		burst = append(burst, is("a", vrrp.Master), is("a", vrrp.Deleted))
+	}
+	for range 2000 {
+		tb.Restart(errors.New("reloaded")) // wakes it
+		tb.Deliver(burst)
+	}
+	cancel()
+	<-done
+	if len(r.log) > 0 {
+		t.Errorf("saw a state in the middle of a burst: %v", r.log[0])
+	}
 }
