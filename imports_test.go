@@ -18,10 +18,10 @@ var allowed = map[string]string{
 	"berth/fifo":                 "vrrp",
 	"berth/instance":             "vrrp", // knows neither clouds nor locks
 	"berth/guard":                "",
-	"berth/refresher":            "vrrp",                // a provider's errors tell their class by behaviour
-	"berth/notify":               "vrrp internal/pidfd", // signals the predecessor, never a recycled pid
-	"berth/selftest":             "",                    // probes arrive as functions
-	"berth/providers":            "vrrp",                // decides nothing about retries
+	"berth/refresher":            "vrrp internal/metrics", // a provider's errors tell their class by behaviour
+	"berth/notify":               "vrrp internal/pidfd",   // signals the predecessor, never a recycled pid
+	"berth/selftest":             "",                      // probes arrive as functions
+	"berth/providers":            "vrrp internal/metrics", // decides nothing about retries
 	"berth/providers/cloudscale": "providers",
 	"berth/providers/exoscale":   "providers",
 	"berth/providers/hetzner":    "providers",
@@ -31,6 +31,7 @@ var allowed = map[string]string{
 	"berth/providers/fake":       "providers providers/none vrrp", // beside its printing it is none
 	// the one list of clouds
 	"berth/providers/catalog":  "providers providers/cloudscale providers/exec providers/exoscale providers/fake providers/hetzner providers/none providers/webhook",
+	"berth/internal/metrics":   "", // a noun to count with, as a library would be
 	"berth/internal/pidfd":     "",
 	"berth/internal/supervise": "internal/pidfd",
 	"berth/internal/status":    "vrrp",

@@ -25,9 +25,16 @@ type Config struct {
 	RefreshInterval    time.Duration
 	RefreshTimeout     time.Duration
 	BackOff            BackOff
+	Metrics            Metrics
 	Provider           string               // as written, may be empty
 	Sections           map[string]yaml.Node // provider sections by name, undecoded
 	OthersCanRead      bool                 // the file's mode lets everybody read it
+}
+
+// Metrics is where a service shows its metrics; empty values are nowhere.
+type Metrics struct {
+	Listen   string // address and port, for /metrics
+	Textfile string // kept up to date, for the textfile collector of node_exporter
 }
 
 // BackOff is how failed attempts are spaced, before jitter.

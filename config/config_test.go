@@ -43,12 +43,12 @@ func shown(c *config.Config) string {
 	for _, a := range c.ManagedAddresses {
 		addrs = append(addrs, a.String())
 	}
-	return fmt.Sprintf("lock %s %v; keepalived %s id=%q version=%q pid=%s; run %s; managed %v; refresh %v/%v; back-off %+v; provider %q",
+	return fmt.Sprintf("lock %s %v; keepalived %s id=%q version=%q pid=%s; run %s; managed %v; refresh %v/%v; back-off %+v; metrics %+v; provider %q",
 		c.LockFileTemplate, c.LockTimeout, c.KeepalivedConfig, c.KeepalivedConfigID, c.KeepalivedVersion, c.KeepalivedPIDFile,
-		c.RunDirectory, addrs, c.RefreshInterval, c.RefreshTimeout, c.BackOff, c.Provider)
+		c.RunDirectory, addrs, c.RefreshInterval, c.RefreshTimeout, c.BackOff, c.Metrics, c.Provider)
 }
 
-const defaultsShown = `lock /var/lock/berth-%s.lock 10s; keepalived /etc/keepalived/keepalived.conf id="" version="" pid=/run/keepalived.pid; run /run/berth; managed []; refresh 1m0s/10s; back-off {InitialInterval:1s Multiplier:1.1 MaxInterval:10s MaxElapsedTime:0s}; provider ""`
+const defaultsShown = `lock /var/lock/berth-%s.lock 10s; keepalived /etc/keepalived/keepalived.conf id="" version="" pid=/run/keepalived.pid; run /run/berth; managed []; refresh 1m0s/10s; back-off {InitialInterval:1s Multiplier:1.1 MaxInterval:10s MaxElapsedTime:0s}; metrics {Listen: Textfile:}; provider ""`
 
 func TestFilesThatSayNothingHaveTheDefaults(t *testing.T) {
 	for name, text := range map[string]string{
@@ -56,7 +56,7 @@ func TestFilesThatSayNothingHaveTheDefaults(t *testing.T) {
 		"only a comment":  "# nothing\n",
 		"null document":   "null\n",
 		"document marker": "---\n",
-		"null values":     "lock-timeout:\nback-off:\nmanaged-addresses:\nprovider: ~\ncloudscale:\nkeepalived-config: null\n",
+		"null values":     "lock-timeout:\nback-off:\nmetrics:\nmanaged-addresses:\nprovider: ~\ncloudscale:\nkeepalived-config: null\n",
 		"empty values":    "lock-timeout: \"\"\nlock-file-template: ''\nmanaged-addresses: []\nback-off: {}\nprovider: ''\n",
 		"null in back-off": `
 back-off:
@@ -90,13 +90,14 @@ managed-addresses: [192.0.2.1/24, 192.0.2.2, "2001:db8::1"]
 refresh-interval: 2m
 refresh-timeout: 500ms
 back-off: {initial-interval: 2s, multiplier: 2, max-interval: 20s, max-elapsed-time: 0}
+metrics: {listen: "[::1]:9100", textfile: /m/berth.prom}
 provider: cloudscale
 cloudscale: {token: x}
 `)
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := `lock /a/%s.x 1m30s; keepalived /k id="id" version="2.2.7" pid=/p; run /r; managed [192.0.2.1/24 192.0.2.2/32 2001:db8::1/128]; refresh 2m0s/500ms; back-off {InitialInterval:2s Multiplier:2 MaxInterval:20s MaxElapsedTime:0s}; provider "cloudscale"`
+	want := `lock /a/%s.x 1m30s; keepalived /k id="id" version="2.2.7" pid=/p; run /r; managed [192.0.2.1/24 192.0.2.2/32 2001:db8::1/128]; refresh 2m0s/500ms; back-off {InitialInterval:2s Multiplier:2 MaxInterval:20s MaxElapsedTime:0s}; metrics {Listen:[::1]:9100 Textfile:/m/berth.prom}; provider "cloudscale"`
 	if diff := cmp.Diff(want, shown(c)); diff != "" {
 		t.Errorf("configuration (-want +got):\n%s", diff)
 	}
@@ -127,6 +128,10 @@ func TestMistakes(t *testing.T) {
 		{"multiplier below 1", "back-off: {multiplier: 0.5}\n", "berth.yml:1: back-off.multiplier is 0.5; it must be from 1 to 1000"},
 		{"multiplier that is no number", "back-off: {multiplier: .nan}\n", "berth.yml:1: back-off.multiplier is NaN; it must be from 1 to 1000"},
 		{"initial interval above the maximum", "back-off: {initial-interval: 5s, max-interval: 2s}\n", "berth.yml:1: back-off.initial-interval 5s is longer than back-off.max-interval 2s"},
+		{"unknown key in metrics", "metrics:\n  path: /x\n", `berth.yml:2: unknown key "path"`},
+		{"metrics without a port", "metrics: {listen: 127.0.0.1}\n", `berth.yml:1: metrics.listen "127.0.0.1" is no address and port, such as 127.0.0.1:9100`},
+		{"metrics at a port that is none", "metrics: {listen: \":70000\"}\n", `berth.yml:1: metrics.listen ":70000" is no address and port, such as 127.0.0.1:9100`},
+		{"metrics in a file that nobody would read", "metrics: {textfile: /m/berth.txt}\n", `berth.yml:1: metrics.textfile "/m/berth.txt" must end in .prom`},
 		{"list at the top", "- a\n", "berth.yml:1: the top level is no map; write lines of the form key: value"},
 		{"two documents", "provider: a\n---\nprovider: b\n", "berth.yml:2: a second YAML document; berth reads one document per file"},
 		{"no YAML", "x: 1\na: b: c\n", "berth.yml:2: mapping values are not allowed in this context"},

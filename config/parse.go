@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/netip"
 	"os"
 	"regexp"
@@ -162,7 +163,7 @@ var ownKeys = []string{
 	"lock-file-template", "lock-timeout", "keepalived-config",
 	"keepalived-config-id", "keepalived-version", "keepalived-pid-file",
 	"run-directory", "managed-addresses", "refresh-interval",
-	"refresh-timeout", "back-off", "provider",
+	"refresh-timeout", "back-off", "metrics", "provider",
 }
 
 // sections takes the provider sections out of the top level and reports every
@@ -271,6 +272,17 @@ func (p *parser) fill(r *raw, c *Config) {
 			p.report(r.BackOff.InitialInterval.line, "back-off.initial-interval %v is longer than back-off.max-interval %v",
 				c.BackOff.InitialInterval, c.BackOff.MaxInterval)
 		}
+	}
+	c.Metrics = Metrics(r.Metrics)
+	if listen := c.Metrics.Listen; listen != "" {
+		_, port, err := net.SplitHostPort(listen)
+		if n, perr := strconv.ParseUint(port, 10, 16); err != nil || perr != nil || n == 0 {
+			p.report(p.lines["metrics"], "metrics.listen %q is no address and port, such as 127.0.0.1:9100", listen)
+		}
+	}
+	// Of another name the collector would not read it, and say nothing.
+	if file := c.Metrics.Textfile; file != "" && !strings.HasSuffix(file, ".prom") {
+		p.report(p.lines["metrics"], "metrics.textfile %q must end in .prom", file)
 	}
 	seen := map[netip.Addr]bool{}
 	for _, a := range r.ManagedAddresses {

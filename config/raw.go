@@ -21,8 +21,14 @@ type raw struct {
 	RefreshInterval    *duration      `yaml:"refresh-interval"`
 	RefreshTimeout     *duration      `yaml:"refresh-timeout"`
 	BackOff            rawBackOff     `yaml:"back-off"`
+	Metrics            rawMetrics     `yaml:"metrics"`
 	Provider           string         `yaml:"provider"`
 	Sections           map[string]any `yaml:",inline"`
+}
+
+type rawMetrics struct {
+	Listen   string `yaml:"listen"`
+	Textfile string `yaml:"textfile"`
 }
 
 type rawBackOff struct {

@@ -67,9 +67,9 @@ func NewAccess(d Deps, o AccessOptions) (*Access, error) {
 	return &Access{
 		Log:         log,
 		Hostname:    hostname,
-		API:         NewCaller(CallerOptions{Provider: o.Provider, Transport: transport, Credentials: credentials, Signed: o.Signed, Log: log}),
+		API:         NewCaller(CallerOptions{Provider: o.Provider, Transport: transport, Credentials: credentials, Signed: o.Signed, Log: log, Metrics: d.Metrics}),
 		Credentials: credentials,
-		Metadata:    NewCaller(CallerOptions{Provider: o.Provider, Transport: direct, Timeout: metadataTimeout, Log: log}),
+		Metadata:    NewCaller(CallerOptions{Provider: o.Provider, Transport: direct, Timeout: metadataTimeout, Log: log, Metrics: d.Metrics}),
 		MetadataURL: cmp.Or(strings.TrimRight(d.MetadataURL, "/"), metadataURL),
 	}, nil
 }

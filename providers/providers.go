@@ -19,6 +19,7 @@ type Deps struct {
 	UserAgent string      // such as "berth/1.2.3"
 	Env       func(string) string
 	Hostname  func() (string, error) // as os.Hostname
+	Metrics   *Metrics               // nil means none
 	// Secret finds a secret: name is its key in the section, inline and file are
 	// the values of that key and of its twin name-file, vendorEnv is the usual
 	// environment variable. It returns "" without an error if there is none.

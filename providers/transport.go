@@ -106,6 +106,7 @@ type CallerOptions struct {
 	Signed  bool
 	Timeout time.Duration // of a whole call; 0 means 10 s
 	Log     *zap.Logger   // nil means none
+	Metrics *Metrics      // nil means none
 }
 
 // Caller makes HTTP calls for one provider, usually through its SDK, and tells
@@ -118,6 +119,7 @@ type Caller struct {
 	signed      bool
 	timeout     time.Duration
 	log         *zap.Logger
+	metrics     *Metrics
 
 	mu     sync.Mutex // guards paused
 	paused time.Time  // no request goes out before
@@ -125,7 +127,8 @@ type Caller struct {
 
 // NewCaller returns a Caller.
 func NewCaller(o CallerOptions) *Caller {
-	c := &Caller{provider: o.Provider, credentials: o.Credentials, signed: o.Signed, timeout: o.Timeout, log: o.Log}
+	c := &Caller{provider: o.Provider, credentials: o.Credentials, signed: o.Signed, timeout: o.Timeout, log: o.Log, metrics: o.Metrics}
+	c.metrics.known(c.provider)
 	if c.credentials == nil {
 		c.credentials = &Credentials{}
 	}
@@ -186,6 +189,7 @@ func (c *Caller) try(ctx context.Context, op string, f func(context.Context) err
 	pause := time.Until(c.paused)
 	c.mu.Unlock()
 	if pause > 0 {
+		c.metrics.notAsked(c.provider)
 		return &Error{Provider: c.provider, Op: op, Kind: RateLimited, Wait: pause,
 			Detail: "not asked: the API wants to be left alone for a while"}
 	}
@@ -198,12 +202,15 @@ func (c *Caller) try(ctx context.Context, op string, f func(context.Context) err
 		until := time.Now().Add(min(e.Wait, maxPause))
 		c.mu.Lock()
 		if until.After(c.paused) {
+			c.metrics.paused(c.provider, min(until.Sub(c.paused), time.Until(until)))
 			c.paused = until
 		}
 		c.mu.Unlock()
 	}
+	took := time.Since(start)
+	c.metrics.Request(c.provider, op, x.status, took, result)
 	c.log.Debug("provider call", zap.String("provider", c.provider), zap.String("op", op),
-		zap.Int("status", x.status), zap.Duration("took", time.Since(start)), zap.Error(result))
+		zap.Int("status", x.status), zap.Duration("took", took), zap.Error(result))
 	return result
 }
 

@@ -53,6 +53,7 @@ type Loop struct {
 	Pace   *Pace           // shared by the loops of a process; nil for one of its own
 	Verify <-chan struct{} // asks for a look now; may be nil
 	Report func(Report)    // called after each attempt; may be nil
+	Series *Series         // may be nil
 	Log    *zap.Logger
 
 	report   Report
@@ -72,6 +73,8 @@ func (l *Loop) Run(ctx context.Context) error {
 	if l.Pace == nil {
 		l.Pace = &Pace{Interval: l.Policy.Interval}
 	}
+	l.Series.begin()
+	defer l.Series.end()
 	retry := newRetry(l.Policy)
 	claimFirst := true
 	for attempt := 1; ; attempt++ {
@@ -106,6 +109,7 @@ func (l *Loop) attempt(ctx context.Context, retry *retry, claimFirst bool, numbe
 	}
 	if changed {
 		l.report.Claims++
+		l.Series.claimed()
 		l.claimed = now
 	}
 	stolen := previous != "" && !l.report.Since.IsZero()
@@ -131,10 +135,12 @@ func (l *Loop) attempt(ctx context.Context, retry *retry, claimFirst bool, numbe
 // theft records that the address was here and now is elsewhere.
 func (l *Loop) theft(thief string, now time.Time) {
 	l.report.Thefts++
+	l.Series.stolen()
 	l.report.Since = time.Time{}
 	l.report.Owner = thief
 	if l.contest.stolen(now) {
 		l.report.Contested = true
+		l.Series.contest(true)
 		l.Log.Error("floating IP is contested: another host also believes to be MASTER; check VRRP between the hosts",
 			zap.String("owner", thief), zap.Int("thefts", l.report.Thefts),
 			zap.Duration("wait", l.contest.wait(l.Policy.InitialInterval, l.Policy.Interval)))
@@ -199,9 +205,11 @@ func (l *Loop) succeeded(previous string, changed, stolen bool, now time.Time, t
 	}
 	if !stolen && l.contest.over(now, l.contest.wait(l.Policy.InitialInterval, l.Policy.Interval)) {
 		l.report.Contested = false
+		l.Series.contest(false)
 		l.Log.Info("floating IP is no longer contested")
 	}
 	l.report.Owner, l.report.LastError = Here, ""
+	l.Series.succeeded(now)
 	l.publish()
 }
 

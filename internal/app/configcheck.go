@@ -27,6 +27,6 @@ func (o *Options) buildable(cfg *config.Config) error {
 	if cfg.Provider == "fake" || o.DryRun {
 		return nil
 	}
-	_, err := o.newProvider(cfg, "", o.Logger())
+	_, err := o.newProvider(cfg, "", nil, o.Logger())
 	return err
 }

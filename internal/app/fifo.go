@@ -14,6 +14,7 @@ import (
 
 	"berth/fifo"
 	"berth/instance"
+	"berth/internal/metrics"
 	"berth/internal/status"
 	"berth/internal/supervise"
 	"berth/internal/truth"
@@ -31,8 +32,10 @@ type service struct {
 	origin     supervise.Origin
 	log        *zap.Logger
 
-	// What was seen of the addresses outlives a configuration.
+	// What was seen of the addresses, and counted, outlives a configuration.
 	truth   *truth.Watcher
+	meters  *meters
+	metrics *exporter
 	reader  *fifo.Reader
 	table   *instance.Table
 	current atomic.Pointer[generation]
@@ -50,6 +53,8 @@ type generation struct {
 func (o *Options) FIFO(ctx context.Context, configPath, fifoPath string) error {
 	s := &service{options: o, configPath: configPath, origin: supervise.OriginOf(os.Getpid()), log: o.Logger()}
 	s.truth = truth.NewWatcher(truth.Host{Addresses: truth.Addresses, Subscribe: truth.Subscribe}, s.log)
+	registry := &metrics.Registry{}
+	s.meters, s.metrics = newMeters(registry), newExporter(registry, s.log)
 	defer s.origin.Close()
 	first, err := s.generation(ctx)
 	if err != nil {
@@ -77,6 +82,7 @@ func (o *Options) FIFO(ctx context.Context, configPath, fifoPath string) error {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	s.current.Store(first)
+	s.metrics.show(first.cfg.Metrics)
 	s.table = instance.NewTable(func(ctx context.Context, name string, verify <-chan struct{}) error {
 		return s.current.Load().holder.hold(ctx, name, verify)
 	}, s.changed, s.log)
@@ -89,6 +95,7 @@ func (o *Options) FIFO(ctx context.Context, configPath, fifoPath string) error {
 		{"instances", s.table.Run},
 		{"fifo", s.reader.Run},
 		{"addresses", s.truth.Run},
+		{"metrics", s.metrics.Run},
 		{"systemd", func(ctx context.Context) error { return tellSystemd(ctx, s.reader.Flush, s.log) }},
 	}
 	// Started by keepalived as its vrrp_notify_fifo_script: when keepalived
@@ -113,7 +120,7 @@ func (s *service) generation(ctx context.Context) (*generation, error) {
 	if err != nil {
 		return nil, err
 	}
-	g, err := s.options.newGraph(cfg, true, s.log)
+	g, err := s.options.newGraph(cfg, true, s.meters, s.log)
 	if err != nil {
 		return nil, err
 	}
@@ -121,7 +128,7 @@ func (s *service) generation(ctx context.Context) (*generation, error) {
 	g.holder.truth = s.truth
 	gen.watcher = supervise.NewWatcher(cfg.KeepalivedPIDFile, func(pid int, at time.Time) { s.died(ctx, pid, at) }, s.log)
 	gen.finder = &finder{
-		book: g.book, status: g.status, log: s.log, wake: make(chan struct{}, 1),
+		book: g.book, status: g.status, corrections: s.meters.corrections, log: s.log, wake: make(chan struct{}, 1),
 		suppose:   func(ev vrrp.Event, since time.Time) bool { return s.table.Suppose(ev, since) },
 		known:     func(name string) bool { return s.table.Known(name) },
 		masters:   func() []string { return s.table.Masters() },
@@ -185,6 +192,7 @@ func (s *service) serve(ctx context.Context, gen *generation) error {
 		} else {
 			stopNext := start(next)
 			s.current.Store(next)
+			s.metrics.show(next.cfg.Metrics)
 			stop()
 			stop = stopNext
 			s.table.Restart(errReloaded)
@@ -277,6 +285,7 @@ func (s *service) changed(is instance.Status) {
 	if is.State != vrrp.Master {
 		s.truth.Forget(is.Instance)
 	}
+	s.meters.changed(is.Instance, is.State)
 	s.current.Load().status.Update(is.Instance, func(in *status.Instance) {
 		in.State, in.Since, in.Priority, in.Reason = is.State, is.Since, is.Priority, is.Reason
 		if is.State != vrrp.Master {

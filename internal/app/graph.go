@@ -39,7 +39,7 @@ type graph struct {
 }
 
 // newGraph builds the parts. service is set for berth --fifo.
-func (o *Options) newGraph(cfg *config.Config, service bool, log *zap.Logger) (*graph, error) {
+func (o *Options) newGraph(cfg *config.Config, service bool, m *meters, log *zap.Logger) (*graph, error) {
 	g := &graph{cfg: cfg, log: log}
 	self, err := notify.Self(service)
 	if err != nil {
@@ -55,7 +55,7 @@ func (o *Options) newGraph(cfg *config.Config, service bool, log *zap.Logger) (*
 	}
 	g.status = status.NewWriter(cfg.RunDirectory, status.Instance{PID: self.PID, Start: self.Start, Mode: mode}, log)
 	g.book = newBook(cfg.KeepalivedConfig, bookOptions(cfg, cfg.RunDirectory, log), cfg.ManagedAddresses, log)
-	g.holder = &holder{cfg: cfg, book: g.book, self: self, status: g.status, log: log, impatient: !service,
+	g.holder = &holder{cfg: cfg, book: g.book, self: self, status: g.status, meters: m, log: log, impatient: !service,
 		pace: &refresher.Pace{Interval: cfg.RefreshInterval}}
 	if o.DryRun || cfg.Provider == "fake" {
 		printer := fake.NewPrinter(o.Stdout, log)
@@ -64,7 +64,7 @@ func (o *Options) newGraph(cfg *config.Config, service bool, log *zap.Logger) (*
 		}
 		return g, nil
 	}
-	p, err := o.newProvider(cfg, cfg.RunDirectory, log)
+	p, err := o.newProvider(cfg, cfg.RunDirectory, m.providers, log)
 	if err != nil {
 		return nil, err
 	}
@@ -77,8 +77,9 @@ func (o *Options) newGraph(cfg *config.Config, service bool, log *zap.Logger) (*
 }
 
 // newProvider builds the configured provider. It makes no calls. What it looks
-// up it keeps in runDirectory, or nowhere if that is empty.
-func (o *Options) newProvider(cfg *config.Config, runDirectory string, log *zap.Logger) (providers.Provider, error) {
+// up it keeps in runDirectory, or nowhere if that is empty. Without m nothing is
+// counted.
+func (o *Options) newProvider(cfg *config.Config, runDirectory string, m *providers.Metrics, log *zap.Logger) (providers.Provider, error) {
 	if cfg.Provider == "" {
 		return nil, &UsageError{fmt.Errorf("%s: provider is missing; it is one of %s", cfg.Path, strings.Join(catalog.Providers.Names(), ", "))}
 	}
@@ -93,6 +94,7 @@ func (o *Options) newProvider(cfg *config.Config, runDirectory string, log *zap.
 		UserAgent: "berth/" + o.Version,
 		Env:       o.Getenv,
 		Hostname:  os.Hostname,
+		Metrics:   m,
 		Transport: o.HTTP,
 		Secret: func(key, inline, file, env string) (string, error) {
 			s, err := secrets.Resolve(key, config.Secret(inline), file, env)

@@ -30,6 +30,7 @@ type holder struct {
 	pace   *refresher.Pace
 	target func(ip vrrp.FloatingIP, check func(context.Context) error) refresher.Target
 	status *status.Writer
+	meters *meters
 	truth  *truth.Watcher // nil: events alone count
 	log    *zap.Logger
 	// entered, which may be nil, is told of an instance right after it was
@@ -73,7 +74,7 @@ func (h *holder) hold(ctx context.Context, name string, verify <-chan struct{}) 
 		return err
 	}
 	set := &refresher.Set{
-		Loop:    func(ip vrrp.FloatingIP) *refresher.Loop { return h.loop(ip, permit, log) },
+		Loop:    func(ip vrrp.FloatingIP) *refresher.Loop { return h.loop(name, ip, permit, log) },
 		Changed: func(r []refresher.Report) { h.report(name, r) },
 	}
 	defer set.Wait()
@@ -160,11 +161,12 @@ func (h *holder) acquire(ctx context.Context, name string, log *zap.Logger) (*gu
 	return permit, nil
 }
 
-func (h *holder) loop(ip vrrp.FloatingIP, permit *guard.Permit, log *zap.Logger) *refresher.Loop {
+func (h *holder) loop(name string, ip vrrp.FloatingIP, permit *guard.Permit, log *zap.Logger) *refresher.Loop {
 	return &refresher.Loop{
 		Target: h.target(ip, permit.Check),
 		Policy: policy(h.cfg),
 		Pace:   h.pace,
+		Series: h.meters.refresher.Series(name, ip.String()),
 		Log:    log.With(zap.String("address", ip.String()), zap.String("provider", h.cfg.Provider)),
 	}
 }
@@ -214,6 +216,7 @@ func (h *holder) until(ctx context.Context, name string, log *zap.Logger, messag
 
 // correct counts what the machine showed and no event had told.
 func (h *holder) correct(name, reason string) {
+	h.meters.corrections.Add(1, name)
 	h.status.Update(name, func(in *status.Instance) {
 		in.Corrections++
 		in.Correction = reason

@@ -16,6 +16,7 @@ import (
 
 	"berth/instance"
 	"berth/internal/cloudsim"
+	"berth/internal/metrics"
 	"berth/vrrp"
 
 	"github.com/google/go-cmp/cmp"
@@ -36,6 +37,7 @@ type world struct {
 	sim   *cloudsim.Sim
 	table *instance.Table
 	logs  *observer.ObservedLogs
+	count *metrics.Registry
 	dir   string
 	stop  func()
 }
@@ -44,7 +46,7 @@ type world struct {
 // 192.0.2.1, ..., all at the rival. extra goes into berth's configuration.
 func newWorld(t *testing.T, n int, extra string) *world {
 	t.Helper()
-	w := &world{dir: t.TempDir()}
+	w := &world{dir: t.TempDir(), count: &metrics.Registry{}}
 	var ips []cloudsim.FloatingIP
 	var conf strings.Builder
 	for i := range n {
@@ -76,7 +78,7 @@ cloudscale: {endpoint: "http://cloudscale.example", token: %s, server-uuid: %s}
 	if err != nil {
 		t.Fatal(err)
 	}
-	g, err := o.newGraph(cfg, true, zap.New(core))
+	g, err := o.newGraph(cfg, true, newMeters(w.count), zap.New(core))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -37,7 +37,7 @@ func (o *Options) Notify(ctx context.Context, configPath string, args []string) 
 	// cannot be missed.
 	origin := supervise.OriginOf(os.Getpid())
 	defer origin.Close()
-	g, err := o.newGraph(cfg, false, log)
+	g, err := o.newGraph(cfg, false, newMeters(nil), log)
 	if err != nil {
 		return err
 	}

@@ -80,7 +80,7 @@ func (o *Options) checks(configPath string) ([]selftest.Check, error) {
 	if cfg.Provider == "fake" || o.DryRun {
 		return checks, nil
 	}
-	p, err := o.newProvider(cfg, "", log)
+	p, err := o.newProvider(cfg, "", nil, log)
 	if err != nil {
 		return nil, err
 	}

@@ -90,7 +90,7 @@ func (o *Options) Show(ctx context.Context, configPath string, so ShowOptions) e
 	}
 	var providerErr error
 	if !so.Offline && cfg.Provider != "" && cfg.Provider != "fake" && !o.DryRun {
-		p, err := o.newProvider(cfg, "", o.Logger())
+		p, err := o.newProvider(cfg, "", nil, o.Logger())
 		if err != nil {
 			return err
 		}

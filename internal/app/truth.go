@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"berth/internal/metrics"
 	"berth/internal/status"
 	"berth/internal/supervise"
 	"berth/internal/truth"
@@ -34,8 +35,9 @@ const (
 // leave: the states of instances of which no line was read since berth started,
 // and of those of which lines were lost.
 type finder struct {
-	book   *book
-	status *status.Writer
+	book        *book
+	status      *status.Writer
+	corrections *metrics.Counter
 	// suppose and known are the table's methods of these names.
 	suppose func(ev vrrp.Event, since time.Time) bool
 	known   func(name string) bool
@@ -212,6 +214,7 @@ func (f *finder) correct(ev vrrp.Event, since time.Time) {
 	}
 	f.log.Warn("corrected the state from what the machine shows", zap.String("instance", ev.Instance),
 		zap.Stringer("state", ev.State), zap.String("reason", ev.Reason))
+	f.corrections.Add(1, ev.Instance)
 	f.status.Update(ev.Instance, func(in *status.Instance) {
 		in.Corrections++
 		in.Correction = ev.Reason

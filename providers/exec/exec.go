@@ -106,6 +106,7 @@ type Client struct {
 	timeout time.Duration
 	caller  *providers.Caller // makes no calls, but errors without secrets
 	claims  *providers.Claims
+	metrics *providers.Metrics
 
 	describing providers.Shared[struct{}, []string]
 
@@ -134,6 +135,7 @@ func New(d providers.Deps, node *yaml.Node) (providers.Provider, error) {
 		timeout: conf.timeout,
 		caller:  providers.NewCaller(providers.CallerOptions{Provider: name, Credentials: credentials, Log: d.Log}),
 		claims:  providers.NewClaims(conf.repeat),
+		metrics: d.Metrics,
 	}
 	if c.log == nil {
 		c.log = zap.NewNop()

@@ -19,6 +19,7 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 	"gopkg.in/yaml.v3"
 
+	"berth/internal/metrics"
 	"berth/providers"
 	"berth/providers/exec"
 )
@@ -63,6 +64,29 @@ func parse(log *zap.Logger, text string) (providers.Provider, error) {
 		return nil, err
 	}
 	return exec.Entry.New(providers.Deps{Log: log}, &doc)
+}
+
+func TestRunsOfTheProgramAreCounted(t *testing.T) {
+	path, _ := script(t, describe+"exit 77")
+	var doc yaml.Node
+	if err := yaml.Unmarshal([]byte("command: ["+path+"]"), &doc); err != nil {
+		t.Fatal(err)
+	}
+	r := &metrics.Registry{}
+	p, err := exec.Entry.New(providers.Deps{Metrics: providers.NewMetrics(r)}, &doc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Claim(t.Context(), a4, permit); err == nil {
+		t.Fatal("want an error")
+	}
+	var text strings.Builder
+	if err := r.WriteText(&text); err != nil {
+		t.Fatal(err)
+	}
+	if want := `,class="auth"} 1`; !strings.Contains(text.String(), want) {
+		t.Errorf("want a line that ends in %s, got:\n%s", want, &text)
+	}
 }
 
 func TestEachOpIsOneRequestAndOneAnswer(t *testing.T) {

@@ -27,10 +27,12 @@ const (
 var errAnswerTooLarge = errors.New("the answer is too large")
 
 // run starts the program and returns what it wrote.
-func (c *Client) run(ctx context.Context, op string, in []byte) ([]byte, error) {
+func (c *Client) run(ctx context.Context, op string, in []byte) (answer []byte, err error) {
 	if ctx.Err() != nil {
 		return nil, providers.EndedError(ctx, name, op)
 	}
+	start := time.Now()
+	defer func() { c.metrics.Request(name, op, 0, time.Since(start), err) }()
 	runCtx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
 	cmd := exec.CommandContext(runCtx, c.command[0], c.command[1:]...)
@@ -47,7 +49,7 @@ func (c *Client) run(ctx context.Context, op string, in []byte) ([]byte, error) 
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = grace
-	err := cmd.Run()
+	err = cmd.Run()
 	lines.flush()
 	switch exit, _ := errors.AsType[*exec.ExitError](err); {
 	case ctx.Err() != nil && err != nil:

@@ -12,6 +12,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -27,6 +28,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"berth/internal/cloudsim"
+	"berth/internal/metrics"
 	"berth/providers"
 	"berth/vrrp"
 )
@@ -86,6 +88,7 @@ type world struct {
 	socket   bool
 	log      *lockedBuffer
 	secrets  *lockedSecrets
+	count    *metrics.Registry
 }
 
 // lockedSecrets are credentials that can be changed while a provider uses them.
@@ -156,7 +159,8 @@ func (c Cloud) overSocket(t *testing.T, name string, body func(w *world)) {
 // start makes the provider, with all that it says at debug level recorded.
 func (w *world) start(d providers.Deps, endpoint string) {
 	w.Helper()
-	w.log, w.secrets = &lockedBuffer{}, &lockedSecrets{}
+	w.log, w.secrets, w.count = &lockedBuffer{}, &lockedSecrets{}, &metrics.Registry{}
+	d.Metrics = providers.NewMetrics(w.count)
 	d.Log = zap.New(zapcore.NewCore(zapcore.NewJSONEncoder(zap.NewProductionEncoderConfig()), zapcore.AddSync(w.log), zap.DebugLevel))
 	d.RunDir = w.TempDir()
 	d.Env = func(string) string { return "" }
@@ -207,11 +211,11 @@ func (w *world) wantCalls(want int) {
 // several, all of them.
 func (w *world) holder(addr netip.Addr) string { return strings.Join(w.sim.Holders(addr), "+") }
 
-// keptSecrets fails the test if an error, any link of its chain, or the log shows
-// a secret or a good part of one.
+// keptSecrets fails the test if an error, any link of its chain, the log or a
+// metric shows a secret or a good part of one.
 func (w *world) keptSecrets(err error) {
 	w.Helper()
-	texts := []string{w.log.String()}
+	texts := []string{w.log.String(), w.metrics()}
 	for e := err; e != nil; e = errors.Unwrap(e) {
 		texts = append(texts, e.Error(), fmt.Sprintf("%+v", e))
 	}
@@ -236,6 +240,37 @@ func (w *world) wantWrites(want int) {
 	}
 	if writes != want {
 		w.Errorf("writes: want %d, got %d: %+v", want, writes, w.calls())
+	}
+}
+
+func (w *world) metrics() string {
+	w.Helper()
+	var text strings.Builder
+	if err := w.count.WriteText(&text); err != nil {
+		w.Fatal(err)
+	}
+	return text.String()
+}
+
+// wantCounted fails the test if the metrics tell of another number of requests
+// than the simulator, or of any that failed.
+func (w *world) wantCounted() {
+	w.Helper()
+	sums := map[string]int{} // by class
+	for line := range strings.Lines(w.metrics()) {
+		var value int
+		before, after, requests := strings.Cut(line, `class="`)
+		if class, number, ok := strings.Cut(after, `"} `); ok && requests && strings.HasPrefix(before, "berth_provider_requests_total{") {
+			if _, err := fmt.Sscan(number, &value); err != nil {
+				w.Fatalf("%s: %v", line, err)
+			}
+			sums[class] += value
+		}
+	}
+	want := map[string]int{"ok": len(w.sim.History())}
+	maps.DeleteFunc(sums, func(_ string, n int) bool { return n == 0 })
+	if !maps.Equal(want, sums) {
+		w.Errorf("counted: want %v, got %v", want, sums)
 	}
 }
 
@@ -274,6 +309,15 @@ func (c Cloud) answers(t *testing.T) {
 			w.Errorf("two addresses of one network have two objects: %+v", got)
 		}
 		w.wantCalls(w.ObserveCalls(objects, 1))
+	})
+	c.each(t, "each request is counted, those for metadata too", func(w *world) {
+		if _, err := w.observe(w.Addr, w.Inside[0]); err != nil {
+			w.Fatal(err)
+		}
+		if err := w.provider.Claim(w.Context(), w.Addr, permit); err != nil {
+			w.Fatal(err)
+		}
+		w.wantCounted()
 	})
 	c.each(t, "credentials that were rotated are read again at once", func(w *world) {
 		w.warm()

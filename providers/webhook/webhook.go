@@ -142,7 +142,7 @@ func New(d providers.Deps, node *yaml.Node) (providers.Provider, error) {
 	}
 	return &Client{
 		caller: providers.NewCaller(providers.CallerOptions{
-			Provider: name, Transport: transport, Credentials: credentials, Timeout: timeout, Log: log}),
+			Provider: name, Transport: transport, Credentials: credentials, Timeout: timeout, Log: log, Metrics: d.Metrics}),
 		credentials: credentials,
 		url:         conf.url,
 		host:        host,

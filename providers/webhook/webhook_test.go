@@ -20,6 +20,7 @@ import (
 
 	"gopkg.in/yaml.v3"
 
+	"berth/internal/metrics"
 	"berth/providers"
 	"berth/providers/webhook"
 )
@@ -56,11 +57,15 @@ func newClient(t *testing.T, transport http.RoundTripper, text string) providers
 }
 
 func parse(transport http.RoundTripper, text string) (providers.Provider, error) {
+	return parseCounting(transport, text, nil)
+}
+
+func parseCounting(transport http.RoundTripper, text string, m *providers.Metrics) (providers.Provider, error) {
 	var doc yaml.Node
 	if err := yaml.Unmarshal([]byte(text), &doc); err != nil {
 		return nil, err
 	}
-	return webhook.Entry.New(providers.Deps{
+	return webhook.Entry.New(providers.Deps{Metrics: m,
 		UserAgent: "berth/test", Transport: transport,
 		Env:      func(string) string { return "" },
 		Hostname: func() (string, error) { return "lb1.example.net", nil },
@@ -104,6 +109,24 @@ func TestRequestIsSignedForTheReceiverToCheck(t *testing.T) {
 			t.Errorf("calls: want 2, got %d", calls)
 		}
 	})
+}
+
+func TestRequestsAreCounted(t *testing.T) {
+	r := &metrics.Registry{}
+	p, err := parseCounting(server(func(*http.Request, string) (int, http.Header) { return 204, nil }), plain, providers.NewMetrics(r))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Claim(t.Context(), addr, permit); err != nil {
+		t.Fatal(err)
+	}
+	var text strings.Builder
+	if err := r.WriteText(&text); err != nil {
+		t.Fatal(err)
+	}
+	if want := `berth_provider_responses_total{provider="webhook",status="204"} 1`; !strings.Contains(text.String(), want) {
+		t.Errorf("want %s, got:\n%s", want, &text)
+	}
 }
 
 func TestClaimIsRepeatedWhenTheIntervalIsOver(t *testing.T) {
