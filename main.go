@@ -23,10 +23,10 @@ var Version = "devel"
 func main() {
 	// A reader of our output that dies must not take berth along.
 	signal.Ignore(unix.SIGPIPE)
-	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGINT, unix.SIGTERM)
-	status := run(ctx, os.Args, os.Getenv, os.Stdout, os.Stderr)
-	stop()
-	os.Exit(status)
+	// Never undone: the next notify script may still end this one by SIGTERM
+	// when it is done already, and that must not become its exit status.
+	ctx, _ := signal.NotifyContext(context.Background(), unix.SIGINT, unix.SIGTERM)
+	os.Exit(run(ctx, os.Args, os.Getenv, os.Stdout, os.Stderr))
 }
 
 // run is the program: everything that main has from the system is an argument.
