@@ -18,6 +18,7 @@ import (
 
 	"berth/config"
 	"berth/internal/metrics"
+	"berth/internal/status"
 	"berth/vrrp"
 
 	"github.com/google/go-cmp/cmp"
@@ -134,6 +135,19 @@ func TestStateOfAnInstance(t *testing.T) {
 		if want := `berth_corrections_total{instance="VI_1"} 0`; !strings.Contains(text.String(), want) {
 			t.Errorf("want %s from the start, got:\n%s", want, text.String())
 		}
+	}
+}
+
+func TestSuspensionIsACorrection(t *testing.T) {
+	r := &metrics.Registry{}
+	h := &holder{meters: newMeters(r), status: status.NewWriter(t.TempDir(), status.Instance{}, zap.NewNop())}
+	h.correct("VI_1", "address is gone")
+	var text strings.Builder
+	if err := r.WriteText(&text); err != nil {
+		t.Fatal(err)
+	}
+	if want := `berth_corrections_total{instance="VI_1"} 1`; !strings.Contains(text.String(), want) {
+		t.Errorf("want %s, got:\n%s", want, &text)
 	}
 }
 

@@ -3,13 +3,16 @@ package app
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"berth/internal/metrics"
 	"berth/internal/status"
 	"berth/internal/supervise"
 	"berth/internal/truth"
@@ -90,11 +93,13 @@ vrrp_instance managed {
 				begun := time.Now()
 				got := map[string]vrrp.State{}
 				asked := false
+				count := &metrics.Registry{}
 				f := &finder{
-					book:   newBook(path, keepalivedconf.Options{}, nil, zap.NewNop()),
-					status: status.NewWriter(t.TempDir(), status.Instance{}, zap.NewNop()),
-					log:    zap.NewNop(),
-					wake:   make(chan struct{}, 1),
+					corrections: newMeters(count).corrections,
+					book:        newBook(path, keepalivedconf.Options{}, nil, zap.NewNop()),
+					status:      status.NewWriter(t.TempDir(), status.Instance{}, zap.NewNop()),
+					log:         zap.NewNop(),
+					wake:        make(chan struct{}, 1),
 					suppose: func(ev vrrp.Event, since time.Time) bool {
 						if ev.Reason == "" || since.IsZero() != (len(row.lost) == 0 && ev.State == vrrp.Master) {
 							t.Errorf("supposed %+v since %v", ev, since)
@@ -139,6 +144,15 @@ vrrp_instance managed {
 				}
 				if diff := cmp.Diff(row.want, got); diff != "" {
 					t.Errorf("supposed states (-want +got):\n%s", diff)
+				}
+				var text strings.Builder
+				if err := count.WriteText(&text); err != nil {
+					t.Fatal(err)
+				}
+				for name := range row.want {
+					if line := fmt.Sprintf("berth_corrections_total{instance=%q} 1\n", name); !strings.Contains(text.String(), line) {
+						t.Errorf("want the metric %s, got:\n%s", line, &text)
+					}
 				}
 				if asked != row.asked {
 					t.Errorf("keepalived was asked: %v, want %v", asked, row.asked)
