@@ -131,8 +131,12 @@ func TestParallelInvocationsInRandomOrderEndInTheNewestState(t *testing.T) {
 			if last == "BACKUP" {
 				holder = sim.Holder(floating) // whoever was the last to have it
 			}
-			if ended != want || sim.Holder(floating) != holder {
-				return fmt.Sprintf("%d invocations ended, want %d; holder %s, want %s", ended, want, sim.Holder(floating), holder)
+			// The holder may be right already through an earlier MASTER, while
+			// the last one has not come to its lock.
+			record, _ := os.ReadFile(filepath.Join(dir, "lock-VI_1.owner"))
+			if ended != want || sim.Holder(floating) != holder || !strings.Contains(string(record), `"state":"`+last+`"`) {
+				return fmt.Sprintf("%d invocations ended, want %d; holder %s, want %s; on record is %s, want %s",
+					ended, want, sim.Holder(floating), holder, record, last)
 			}
 			return ""
 		})
@@ -141,13 +145,6 @@ func TestParallelInvocationsInRandomOrderEndInTheNewestState(t *testing.T) {
 		if problem != "" || slices.ContainsFunc(strings.Fields(string(done)), func(s string) bool { return s != "0" }) {
 			end()
 			t.Fatalf("round %d, events\n%s%s\nexit statuses %q\n%s", round, events.String(), problem, done, log)
-		}
-		// Whoever runs is the last one: it claims back what is taken away, and
-		// nobody else ever calls.
-		running, err := os.ReadFile(filepath.Join(dir, "lock-VI_1.owner"))
-		if err != nil || !strings.Contains(string(running), `"state":"`+last+`"`) {
-			end()
-			t.Fatalf("round %d: on record is %s, %v; want the newest event %s", round, running, err, last)
 		}
 		end()
 	}
