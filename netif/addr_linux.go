@@ -212,17 +212,33 @@ func (k *linux) bind(addrs []netip.Prefix, seconds int) error {
 }
 
 func (k *linux) unbind(addrs []netip.Prefix) error {
-	var requests []*nl.NetlinkRequest
+	var exact, again []*nl.NetlinkRequest
 	for _, p := range addrs {
-		requests = append(requests, k.request(unix.RTM_DELADDR, 0, p))
+		exact = append(exact, k.request(unix.RTM_DELADDR, 0, p))
 	}
 	var errs []error
-	for n, err := range k.ask(requests) {
-		if err != nil && !errors.Is(err, unix.EADDRNOTAVAIL) && !errors.Is(err, unix.ENODEV) {
-			errs = append(errs, fmt.Errorf("unbind %v from %s: %w", addrs[n], k.name, cure(err)))
+	for n, err := range k.ask(exact) {
+		switch p := addrs[n]; {
+		case errors.Is(err, unix.EADDRNOTAVAIL) && p.Addr().Is4():
+			// Without a prefix IPv4 deletes the address of a point-to-point link too.
+			del := nl.NewNetlinkRequest(unix.RTM_DELADDR, unix.NLM_F_ACK)
+			del.AddData(&nl.IfAddrmsg{IfAddrmsg: unix.IfAddrmsg{Family: unix.AF_INET, Index: uint32(k.index.Load())}})
+			del.AddData(nl.NewRtAttr(unix.IFA_LOCAL, p.Addr().AsSlice()))
+			again = append(again, del)
+		case !gone(err):
+			errs = append(errs, fmt.Errorf("unbind %v from %s: %w", p, k.name, cure(err)))
+		}
+	}
+	for _, err := range k.ask(again) {
+		if !gone(err) {
+			errs = append(errs, fmt.Errorf("unbind from %s: %w", k.name, cure(err)))
 		}
 	}
 	return errors.Join(errs...)
+}
+
+func gone(err error) bool {
+	return err == nil || errors.Is(err, unix.EADDRNOTAVAIL) || errors.Is(err, unix.ENODEV)
 }
 
 func (k *linux) request(kind, flags int, p netip.Prefix) *nl.NetlinkRequest {
@@ -233,10 +249,7 @@ func (k *linux) request(kind, flags int, p netip.Prefix) *nl.NetlinkRequest {
 	}
 	r.AddData(&nl.IfAddrmsg{IfAddrmsg: unix.IfAddrmsg{Family: family, Prefixlen: uint8(p.Bits()), Index: uint32(k.index.Load())}})
 	r.AddData(nl.NewRtAttr(unix.IFA_LOCAL, p.Addr().AsSlice()))
-	if kind == unix.RTM_NEWADDR || p.Addr().Is6() {
-		// Without it IPv4 deletes the address whatever its peer is.
-		r.AddData(nl.NewRtAttr(unix.IFA_ADDRESS, p.Addr().AsSlice()))
-	}
+	r.AddData(nl.NewRtAttr(unix.IFA_ADDRESS, p.Addr().AsSlice()))
 	return r
 }
 

@@ -3,9 +3,16 @@ package netif
 import "time"
 
 const (
-	// margin is what the kernel may be late by, and a little more. Its check of
-	// lifetimes counts whole seconds and is itself rounded to them, to save wakeups
-	// (check_lifetime and addrconf_verify_rtnl of the kernel).
+	// margin is what the kernel may be late by, and a little more. To save wakeups it
+	// puts its check of lifetimes off to a rounded second, at most by a quarter of
+	// one, but looks at least a second apart (check_lifetime and addrconf_verify_rtnl
+	// of the kernel). TestTheKernelRemovesInTime measures it; Linux 6.18, 75
+	// addresses each, IPv4 and IPv6 alike:
+	//
+	//	other lifetimes set meanwhile   removed after its time, least / median / most
+	//	none                               1 ms /  52 ms / 253 ms
+	//	every second                     -14 ms / 450 ms / 969 ms
+	//	every 100 ms                     -21 ms /  29 ms /  83 ms
 	margin = 1250 * time.Millisecond
 	// early is how long before a whole second passes a lifetime is renewed that
 	// would be shorter after it.

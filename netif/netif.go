@@ -233,15 +233,13 @@ func (i *Interface) Sweep(keep func(netip.Prefix) bool) error {
 			gone = append(gone, a.prefix)
 		}
 	}
-	if len(gone) == 0 {
-		return nil
-	}
 	if err := i.kernel.unbind(gone); err != nil {
 		return fmt.Errorf("sweep %s: %w", i.o.Name, err)
 	}
 	for _, p := range gone {
 		i.log.Info("removed an address that an earlier run left here", zap.Stringer("address", p))
 	}
+	i.record.remove(gone, i.log)
 	return i.look()
 }
 

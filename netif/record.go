@@ -53,6 +53,9 @@ func (r *record) add(addrs []netip.Prefix, log *zap.Logger) {
 }
 
 func (r *record) remove(addrs []netip.Prefix, log *zap.Logger) {
+	if len(addrs) == 0 {
+		return
+	}
 	r.Addresses = slices.DeleteFunc(r.Addresses, func(p netip.Prefix) bool { return slices.Contains(addrs, p) })
 	r.write(log)
 }

@@ -93,12 +93,13 @@ func (b *binding) fits(a address, now time.Time) bool {
 	return a.prefix == b.prefix && !a.duplicate && a.valid != forever && !now.Add(a.valid).After(b.until.Add(time.Second))
 }
 
-// disputed notes that a machine claims an address that is held here.
+// disputed notes that a machine claims an address that is held here, and reports
+// whether that is news.
 func (i *Interface) disputed(a netip.Addr, mac net.HardwareAddr) bool {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	b := i.held[a]
-	if b == nil || bytes.Equal(mac, i.link.mac) {
+	if b == nil || b.claimant != nil || bytes.Equal(mac, i.link.mac) {
 		return false
 	}
 	b.claimant = mac
@@ -281,7 +282,7 @@ func (i *Interface) announceAll(healed bool, at *earliest) {
 		if healed {
 			b.announceAgain(now)
 		}
-		if b.claimant != nil && i.defend(a, &i.fights[a].wire, wasClaimed, now, at, zap.Stringer("mac", b.claimant)) {
+		if b.claimant != nil && i.defend(a, &i.fights[a].wire, wasClaimed, now, at, zap.String("mac", b.claimant.String())) {
 			b.claimant = nil
 			i.send(b)
 		}

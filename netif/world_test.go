@@ -33,8 +33,12 @@ type world struct {
 	cut    func() // its carrier
 	mend   func()
 	claim  func(a netip.Addr) // by the neighbour
-	has    func() string      // addresses on the interface but for its own link-local one
-	wait   func(why string, cond func() bool)
+	// forever takes the limit from the life of an address.
+	forever func(p netip.Prefix)
+	// The interface is taken away, and another of the same name put in.
+	destroy, create func()
+	has             func() string // addresses on the interface but for its own link-local one
+	wait            func(why string, cond func() bool)
 }
 
 var (
@@ -76,6 +80,9 @@ func fakeWorld(t *testing.T, k *fakeKernel) *world {
 		up:      set(func(l *link) { l.up, l.carrier = true, true }),
 		cut:     set(func(l *link) { l.carrier = false }),
 		mend:    set(func(l *link) { l.carrier = true }),
+		forever: func(p netip.Prefix) { k.behind(func() { k.set(address{prefix: p, valid: forever}) }) },
+		destroy: func() { k.setLink(link{}) },
+		create:  func() { k.setLink(link{index: 8, up: true, carrier: true, mac: fakeMAC}) },
 		claim: func(a netip.Addr) {
 			k.events <- event{kind: claimed, claimed: a, mac: net.HardwareAddr{2, 0, 0, 0, 0, 9}}
 		},
@@ -112,7 +119,7 @@ func kernelWorld(t *testing.T) *world {
 	must(t, testnet.Cable(host, "eth0", neighbour, "eth0"))
 	must(t, errors.Join(host.Up("eth0"), neighbour.Up("eth0")))
 	must(t, host.WatchAddresses(func(e testnet.AddressEvent) {
-		if e.Address.Addr() == v4.Addr() || e.Address.Addr() == v6.Addr() {
+		if !e.Address.Addr().IsLinkLocalUnicast() {
 			changes <- change{e.Time, e.Address, e.Added}
 		}
 	}))
@@ -126,21 +133,34 @@ func kernelWorld(t *testing.T) *world {
 		}
 	}
 	return &world{
-		open: func(t *testing.T, o Options) (i *Interface) {
+		open: func(t *testing.T, o Options) *Interface {
+			var k kernel
 			must(t, host.Do(func() (err error) {
-				i, err = Open(o)
+				k, err = openKernel(o.Name)
 				return err
 			}))
+			// Outside of the node, whose files are others.
+			i, err := open(o, k)
+			must(t, err)
 			return i
 		},
 		changes: changes,
 		heard:   heard.list,
-		add:     func(p netip.Prefix) { t.Helper(); ip(host, fmt.Sprintf("address add %v dev eth0 nodad", p))() },
+		add:     func(p netip.Prefix) { t.Helper(); ip(host, fmt.Sprintf("address add %v dev eth0", p))() },
 		remove:  func(p netip.Prefix) { t.Helper(); ip(host, fmt.Sprintf("address del %v dev eth0", p))() },
 		down:    ip(host, "link set eth0 down"),
 		up:      ip(host, "link set eth0 up"),
 		cut:     ip(neighbour, "link set eth0 down"),
 		mend:    ip(neighbour, "link set eth0 up"),
+		forever: func(p netip.Prefix) {
+			ip(host, fmt.Sprintf("address replace %v dev eth0 valid_lft forever preferred_lft forever", p))()
+		},
+		destroy: ip(host, "link del eth0"),
+		create: func() {
+			must(t, testnet.Cable(host, "eth0", neighbour, "eth0"))
+			must(t, errors.Join(host.Up("eth0"), neighbour.Up("eth0")))
+			heard.capture(t, neighbour, bell)
+		},
 		claim: func(a netip.Addr) {
 			frames, err := announcement(a, net.HardwareAddr{2, 0, 0, 0, 0, 9})
 			must(t, err)
@@ -204,11 +224,11 @@ func (f *frames) capture(t *testing.T, n *testnet.Node, bell *testnet.Bell) {
 		f.conn, err = packet.Listen(eth0, packet.Raw, 3, nil) // ETH_P_ALL
 		return err
 	}))
-	done := make(chan struct{})
+	done, conn := make(chan struct{}), f.conn
 	go func() {
 		defer close(done)
 		for buffer := make([]byte, 2048); ; {
-			n, _, err := f.conn.ReadFrom(buffer)
+			n, _, err := conn.ReadFrom(buffer)
 			if errors.Is(err, unix.ENETDOWN) {
 				continue // said once
 			}
@@ -220,7 +240,7 @@ func (f *frames) capture(t *testing.T, n *testnet.Node, bell *testnet.Bell) {
 		}
 	}()
 	t.Cleanup(func() {
-		f.conn.Close()
+		conn.Close()
 		<-done
 	})
 }
