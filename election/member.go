@@ -47,6 +47,7 @@ func (m *Member) Init() {
 	}
 	m.board = newBoard(m.Etcd, m.Prefix, m.Moved, m.Log)
 	m.campaigns = map[string]int{}
+	m.Metrics.begin()
 }
 
 // Run takes part while run runs, which starts the campaigns and returns when
@@ -71,7 +72,7 @@ func (m *Member) Run(ctx context.Context, run func(context.Context) error) error
 // that is another one than this process; ok is false while unknown.
 func (m *Member) Owner(instance string) (name string, other, ok bool) {
 	name, lease, ok := m.board.Owner(instance)
-	return name, lease != m.session.Lease(), ok
+	return name, !m.session.had(lease), ok
 }
 
 // End returns when the lease ends, the zero time if there is none.

@@ -11,7 +11,7 @@ type Metrics struct {
 
 // NewMetrics declares the metrics in r.
 func NewMetrics(r *metrics.Registry) *Metrics {
-	m := &Metrics{
+	return &Metrics{
 		leased: r.Gauge("berth_etcd_lease_valid",
 			"1 while etcd has acknowledged this member's lease in time, else 0."),
 		alone: r.Gauge("berth_etcd_lease_ignored",
@@ -19,11 +19,17 @@ func NewMetrics(r *metrics.Registry) *Metrics {
 		renewals: r.Counter("berth_etcd_lease_renewals_total",
 			"Attempts to renew the lease, by result: ok or failed.", "result"),
 	}
+}
+
+// begin makes the series be there; a process without etcd has none.
+func (m *Metrics) begin() {
+	if m == nil {
+		return
+	}
 	m.leased.Set(0)
 	m.alone.Set(0)
 	m.renewals.Add(0, "ok")
 	m.renewals.Add(0, "failed")
-	return m
 }
 
 func (m *Metrics) lease(valid bool) {

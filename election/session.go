@@ -141,9 +141,9 @@ type Session struct {
 	Log     *zap.Logger
 
 	mu      sync.Mutex
-	term    *Term     // nil while there is none
-	heard   time.Time // when etcd last acknowledged anything
-	past    []clientv3.LeaseID
+	term    *Term              // nil while there is none
+	heard   time.Time          // when etcd last acknowledged anything
+	past    []clientv3.LeaseID // leases that are or were ours
 	changed chan struct{}
 }
 
@@ -176,7 +176,7 @@ func (s *Session) publish(t *Term) {
 func (s *Session) had(lease clientv3.LeaseID) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return slices.Contains(s.past, lease)
+	return lease != 0 && (lease == s.Adopt || slices.Contains(s.past, lease))
 }
 
 // maxPast bounds what is remembered: of a lease that is long gone, nobody asks.
