@@ -11,7 +11,7 @@ STATICCHECK_VERSION := v0.8.2
 # as a failure (https://go.dev/issue/75804).
 FUZZ      ?= 20000x
 FUZZ_CONF ?= 20000x
-PACKAGES   := keepalived iproute2 iputils-ping procps util-linux bsdutils systemd python3 gcc libc6-dev groff-base
+PACKAGES   := keepalived etcd-server iproute2 iputils-ping procps util-linux bsdutils systemd python3 gcc libc6-dev groff-base
 
 export CGO_ENABLED ?= 1
 export PATH := $(BIN):$(PATH)

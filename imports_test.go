@@ -41,7 +41,7 @@ var allowed = map[string]string{
 }
 
 // testOnly may be imported by tests and by each other, never by the product.
-var testOnly = []string{"berth/internal/testnet", "berth/providers/providertest", "berth/test/"}
+var testOnly = []string{"berth/internal/etcdtest", "berth/internal/testnet", "berth/providers/providertest", "berth/test/"}
 
 func TestImports(t *testing.T) {
 	out, err := exec.Command("go", "list", "-f", `{{.ImportPath}} {{join .Imports " "}}`, "./...").Output()
