@@ -3,6 +3,7 @@
 package testnet
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -139,6 +140,22 @@ func (n *Node) Unplug(port string) error {
 	return nil
 }
 
+// Remove removes a link, and with it the other end of its cable. That it is gone
+// already is no error.
+func (n *Node) Remove(name string) error {
+	l, err := n.link(name)
+	if _, gone := errors.AsType[netlink.LinkNotFoundError](err); gone {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if err := n.nl.LinkDel(l); err != nil {
+		return fmt.Errorf("remove %s of %s: %w", name, n.Name, err)
+	}
+	return nil
+}
+
 // RemoveAddress takes an address from a link.
 func (n *Node) RemoveAddress(link string, address netip.Prefix) error {
 	l, err := n.link(link)
@@ -151,13 +168,16 @@ func (n *Node) RemoveAddress(link string, address netip.Prefix) error {
 	return nil
 }
 
-// HardwareAddress returns the MAC address of a link.
-func (n *Node) HardwareAddress(name string) (net.HardwareAddr, error) {
+// SetHardwareAddress gives a link another MAC address than the random one it has.
+func (n *Node) SetHardwareAddress(name string, mac net.HardwareAddr) error {
 	l, err := n.link(name)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return l.Attrs().HardwareAddr, nil
+	if err := n.nl.LinkSetHardwareAddr(l, mac); err != nil {
+		return fmt.Errorf("set hardware address of %s of %s: %w", name, n.Name, err)
+	}
+	return nil
 }
 
 // Mute makes everything that n sends to a neighbour on a link vanish, without a
