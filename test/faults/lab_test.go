@@ -58,8 +58,8 @@ func TestHistoryHasOwnersAndOutages(t *testing.T) {
 	take(t, host1)
 	until(t, l, "host2 to be the owner", func() bool { return l.Owner() == host2 })
 	// Nobody has announced it, so the client goes on asking host1.
-	until(t, l, "an outage", func() bool { return len(l.History(begin).Outages(faults.Address4)) > 0 })
 	take(t, host2)
+	until(t, l, "an outage", func() bool { return len(l.History(begin).Outages(faults.Address4)) > 0 })
 	give(t, host1)
 	returned := time.Now()
 	until(t, l, "service again", func() bool { return l.Served(returned) })
@@ -94,7 +94,7 @@ func TestNetworkFaults(t *testing.T) {
 	serving()
 	// reaches asks each member for its version.
 	reaches := func() bool {
-		return host1.Do(ctx, `for i in 1 2 3; do timeout 1 /bin/bash -c "exec 3<>/dev/tcp/10.78.0.2$i/2379; echo 'GET /version HTTP/1.0
+		return host1.Do(ctx, `for i in 1 2 3; do timeout 0.5 /bin/bash -c "exec 3<>/dev/tcp/10.78.0.2$i/2379; echo 'GET /version HTTP/1.0
 ' >&3; grep -q etcdserver <&3" && exit 0; done; exit 1`) == nil
 	}
 	if !reaches() {
