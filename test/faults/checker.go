@@ -29,9 +29,9 @@ type Figures struct {
 	Owners []string
 }
 
-// stale is how much later than its sender's loss of the address an announcement
-// may be heard: the time from wire to wire.
-const stale = 20 * time.Millisecond
+// wire is how far from each other in time an announcement may be heard and the
+// change of the address behind it: they come here on two ways.
+const wire = 20 * time.Millisecond
 
 // Judge returns the figures of a history and everything in it that no fault
 // excuses: more than one owner beyond what an act allows; an announcement by a
@@ -130,9 +130,8 @@ func judgeAnnouncements(h *History, address netip.Addr, spans []Span) (heard tim
 		if a.Address != address || a.At.Before(h.Begin) || a.At.After(h.End) {
 			continue
 		}
-		since, owned := lostSince(h.Changes, a)
-		if took := a.At.Sub(since); !owned && took-h.Stalled(since, a.At) > stale {
-			problems = append(problems, fmt.Sprintf("%v: announced by %s at %s, %v after it had lost it", address, a.Host, clock(a.At), took))
+		if !h.owned(a) {
+			problems = append(problems, fmt.Sprintf("%v: announced by %s at %s, which had it not", address, a.Host, clock(a.At)))
 		}
 	}
 	last := spans[len(spans)-1]
@@ -151,7 +150,7 @@ func judgeAnnouncements(h *History, address netip.Addr, spans []Span) (heard tim
 	}
 	count := 0
 	for _, a := range h.Announcements {
-		if a.Address == address && a.Host == owner && !a.At.Before(bound) && a.At.Sub(bound) <= time.Second+h.Stalled(bound, a.At) {
+		if a.Address == address && a.Host == owner && a.At.Sub(bound) >= -wire && a.At.Sub(bound) <= time.Second+h.Stalled(bound, a.At) {
 			if count++; count == 1 {
 				heard = a.At.Sub(bound) - h.Stalled(bound, a.At)
 			}
@@ -163,15 +162,23 @@ func judgeAnnouncements(h *History, address netip.Addr, spans []Span) (heard tim
 	return max(0, heard), problems
 }
 
-// lostSince returns when the sender of an announcement had lost the address, or
-// that it had it.
-func lostSince(changes []Change, a Announcement) (since time.Time, owned bool) {
-	for _, c := range changes {
-		if c.Address == a.Address && c.Host == a.Host && !c.At.After(a.At) {
-			since, owned = c.At, c.Owned
+// owned reports whether the sender of an announcement had the address when it
+// was sent, as far as that can be told.
+func (h *History) owned(a Announcement) bool {
+	owned := false
+	for _, c := range h.Changes {
+		if c.Address != a.Address || c.Host != a.Host {
+			continue
+		}
+		if c.At.Sub(a.At) > wire+h.Stalled(a.At, c.At) {
+			break
+		}
+		// Lost long enough ago, or it counts as having it.
+		if owned = c.Owned; !owned && a.At.Sub(c.At)-h.Stalled(c.At, a.At) <= wire {
+			return true
 		}
 	}
-	return since, owned
+	return owned
 }
 
 func latest(a, b time.Time) time.Time {

@@ -29,6 +29,13 @@ type Fault struct {
 	Inject func(*Run) error
 	// Hold is how long the fault lasts.
 	Hold time.Duration
+	// Owner says that nobody but the owner can have it.
+	Owner bool
+	// Etcd says that it is etcd that fails, not a host: one of each can be had at
+	// the same time.
+	Etcd bool
+	// Alone says that only a run of its own can judge it.
+	Alone bool
 	// Stays says that the owner stays the same.
 	Stays  bool
 	Limits Limits
@@ -51,21 +58,21 @@ type Limits struct {
 type Run struct {
 	*Lab
 	Ctx    context.Context
-	Victim *Host // the owner when the run began
+	Victim *Host
 	Idle   *Host // next to it
 	// Since is when what is judged begins.
 	Since time.Time
 	undo  []func() error
 }
 
-// NewRun takes the owner as the victim.
-func NewRun(ctx context.Context, l *Lab) (*Run, error) {
-	r := &Run{Lab: l, Ctx: ctx, Victim: l.Owner(), Since: time.Now()}
-	if r.Victim == nil {
-		return nil, errors.New("begin run: there is no owner")
+// NewRun begins a run, with the owner as victim if none is named.
+func NewRun(ctx context.Context, l *Lab, victim *Host) (*Run, error) {
+	if victim == nil {
+		if victim = l.Owner(); victim == nil {
+			return nil, errors.New("begin run: there is no owner")
+		}
 	}
-	r.Idle = l.Hosts[r.Victim.number%len(l.Hosts)]
-	return r, nil
+	return &Run{Lab: l, Ctx: ctx, Victim: victim, Idle: l.Hosts[victim.number%len(l.Hosts)], Since: time.Now()}, nil
 }
 
 // Begin injects a fault.
@@ -85,7 +92,7 @@ func Do(ctx context.Context, l *Lab, f Fault) (*History, error) {
 	if err := l.Settle(ctx); err != nil {
 		return nil, err
 	}
-	r, err := NewRun(ctx, l)
+	r, err := NewRun(ctx, l, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -197,7 +204,7 @@ func All() []Fault {
 			r.heal(r.Victim.Start)
 			return r.Victim.Signal(r.Ctx, unix.SIGTERM)
 		}, Limits: Limits{Median: 10 * time.Millisecond, NoOwner: handOver}},
-		{Name: "takeover", Hold: shorter, Inject: func(r *Run) error {
+		{Name: "takeover", Owner: true, Hold: shorter, Inject: func(r *Run) error {
 			return r.Idle.Do(r.Ctx, BerthPath+" takeover --config "+ConfigPath+" "+Instance)
 		}, Limits: Limits{Median: 10 * time.Millisecond, NoOwner: handOver}},
 
@@ -221,34 +228,34 @@ func All() []Fault {
 			})
 		}, Limits: Limits{Median: time.Second, NoOwner: kernel}},
 
-		{Name: "etcd-leader-killed", Hold: 4 * time.Second, Inject: etcdLeaderKilled, Limits: Limits{NoOwner: leaseLost}},
-		{Name: "etcd-leader-hung", CI: true, Hold: longer, Inject: etcdLeaderHung, Limits: Limits{NoOwner: leaseLost}},
-		{Name: "etcd-leader-slow", Hold: longer, Inject: etcdLeaderSlow, Limits: Limits{NoOwner: leaseLost}},
-		{Name: "etcd-majority-lost", Hold: longer, Inject: func(r *Run) error { return r.killEtcd(2) },
+		{Name: "etcd-leader-killed", Etcd: true, Hold: 4 * time.Second, Inject: etcdLeaderKilled, Limits: Limits{NoOwner: leaseLost}},
+		{Name: "etcd-leader-hung", Etcd: true, CI: true, Hold: longer, Inject: etcdLeaderHung, Limits: Limits{NoOwner: leaseLost}},
+		{Name: "etcd-leader-slow", Etcd: true, Hold: longer, Inject: etcdLeaderSlow, Limits: Limits{NoOwner: leaseLost}},
+		{Name: "etcd-majority-lost", Etcd: true, Hold: longer, Inject: func(r *Run) error { return r.killEtcd(2) },
 			Limits: Limits{NoOwner: beyond, BeyondLease: true}},
-		{Name: "etcd-majority-lost-keep", OnEtcdLoss: "keep", Hold: longer, Stays: true, Inject: func(r *Run) error { return r.killEtcd(2) }},
-		{Name: "etcd-all-lost", Hold: longer, Inject: func(r *Run) error { return r.killEtcd(3) },
+		{Name: "etcd-majority-lost-keep", Etcd: true, OnEtcdLoss: "keep", Hold: longer, Stays: true, Inject: func(r *Run) error { return r.killEtcd(2) }},
+		{Name: "etcd-all-lost", Etcd: true, Hold: longer, Inject: func(r *Run) error { return r.killEtcd(3) },
 			Limits: Limits{NoOwner: beyond, BeyondLease: true}},
-		{Name: "etcd-all-lost-keep", OnEtcdLoss: "keep", CI: true, Hold: longer, Stays: true, Inject: func(r *Run) error { return r.killEtcd(3) }},
+		{Name: "etcd-all-lost-keep", Etcd: true, OnEtcdLoss: "keep", CI: true, Hold: longer, Stays: true, Inject: func(r *Run) error { return r.killEtcd(3) }},
 
-		{Name: "lease-revoked", Hold: longer, Inject: func(r *Run) error {
+		{Name: "lease-revoked", Etcd: true, Hold: longer, Inject: func(r *Run) error {
 			return r.holder(func(c Candidate) error {
 				return r.Etcd.Call(r.Ctx, "lease/revoke", map[string]string{"ID": c.Lease}, nil)
 			})
 		}, Limits: Limits{NoOwner: leaseLost}},
-		{Name: "key-deleted", Hold: longer, Inject: func(r *Run) error {
+		{Name: "key-deleted", Etcd: true, Hold: longer, Inject: func(r *Run) error {
 			return r.holder(func(c Candidate) error {
 				return r.Etcd.Call(r.Ctx, "kv/deleterange", map[string][]byte{"key": c.Key}, nil)
 			})
 		}, Limits: Limits{NoOwner: leaseLost}},
 
-		{Name: "address-deleted", CI: true, Hold: shorter, Stays: true, Inject: func(r *Run) error {
+		{Name: "address-deleted", Owner: true, CI: true, Hold: shorter, Stays: true, Inject: func(r *Run) error {
 			return errors.Join(r.Victim.Node.RemoveAddress(ServiceLink, whole(Address4)), r.Victim.Node.RemoveAddress(ServiceLink, whole(Address6)))
 		}, Limits: Limits{NoOwner: 20 * time.Millisecond}},
-		{Name: "address-added", CI: true, Hold: shorter, Stays: true, Inject: func(r *Run) error {
+		{Name: "address-added", Owner: true, CI: true, Hold: shorter, Stays: true, Inject: func(r *Run) error {
 			return errors.Join(r.Idle.Node.AddAddress(ServiceLink, whole(Address4)), r.Idle.Node.AddAddress(ServiceLink, whole(Address6)))
 		}, Limits: Limits{TwoOwners: 50 * time.Millisecond}},
-		{Name: "left-over", Hold: shorter, Stays: true, Inject: leftOver, Limits: Limits{TwoOwners: 50 * time.Millisecond}},
+		{Name: "left-over", Alone: true, Hold: shorter, Stays: true, Inject: leftOver, Limits: Limits{TwoOwners: 50 * time.Millisecond}},
 
 		{Name: "link-down", CI: true, Hold: longer, Inject: linkDown, Limits: Limits{Median: 50 * time.Millisecond, NoOwner: 200 * time.Millisecond}},
 		{Name: "carrier-lost", Hold: longer, Inject: func(r *Run) error {
@@ -276,7 +283,7 @@ func All() []Fault {
 		{"partition-etcd+kill9", [2]func(*Run) error{partitionEtcd, kill9}, Limits{NoOwner: kernel}},
 		{"link-down+etcd-leader-killed", [2]func(*Run) error{linkDown, etcdLeaderKilled}, Limits{NoOwner: leaseLost}},
 	} {
-		all = append(all, Fault{Name: pair.name, Hold: longer, Limits: pair.limits, Inject: func(r *Run) error {
+		all = append(all, Fault{Name: pair.name, Alone: true, Hold: longer, Limits: pair.limits, Inject: func(r *Run) error {
 			return errors.Join(pair.faults[0](r), pair.faults[1](r))
 		}})
 	}

@@ -117,7 +117,7 @@ func TestNetworkFaults(t *testing.T) {
 		{"etcd-all-lost", true, false},
 		{"etcd-leader-killed", true, true},
 	} {
-		r, err := faults.NewRun(ctx, l)
+		r, err := faults.NewRun(ctx, l, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -166,7 +166,7 @@ func TestDeadHostOwnsNothingAndComesBackEmpty(t *testing.T) {
 			death = f
 		}
 	}
-	r, err := faults.NewRun(t.Context(), l)
+	r, err := faults.NewRun(t.Context(), l, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
