@@ -87,7 +87,7 @@ func episode(t *testing.T, l *faults.Lab, dice *rand.Rand) error {
 			return err
 		}
 	}
-	if err := r.Wait(time.Duration(dice.Int64N(int64(faults.Lease+3*time.Second)))); err != nil {
+	if err := r.Wait(time.Duration(dice.Int64N(int64(faults.Lease + 3*time.Second)))); err != nil {
 		return err
 	}
 	if err := r.Heal("of"+name, allow); err != nil {
