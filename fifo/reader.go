@@ -1,6 +1,7 @@
 package fifo
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -209,7 +210,16 @@ func (r *Reader) line(text []byte) {
 	}
 	if err != nil {
 		shown := text[:min(len(text), 200)]
+		// Somebody else may have written something without an end in front of
+		// what keepalived wrote. No name can hold this.
+		begin := bytes.LastIndex(text, []byte(`INSTANCE "`))
+		if begin > 0 {
+			shown = text[:min(begin, 200)]
+		}
 		r.complain("line "+string(shown), "ignoring a FIFO line", zap.Error(err), zap.ByteString("line", shown))
+		if begin > 0 {
+			r.line(text[begin:])
+		}
 		return
 	}
 	// Members of a sync group report on their own; a GROUP line adds nothing.
