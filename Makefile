@@ -11,15 +11,22 @@ STATICCHECK_VERSION := v0.8.2
 # as a failure (https://go.dev/issue/75804).
 FUZZ      ?= 20000x
 FUZZ_CONF ?= 20000x
-PACKAGES   := keepalived iproute2 iputils-ping procps util-linux bsdutils systemd python3 gcc libc6-dev groff-base
+# Packages whose tests start an etcd.
+ETCD_TESTS := ./election ./internal/etcdtest
+PACKAGES   := keepalived etcd-server iproute2 iputils-ping procps util-linux bsdutils systemd python3 gcc libc6-dev groff-base
 
 export CGO_ENABLED ?= 1
 export PATH := $(BIN):$(PATH)
 
-.PHONY: build demo test check unit fuzz e2e bench soak packages tools clean
+.PHONY: build etcdserver demo test check unit fuzz e2e bench soak packages tools clean
 
 build:
 	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.Version=$(VERSION)" -o $(BIN)/berth .
+
+# The etcd server of the client library's own version, with which the tests of
+# all that speaks to etcd run once more. A minute to build at first.
+etcdserver:
+	cd test/etcdserver && CGO_ENABLED=0 go build -p 2 -trimpath -ldflags "-s -w" -o $(BIN)/etcdserver .
 
 # Debian packages that the tests and the demo run against. Without root there
 # is nothing to install with; what is missing is named by whoever misses it.
@@ -38,7 +45,7 @@ tools:
 demo: packages build
 	@CGO_ENABLED=0 go run ./test/demo -berth $(BIN)/berth
 
-test: packages tools check unit fuzz e2e
+test: packages tools etcdserver check unit fuzz e2e
 
 check:
 	@echo "--- format, vet, static checks"
@@ -47,6 +54,7 @@ check:
 	staticcheck ./...
 	go mod tidy -diff
 	go mod verify >/dev/null
+	cd test/etcdserver && go vet ./... && go mod tidy -diff
 
 # Privileged tests fail instead of skipping when the variable is set. The parser
 # of keepalived.conf starts no goroutine; the race detector would only make its
@@ -55,6 +63,7 @@ unit:
 	@echo "--- unit tests, race detector on"
 	BERTH_TEST_REQUIRE_ROOT=$$([ "$$(id -u)" = 0 ] && echo 1) go test -race -timeout 10m $$(go list ./... | grep -v -e /test/ -e /keepalivedconf)
 	BERTH_TEST_REQUIRE_ROOT=$$([ "$$(id -u)" = 0 ] && echo 1) go test -timeout 10m ./keepalivedconf
+	BERTH_TEST_ETCD=$(BIN)/etcdserver go test -count=1 -timeout 10m $(ETCD_TESTS)
 
 fuzz:
 	@echo "--- fuzzing"

@@ -3,12 +3,12 @@
 package testnet
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
-	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -127,43 +127,81 @@ func (n *Node) Sysctl(key, value string) error {
 	})
 }
 
-// An AddressEvent tells that an address came to a link or left it.
-type AddressEvent struct {
-	Time    time.Time
-	Address netip.Prefix
-	Added   bool
+// Unplug takes a port off its bridge. Unlike Down it leaves the other end of the
+// cable with its carrier: nobody notices but by what does not arrive any more.
+func (n *Node) Unplug(port string) error {
+	p, err := n.link(port)
+	if err != nil {
+		return err
+	}
+	if err := n.nl.LinkSetNoMaster(p); err != nil {
+		return fmt.Errorf("unplug %s of %s: %w", port, n.Name, err)
+	}
+	return nil
 }
 
-// WatchAddresses calls f for every change of addresses from now on, in order,
-// as the kernel reports it, and rings the bell after each. Repeats, which the
-// kernel sends when flags or lifetimes change, are left out.
-func (n *Node) WatchAddresses(f func(AddressEvent)) error {
-	events := make(chan netlink.AddrUpdate, 64)
-	stop := make(chan struct{})
-	if err := n.Do(func() error { return netlink.AddrSubscribe(events, stop) }); err != nil {
-		return fmt.Errorf("watch addresses of %s: %w", n.Name, err)
+// Remove removes a link, and with it the other end of its cable. That it is gone
+// already is no error.
+func (n *Node) Remove(name string) error {
+	l, err := n.link(name)
+	if _, gone := errors.AsType[netlink.LinkNotFoundError](err); gone {
+		return nil
 	}
-	n.mu.Lock()
-	n.watches = append(n.watches, stop)
-	n.mu.Unlock()
-	n.readers.Go(func() {
-		type binding struct {
-			link    int
-			address netip.Prefix
-		}
-		present := make(map[binding]bool)
-		for e := range events { // closed after stop
-			ip, _ := netip.AddrFromSlice(e.LinkAddress.IP)
-			ones, _ := e.LinkAddress.Mask.Size()
-			b := binding{e.LinkIndex, netip.PrefixFrom(ip.Unmap(), ones)}
-			if e.NewAddr && present[b] {
-				continue
-			}
-			present[b] = e.NewAddr
-			f(AddressEvent{Time: time.Now(), Address: b.address, Added: e.NewAddr})
-			n.bell.Ring()
-		}
-	})
+	if err != nil {
+		return err
+	}
+	if err := n.nl.LinkDel(l); err != nil {
+		return fmt.Errorf("remove %s of %s: %w", name, n.Name, err)
+	}
+	return nil
+}
+
+// RemoveAddress takes an address from a link.
+func (n *Node) RemoveAddress(link string, address netip.Prefix) error {
+	l, err := n.link(link)
+	if err != nil {
+		return err
+	}
+	if err := n.nl.AddrDel(l, &netlink.Addr{IPNet: ipNet(address)}); err != nil {
+		return fmt.Errorf("remove %v from %s of %s: %w", address, link, n.Name, err)
+	}
+	return nil
+}
+
+// SetHardwareAddress gives a link another MAC address than the random one it has.
+func (n *Node) SetHardwareAddress(name string, mac net.HardwareAddr) error {
+	l, err := n.link(name)
+	if err != nil {
+		return err
+	}
+	if err := n.nl.LinkSetHardwareAddr(l, mac); err != nil {
+		return fmt.Errorf("set hardware address of %s of %s: %w", name, n.Name, err)
+	}
+	return nil
+}
+
+// Mute makes everything that n sends to a neighbour on a link vanish, without a
+// trace for the sender; what the neighbour sends still arrives. Unmute ends it.
+func (n *Node) Mute(link string, neighbour netip.Addr) error {
+	return n.mute(link, neighbour, n.nl.NeighSet)
+}
+
+// Unmute ends Mute.
+func (n *Node) Unmute(link string, neighbour netip.Addr) error {
+	return n.mute(link, neighbour, n.nl.NeighDel)
+}
+
+func (n *Node) mute(link string, neighbour netip.Addr, change func(*netlink.Neigh) error) error {
+	l, err := n.link(link)
+	if err != nil {
+		return err
+	}
+	if err := change(&netlink.Neigh{
+		LinkIndex: l.Attrs().Index, IP: neighbour.AsSlice(), State: netlink.NUD_PERMANENT,
+		HardwareAddr: net.HardwareAddr{2, 0, 0, 0, 0, 0xff}, // nobody's
+	}); err != nil {
+		return fmt.Errorf("change neighbour %v on %s of %s: %w", neighbour, link, n.Name, err)
+	}
 	return nil
 }
 

@@ -37,6 +37,7 @@ type Node struct {
 	closed    bool
 	processes []*Process
 	watches   []chan struct{} // closed to end an address subscription
+	observed  map[int]*Node   // by the kernel's id for its network here
 	readers   sync.WaitGroup
 }
 

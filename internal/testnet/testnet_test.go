@@ -140,6 +140,66 @@ func TestCableCarriesPacketsUntilItIsCut(t *testing.T) {
 	}
 }
 
+// A network that loses packets is a fault of another kind than a cable pulled.
+func TestUnpluggedAndMutedNodesNoticeNothing(t *testing.T) {
+	bell := new(testnet.Bell)
+	a, b, sw := node(t, "a", bell), node(t, "b", bell), node(t, "switch", bell)
+	if err := sw.Bridge("br0"); err != nil {
+		t.Fatal(err)
+	}
+	for i, n := range []*testnet.Node{a, b} {
+		port := "port" + strconv.Itoa(i)
+		if err := errors.Join(testnet.Cable(n, "eth0", sw, port),
+			n.AddAddress("eth0", netip.MustParsePrefix(fmt.Sprintf("10.0.0.%d/24", i+1))), n.Up("eth0"), sw.Plug("br0", port)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	of := map[*testnet.Node]netip.Addr{a: netip.MustParseAddr("10.0.0.1"), b: netip.MustParseAddr("10.0.0.2")}
+	var listeners = map[*testnet.Node]*net.UDPConn{}
+	for _, n := range []*testnet.Node{a, b} {
+		if err := n.Do(func() (err error) {
+			listeners[n], err = net.ListenUDP("udp", &net.UDPAddr{Port: 7})
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+		defer listeners[n].Close()
+	}
+	// hears reports whether a word from one arrives at the other, and the sender
+	// has no error.
+	hears := func(from, to *testnet.Node, word string) bool {
+		if _, err := listeners[from].WriteToUDPAddrPort([]byte(word), netip.AddrPortFrom(of[to], 7)); err != nil {
+			t.Errorf("want the sender to notice nothing, got %v", err)
+		}
+		listeners[to].SetReadDeadline(time.Now().Add(200 * time.Millisecond))
+		got := make([]byte, 100)
+		n, err := listeners[to].Read(got)
+		return err == nil && string(got[:n]) == word
+	}
+	for _, tt := range []struct {
+		name  string
+		do    func() error
+		there bool // words of a arrive at b
+		back  bool // and words of b at a
+	}{
+		{"joined", func() error { return nil }, true, true},
+		{"a muted towards b", func() error { return a.Mute("eth0", of[b]) }, false, true},
+		{"unmuted", func() error { return a.Unmute("eth0", of[b]) }, true, true},
+		{"b unplugged", func() error { return sw.Unplug("port1") }, false, false},
+		{"plugged in again", func() error { return sw.Plug("br0", "port1") }, true, true},
+	} {
+		if err := tt.do(); err != nil {
+			t.Fatalf("%s: %v", tt.name, err)
+		}
+		if got := hears(a, b, tt.name); got != tt.there {
+			t.Errorf("%s: want words of a to arrive: %t, got %t", tt.name, tt.there, got)
+		}
+		if got := hears(b, a, tt.name); got != tt.back {
+			t.Errorf("%s: want words of b to arrive: %t, got %t", tt.name, tt.back, got)
+		}
+	}
+}
+
 func TestWatchAddressesTellsEveryChangeInOrder(t *testing.T) {
 	bell := new(testnet.Bell)
 	n := node(t, "a", bell)
@@ -152,9 +212,9 @@ func TestWatchAddressesTellsEveryChangeInOrder(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, want := range []testnet.AddressEvent{
-		{Address: netip.MustParsePrefix("192.0.2.1/24"), Added: true},
-		{Address: netip.MustParsePrefix("2001:db8::1/128"), Added: true},
-		{Address: netip.MustParsePrefix("192.0.2.1/24")},
+		{Node: n, Address: netip.MustParsePrefix("192.0.2.1/24"), Added: true},
+		{Node: n, Address: netip.MustParsePrefix("2001:db8::1/128"), Added: true},
+		{Node: n, Address: netip.MustParsePrefix("192.0.2.1/24")},
 	} {
 		select {
 		case got := <-events:
@@ -164,6 +224,54 @@ func TestWatchAddressesTellsEveryChangeInOrder(t *testing.T) {
 			}
 		case <-within(t).Done():
 			t.Fatalf("want %v, got nothing", want)
+		}
+	}
+}
+
+// An address that goes back and forth between two nodes is never told as being
+// in both, or in none, for what the reader was late.
+func TestWatchAddressesKeepsTheOrderBetweenNodes(t *testing.T) {
+	bell := new(testnet.Bell)
+	a, b, stranger := node(t, "a", bell), node(t, "b", bell), node(t, "stranger", bell)
+	if err := a.Observe(b); err != nil {
+		t.Fatal(err)
+	}
+	// A cable gives the kernel an id for the network of a node that is not
+	// observed.
+	if err := testnet.Cable(a, "eth0", stranger, "eth0"); err != nil {
+		t.Fatal(err)
+	}
+	const rounds = 50
+	events := make(chan testnet.AddressEvent, 4*rounds)
+	if err := a.WatchAddresses(func(e testnet.AddressEvent) { events <- e }); err != nil {
+		t.Fatal(err)
+	}
+	address := netip.MustParsePrefix("192.0.2.1/32")
+	if err := stranger.AddAddress("lo", address); err != nil {
+		t.Fatal(err)
+	}
+	for range rounds {
+		for _, n := range []*testnet.Node{a, b} {
+			if err := errors.Join(n.AddAddress("lo", address), n.RemoveAddress("lo", address)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	ctx := within(t)
+	var last time.Time
+	for i := range 4 * rounds {
+		want := testnet.AddressEvent{Node: []*testnet.Node{a, a, b, b}[i%4], Address: address, Added: i%2 == 0}
+		select {
+		case got := <-events:
+			if !got.Time.After(last) {
+				t.Errorf("event %d: want a time after %v, got %v", i, last, got.Time)
+			}
+			last, got.Time = got.Time, time.Time{}
+			if got != want {
+				t.Fatalf("event %d: want %v, got %v", i, want, got)
+			}
+		case <-ctx.Done():
+			t.Fatalf("event %d: want %v, got nothing", i, want)
 		}
 	}
 }

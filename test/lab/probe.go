@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"sort"
 	"sync"
 	"time"
 
@@ -180,24 +181,30 @@ func (p *Probe) ServedBy(h *Host, since time.Time) (first time.Time, ok bool) {
 
 // Stalled returns for how long, between two moments, the machine did not even
 // run the client: what this takes from others is not their fault.
-func (p *Probe) Stalled(from, to time.Time) (stalled time.Duration) {
+func (p *Probe) Stalled(from, to time.Time) time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for i := range p.samples {
-		if i == 0 || p.samples[i].Sent.Before(from) {
-			continue
+	return Stalled(p.samples, from, to)
+}
+
+// Stalled is the same for requests recorded, one each [Interval].
+func Stalled(samples []Sample, from, to time.Time) (stalled time.Duration) {
+	// One request before, for the time since it.
+	first := max(1, sort.Search(len(samples), func(i int) bool { return !samples[i].Sent.Before(from) }))
+	for i := first; i < len(samples); i++ {
+		begin, end := samples[i-1].Sent.Add(Interval), samples[i].Sent
+		if begin.After(to) {
+			break
 		}
-		begin, end := p.samples[i-1].Sent.Add(Interval), p.samples[i].Sent
 		if begin.Before(from) {
 			begin = from
 		}
 		if end.After(to) {
 			end = to
 		}
-		if end.Before(begin) {
-			continue
+		if end.After(begin) {
+			stalled += end.Sub(begin)
 		}
-		stalled += end.Sub(begin)
 	}
 	return stalled
 }

@@ -1,0 +1,191 @@
+//go:build linux
+
+package faults
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+	"time"
+)
+
+// Figures are what a history comes to. With several addresses each is that of
+// the worst. Time in which the machine ran nothing is taken off, but never so
+// that two owners become none.
+type Figures struct {
+	TwoOwners    time.Duration // in all
+	TwoOwnersMax time.Duration // at a time
+	NoOwner      time.Duration // in all
+	Outage       time.Duration // of the client, the longest
+	// AfterHeal is the longest outage as far as it lies after the last heal and
+	// the last change of the owner: clients that look for it in a wrong place.
+	AfterHeal time.Duration
+	// Announced is how long after the last owner got the address the client
+	// heard of it; zero if the owner has not changed.
+	Announced time.Duration
+	// Down is the time from the first act to the last heal.
+	Down time.Duration
+	// Owners has the owners of the first address in their order.
+	Owners []string
+}
+
+// wire is how far from each other in time an announcement may be heard and the
+// change of the address behind it: they come here on two ways.
+const wire = 20 * time.Millisecond
+
+// Judge returns the figures of a history and everything in it that no fault
+// excuses: more than one owner beyond what an act allows; an announcement by a
+// host that has not got the address; an end without one owner and service; an
+// owner that has not announced itself three times in its first second.
+func Judge(h *History) (f Figures, problems []string) {
+	if h.Lost {
+		problems = append(problems, "changes of addresses were lost: nothing is proved")
+	}
+	var began, healed time.Time
+	for _, a := range h.Acts {
+		if !a.Heal && began.IsZero() {
+			began = a.At
+		}
+		if a.Heal {
+			healed = a.At
+		}
+	}
+	if !healed.IsZero() {
+		f.Down = healed.Sub(began)
+	}
+	for i, address := range h.Addresses {
+		spans := h.Spans(address)
+		one, found := judgeOwners(h, spans)
+		for _, p := range found {
+			problems = append(problems, fmt.Sprintf("%v: %s", address, p))
+		}
+		quiet := healed
+		if last := spans[len(spans)-1].From; last.After(quiet) {
+			quiet = last
+		}
+		for _, o := range h.Outages(address) {
+			one.Outage = max(one.Outage, o.Duration()-h.Stalled(o.From, o.To))
+			if from := latest(o.From, quiet); o.To.After(from) {
+				one.AfterHeal = max(one.AfterHeal, o.To.Sub(from)-h.Stalled(from, o.To))
+			}
+		}
+		if outages := h.Outages(address); len(outages) > 0 && !outages[len(outages)-1].To.Before(h.End) {
+			problems = append(problems, fmt.Sprintf("%v: not served at the end, since %s", address, clock(outages[len(outages)-1].From)))
+		}
+		heard, found := judgeAnnouncements(h, address, spans)
+		one.Announced = heard
+		problems = append(problems, found...)
+
+		f.TwoOwners = max(f.TwoOwners, one.TwoOwners)
+		f.TwoOwnersMax = max(f.TwoOwnersMax, one.TwoOwnersMax)
+		f.NoOwner = max(f.NoOwner, one.NoOwner)
+		f.Outage = max(f.Outage, one.Outage)
+		f.AfterHeal = max(f.AfterHeal, one.AfterHeal)
+		f.Announced = max(f.Announced, one.Announced)
+		if i == 0 {
+			f.Owners = one.Owners
+		}
+	}
+	return f, problems
+}
+
+func judgeOwners(h *History, spans []Span) (f Figures, problems []string) {
+	for _, s := range spans {
+		took := s.Duration() - h.Stalled(s.From, s.To)
+		switch len(s.Owners) {
+		case 0:
+			f.NoOwner += took
+		case 1:
+			if n := len(f.Owners); n == 0 || f.Owners[n-1] != s.Owners[0] {
+				f.Owners = append(f.Owners, s.Owners[0])
+			}
+		default:
+			took = max(took, 1)
+			f.TwoOwners += took
+			f.TwoOwnersMax = max(f.TwoOwnersMax, took)
+			if allowed := allowance(h.Acts, s.From); took > allowed {
+				problems = append(problems, fmt.Sprintf("owned by %s at once from %s for %v, allowed %v",
+					strings.Join(s.Owners, " and "), clock(s.From), took, allowed))
+			}
+		}
+	}
+	if last := spans[len(spans)-1]; len(last.Owners) != 1 {
+		problems = append(problems, fmt.Sprintf("%d owners at the end, since %s", len(last.Owners), clock(last.From)))
+	}
+	return f, problems
+}
+
+// allowance is for how long there may be two owners from a moment on.
+func allowance(acts []Act, at time.Time) (most time.Duration) {
+	for _, a := range acts {
+		if since := at.Sub(a.At); since >= 0 && since <= time.Second {
+			most = max(most, a.Allow)
+		}
+	}
+	return most
+}
+
+func judgeAnnouncements(h *History, address netip.Addr, spans []Span) (heard time.Duration, problems []string) {
+	for _, a := range h.Announcements {
+		if a.Address != address || a.At.Before(h.Begin) || a.At.After(h.End) {
+			continue
+		}
+		if !h.owned(a) {
+			problems = append(problems, fmt.Sprintf("%v: announced by %s at %s, which had it not", address, a.Host, clock(a.At)))
+		}
+	}
+	last := spans[len(spans)-1]
+	if len(last.Owners) != 1 {
+		return 0, problems
+	}
+	owner := last.Owners[0]
+	var bound time.Time
+	for _, c := range h.Changes {
+		if c.Address == address && c.Host == owner && c.Owned && c.At.After(h.Begin) && !c.At.After(h.End) {
+			bound = c.At
+		}
+	}
+	if bound.IsZero() {
+		return 0, problems
+	}
+	count := 0
+	for _, a := range h.Announcements {
+		if a.Address == address && a.Host == owner && a.At.Sub(bound) >= -wire && a.At.Sub(bound) <= time.Second+h.Stalled(bound, a.At) {
+			if count++; count == 1 {
+				heard = a.At.Sub(bound) - h.Stalled(bound, a.At)
+			}
+		}
+	}
+	if count < 3 && h.End.Sub(bound) > time.Second {
+		problems = append(problems, fmt.Sprintf("%v: announced %d times by %s in the first second after %s", address, count, owner, clock(bound)))
+	}
+	return max(0, heard), problems
+}
+
+// owned reports whether the sender of an announcement had the address when it
+// was sent, as far as that can be told.
+func (h *History) owned(a Announcement) bool {
+	owned := false
+	for _, c := range h.Changes {
+		if c.Address != a.Address || c.Host != a.Host {
+			continue
+		}
+		if c.At.Sub(a.At) > wire+h.Stalled(a.At, c.At) {
+			break
+		}
+		// Lost long enough ago, or it counts as having it.
+		if owned = c.Owned; !owned && a.At.Sub(c.At)-h.Stalled(c.At, a.At) <= wire {
+			return true
+		}
+	}
+	return owned
+}
+
+func latest(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+func clock(t time.Time) string { return t.Format("15:04:05.000") }

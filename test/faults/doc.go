@@ -1,0 +1,19 @@
+//go:build linux
+
+// Package faults is the laboratory for "never two owners": three etcd members,
+// three hosts that elect the owner of an address by `berth elect`, and a client,
+// all on cables that can fail.
+//
+//	client --+                    +-- etcd1
+//	         |-- service    etcd --+-- etcd2
+//	         |   LAN         LAN  +-- etcd3
+//	         |    |           |
+//	         +- host1 - host3 -+
+//
+// A fault is a name in a table ([All]). A run injects it, heals it, and leaves
+// a [History]: who had the address when, as the kernels told it in one order;
+// the client's echo requests, one each 10 ms; and what the client heard
+// announced. [Judge] turns that into the figures that berth promises.
+//
+// It touches nothing outside the namespaces that it makes itself.
+package faults

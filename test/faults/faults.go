@@ -1,0 +1,470 @@
+//go:build linux
+
+package faults
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"berth/internal/etcdtest"
+)
+
+// A Fault is something that goes wrong in the lab, by name.
+type Fault struct {
+	Name string
+	// OnEtcdLoss is the policy that the lab must have, if not release.
+	OnEtcdLoss string
+	// Clock says that berth must be one of BuildWithClock.
+	Clock bool
+	// CI says that it is one of the selection for every change.
+	CI bool
+	// Inject begins the fault and leaves with the run how it is healed.
+	Inject func(*Run) error
+	// Hold is how long the fault lasts.
+	Hold time.Duration
+	// Owner says that nobody but the owner can have it.
+	Owner bool
+	// Etcd says that it is etcd that fails, not a host: one of each can be had at
+	// the same time.
+	Etcd bool
+	// Alone says that only a run of its own can judge it.
+	Alone bool
+	// Stays says that the owner stays the same.
+	Stays  bool
+	Limits Limits
+}
+
+// Limits are the figures that a fault may reach: those of the table in
+// docs/fencing.md.
+type Limits struct {
+	TwoOwners       time.Duration
+	Median, NoOwner time.Duration // without owner: median of all runs, and longest
+	// BeyondLease adds to NoOwner the time that the fault lasted longer than a
+	// lease.
+	BeyondLease bool
+	// Unseen is added to NoOwner for the outage of the client: the owner has the
+	// address but cannot be reached, or cannot be found at once.
+	Unseen time.Duration
+}
+
+// A Run is one fault, or more, in a lab.
+type Run struct {
+	*Lab
+	Ctx    context.Context
+	Victim *Host
+	Idle   *Host // next to it
+	// Since is when what is judged begins.
+	Since time.Time
+	undo  []func() error
+}
+
+// NewRun begins a run, with the owner as victim if none is named.
+func NewRun(ctx context.Context, l *Lab, victim *Host) (*Run, error) {
+	if victim == nil {
+		if victim = l.Owner(); victim == nil {
+			return nil, errors.New("begin run: there is no owner")
+		}
+	}
+	return &Run{Lab: l, Ctx: ctx, Victim: victim, Idle: l.Hosts[victim.number%len(l.Hosts)], Since: time.Now()}, nil
+}
+
+// Begin injects a fault.
+func (r *Run) Begin(f Fault) error {
+	r.record.act(Act{What: f.Name + " of " + r.Victim.Name(), Allow: f.Limits.TwoOwners})
+	if err := f.Inject(r); err != nil {
+		return fmt.Errorf("inject %s: %w", f.Name, err)
+	}
+	return nil
+}
+
+// Do is one run: it waits until the lab is as it should be, injects the fault,
+// heals it and gives the berths the time to be wrong about it. The error is that
+// of a lab that did not do what was asked, or that did not come back to one owner
+// and service; the history is there in any case but a lab that never was so.
+func Do(ctx context.Context, l *Lab, f Fault) (*History, error) {
+	if err := l.Settle(ctx); err != nil {
+		return nil, err
+	}
+	r, err := NewRun(ctx, l, nil)
+	if err != nil {
+		return nil, err
+	}
+	err = errors.Join(r.Wait(calm), r.Begin(f))
+	if err == nil {
+		err = r.Wait(f.Hold)
+	}
+	err = errors.Join(err, r.Heal(f.Name, f.Limits.TwoOwners))
+	healed := time.Now()
+	if err == nil {
+		err = l.Until(ctx, "one owner and service after "+f.Name, func() bool { return l.Served(healed) })
+	}
+	err = errors.Join(err, r.Wait(after))
+	return l.History(r.Since), err
+}
+
+// Exceeded tells what of the figures of one run is more than the fault allows.
+func (f Fault) Exceeded(got Figures) (problems []string) {
+	limit := f.Limits.NoOwner
+	if f.Limits.BeyondLease {
+		limit += max(0, got.Down-Lease)
+	}
+	for _, c := range []struct {
+		what       string
+		got, limit time.Duration
+	}{
+		{"two owners", got.TwoOwnersMax, f.Limits.TwoOwners},
+		{"no owner", got.NoOwner, limit},
+		{"client without service", got.Outage, limit + f.Limits.Unseen + served},
+		{"client without service after the heal", got.AfterHeal, served},
+	} {
+		if c.got > c.limit {
+			problems = append(problems, fmt.Sprintf("%s for %v, allowed %v", c.what, c.got, c.limit))
+		}
+	}
+	if f.Stays && len(got.Owners) != 1 {
+		problems = append(problems, fmt.Sprintf("the owner was %s, want it to stay", strings.Join(got.Owners, ", then ")))
+	}
+	return problems
+}
+
+// Heal ends all that was injected, the last first.
+func (r *Run) Heal(what string, allow time.Duration) error {
+	if len(r.undo) == 0 {
+		return nil
+	}
+	// Two owners may come of the end of a fault as of its beginning.
+	r.record.act(Act{What: "heal " + what, Allow: allow})
+	var errs []error
+	for _, u := range slices.Backward(r.undo) {
+		errs = append(errs, u())
+	}
+	r.undo = nil
+	r.record.act(Act{What: "healed " + what, Heal: true, Allow: allow})
+	return errors.Join(errs...)
+}
+
+// Wait lets a fault last. It is the only thing in the lab that takes time for
+// its own sake.
+func (r *Run) Wait(d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-r.Ctx.Done():
+		return context.Cause(r.Ctx)
+	}
+}
+
+func (r *Run) heal(f func() error) { r.undo = append(r.undo, f) }
+
+// Figures that several faults share: see the table.
+const (
+	calm       = 300 * time.Millisecond  // before a fault
+	after      = 1500 * time.Millisecond // a heal: the announcements of the first second, and who changes his mind
+	served     = 100 * time.Millisecond  // by the owner, at the client
+	kernel     = 2600 * time.Millisecond // the kernel takes the address, and the lease ends
+	leaseLost  = Lease + time.Second     // etcd lost the lease itself
+	handOver   = 50 * time.Millisecond   // by agreement
+	hostGone   = 5600 * time.Millisecond
+	beyond     = 2500 * time.Millisecond // after an outage of etcd
+	longer     = Lease + 3*time.Second   // than the lease, with a take-over
+	shorter    = 2 * time.Second         // than the lease
+	restartSec = 100 * time.Millisecond  // of the unit
+)
+
+// All returns the faults in the order of the table.
+func All() []Fault {
+	all := []Fault{
+		{Name: "kill9", CI: true, Hold: longer, Inject: kill9, Limits: Limits{NoOwner: kernel}},
+		{Name: "kill9-restart", CI: true, Hold: shorter, Stays: true, Inject: func(r *Run) error {
+			if err := r.Victim.Signal(r.Ctx, unix.SIGKILL); err != nil {
+				return err
+			}
+			return errors.Join(r.Wait(restartSec), r.Victim.Start())
+		}},
+		{Name: "upgrade", CI: true, Hold: shorter, Stays: true, Inject: func(r *Run) error {
+			if err := r.Victim.Signal(r.Ctx, unix.SIGUSR2); err != nil {
+				return err
+			}
+			return errors.Join(r.Wait(restartSec), r.Victim.Start())
+		}},
+		{Name: "sigstop-sigcont", CI: true, Hold: longer, Inject: func(r *Run) error {
+			r.heal(func() error { return r.Victim.Signal(r.Ctx, unix.SIGCONT) })
+			return r.Victim.Signal(r.Ctx, unix.SIGSTOP)
+		}, Limits: Limits{NoOwner: kernel, TwoOwners: 20 * time.Millisecond}},
+		{Name: "clean-stop", CI: true, Hold: shorter, Inject: func(r *Run) error {
+			r.heal(r.Victim.Start)
+			return r.Victim.Signal(r.Ctx, unix.SIGTERM)
+		}, Limits: Limits{Median: 10 * time.Millisecond, NoOwner: handOver}},
+		{Name: "takeover", Owner: true, Hold: shorter, Inject: func(r *Run) error {
+			return r.Idle.Do(r.Ctx, BerthPath+" takeover --config "+ConfigPath+" "+Instance)
+		}, Limits: Limits{Median: 10 * time.Millisecond, NoOwner: handOver}},
+
+		{Name: "host-death", Hold: longer, Inject: hostDeath, Limits: Limits{Median: 5 * time.Second, NoOwner: hostGone}},
+		{Name: "partition-all", Hold: longer, Inject: func(r *Run) error {
+			r.unplug("service", r.Victim.servicePort())
+			r.unplug("etcd", r.Victim.etcdPort())
+			return errors.Join(r.Switch.Unplug(r.Victim.servicePort()), r.Switch.Unplug(r.Victim.etcdPort()))
+		}, Limits: Limits{Median: 5 * time.Second, NoOwner: hostGone, Unseen: Lease}},
+		{Name: "partition-etcd", CI: true, Hold: longer, Inject: partitionEtcd, Limits: Limits{Median: time.Second, NoOwner: kernel}},
+		{Name: "partition-asymmetric-answers", Hold: longer, Inject: func(r *Run) error {
+			return r.mute(func(i int) (mute, unmute func() error) {
+				n, to := r.etcdNodes[i], r.Victim.etcdAddress()
+				return func() error { return n.Mute(ServiceLink, to) }, func() error { return n.Unmute(ServiceLink, to) }
+			})
+		}, Limits: Limits{Median: time.Second, NoOwner: leaseLost}},
+		{Name: "partition-asymmetric-requests", Hold: longer, Inject: func(r *Run) error {
+			return r.mute(func(i int) (mute, unmute func() error) {
+				n, to := r.Victim.Node, etcdAddress(i)
+				return func() error { return n.Mute(EtcdLink, to) }, func() error { return n.Unmute(EtcdLink, to) }
+			})
+		}, Limits: Limits{Median: time.Second, NoOwner: kernel}},
+
+		{Name: "etcd-leader-killed", Etcd: true, Hold: 4 * time.Second, Inject: etcdLeaderKilled, Limits: Limits{NoOwner: leaseLost}},
+		{Name: "etcd-leader-hung", Etcd: true, CI: true, Hold: longer, Inject: etcdLeaderHung, Limits: Limits{NoOwner: leaseLost}},
+		{Name: "etcd-leader-slow", Etcd: true, Hold: longer, Inject: etcdLeaderSlow, Limits: Limits{NoOwner: leaseLost}},
+		{Name: "etcd-majority-lost", Etcd: true, Hold: longer, Inject: func(r *Run) error { return r.killEtcd(2) },
+			Limits: Limits{NoOwner: beyond, BeyondLease: true}},
+		{Name: "etcd-majority-lost-keep", Etcd: true, OnEtcdLoss: "keep", Hold: longer, Stays: true, Inject: func(r *Run) error { return r.killEtcd(2) }},
+		{Name: "etcd-all-lost", Etcd: true, Hold: longer, Inject: func(r *Run) error { return r.killEtcd(3) },
+			Limits: Limits{NoOwner: beyond, BeyondLease: true}},
+		{Name: "etcd-all-lost-keep", Etcd: true, OnEtcdLoss: "keep", CI: true, Hold: longer, Stays: true, Inject: func(r *Run) error { return r.killEtcd(3) }},
+
+		{Name: "lease-revoked", Etcd: true, Hold: longer, Inject: func(r *Run) error {
+			return r.holder(func(c Candidate) error {
+				return r.Etcd.Call(r.Ctx, "lease/revoke", map[string]string{"ID": c.Lease}, nil)
+			})
+		}, Limits: Limits{NoOwner: leaseLost}},
+		{Name: "key-deleted", Etcd: true, Hold: longer, Inject: func(r *Run) error {
+			return r.holder(func(c Candidate) error {
+				return r.Etcd.Call(r.Ctx, "kv/deleterange", map[string][]byte{"key": c.Key}, nil)
+			})
+		}, Limits: Limits{NoOwner: leaseLost}},
+
+		{Name: "address-deleted", Owner: true, CI: true, Hold: shorter, Stays: true, Inject: func(r *Run) error {
+			return errors.Join(r.Victim.Node.RemoveAddress(ServiceLink, whole(Address4)), r.Victim.Node.RemoveAddress(ServiceLink, whole(Address6)))
+		}, Limits: Limits{NoOwner: 20 * time.Millisecond}},
+		{Name: "address-added", Owner: true, CI: true, Hold: shorter, Stays: true, Inject: func(r *Run) error {
+			return errors.Join(r.Idle.Node.AddAddress(ServiceLink, whole(Address4)), r.Idle.Node.AddAddress(ServiceLink, whole(Address6)))
+		}, Limits: Limits{TwoOwners: 50 * time.Millisecond}},
+		{Name: "left-over", Alone: true, Hold: shorter, Stays: true, Inject: leftOver, Limits: Limits{TwoOwners: 50 * time.Millisecond}},
+
+		{Name: "link-down", CI: true, Hold: longer, Inject: linkDown, Limits: Limits{Median: 50 * time.Millisecond, NoOwner: 200 * time.Millisecond}},
+		{Name: "carrier-lost", Hold: longer, Inject: func(r *Run) error {
+			r.heal(func() error { return r.Switch.Up(r.Victim.servicePort()) })
+			return r.Switch.Down(r.Victim.servicePort())
+		}, Limits: Limits{Median: 50 * time.Millisecond, NoOwner: 200 * time.Millisecond}},
+
+		{Name: "clock-owner-ahead", Clock: true, Hold: longer, Stays: true, Inject: func(r *Run) error { return r.setClock(r.Victim, time.Hour) }},
+		{Name: "clock-owner-behind", Clock: true, Hold: longer, Stays: true, Inject: func(r *Run) error { return r.setClock(r.Victim, -time.Hour) }},
+		{Name: "clock-other-ahead", Clock: true, Hold: longer, Stays: true, Inject: func(r *Run) error { return r.setClock(r.Idle, time.Hour) }},
+		{Name: "clock-other-behind", Clock: true, Hold: longer, Stays: true, Inject: func(r *Run) error { return r.setClock(r.Idle, -time.Hour) }},
+	}
+	for _, pair := range []struct {
+		name   string
+		faults [2]func(*Run) error
+		limits Limits
+	}{
+		{"kill9+etcd-leader-killed", [2]func(*Run) error{kill9, etcdLeaderKilled}, Limits{NoOwner: kernel + leaseLost}},
+		{"kill9+next-killed", [2]func(*Run) error{kill9, func(r *Run) error {
+			r.heal(r.Idle.Start)
+			return r.Idle.Signal(r.Ctx, unix.SIGKILL)
+		}}, Limits{NoOwner: kernel}},
+		{"host-death+etcd-leader-hung", [2]func(*Run) error{hostDeath, etcdLeaderHung}, Limits{NoOwner: hostGone + leaseLost}},
+		{"partition-etcd+etcd-leader-slow", [2]func(*Run) error{partitionEtcd, etcdLeaderSlow}, Limits{NoOwner: kernel + leaseLost}},
+		{"partition-etcd+kill9", [2]func(*Run) error{partitionEtcd, kill9}, Limits{NoOwner: kernel}},
+		{"link-down+etcd-leader-killed", [2]func(*Run) error{linkDown, etcdLeaderKilled}, Limits{NoOwner: leaseLost}},
+	} {
+		all = append(all, Fault{Name: pair.name, Alone: true, Hold: longer, Limits: pair.limits, Inject: func(r *Run) error {
+			return errors.Join(pair.faults[0](r), pair.faults[1](r))
+		}})
+	}
+	return all
+}
+
+// Applies returns why a lab with these options cannot have the fault, nil if it
+// can.
+func (f Fault) Applies(o Options) error {
+	if f.Clock && !o.Clock {
+		return errors.New("needs a berth whose clock can be set wrong")
+	}
+	if policy := o.OnEtcdLoss; policy != "" && f.OnEtcdLoss != "" && policy != f.OnEtcdLoss {
+		return fmt.Errorf("needs on-etcd-loss: %s", f.OnEtcdLoss)
+	}
+	return nil
+}
+
+func whole(a netip.Addr) netip.Prefix { return netip.PrefixFrom(a, a.BitLen()) }
+
+func kill9(r *Run) error {
+	r.heal(r.Victim.Start)
+	return r.Victim.Signal(r.Ctx, unix.SIGKILL)
+}
+
+func hostDeath(r *Run) error {
+	r.heal(func() error {
+		if err := r.Victim.boot(); err != nil {
+			return err
+		}
+		return r.Victim.Start()
+	})
+	return r.Victim.Die()
+}
+
+func (r *Run) unplug(bridge, port string) {
+	r.heal(func() error { return r.Switch.Plug(bridge, port) })
+}
+
+func partitionEtcd(r *Run) error {
+	r.unplug("etcd", r.Victim.etcdPort())
+	return r.Switch.Unplug(r.Victim.etcdPort())
+}
+
+// mute does something towards each member of etcd.
+func (r *Run) mute(towards func(i int) (mute, unmute func() error)) error {
+	var errs []error
+	for i := range r.Etcd.Members() {
+		mute, unmute := towards(i)
+		r.heal(unmute)
+		errs = append(errs, mute())
+	}
+	return errors.Join(errs...)
+}
+
+func linkDown(r *Run) error {
+	r.heal(func() error {
+		// The kernel has taken the IPv6 address away with the link.
+		return errors.Join(r.Victim.Node.Up(ServiceLink), r.Victim.Node.AddAddress(ServiceLink, r.Victim.own6()))
+	})
+	return r.Victim.Node.Down(ServiceLink)
+}
+
+func (r *Run) leader() (*etcdtest.Member, error) {
+	if m := r.Etcd.Leader(r.Ctx); m != nil {
+		return m, nil
+	}
+	return nil, errors.New("find etcd's leader: there is none")
+}
+
+// ready heals a fault of etcd's: it is over when etcd serves.
+func (r *Run) ready(members ...*etcdtest.Member) {
+	r.heal(func() error { return r.Ready(r.Ctx) })
+	for _, m := range members {
+		r.heal(m.Restart)
+	}
+}
+
+func etcdLeaderKilled(r *Run) error {
+	m, err := r.leader()
+	if err != nil {
+		return err
+	}
+	r.ready(m)
+	return m.Kill()
+}
+
+func (r *Run) killEtcd(n int) error {
+	m, err := r.leader()
+	if err != nil {
+		return err
+	}
+	members := []*etcdtest.Member{m}
+	for _, o := range r.Etcd.Members() {
+		if o != m && len(members) < n {
+			members = append(members, o)
+		}
+	}
+	r.ready(members...)
+	var errs []error
+	for _, m := range members {
+		errs = append(errs, m.Kill())
+	}
+	return errors.Join(errs...)
+}
+
+func etcdLeaderHung(r *Run) error {
+	m, err := r.leader()
+	if err != nil {
+		return err
+	}
+	r.ready()
+	r.heal(m.Resume)
+	return m.Pause()
+}
+
+// etcdLeaderSlow lets the leader run a quarter of the time: enough to stay leader.
+func etcdLeaderSlow(r *Run) error {
+	m, err := r.leader()
+	if err != nil {
+		return err
+	}
+	stop, stopped := make(chan struct{}), make(chan error, 1)
+	go func() {
+		ticker := time.NewTicker(100 * time.Millisecond)
+		defer ticker.Stop()
+		for tick := 0; ; tick++ {
+			var err error
+			switch tick % 4 {
+			case 0:
+				err = m.Pause()
+			case 3:
+				err = m.Resume()
+			}
+			if err != nil {
+				stopped <- err
+				return
+			}
+			select {
+			case <-ticker.C:
+			case <-stop:
+				stopped <- m.Resume()
+				return
+			}
+		}
+	}()
+	r.ready()
+	r.heal(func() error {
+		close(stop)
+		return <-stopped
+	})
+	return nil
+}
+
+// holder does something with the key of the election's winner.
+func (r *Run) holder(f func(Candidate) error) error {
+	candidates, err := r.Candidates(r.Ctx)
+	if err != nil {
+		return err
+	}
+	if len(candidates) == 0 {
+		return errors.New("find the holder's key: there is none")
+	}
+	return f(candidates[0])
+}
+
+// leftOver has the addresses on a host that is not the owner when its berth
+// starts. How long it had them before is not berth's doing.
+func leftOver(r *Run) error {
+	if err := r.Idle.Signal(r.Ctx, unix.SIGTERM); err != nil {
+		return err
+	}
+	if err := errors.Join(r.Idle.Node.AddAddress(ServiceLink, whole(Address4)), r.Idle.Node.AddAddress(ServiceLink, whole(Address6))); err != nil {
+		return err
+	}
+	r.Since = time.Now()
+	r.record.act(Act{What: "start of berth on " + r.Idle.Name(), Allow: handOver})
+	return r.Idle.Start()
+}
+
+func (r *Run) setClock(h *Host, d time.Duration) error {
+	r.heal(func() error { return h.SetClock(0) })
+	return h.SetClock(d)
+}

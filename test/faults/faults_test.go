@@ -1,0 +1,270 @@
+//go:build linux
+
+package faults_test
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"text/tabwriter"
+	"time"
+
+	"berth/internal/etcdtest"
+	"berth/internal/testnet"
+	"berth/test/faults"
+)
+
+var (
+	names  = flag.String("faults", "", "names of faults to run, with commas, or all; a selection if empty")
+	runs   = flag.Int("runs", 1, "runs of each fault")
+	binary = flag.String("berth", "", "path of the berth under test; built if empty")
+	seed   = flag.Uint64("seed", 0, "of the random run; 0 for a new one")
+	length = flag.Duration("length", 0, "of the random run; a minute, and half an hour with BERTH_SOAK=1, if 0")
+)
+
+var (
+	berth, clockBerth string
+	table             results
+)
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	// More labs than that at a time, and the machine is what is measured.
+	flag.Set("test.parallel", "3")
+	os.Exit(run(m))
+}
+
+func run(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "berth-faults-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	berth = *binary
+	if berth == "" {
+		berth, err = faults.Build(dir)
+	}
+	if err == nil && slices.ContainsFunc(selection(), func(f faults.Fault) bool { return f.Clock }) {
+		clockBerth, err = faults.BuildWithClock(dir)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	code := m.Run()
+	table.print()
+	return code
+}
+
+// selection returns the faults that the flags ask for.
+func selection() []faults.Fault {
+	wanted := strings.Split(*names, ",")
+	return slices.DeleteFunc(faults.All(), func(f faults.Fault) bool {
+		switch *names {
+		case "":
+			return !f.CI
+		case "all":
+			return false
+		}
+		return !slices.Contains(wanted, f.Name)
+	})
+}
+
+func newLab(t *testing.T, o faults.Options) *faults.Lab {
+	t.Helper()
+	etcd, err := etcdtest.Binary()
+	if err != nil {
+		if os.Getenv(testnet.RequireEnv) == "1" {
+			t.Fatal(err)
+		}
+		t.Skip(err)
+	}
+	testnet.Require(t)
+	o.Etcd = etcd
+	l, err := faults.New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := l.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return l
+}
+
+// newElection makes a lab in which berth runs on every host.
+func newElection(t *testing.T, o faults.Options) *faults.Lab {
+	t.Helper()
+	if o.Berth = berth; o.Clock {
+		o.Berth = clockBerth
+	}
+	l := newLab(t, o)
+	for _, h := range l.Hosts {
+		if err := h.Start(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return l
+}
+
+func TestFaults(t *testing.T) {
+	for _, f := range selection() {
+		t.Run(f.Name, func(t *testing.T) {
+			t.Parallel()
+			var got []faults.Figures
+			for range *runs {
+				options := faults.Options{OnEtcdLoss: f.OnEtcdLoss, Clock: f.Clock}
+				if err := f.Applies(options); err != nil {
+					t.Skip(err)
+				}
+				figures, ok := once(t, newElection(t, options), f)
+				got = append(got, figures)
+				if !ok {
+					break
+				}
+			}
+			if median := middle(got, func(f faults.Figures) time.Duration { return f.NoOwner }); *runs > 1 && f.Limits.Median > 0 && median > f.Limits.Median {
+				t.Errorf("want no owner for %v in the median, got %v", f.Limits.Median, median)
+			}
+			table.add(f, got, !t.Failed())
+		})
+	}
+}
+
+// once does a run and judges it.
+func once(t *testing.T, l *faults.Lab, f faults.Fault) (faults.Figures, bool) {
+	h, err := faults.Do(t.Context(), l, f)
+	var figures faults.Figures
+	var problems []string
+	if h != nil {
+		figures, problems = faults.Judge(h)
+		problems = append(problems, f.Exceeded(figures)...)
+	}
+	if err != nil {
+		t.Error(err)
+	}
+	for _, p := range problems {
+		t.Error(p)
+	}
+	if t.Failed() {
+		tell(t, l, h)
+	}
+	return figures, err == nil
+}
+
+// tell logs all that is known of a run, in order.
+func tell(t *testing.T, l *faults.Lab, h *faults.History) {
+	type entry struct {
+		at   time.Time
+		text string
+	}
+	var all []entry
+	for _, log := range l.Logs() {
+		for _, line := range log.Lines() {
+			if !strings.Contains(log.Name, "etcd") { // say a lot, and nothing of use
+				all = append(all, entry{line.Time, log.Name + ": " + line.Text})
+			}
+		}
+	}
+	if h != nil {
+		for _, c := range h.Changes {
+			all = append(all, entry{c.At, fmt.Sprintf("%s: %v owned: %t", c.Host, c.Address, c.Owned)})
+		}
+		for _, a := range h.Announcements {
+			all = append(all, entry{a.At, fmt.Sprintf("%s: announces %v", a.Host, a.Address)})
+		}
+		for _, a := range h.Acts {
+			all = append(all, entry{a.At, "--- " + a.What})
+		}
+		for _, address := range h.Addresses {
+			for _, o := range h.Outages(address) {
+				all = append(all, entry{o.From, fmt.Sprintf("client: %v not served for %v", address, o.Duration())})
+			}
+		}
+	}
+	slices.SortStableFunc(all, func(a, b entry) int { return a.at.Compare(b.at) })
+	for _, e := range all {
+		t.Log(e.at.Format("05.000000"), e.text)
+	}
+}
+
+// results is the table of measured figures.
+type results struct {
+	mu   sync.Mutex
+	rows map[string]string
+}
+
+func middle(all []faults.Figures, of func(faults.Figures) time.Duration) time.Duration {
+	if len(all) == 0 {
+		return 0
+	}
+	var values []time.Duration
+	for _, f := range all {
+		values = append(values, of(f))
+	}
+	slices.Sort(values)
+	return values[len(values)/2]
+}
+
+func most(all []faults.Figures, of func(faults.Figures) time.Duration) time.Duration {
+	var longest time.Duration
+	for _, f := range all {
+		longest = max(longest, of(f))
+	}
+	return longest
+}
+
+func (r *results) add(f faults.Fault, got []faults.Figures, held bool) {
+	two := func(f faults.Figures) time.Duration { return f.TwoOwnersMax }
+	none := func(f faults.Figures) time.Duration { return f.NoOwner }
+	outage := func(f faults.Figures) time.Duration { return f.Outage }
+	healed := func(f faults.Figures) time.Duration { return f.AfterHeal }
+	heard := func(f faults.Figures) time.Duration { return f.Announced }
+	limit := figure(f.Limits.NoOwner)
+	if f.Limits.BeyondLease {
+		limit = "outage - lease + " + limit
+	}
+	verdict := "held"
+	if !held {
+		verdict = "EXCEEDED"
+	}
+	row := strings.Join([]string{f.Name, fmt.Sprint(len(got)), figure(most(got, two)), figure(f.Limits.TwoOwners),
+		figure(middle(got, none)), figure(most(got, none)), limit,
+		figure(middle(got, outage)), figure(most(got, outage)), figure(most(got, healed)), figure(most(got, heard)), verdict}, "\t|")
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.rows == nil {
+		r.rows = make(map[string]string)
+	}
+	r.rows[f.Name] = row
+}
+
+func figure(d time.Duration) string {
+	if d == 0 {
+		return "0"
+	}
+	return d.Round(10 * time.Microsecond).String()
+}
+
+func (r *results) print() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.rows) == 0 {
+		return
+	}
+	w := tabwriter.NewWriter(os.Stdout, 0, 0, 1, ' ', 0)
+	fmt.Fprintf(w, "lease %v\t|\t|two owners\t|\t|no owner\t|\t|\t|client\t|\t|after heal\t|heard\t|\n", faults.Lease)
+	fmt.Fprintln(w, "fault\t|runs\t|max\t|allowed\t|median\t|max\t|allowed\t|median\t|max\t|max\t|max\t|")
+	for _, f := range faults.All() {
+		if row, ok := r.rows[f.Name]; ok {
+			fmt.Fprintln(w, row)
+		}
+	}
+	w.Flush()
+}

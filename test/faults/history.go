@@ -1,0 +1,129 @@
+//go:build linux
+
+package faults
+
+import (
+	"net/netip"
+	"slices"
+	"time"
+
+	"berth/test/lab"
+)
+
+// A Change is an address coming to a host or leaving it.
+type Change struct {
+	At      time.Time // no two are the same
+	Host    string
+	Address netip.Addr
+	Owned   bool
+}
+
+// An Announcement is a gratuitous ARP or an unsolicited neighbour advertisement
+// that arrived at the client.
+type Announcement struct {
+	At      time.Time
+	Host    string // that sent it
+	Address netip.Addr
+}
+
+// An Act is what the lab did to its subjects.
+type Act struct {
+	At   time.Time
+	What string
+	// Heal says that the act ended a fault.
+	Heal bool
+	// Allow is for how long there may be two owners because of it, if that
+	// begins within a second.
+	Allow time.Duration
+}
+
+// A History is all that is known of one run.
+type History struct {
+	// Begin and End bound what is judged. What lies before Begin tells how things
+	// were then.
+	Begin, End    time.Time
+	Addresses     []netip.Addr
+	Changes       []Change                    // in the order in which the kernels made them
+	Samples       map[netip.Addr][]lab.Sample // By is empty if it was not answered
+	Announcements []Announcement
+	Acts          []Act
+	// Lost says that changes were lost on their way here: nothing is proved.
+	Lost bool
+}
+
+// A Span is a time in which an address had the same owners.
+type Span struct {
+	From, To time.Time
+	Owners   []string // sorted
+}
+
+// Duration is how long it lasted.
+func (s Span) Duration() time.Duration { return s.To.Sub(s.From) }
+
+// Spans cuts the time from Begin to End by the owners of an address.
+func (h *History) Spans(address netip.Addr) []Span {
+	open := Span{From: h.Begin}
+	var spans []Span
+	for _, c := range h.Changes {
+		if c.Address != address || c.At.After(h.End) {
+			continue
+		}
+		owners := slices.DeleteFunc(slices.Clone(open.Owners), func(o string) bool { return o == c.Host })
+		if c.Owned {
+			owners = append(owners, c.Host)
+			slices.Sort(owners)
+		}
+		if slices.Equal(owners, open.Owners) {
+			continue
+		}
+		if c.At.After(h.Begin) {
+			open.To = c.At
+			spans = append(spans, open)
+			open.From = c.At
+		}
+		open.Owners = owners
+	}
+	open.To = h.End
+	return append(spans, open)
+}
+
+// Stalled returns for how long, between two moments, the machine did not run
+// even the client. That is nobody's fault.
+func (h *History) Stalled(from, to time.Time) (longest time.Duration) {
+	for _, samples := range h.Samples {
+		longest = max(longest, lab.Stalled(samples, from, to))
+	}
+	return longest
+}
+
+// late is how long after its request an answer still counts. The client's kernel
+// keeps packets for a neighbour that it does not know yet, so an answer after a
+// second is not service.
+const late = 100 * time.Millisecond
+
+// Outages returns when the client was without service of an address. One that has
+// not ended lasts until End, but for the requests that may still be answered.
+func (h *History) Outages(address netip.Addr) (outages []lab.Outage) {
+	var open lab.Outage
+	for _, s := range h.Samples[address] {
+		if s.Sent.Before(h.Begin) || s.Sent.After(h.End) {
+			continue
+		}
+		took := s.Answered.Sub(s.Sent)
+		switch inTime := s.By != "" && (took <= late || took-h.Stalled(s.Sent, s.Answered) <= late); {
+		case !inTime && open.Lost == 0:
+			open = lab.Outage{From: s.Sent, Lost: 1}
+		case !inTime:
+			open.Lost++
+		case open.Lost > 0:
+			open.To = s.Sent
+			outages = append(outages, open)
+			open = lab.Outage{}
+		}
+	}
+	if open.Lost > 0 && h.End.Sub(open.From) > late {
+		open.To = h.End
+		outages = append(outages, open)
+	}
+	return outages
+}

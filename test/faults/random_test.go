@@ -1,0 +1,100 @@
+//go:build linux
+
+package faults_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"testing"
+	"time"
+
+	"berth/test/faults"
+)
+
+// Faults of all kinds, one or two at a time, healed after a while that is too
+// short for their effect, or long enough. It always comes back to one owner and
+// service, and no moment of the way there had two.
+func TestRandomFaultsAndHeals(t *testing.T) {
+	t.Parallel()
+	number := *seed
+	if number == 0 {
+		number = uint64(time.Now().UnixNano())
+	}
+	last := *length
+	switch {
+	case last != 0:
+	case os.Getenv("BERTH_SOAK") == "1":
+		last = 30 * time.Minute
+	default:
+		last = time.Minute
+	}
+	fmt.Printf("the random run again: go test ./test/faults -run TestRandom -seed %d -length %v\n", number, last)
+	dice := rand.New(rand.NewPCG(number, 0))
+	l := newElection(t, faults.Options{})
+	if err := l.Settle(t.Context()); err != nil {
+		tell(t, l, nil)
+		t.Fatal(err)
+	}
+	begin := time.Now()
+	for round := 1; time.Since(begin) < last && !t.Failed(); round++ {
+		if err := episode(t, l, dice); err != nil {
+			t.Errorf("round %d: %v", round, err)
+		}
+	}
+	h := l.History(begin)
+	_, problems := faults.Judge(h)
+	for _, p := range problems {
+		t.Error(p)
+	}
+	if t.Failed() {
+		tell(t, l, h)
+	}
+}
+
+// episode is a fault or two, and the end of them.
+func episode(t *testing.T, l *faults.Lab, dice *rand.Rand) error {
+	pick := func(etcd bool) faults.Fault {
+		kind := slices.DeleteFunc(faults.All(), func(f faults.Fault) bool {
+			return f.Etcd != etcd || f.Alone || f.Applies(faults.Options{OnEtcdLoss: "release"}) != nil
+		})
+		return kind[dice.IntN(len(kind))]
+	}
+	var chosen []faults.Fault
+	switch dice.IntN(3) {
+	case 0:
+		chosen = []faults.Fault{pick(false)}
+	case 1:
+		chosen = []faults.Fault{pick(true)}
+	default:
+		chosen = []faults.Fault{pick(false), pick(true)}
+	}
+	victim := l.Owner()
+	if !chosen[0].Owner && dice.IntN(3) == 0 {
+		victim = l.Hosts[dice.IntN(len(l.Hosts))]
+	}
+	r, err := faults.NewRun(t.Context(), l, victim)
+	if err != nil {
+		return err
+	}
+	var allow time.Duration
+	name := ""
+	for _, f := range chosen {
+		allow = max(allow, f.Limits.TwoOwners)
+		name += " " + f.Name
+		if err := r.Begin(f); err != nil {
+			return err
+		}
+	}
+	if err := r.Wait(time.Duration(dice.Int64N(int64(faults.Lease + 3*time.Second)))); err != nil {
+		return err
+	}
+	if err := r.Heal("of"+name, allow); err != nil {
+		return err
+	}
+	if err := l.Settle(t.Context()); err != nil {
+		return fmt.Errorf("after%s: %w", name, err)
+	}
+	return r.Wait(time.Duration(dice.Int64N(int64(time.Second))))
+}

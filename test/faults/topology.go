@@ -1,0 +1,314 @@
+//go:build linux
+
+package faults
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"berth/internal/etcdtest"
+	"berth/internal/testnet"
+)
+
+// The addresses whose owner is elected.
+var (
+	Address4 = netip.MustParseAddr("192.0.2.254")
+	Address6 = netip.MustParseAddr("2001:db8::254")
+)
+
+// Where things are on a host, and how long a lease lasts.
+const (
+	ServiceLink = "eth0"
+	EtcdLink    = "eth1"
+	Instance    = "api"
+	BerthPath   = "/usr/bin/berth"
+	ConfigPath  = "/etc/berth.yml"
+	Lease       = 5 * time.Second
+
+	etcdPath  = "/usr/bin/berth-lab-etcd"
+	clockPath = "/run/clock"
+	prefix    = "/berth/"
+)
+
+// patience bounds every single wait of the lab.
+const patience = 30 * time.Second
+
+// Options are what differs between labs.
+type Options struct {
+	Berth string // path of the binary
+	Etcd  string // path of the etcd
+	Hosts int    // 3 if 0
+	// OnEtcdLoss is election.on-etcd-loss, release if empty.
+	OnEtcdLoss string
+	// Clock says that Berth is one of BuildWithClock.
+	Clock bool
+}
+
+// A Lab is the place. It is for one goroutine at a time.
+type Lab struct {
+	Client *testnet.Node
+	Switch *testnet.Node // both LANs
+	Hosts  []*Host
+	Etcd   *etcdtest.Cluster
+
+	etcdNodes []*testnet.Node
+	options   Options
+	bell      testnet.Bell
+	record    *recorder
+	dir       string
+
+	mu    sync.Mutex
+	logs  []*testnet.Log
+	close []func() error
+}
+
+// New builds a lab in which etcd is about to start and nothing else runs. Close
+// must be called.
+func New(o Options) (*Lab, error) {
+	if o.Hosts == 0 {
+		o.Hosts = 3
+	}
+	if o.OnEtcdLoss == "" {
+		o.OnEtcdLoss = "release"
+	}
+	l := &Lab{options: o}
+	if err := l.build(); err != nil {
+		return nil, errors.Join(fmt.Errorf("build lab: %w", err), l.Close())
+	}
+	return l, nil
+}
+
+func (l *Lab) build() (err error) {
+	if l.dir, err = os.MkdirTemp("", "berth-faults-"); err != nil {
+		return err
+	}
+	l.onClose(func() error { return os.RemoveAll(l.dir) })
+	if l.Switch, err = l.node("switch"); err != nil {
+		return err
+	}
+	if err := errors.Join(l.Switch.Bridge("service"), l.Switch.Bridge("etcd")); err != nil {
+		return err
+	}
+	l.record = newRecorder(&l.bell, []netip.Addr{Address4, Address6})
+	l.onClose(l.record.close)
+	if err := l.Switch.WatchAddresses(l.record.address); err != nil {
+		return err
+	}
+	if l.Client, err = l.node("client"); err != nil {
+		return err
+	}
+	if err := l.join(l.Client, ServiceLink, "service", "client", "192.0.2.2/24", "2001:db8::2/64"); err != nil {
+		return err
+	}
+	for i := range l.options.Hosts {
+		h := &Host{number: i + 1, lab: l}
+		l.Hosts = append(l.Hosts, h)
+		if err := h.boot(); err != nil {
+			return err
+		}
+	}
+	if err := l.record.listen(l.Client, ServiceLink); err != nil {
+		return err
+	}
+	if err := l.record.probe(l.Client); err != nil {
+		return err
+	}
+	return l.startEtcd()
+}
+
+func (l *Lab) node(name string) (*testnet.Node, error) {
+	n, err := testnet.New(name, &l.bell)
+	if err != nil {
+		return nil, err
+	}
+	l.onClose(n.Close)
+	l.keep(n.Console)
+	return n, nil
+}
+
+// join gives a node a cable to one of the switch's bridges.
+func (l *Lab) join(n *testnet.Node, link, bridge, port string, addresses ...string) error {
+	if err := testnet.Cable(n, link, l.Switch, port); err != nil {
+		return err
+	}
+	for _, a := range addresses {
+		if err := n.AddAddress(link, netip.MustParsePrefix(a)); err != nil {
+			return err
+		}
+	}
+	return errors.Join(n.Up(link), l.Switch.Plug(bridge, port))
+}
+
+func etcdAddress(i int) netip.Addr { return netip.AddrFrom4([4]byte{10, 78, 0, byte(21 + i)}) }
+
+func (l *Lab) startEtcd() error {
+	var places []etcdtest.Place
+	for i := range 3 {
+		n, err := l.node(fmt.Sprintf("etcd%d", i+1))
+		if err != nil {
+			return err
+		}
+		l.etcdNodes = append(l.etcdNodes, n)
+		at := etcdAddress(i)
+		if err := l.join(n, ServiceLink, "etcd", n.Name, at.String()+"/24"); err != nil {
+			return err
+		}
+		if err := n.Install(etcdPath, l.options.Etcd, 0o755); err != nil {
+			return err
+		}
+		p := testnetPlace(n, l.keep)
+		p.Client, p.Peer, p.Metrics = netip.AddrPortFrom(at, 2379), netip.AddrPortFrom(at, 2380), netip.AddrPortFrom(at, 2381)
+		places = append(places, p)
+	}
+	c, err := etcdtest.New(etcdPath, l.dir, places, etcdtest.Options{})
+	if err != nil {
+		return err
+	}
+	l.Etcd = c
+	return nil
+}
+
+// Ready waits until etcd serves.
+func (l *Lab) Ready(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	return l.Etcd.Ready(ctx)
+}
+
+// Until waits for cond, looking again after everything that happens in the lab.
+// what completes the sentence "waited for ...", for the error.
+func (l *Lab) Until(ctx context.Context, what string, cond func() bool) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	if err := l.bell.Wait(ctx, cond); err != nil {
+		return fmt.Errorf("waited for %s: %w", what, err)
+	}
+	return nil
+}
+
+// Owner returns the host that has all the addresses and shares none, nil if there
+// is no such.
+func (l *Lab) Owner() *Host {
+	var owner string
+	for _, a := range l.record.history.Addresses {
+		owners := l.record.owners(a)
+		if len(owners) != 1 || owner != "" && owners[0] != owner {
+			return nil
+		}
+		owner = owners[0]
+	}
+	for _, h := range l.Hosts {
+		if h.Name() == owner {
+			return h
+		}
+	}
+	return nil
+}
+
+// Served reports whether the client is served on all addresses by their one
+// owner, as told by requests sent after since.
+func (l *Lab) Served(since time.Time) bool {
+	owner := l.Owner()
+	if owner == nil {
+		return false
+	}
+	for _, a := range l.record.history.Addresses {
+		if !l.record.served(a, owner.Name(), since) {
+			return false
+		}
+	}
+	return true
+}
+
+// Settle waits until there is one owner, the client is served, and every host
+// whose berth runs stands for election.
+func (l *Lab) Settle(ctx context.Context) error {
+	if err := l.Ready(ctx); err != nil {
+		return err
+	}
+	since := time.Now()
+	if err := l.Until(ctx, "one owner and service", func() bool { return l.Served(since) }); err != nil {
+		return err
+	}
+	want := 0
+	for _, h := range l.Hosts {
+		if h.Running() {
+			want++
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	again := time.NewTicker(50 * time.Millisecond) // etcd is asked; it does not tell
+	defer again.Stop()
+	for {
+		candidates, err := l.Candidates(ctx)
+		if err == nil && len(candidates) == want {
+			return nil
+		}
+		select {
+		case <-again.C:
+		case <-ctx.Done():
+			return fmt.Errorf("waited for %d candidates, have %d: %w", want, len(candidates), errors.Join(err, context.Cause(ctx)))
+		}
+	}
+}
+
+// A Candidate is a key of the election, the holder's first.
+type Candidate struct {
+	Key   []byte
+	Lease string // as decimal number
+}
+
+// Candidates asks etcd who stands for election.
+func (l *Lab) Candidates(ctx context.Context) ([]Candidate, error) {
+	var found struct {
+		KVs []Candidate `json:"kvs"`
+	}
+	dir := prefix + "elections/" + Instance + "/"
+	err := l.Etcd.Call(ctx, "kv/range", map[string]any{
+		"key": []byte(dir), "range_end": []byte(strings.TrimSuffix(dir, "/") + "0"),
+		"sort_order": "ASCEND", "sort_target": "CREATE", "keys_only": true,
+	}, &found)
+	return found.KVs, err
+}
+
+// History returns what happened from begin to now.
+func (l *Lab) History(begin time.Time) *History { return l.record.since(begin) }
+
+// Logs returns all output of all processes so far.
+func (l *Lab) Logs() []*testnet.Log {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return append([]*testnet.Log(nil), l.logs...)
+}
+
+func (l *Lab) keep(log *testnet.Log) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.logs = append(l.logs, log)
+}
+
+func (l *Lab) onClose(f func() error) { l.close = append(l.close, f) }
+
+// Close ends everything.
+func (l *Lab) Close() error {
+	var errs []error
+	if l.Etcd != nil {
+		l.Etcd.Close()
+	}
+	for i := len(l.close) - 1; i >= 0; i-- {
+		errs = append(errs, l.close[i]())
+	}
+	l.close = nil
+	return errors.Join(errs...)
+}
+
+// Build builds berth from this source tree.
+func Build(dir string) (string, error) { return build(filepath.Join(dir, "berth"), nil) }
