@@ -106,6 +106,30 @@ cloudscale: {token: x}
 	}
 }
 
+// etcdOf is a complete section with a lease of this length.
+func etcdOf(ttl string) string {
+	return "etcd: {endpoints: [\"http://192.0.2.9:2379\"], lease-ttl: " + ttl + "}\n"
+}
+
+func TestElection(t *testing.T) {
+	c, err := parse(`
+etcd: {endpoints: ["https://192.0.2.9:2379/", "https://[2001:db8::9]:2379"], ca-file: /ca, cert-file: /c, key-file: /k, username: u, password: S3CRET, prefix: /x, member: m, lease-ttl: 8s}
+fencing: {enabled: true, on-etcd-loss: allow}
+election:
+  interface: eth1
+  on-etcd-loss: keep
+  instances: [{name: a b, addresses: [192.0.2.1, "2001:db8::1/64"]}, {name: c, addresses: [192.0.2.3/24]}]
+  announce: {count: 2, interval: 3s, refresh: 4s}
+`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := `{[https://192.0.2.9:2379 https://[2001:db8::9]:2379] /ca /c /k u *****  /x/ m 8s} {true allow} {eth1 keep [{a b [192.0.2.1/32 2001:db8::1/64]} {c [192.0.2.3/24]}] {2 3s 4s}}`
+	if diff := cmp.Diff(want, fmt.Sprint(c.Etcd, c.Fencing, c.Election)); diff != "" {
+		t.Errorf("configuration (-want +got):\n%s", diff)
+	}
+}
+
 func TestMistakes(t *testing.T) {
 	for _, row := range []struct{ name, text, want string }{
 		{"unknown key", "a: 1\nlock-timeout: 1s\n", `berth.yml:1: unknown key "a"`},
@@ -132,6 +156,31 @@ func TestMistakes(t *testing.T) {
 		{"metrics without a port", "metrics: {listen: 127.0.0.1}\n", `berth.yml:1: metrics.listen "127.0.0.1" is no address and port, such as 127.0.0.1:9100`},
 		{"metrics at a port that is none", "metrics: {listen: \":70000\"}\n", `berth.yml:1: metrics.listen ":70000" is no address and port, such as 127.0.0.1:9100`},
 		{"metrics in a file that nobody would read", "metrics: {textfile: /m/berth.txt}\n", `berth.yml:1: metrics.textfile "/m/berth.txt" must end in .prom`},
+		{"fencing without etcd", "fencing: {enabled: true}\n", "berth.yml: etcd.endpoints is missing; fencing and election need it, such as [https://192.0.2.1:2379]"},
+		{"endpoint without scheme", "etcd:\n  endpoints: [192.0.2.1:2379]\n", `berth.yml:1: etcd.endpoints: "192.0.2.1:2379" is no URL of an etcd member, such as https://192.0.2.1:2379`},
+		{"endpoint with a path", "etcd: {endpoints: [\"http://192.0.2.1:2379/v3\"]}\n", `berth.yml:1: etcd.endpoints: "http://192.0.2.1:2379/v3" is no URL of an etcd member, such as https://192.0.2.1:2379`},
+		{"certificate without key", "etcd: {endpoints: [\"https://192.0.2.1:2379\"], cert-file: /c}\n", "berth.yml:1: etcd: cert-file and key-file go together; one is missing"},
+		{"certificate without TLS", "etcd: {endpoints: [\"http://192.0.2.1:2379\"], ca-file: /c}\n", "berth.yml:1: etcd: ca-file and cert-file are for endpoints that begin with https://"},
+		{"password without user", "etcd: {password-file: /p}\n", "berth.yml:1: etcd: a password without username"},
+		{"lease too short for fencing", "etcd: {lease-ttl: 1s}\n", "berth.yml:1: etcd.lease-ttl is 1s; it must be 2s at least"},
+		{"lease too short for an election", etcdOf("3s") + "election: {interface: eth0, instances: [{name: a, addresses: [192.0.2.1]}]}\n",
+			"berth.yml:1: etcd.lease-ttl is 3s; an election needs 4s at least"},
+		{"lease of half a second", "etcd: {lease-ttl: 4500ms}\n", "berth.yml:1: etcd.lease-ttl is 4.5s; etcd counts whole seconds"},
+		{"policy that fencing does not have", "fencing: {on-etcd-loss: keep}\n", `berth.yml:1: fencing.on-etcd-loss "keep" is not one of refuse, allow`},
+		{"policy that elections do not have", etcdOf("5s") + "election: {interface: eth0, on-etcd-loss: allow, instances: [{name: a, addresses: [192.0.2.1]}]}\n",
+			`berth.yml:2: election.on-etcd-loss "allow" is not one of release, keep`},
+		{"election of nothing", etcdOf("5s") + "election: {interface: eth0}\n",
+			"berth.yml:2: election.instances is missing; write one such as {name: api, addresses: [192.0.2.254]}"},
+		{"election without interface and provider", etcdOf("5s") + "election: {instances: [{name: a, addresses: [192.0.2.1]}]}\n",
+			"berth.yml:2: election.interface is missing; it is the one that gets the addresses, such as eth0"},
+		{"instance without name", etcdOf("5s") + "election: {interface: eth0, instances: [{addresses: [192.0.2.1]}]}\n", "berth.yml:2: election.instances: number 1 has no name"},
+		{"instance twice", etcdOf("5s") + "election: {interface: eth0, instances: [{name: a, addresses: [192.0.2.1]}, {name: a, addresses: [192.0.2.2]}]}\n",
+			`berth.yml:2: election.instances: "a" is there twice`},
+		{"instance without addresses", etcdOf("5s") + "election: {interface: eth0, instances: [{name: a}]}\n", `berth.yml:2: election.instances: "a" has no addresses`},
+		{"address in two instances", etcdOf("5s") + "election:\n  interface: eth0\n  instances:\n    - {name: a, addresses: [192.0.2.1]}\n    - {name: b, addresses: [192.0.2.1/24]}\n",
+			"berth.yml:6: election.instances: 192.0.2.1/24 is there twice"},
+		{"announcing never", etcdOf("5s") + "election: {interface: eth0, announce: {count: 0}, instances: [{name: a, addresses: [192.0.2.1]}]}\n",
+			"berth.yml:2: election.announce.count is 0; it must be from 1 to 100"},
 		{"list at the top", "- a\n", "berth.yml:1: the top level is no map; write lines of the form key: value"},
 		{"two documents", "provider: a\n---\nprovider: b\n", "berth.yml:2: a second YAML document; berth reads one document per file"},
 		{"no YAML", "x: 1\na: b: c\n", "berth.yml:2: mapping values are not allowed in this context"},

@@ -21,7 +21,7 @@ func (p *parser) fillEtcd(r *raw, c *Config) {
 			continue
 		}
 		tls = tls || u.Scheme == "https"
-		e.Endpoints = append(e.Endpoints, text)
+		e.Endpoints = append(e.Endpoints, strings.TrimSuffix(text, "/"))
 	}
 	e.CAFile, e.CertFile, e.KeyFile = r.Etcd.CAFile, r.Etcd.CertFile, r.Etcd.KeyFile
 	e.Username, e.Password, e.PasswordFile = r.Etcd.Username, Secret(r.Etcd.Password), r.Etcd.PasswordFile

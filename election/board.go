@@ -485,5 +485,7 @@ func (b *Board) early(v view, ttl time.Duration) time.Time {
 	if left := s.left - g.at.Sub(s.at); left <= earlyBy {
 		return time.Time{}
 	}
-	return g.at.Add(s.granted - margin(s.granted))
+	// The whole of it, not less the margin: should the former owner be frozen, the
+	// kernel alone takes its addresses away.
+	return g.at.Add(s.granted)
 }

@@ -90,6 +90,7 @@ type candidate struct {
 	Campaign
 	m      *Member
 	status Status
+	failed string // what was last said of a failure to own
 	// unsettled is a token whose giving up etcd has not confirmed; the key must
 	// not be used again, because the request may still come through.
 	unsettled int64
@@ -119,7 +120,10 @@ func (m *Member) Campaign(ctx context.Context, c Campaign, hold func(context.Con
 			return context.Cause(ctx)
 		}
 		if err != nil {
-			k.Log.Warn("cannot own the instance; others go first", zap.Error(err), zap.Duration("wait", retryHold))
+			if k.failed != err.Error() {
+				k.failed = err.Error()
+				k.Log.Error("cannot own the instance; others go first", zap.Error(err), zap.Duration("wait", retryHold))
+			}
 			k.tell(Status{State: vrrp.Fault, Reason: err.Error()})
 			select {
 			case <-ctx.Done():
@@ -314,7 +318,11 @@ func (k *candidate) queue(ctx context.Context, term *Term, token int64) bool {
 			k.tell(Status{State: vrrp.Backup, Reason: reason})
 			turn = time.After(time.Until(until))
 		case waiting:
-			k.tell(Status{State: vrrp.Backup, Owner: owner(v), Reason: "another member is the owner"})
+			reason := "another member is the owner"
+			if owner(v) == k.m.Name {
+				reason = "the owner has the same name: the process before this one, until its lease ends; if it stays, another host needs another etcd.member"
+			}
+			k.tell(Status{State: vrrp.Backup, Owner: owner(v), Reason: reason})
 		}
 		select {
 		case <-ctx.Done():

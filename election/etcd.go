@@ -224,4 +224,14 @@ func call[T any](ctx context.Context, e *Etcd, op func(context.Context, *clientv
 }
 
 // definitive reports whether an error is etcd's answer and not the lack of one.
-func definitive(err error) bool { return errors.Is(err, rpctypes.ErrLeaseNotFound) }
+func definitive(err error) bool { return errors.Is(err, rpctypes.ErrLeaseNotFound) || refused(err) }
+
+// refused reports whether etcd knows us not, or not enough.
+func refused(err error) bool {
+	for _, r := range []error{rpctypes.ErrAuthFailed, rpctypes.ErrPermissionDenied, rpctypes.ErrUserEmpty, rpctypes.ErrUserNotFound} {
+		if errors.Is(err, r) {
+			return true
+		}
+	}
+	return false
+}

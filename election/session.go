@@ -250,6 +250,10 @@ func (s *Session) renewed() {
 	}
 }
 
+// refusedWait is the pause after etcd refused us: it takes its time to compare a
+// password, and somebody has to set something right.
+const refusedWait = 5 * time.Second
+
 // begin returns with a lease that etcd has just acknowledged: the one given, if
 // it still lives, because what it holds in etcd is still ours then; else a new
 // one. It goes on trying until ctx ends.
@@ -277,9 +281,13 @@ func (s *Session) begin(ctx context.Context, lease clientv3.LeaseID) (renewal, e
 			failed = true
 			s.Log.Warn("cannot get a lease from etcd yet; trying again", zap.Strings("endpoints", s.Etcd.options.Endpoints), zap.Error(err))
 		}
+		wait := hedge // it may fail at once
+		if refused(err) {
+			wait = refusedWait
+		}
 		select {
 		case <-ctx.Done():
-		case <-time.After(hedge): // etcd may refuse at once
+		case <-time.After(wait):
 		}
 	}
 }
@@ -331,15 +339,15 @@ func renew(ctx context.Context, c *clientv3.Client, lease clientv3.LeaseID) (ren
 	defer cancel() // ends the stream
 	stream, err := pb.NewLeaseClient(c.ActiveConnection()).LeaseKeepAlive(ctx, grpc.WaitForReady(true))
 	if err != nil {
-		return renewal{}, err
+		return renewal{}, rpctypes.Error(err)
 	}
 	r := renewal{lease: lease, sent: time.Now(), boot: bootTime()}
 	if err := stream.Send(&pb.LeaseKeepAliveRequest{ID: int64(lease)}); err != nil {
-		return renewal{}, err
+		return renewal{}, rpctypes.Error(err)
 	}
 	resp, err := stream.Recv()
 	if err != nil {
-		return renewal{}, err
+		return renewal{}, rpctypes.Error(err)
 	}
 	if resp.TTL <= 0 {
 		return renewal{}, rpctypes.ErrLeaseNotFound
