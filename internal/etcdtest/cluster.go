@@ -161,7 +161,7 @@ func (c *Cluster) Endpoints() []string {
 func (c *Cluster) Ready(ctx context.Context) error {
 	return c.until(ctx, "all members to know a leader", func() bool {
 		for _, m := range c.members {
-			if m.Running() && m.metric(ctx, "etcd_server_has_leader") != "1" {
+			if m.Running() && m.Metric(ctx, "etcd_server_has_leader") != "1" {
 				return false
 			}
 		}
@@ -172,7 +172,7 @@ func (c *Cluster) Ready(ctx context.Context) error {
 // Leader returns the running member that leads, nil if none says so.
 func (c *Cluster) Leader(ctx context.Context) *Member {
 	for _, m := range c.members {
-		if m.Running() && m.metric(ctx, "etcd_server_is_leader") == "1" {
+		if m.Running() && m.Metric(ctx, "etcd_server_is_leader") == "1" {
 			return m
 		}
 	}

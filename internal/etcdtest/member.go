@@ -191,9 +191,9 @@ func (m *Member) Heal() error {
 	return m.proxy.open()
 }
 
-// metric returns the value of one of the member's metrics without labels, "" if
+// Metric returns the value of one of the member's metrics without labels, "" if
 // there is no answer.
-func (m *Member) metric(ctx context.Context, name string) string {
+func (m *Member) Metric(ctx context.Context, name string) string {
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+m.place.Metrics.String()+"/metrics", nil)
 	if err != nil {
 		return ""
