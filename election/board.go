@@ -310,8 +310,8 @@ func (b *Board) look() {
 }
 
 // split returns directory, instance and the rest of a key below the prefix.
-func (b *Board) split(key string) (dir, instance, rest string) {
-	dir, tail, _ := strings.Cut(strings.TrimPrefix(key, b.prefix), "/")
+func split(prefix, key string) (dir, instance, rest string) {
+	dir, tail, _ := strings.Cut(strings.TrimPrefix(key, prefix), "/")
 	name, rest, _ := strings.Cut(tail, "/")
 	instance, err := url.PathUnescape(name)
 	if err != nil {
@@ -323,7 +323,7 @@ func (b *Board) split(key string) (dir, instance, rest string) {
 // put takes a key and returns the instance it is about. What is not ours, or
 // not understood, has no effect: somebody may have put it there by hand.
 func (b *Board) put(kv *mvccpb.KeyValue) string {
-	dir, instance, rest := b.split(string(kv.Key))
+	dir, instance, rest := split(b.prefix, string(kv.Key))
 	switch dir {
 	case electionsDir:
 		if rest == "" || kv.Lease == 0 {
@@ -356,7 +356,7 @@ func (b *Board) decode(kv *mvccpb.KeyValue, to any) {
 }
 
 func (b *Board) remove(key string) string {
-	dir, instance, _ := b.split(key)
+	dir, instance, _ := split(b.prefix, key)
 	c := b.contests[instance]
 	if c == nil {
 		return ""

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -65,6 +66,52 @@ func Process(pidFile string, running func() (int, bool)) Check {
 			return one(OK, fmt.Sprintf("runs with pid %d", pid), "")
 		}
 		return one(Warn, "no keepalived runs under "+pidFile, "start keepalived, or set keepalived-pid-file")
+	}}
+}
+
+// EtcdMember is what one endpoint of etcd answered.
+type EtcdMember struct {
+	Endpoint string
+	Err      error
+	Took     time.Duration
+}
+
+// Etcd reports on the endpoints and on who owns what. It fails if none answers:
+// each answer stands for a majority.
+func Etcd(ask func(ctx context.Context) (members []EtcdMember, owners []string, err error)) Check {
+	return Check{"etcd", func(ctx context.Context) []Finding {
+		members, owners, err := ask(ctx)
+		var all []Finding
+		level := Fail
+		for _, m := range members {
+			if m.Err == nil {
+				level = Warn // one is enough
+			}
+		}
+		for _, m := range members {
+			if m.Err != nil {
+				all = append(all, Finding{Level: level, Seen: m.Endpoint + ": " + m.Err.Error(), Cure: "check etcd.endpoints, certificates and password, and: etcdctl endpoint health"})
+				continue
+			}
+			all = append(all, Finding{Level: OK, Seen: fmt.Sprintf("%s answers in %v", m.Endpoint, m.Took.Round(100*time.Microsecond))})
+		}
+		for _, o := range owners {
+			all = append(all, Finding{Level: OK, Seen: o})
+		}
+		if err != nil && level != Fail {
+			all = append(all, Finding{Level: Fail, Seen: err.Error(), Cure: "check the rights of etcd.username below etcd.prefix"})
+		}
+		return all
+	}}
+}
+
+// Interface reports whether the interface of an election can have addresses.
+func Interface(name string, state func() (ok bool, why string)) Check {
+	return Check{"interface", func(context.Context) []Finding {
+		if ok, why := state(); !ok {
+			return one(Fail, why, "set election.interface to one that exists, and: ip link set "+name+" up")
+		}
+		return one(OK, name+" is up", "")
 	}}
 }
 

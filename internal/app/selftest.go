@@ -4,12 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"net"
 	"net/netip"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
 	"berth/config"
+	"berth/election"
 	"berth/internal/supervise"
 	"berth/providers"
 	"berth/selftest"
@@ -68,16 +72,33 @@ func (o *Options) checks(configPath string) ([]selftest.Check, error) {
 		return nil, err
 	}
 	log := o.Logger()
-	// The report says what the book would log.
-	b := newBook(cfg.KeepalivedConfig, bookOptions(cfg, "", log), cfg.ManagedAddresses, zap.NewNop())
-	checks := []selftest.Check{
-		selftest.Configuration(cfg.Path, cfg.OthersCanRead && len(cfg.Sections) > 0),
-		selftest.KeepalivedConfig(func() (selftest.Keepalived, error) { return keepalivedFindings(b) }),
-		selftest.Process(cfg.KeepalivedPIDFile, func() (int, bool) { return supervise.Running(cfg.KeepalivedPIDFile) }),
-		selftest.Directory("lock directory", filepath.Dir(cfg.LockFileTemplate), false),
-		selftest.Directory("run directory", cfg.RunDirectory, true),
+	checks := []selftest.Check{selftest.Configuration(cfg.Path, cfg.OthersCanRead && len(cfg.Sections) > 0)}
+	addresses := func() []vrrp.FloatingIP { return electedAddresses(cfg) }
+	if len(cfg.Election.Instances) > 0 {
+		if name := cfg.Election.Interface; name != "" {
+			checks = append(checks, selftest.Interface(name, func() (bool, string) { return interfaceUp(name) }))
+		}
+	} else {
+		// The report says what the book would log.
+		b := newBook(cfg.KeepalivedConfig, bookOptions(cfg, "", log), cfg.ManagedAddresses, zap.NewNop())
+		addresses = func() []vrrp.FloatingIP { return allAddresses(cfg, b) }
+		checks = append(checks,
+			selftest.KeepalivedConfig(func() (selftest.Keepalived, error) { return keepalivedFindings(b) }),
+			selftest.Process(cfg.KeepalivedPIDFile, func() (int, bool) { return supervise.Running(cfg.KeepalivedPIDFile) }),
+			selftest.Directory("lock directory", filepath.Dir(cfg.LockFileTemplate), false))
 	}
-	if cfg.Provider == "fake" || o.DryRun {
+	checks = append(checks, selftest.Directory("run directory", cfg.RunDirectory, true))
+	if cfg.Fencing.Enabled || len(cfg.Election.Instances) > 0 {
+		etcd, err := o.newEtcd(cfg, log)
+		if err != nil {
+			return nil, err
+		}
+		checks = append(checks, selftest.Etcd(func(ctx context.Context) ([]selftest.EtcdMember, []string, error) {
+			defer etcd.Close()
+			return askEtcd(ctx, etcd, cfg)
+		}))
+	}
+	if cfg.Provider == "fake" || o.DryRun || cfg.Provider == "" && len(cfg.Election.Instances) > 0 {
 		return checks, nil
 	}
 	p, err := o.newProvider(cfg, "", nil, log)
@@ -90,9 +111,45 @@ func (o *Options) checks(configPath string) ([]selftest.Check, error) {
 			return s.ID, s.Name, err
 		}),
 		selftest.FloatingIPs(func(ctx context.Context) ([]selftest.FloatingIP, error) {
-			return observed(ctx, p, allAddresses(cfg, b))
+			return observed(ctx, p, addresses())
 		}),
 	), nil
+}
+
+func electedAddresses(cfg *config.Config) []vrrp.FloatingIP {
+	var all []vrrp.FloatingIP
+	for _, in := range cfg.Election.Instances {
+		all = append(all, in.Addresses...)
+	}
+	return all
+}
+
+func interfaceUp(name string) (bool, string) {
+	i, err := net.InterfaceByName(name)
+	switch {
+	case err != nil:
+		return false, fmt.Sprintf("%s: %v", name, err)
+	case i.Flags&net.FlagUp == 0:
+		return false, name + " is down"
+	case i.Flags&net.FlagRunning == 0:
+		return false, name + " has no carrier"
+	}
+	return true, ""
+}
+
+// askEtcd returns what the endpoints answer, and who owns each instance.
+func askEtcd(ctx context.Context, etcd *election.Etcd, cfg *config.Config) (members []selftest.EtcdMember, owners []string, err error) {
+	for _, a := range etcd.Ask(ctx, cfg.Etcd.Prefix) {
+		members = append(members, selftest.EtcdMember(a))
+	}
+	if !slices.ContainsFunc(members, func(m selftest.EtcdMember) bool { return m.Err == nil }) {
+		return members, nil, nil
+	}
+	found, err := etcd.Owners(ctx, cfg.Etcd.Prefix)
+	for _, name := range slices.Sorted(maps.Keys(found)) {
+		owners = append(owners, fmt.Sprintf("%s is owned by %s", name, found[name]))
+	}
+	return members, owners, err
 }
 
 func keepalivedFindings(b *book) (selftest.Keepalived, error) {

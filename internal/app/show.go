@@ -12,6 +12,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"berth/config"
 	"berth/keepalivedconf"
 	"berth/providers"
 	"berth/vrrp"
@@ -39,6 +40,7 @@ type shownInstance struct {
 	Excluded    []string          `json:"excluded"`
 	Managed     []string          `json:"managed"`
 	FloatingIPs []shownFloatingIP `json:"floating_ips,omitempty"`
+	Member      string            `json:"member,omitempty"` // that owns it in etcd
 }
 
 type shownFloatingIP struct {
@@ -60,33 +62,19 @@ func (o *Options) Show(ctx context.Context, configPath string, so ShowOptions) e
 	if err != nil {
 		return err
 	}
-	ko := bookOptions(cfg, "", o.Logger())
-	if !so.AssumeInterfaces {
-		ko.Interfaces = machineInterface
+	out := shown{Instances: []shownInstance{}, Warnings: []keepalivedconf.Message{}}
+	if len(cfg.Election.Instances) > 0 {
+		err = out.elected(cfg, so.Instance)
+	} else {
+		err = o.readKeepalived(cfg, so, &out)
 	}
-	conf, err := keepalivedconf.ParseFile(cfg.KeepalivedConfig, ko)
 	if err != nil {
 		return err
 	}
-	out := shown{Instances: []shownInstance{}, Refused: conf.Refused, Refusals: conf.Refusals, Warnings: conf.Warnings}
-	if out.Warnings == nil {
-		out.Warnings = []keepalivedconf.Message{}
-	}
-	for _, in := range conf.Instances {
-		if so.Instance != "" && in.Name != so.Instance {
-			continue
+	if !so.Offline && (cfg.Fencing.Enabled || len(cfg.Election.Instances) > 0) {
+		if err := o.askOwners(ctx, cfg, &out); err != nil {
+			return err
 		}
-		managed := in.Managed()
-		if len(cfg.ManagedAddresses) > 0 {
-			managed = cfg.ManagedAddresses
-		}
-		out.Instances = append(out.Instances, shownInstance{
-			Name: in.Name, Interface: in.Interface,
-			Addresses: texts(in.Addresses), Excluded: texts(in.Excluded), Managed: texts(managed),
-		})
-	}
-	if so.Instance != "" && len(out.Instances) == 0 {
-		return fmt.Errorf("vrrp_instance %q: %w %s", so.Instance, errUnknown, cfg.KeepalivedConfig)
 	}
 	var providerErr error
 	if !so.Offline && cfg.Provider != "" && cfg.Provider != "fake" && !o.DryRun {
@@ -110,6 +98,70 @@ func (o *Options) Show(ctx context.Context, configPath string, so ShowOptions) e
 		err = errRefused
 	}
 	return errors.Join(err, providerErr)
+}
+
+// readKeepalived fills in what keepalived's configuration has.
+func (o *Options) readKeepalived(cfg *config.Config, so ShowOptions, out *shown) error {
+	ko := bookOptions(cfg, "", o.Logger())
+	if !so.AssumeInterfaces {
+		ko.Interfaces = machineInterface
+	}
+	conf, err := keepalivedconf.ParseFile(cfg.KeepalivedConfig, ko)
+	if err != nil {
+		return err
+	}
+	out.Refused, out.Refusals = conf.Refused, conf.Refusals
+	out.Warnings = append(out.Warnings, conf.Warnings...)
+	for _, in := range conf.Instances {
+		if so.Instance != "" && in.Name != so.Instance {
+			continue
+		}
+		managed := in.Managed()
+		if len(cfg.ManagedAddresses) > 0 {
+			managed = cfg.ManagedAddresses
+		}
+		out.Instances = append(out.Instances, shownInstance{
+			Name: in.Name, Interface: in.Interface,
+			Addresses: texts(in.Addresses), Excluded: texts(in.Excluded), Managed: texts(managed),
+		})
+	}
+	if so.Instance != "" && len(out.Instances) == 0 {
+		return fmt.Errorf("vrrp_instance %q: %w %s", so.Instance, errUnknown, cfg.KeepalivedConfig)
+	}
+	return nil
+}
+
+// elected fills in what the configuration has elections for.
+func (s *shown) elected(cfg *config.Config, instance string) error {
+	for _, in := range cfg.Election.Instances {
+		if instance != "" && in.Name != instance {
+			continue
+		}
+		addresses := texts(in.Addresses)
+		s.Instances = append(s.Instances, shownInstance{
+			Name: in.Name, Interface: cfg.Election.Interface, Addresses: addresses, Excluded: []string{}, Managed: addresses,
+		})
+	}
+	if instance != "" && len(s.Instances) == 0 {
+		return fmt.Errorf("%s: election.instances has no %q", cfg.Path, instance)
+	}
+	return nil
+}
+
+// askOwners fills in who owns the instances in etcd.
+func (o *Options) askOwners(ctx context.Context, cfg *config.Config, out *shown) error {
+	etcd, err := o.newEtcd(cfg, o.Logger())
+	if err != nil {
+		return err
+	}
+	defer etcd.Close()
+	ctx, cancel := context.WithTimeoutCause(ctx, cfg.LockTimeout, errors.New("etcd does not answer; --offline does not ask it"))
+	defer cancel()
+	owners, err := etcd.Owners(ctx, cfg.Etcd.Prefix)
+	for i := range out.Instances {
+		out.Instances[i].Member = owners[out.Instances[i].Name]
+	}
+	return err
 }
 
 func machineInterface(name string) (int, bool) {
@@ -172,17 +224,17 @@ func holderText(h providers.Holder) string {
 
 func (s *shown) table(w io.Writer) error {
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(tw, "INSTANCE\tINTERFACE\tADDRESS\tFLOATING IP\tOWNER")
+	fmt.Fprintln(tw, "INSTANCE\tINTERFACE\tADDRESS\tFLOATING IP\tOWNER"+s.memberColumn("MEMBER"))
 	for _, in := range s.Instances {
 		if len(in.Managed) == 0 {
-			fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\n", in.Name, dash(in.Interface), "none", "-", "-")
+			fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s%s\n", in.Name, dash(in.Interface), "none", "-", "-", s.memberColumn(dash(in.Member)))
 		}
 		for i, address := range in.Managed {
 			object, owner := "-", "-"
 			if i < len(in.FloatingIPs) {
 				object, owner = dash(in.FloatingIPs[i].Object), in.FloatingIPs[i].Owner
 			}
-			fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\n", in.Name, dash(in.Interface), address, object, owner)
+			fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s%s\n", in.Name, dash(in.Interface), address, object, owner, s.memberColumn(dash(in.Member)))
 		}
 	}
 	if err := tw.Flush(); err != nil {
@@ -195,6 +247,16 @@ func (s *shown) table(w io.Writer) error {
 		fmt.Fprintf(w, "refused: %s:%d: %s\n", m.File, m.Line, m.Message)
 	}
 	return nil
+}
+
+// memberColumn is a column of its own where etcd names the owner of anything.
+func (s *shown) memberColumn(text string) string {
+	for _, in := range s.Instances {
+		if in.Member != "" {
+			return "\t" + text
+		}
+	}
+	return ""
 }
 
 func dash(s string) string {

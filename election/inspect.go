@@ -1,0 +1,59 @@
+package election
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"sync"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+)
+
+// Answer is what one endpoint said when it was asked.
+type Answer struct {
+	Endpoint string
+	Err      error
+	Took     time.Duration
+}
+
+// Ask asks every endpoint something that only a majority of the cluster can
+// answer, all at once, and returns the answers in the order of the endpoints. It
+// changes nothing.
+func (e *Etcd) Ask(ctx context.Context, prefix string) []Answer {
+	answers := make([]Answer, len(e.endpoints))
+	var asked sync.WaitGroup
+	for i, url := range e.options.Endpoints {
+		asked.Go(func() {
+			ctx, cancel := context.WithTimeout(ctx, patience)
+			defer cancel()
+			a, begun := Answer{Endpoint: url}, time.Now()
+			c, err := e.client(i)
+			if err == nil {
+				_, err = c.Get(ctx, prefix, clientv3.WithPrefix(), clientv3.WithCountOnly())
+			}
+			a.Err, a.Took = err, time.Since(begun)
+			answers[i] = a
+		})
+	}
+	asked.Wait()
+	return answers
+}
+
+// Owners returns the members that own the instances below a prefix.
+func (e *Etcd) Owners(ctx context.Context, prefix string) (map[string]string, error) {
+	r, err := call(ctx, e, func(ctx context.Context, c *clientv3.Client) (*clientv3.GetResponse, error) {
+		return c.Get(ctx, prefix+electionsDir, clientv3.WithPrefix(), clientv3.WithSort(clientv3.SortByCreateRevision, clientv3.SortDescend))
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read the elections below %s: %w", prefix, err)
+	}
+	owners := map[string]string{}
+	for _, kv := range r.Kvs { // the owner comes last
+		var p Place
+		if _, instance, _ := split(prefix, string(kv.Key)); json.Unmarshal(kv.Value, &p) == nil {
+			owners[instance] = p.Member
+		}
+	}
+	return owners, nil
+}
