@@ -38,6 +38,17 @@ type book struct {
 	changed   chan struct{} // closed and replaced when conf changes
 }
 
+// inherit reads the file, and takes the last good reading of a former book in
+// force where that fails.
+func (b *book) inherit(former *book) {
+	conf, _ := former.reading()
+	if own, _ := b.reading(); own == nil && conf != nil {
+		b.mu.Lock()
+		b.use(conf)
+		b.mu.Unlock()
+	}
+}
+
 // stamp tells whether a file is still what was read. The zero value stands for
 // a file that is not there.
 type stamp struct {
@@ -139,6 +150,17 @@ func (b *book) read() {
 		}
 		return
 	}
+	b.use(conf)
+	if conf.Refused {
+		b.log.Error("keepalived would refuse this configuration; acting on what could be read",
+			zap.String("file", b.path), zap.String("reason", conf.Refusals[0].Message), zap.Int("line", conf.Refusals[0].Line))
+	}
+	b.log.Info("keepalived's configuration was read; `berth show` lists its warnings",
+		zap.String("file", b.path), zap.Int("instances", len(conf.Instances)), zap.Int("warnings", len(conf.Warnings)))
+}
+
+// use puts a reading in force. It is called with the lock held.
+func (b *book) use(conf *keepalivedconf.Config) {
 	b.conf = conf
 	b.managedBy = make(map[string][]vrrp.FloatingIP, len(conf.Instances))
 	for i := range conf.Instances {
@@ -146,12 +168,6 @@ func (b *book) read() {
 	}
 	close(b.changed)
 	b.changed = make(chan struct{})
-	if conf.Refused {
-		b.log.Error("keepalived would refuse this configuration; acting on what could be read",
-			zap.String("file", b.path), zap.String("reason", conf.Refusals[0].Message), zap.Int("line", conf.Refusals[0].Line))
-	}
-	b.log.Info("keepalived's configuration was read; `berth show` lists its warnings",
-		zap.String("file", b.path), zap.Int("instances", len(conf.Instances)), zap.Int("warnings", len(conf.Warnings)))
 }
 
 // watch returns a channel that is closed at the next change.
