@@ -85,10 +85,14 @@ func (b *book) addresses(instance string) ([]vrrp.FloatingIP, error) {
 	return own, nil
 }
 
-// members returns the instances of a sync group.
+// members returns the instances of a sync group. With managed addresses and an
+// unreadable file the group stands for itself, as an instance would.
 func (b *book) members(group string) ([]string, error) {
 	conf, err := b.reading()
 	if conf == nil {
+		if len(b.managed) > 0 {
+			return []string{group}, nil
+		}
 		return nil, err
 	}
 	for _, g := range conf.Groups {
