@@ -108,7 +108,7 @@ func (b *book) reading() (*keepalivedconf.Config, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.conf == nil {
-		b.read()
+		b.apply(b.parse())
 	}
 	return b.conf, b.err
 }
@@ -143,9 +143,8 @@ func (b *book) parse() (*keepalivedconf.Config, map[string]stamp, error) {
 	}
 }
 
-// read parses the file. It is called with the lock held.
-func (b *book) read() {
-	conf, stamps, err := b.parse()
+// apply takes what parse returned. It is called with the lock held.
+func (b *book) apply(conf *keepalivedconf.Config, stamps map[string]stamp, err error) {
 	former := b.err
 	b.err, b.stamps = err, stamps
 	if err != nil {
@@ -192,13 +191,18 @@ func (b *book) Run(ctx context.Context) error {
 		case <-tick.C:
 		}
 		b.mu.Lock()
-		for path, was := range b.stamps {
+		stamps := b.stamps
+		b.mu.Unlock()
+		for path, was := range stamps {
 			if stampOf(path) != was {
-				b.read()
+				// Without the lock: no takeover waits for a file that takes long.
+				conf, stamps, err := b.parse()
+				b.mu.Lock()
+				b.apply(conf, stamps, err)
+				b.mu.Unlock()
 				break
 			}
 		}
-		b.mu.Unlock()
 	}
 }
 
