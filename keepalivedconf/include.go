@@ -113,7 +113,7 @@ func (r *reader) glob(e *opened, pattern string) bool {
 	found := expandGlob(r.dir, pattern)
 	r.addDirs(found.dirs)
 	if found.stopped {
-		r.warn("include %s: the pattern looks at more than %d names, and only the first are used; narrow it", pattern, matchLimit)
+		r.warn("include %s: the pattern has more than %d alternatives or looks at more than %d names, and only the first are used; narrow it", pattern, bracesLimit, matchLimit)
 	}
 	e.matches = found.paths
 	switch missing := found.missingFiles || found.missingDirs; {
