@@ -272,7 +272,7 @@ func (w *writer) block(head string, body func()) {
 }
 
 func (w *writer) name() string {
-	return w.word("A", "B", "C", "D", "\"a b\"", "$N", "${N}x", "x#y", "\"x#y\"", "'q'", "a\\#b", "", "A B", "I${i}", "größe", "\"\"")
+	return w.word("A", "B", "C", "D", "\"a b\"", "$N", "${N}x", "x#y", "\"x#y\"", "'q'", "a\\#b", "", "A B", "I${i}", "größe", "\"\"", strings.Repeat("n", 600))
 }
 
 func (w *writer) iface() string {
