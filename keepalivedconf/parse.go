@@ -261,9 +261,7 @@ func (m *machine) keyword(k *keyword, s statement) {
 	if k.sub == nil {
 		return
 	}
-	if k.do == nil {
-		m.openBlock(k, s)
-	}
+	m.openBlock(k, s)
 	m.level++
 	if !m.block(k.sub, needBrace) && k.end != nil {
 		k.end(m)
