@@ -103,6 +103,7 @@ type machine struct {
 // globals is what global_defs sets and instances need.
 type globals struct {
 	dynamicInterfaces bool
+	allowIfChanges    bool // an interface may become another one
 	defaultInterface  string
 	version           int
 	strict            bool
