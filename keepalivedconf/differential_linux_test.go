@@ -77,6 +77,11 @@ func difference(path, version string) (string, error) {
 	if !theirs.Accepted && strings.Contains(theirs.Log, "Can't initialize ipvs") {
 		return "", errNoIPVS
 	}
+	if strings.Contains(theirs.Log, "Starting BFD child") && !strings.Contains(theirs.Log, "Starting VRRP child") {
+		// Whether its BFD process lives on is a matter of chance where the
+		// instances of the file lack something, and none of addresses.
+		theirs.Accepted = ours.Accepted
+	}
 	ourLog, theirLog := ours.Log, theirs.Log
 	ours.Log, theirs.Log = "", ""
 	for n := range theirs.Instances {
