@@ -25,6 +25,10 @@ var Version = "devel"
 func main() {
 	// A reader of our output that dies must not take berth along.
 	signal.Ignore(unix.SIGPIPE)
+	// Each file is made with the mode it is meant to have. keepalived's scripts
+	// inherit 0177, with which nobody but root could enter the run directory and
+	// `berth status` would fail.
+	unix.Umask(0o022)
 	// Never undone: the next notify script may still end this one by SIGTERM
 	// when it is done already, and that must not become its exit status.
 	ctx, _ := signal.NotifyContext(context.Background(), unix.SIGINT, unix.SIGTERM)

@@ -42,6 +42,9 @@ func open(path string, owner func() (uid, gid int, known bool)) (*pipe, error) {
 	// O_RDWR: being a writer too, the reader never sees an end of file when
 	// keepalived closes its side, at each of its reloads.
 	fd, err := unix.Open(path, unix.O_RDWR|unix.O_NONBLOCK|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0)
+	if errors.Is(err, unix.ELOOP) {
+		return nil, fmt.Errorf("open FIFO %s: it is a symbolic link, which keepalived does not follow either; name the FIFO itself", path)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("open FIFO %s: %w", path, err)
 	}

@@ -375,7 +375,7 @@ func TestReaderRefuses(t *testing.T) {
 	for _, row := range []struct{ name, path, want string }{
 		{"a regular file", file, "it is no FIFO"},
 		{"a directory", dir, "is a directory"},
-		{"a symbolic link", link, "too many levels of symbolic links"},
+		{"a symbolic link", link, "it is a symbolic link, which keepalived does not follow either; name the FIFO itself"},
 		{"a missing directory", filepath.Join(dir, "no/fifo"), "mkdir -p " + filepath.Join(dir, "no")},
 	} {
 		t.Run(row.name, func(t *testing.T) {

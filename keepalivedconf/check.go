@@ -292,7 +292,10 @@ func (m *machine) checkConflicts() {
 func (m *machine) checkConflict(i, other *instance) {
 	const same = "it has the same virtual_router_id %d as %s on interface %s; give it another"
 	if len(i.peers) == 0 {
-		if i.exists {
+		switch {
+		case m.globals.allowIfChanges:
+			m.warnFor(i, same+": keepalived only warns of it, because of allow_if_changes", i.vrid, other.name, i.iface)
+		case i.exists:
 			m.refuseFor(i, same, i.vrid, other.name, i.iface)
 		}
 		return

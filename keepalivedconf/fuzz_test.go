@@ -2,9 +2,11 @@ package keepalivedconf_test
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -54,6 +56,57 @@ func FuzzParseFile(f *testing.F) {
 			t.Errorf("reading %d bytes took %v", len(text), took)
 		}
 	})
+}
+
+// TestMistakesInTheCorpusDoNoHarm makes the mistakes of people in files of the
+// corpus: a line or a word lost, or put where it does not belong.
+func TestMistakesInTheCorpusDoNoHarm(t *testing.T) {
+	files, err := filepath.Glob("testdata/*.conf")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var corpus [][]string
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(text) < 4000 && !strings.Contains(string(text), "include") {
+			corpus = append(corpus, strings.Split(string(text), "\n"))
+		}
+	}
+	path := filepath.Join(t.TempDir(), "keepalived.conf")
+	for seed := range uint64(10000) {
+		r := rand.New(rand.NewPCG(seed, 0))
+		lines := slices.Concat(corpus[r.IntN(len(corpus))], corpus[r.IntN(len(corpus))])
+		for range 1 + r.IntN(12) {
+			at, other := r.IntN(len(lines)), corpus[r.IntN(len(corpus))]
+			words := strings.Fields(lines[at])
+			switch foreign := other[r.IntN(len(other))]; {
+			case r.IntN(2) == 0:
+				lines = slices.Insert(lines, at, foreign)
+			case len(words) > 0:
+				n := r.IntN(len(words))
+				lines[at] = strings.Join(slices.Delete(words, n, n+1), " ")
+			}
+		}
+		text := strings.Join(lines, "\n")
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		func() {
+			defer func() {
+				if p := recover(); p != nil {
+					t.Fatalf("%v, reading:\n%s", p, text)
+				}
+			}()
+			c, err := keepalivedconf.ParseFile(path, keepalivedconf.Options{ConfigID: "oracle-host", Version: "2.2.7"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			checkLimits(t, c)
+		}()
+	}
 }
 
 // checkLimits checks what every result has in common.

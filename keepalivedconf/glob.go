@@ -15,7 +15,7 @@ type globbed struct {
 	missingFiles bool     // a name without wildcards does not exist
 	missingDirs  bool     // a directory to be searched cannot be
 	visited      int      // names looked at
-	stopped      bool     // before the end, at matchLimit
+	stopped      bool     // before the end, at a limit
 }
 
 // visit counts a name that is looked at, and reports whether that is still
@@ -30,11 +30,13 @@ func (g *globbed) visit() bool {
 // start. Each brace alternative is sorted by itself.
 func expandGlob(dir, pattern string) globbed {
 	var g globbed
-	for _, p := range expandBraces(pattern, bracesLimit) {
+	patterns := expandBraces(pattern, bracesLimit+1)
+	for _, p := range patterns[:min(len(patterns), bracesLimit)] {
 		found := g.match(dir, p)
 		slices.Sort(found)
 		g.paths = append(g.paths, found...)
 	}
+	g.stopped = g.stopped || len(patterns) > bracesLimit
 	return g
 }
 

@@ -102,6 +102,13 @@ func (m *machine) noteFIFO(s statement) {
 	}
 }
 
+func (m *machine) setDynamicInterfaces(s statement) {
+	m.globals.dynamicInterfaces = true
+	if len(s.words) > 1 && string(s.words[1]) == "allow_if_changes" {
+		m.globals.allowIfChanges = true
+	}
+}
+
 // checkScriptUser warns about lines that come before the user they need.
 func (m *machine) checkScriptUser() {
 	for _, early := range m.globals.earlyScripts {

@@ -113,7 +113,7 @@ func (r *reader) glob(e *opened, pattern string) bool {
 	found := expandGlob(r.dir, pattern)
 	r.addDirs(found.dirs)
 	if found.stopped {
-		r.warn("include %s: the pattern looks at more than %d names, and only the first are used; narrow it", pattern, matchLimit)
+		r.warn("include %s: the pattern has more than %d alternatives or looks at more than %d names, and only the first are used; narrow it", pattern, bracesLimit, matchLimit)
 	}
 	e.matches = found.paths
 	switch missing := found.missingFiles || found.missingDirs; {
@@ -214,8 +214,11 @@ func (r *reader) closeTop() bool {
 	return len(r.stack) > 0
 }
 
-// errNotRegular is what keepalived calls a file that it does not open.
-var errNotRegular = errors.New("not a regular file without execute permission")
+// What keepalived does not open.
+var (
+	errNotRegular = errors.New("not a regular file")
+	errExecutable = errors.New("it is executable, which keepalived does not accept (chmod a-x it)")
+)
 
 // readFile returns the content of a regular file. It never waits, whatever
 // lies at path. Only the main file may be executable, which keepalived
@@ -247,7 +250,7 @@ func (r *reader) readFile(path string, isMain bool) ([]byte, error) {
 	case executable && isMain:
 		r.warnOrRefuseExecutable(path)
 	case executable:
-		return nil, errNotRegular
+		return nil, errExecutable
 	}
 	var content bytes.Buffer
 	left := int64(sizeLimit-r.size) + 1

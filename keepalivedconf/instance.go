@@ -382,6 +382,11 @@ func (m *machine) setAuthPass(s statement) {
 
 func (m *machine) trackInterface(words [][]byte) { m.useInterface(string(words[0])) }
 
+func (m *machine) trackGroupInterface(words [][]byte) {
+	m.group()
+	m.trackInterface(words)
+}
+
 func (m *machine) garpInterfaces(words [][]byte) {
 	for _, w := range words {
 		m.useInterface(string(w))

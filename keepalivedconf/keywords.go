@@ -154,7 +154,7 @@ func globalTable(d dialect) table {
 	)...)
 	return tableOf(d, append(all,
 		valueBlock("notification_email", ignoreValues),
-		setting("dynamic_interfaces", 0, func(m *machine, _ statement) { m.globals.dynamicInterfaces = true }),
+		setting("dynamic_interfaces", 0, (*machine).setDynamicInterfaces),
 		setting("default_interface", 0, (*machine).setDefaultInterface),
 		setting("vrrp_strict", 0, func(m *machine, _ statement) { m.globals.strict = true }),
 		setting("vrrp_version", 1, (*machine).setGlobalVersion),
@@ -184,12 +184,13 @@ func notifyKeywords(do func(*machine, statement), names ...string) []*keyword {
 
 // groupTable has the words of vrrp_sync_group.
 func groupTable(d dialect) table {
-	all := lines("smtp_alert", "global_tracking", "sync_group_tracking_weight", "notify_priority_changes")
+	all := lines("global_tracking", "sync_group_tracking_weight", "notify_priority_changes")
 	all = append(all, notifyKeywords((*machine).setGroupNotify,
 		"notify_backup", "notify_master", "notify_fault", "notify_stop", "notify")...)
 	return tableOf(d, append(all,
+		setting("smtp_alert", 0, func(m *machine, _ statement) { m.group() }),
 		&keyword{name: "group", do: (*machine).groupMembers},
-		valueBlock("track_interface", (*machine).trackInterface),
+		valueBlock("track_interface", (*machine).trackGroupInterface),
 		valueBlock("track_script", ignoreValues),
 		valueBlock("track_file", ignoreValues),
 		valueBlock("track_process", ignoreValues),

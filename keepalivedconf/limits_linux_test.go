@@ -141,7 +141,7 @@ func TestPathologicalInputEndsInAMessage(t *testing.T) {
 					t.Fatal(err)
 				}
 			},
-			want: "include x: not a regular file without execute permission",
+			want: "include x: it is executable, which keepalived does not accept (chmod a-x it): the file is skipped",
 		},
 		{
 			name:  "include of a device",

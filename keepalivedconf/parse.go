@@ -103,6 +103,7 @@ type machine struct {
 // globals is what global_defs sets and instances need.
 type globals struct {
 	dynamicInterfaces bool
+	allowIfChanges    bool // an interface may become another one
 	defaultInterface  string
 	version           int
 	strict            bool
@@ -261,9 +262,7 @@ func (m *machine) keyword(k *keyword, s statement) {
 	if k.sub == nil {
 		return
 	}
-	if k.do == nil {
-		m.openBlock(k, s)
-	}
+	m.openBlock(k, s)
 	m.level++
 	if !m.block(k.sub, needBrace) && k.end != nil {
 		k.end(m)

@@ -272,7 +272,7 @@ func (w *writer) block(head string, body func()) {
 }
 
 func (w *writer) name() string {
-	return w.word("A", "B", "C", "D", "\"a b\"", "$N", "${N}x", "x#y", "\"x#y\"", "'q'", "a\\#b", "", "A B", "I${i}", "größe", "\"\"")
+	return w.word("A", "B", "C", "D", "\"a b\"", "$N", "${N}x", "x#y", "\"x#y\"", "'q'", "a\\#b", "", "A B", "I${i}", "größe", "\"\"", strings.Repeat("n", 600))
 }
 
 func (w *writer) iface() string {
@@ -336,7 +336,11 @@ func (w *writer) instanceLine() {
 		func() { w.block("virtual_ipaddress_excluded", func() { w.some(0, 4, w.addressLine) }) },
 		func() { w.block("virtual_ipaddress", func() { w.some(0, 3, w.addressLine) }) },
 		func() { w.block("track_interface", func() { w.add("%s", w.iface()) }) },
-		func() { w.block("virtual_routes", func() { w.add("198.51.100.0/24 dev %s", w.iface()) }) },
+		func() {
+			w.block("virtual_routes", func() {
+				w.add("%s198.51.100.0/24 dev %s", w.word("", "", "to ", "unicast ", "0x10 ", "256 "), w.iface())
+			})
+		},
 		func() {
 			w.block(w.word("nonsense", "auth_hmac", "virtual_server 1.2.3.4 80", "global_defs"), func() { w.some(0, 2, w.instanceLine) })
 		},
@@ -434,7 +438,7 @@ func (w *writer) syncGroup() {
 func (w *writer) globalDefs() {
 	w.block("global_defs", func() {
 		w.some(0, 4, func() {
-			w.add("%s", w.word("vrrp_version 3", "vrrp_version 2", "vrrp_version x", "vrrp_strict", "dynamic_interfaces", "router_id x", "include_check",
+			w.add("%s", w.word("vrrp_version 3", "vrrp_version 2", "vrrp_version x", "vrrp_strict", "dynamic_interfaces", "dynamic_interfaces allow_if_changes", "router_id x", "include_check",
 				"include_check match", "nonsense", "vrrp_mcast_group4 224.0.0.9", "script_user root", "vrrp_garp_interval", "enable_script_security"))
 		})
 		w.maybe(0.2, func() { w.block("notification_email", func() { w.add("root@localhost") }) })

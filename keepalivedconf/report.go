@@ -2,6 +2,7 @@ package keepalivedconf
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"unicode"
 )
@@ -15,44 +16,52 @@ const (
 // report collects messages, each once.
 type report struct {
 	warnings, refusals []Message
-	seen               map[Message]bool
+	seen               map[said]bool
+}
+
+// said is a message at its full length, by which it is told from others: a
+// refusal must not get lost because a name fills what is shown.
+type said struct {
+	Message
+	refusal bool
 }
 
 func (r *report) warn(m Message, format string, args ...any) {
-	r.warnings = r.add(r.warnings, m, format, args)
+	r.warnings = r.add(r.warnings, said{m, false}, format, args)
 }
 
 func (r *report) refuse(m Message, format string, args ...any) {
-	r.refusals = r.add(r.refusals, m, format, args)
+	r.refusals = r.add(r.refusals, said{m, true}, format, args)
 }
 
-func (r *report) add(list []Message, m Message, format string, args []any) []Message {
+func (r *report) add(list []Message, m said, format string, args []any) []Message {
 	if len(list) > messageLimit {
 		return list
 	}
-	if m.Message = printable(fmt.Sprintf(format, args...)); r.seen[m] {
+	if m.Message.Message = fmt.Sprintf(format, args...); r.seen[m] {
 		return list
 	}
 	if r.seen == nil {
-		r.seen = map[Message]bool{}
+		r.seen = map[said]bool{}
 	}
 	r.seen[m] = true
-	if len(list) == messageLimit {
-		m.Message = fmt.Sprintf("there are more than %d messages; the rest is left out", messageLimit)
+	if m.Message.Message = printable(m.Message.Message); len(list) == messageLimit {
+		m.Message.Message = fmt.Sprintf("there are more than %d messages; the rest is left out", messageLimit)
 	}
-	return append(list, m)
+	return append(list, m.Message)
 }
 
 // printable makes a message of one line and limited length out of whatever a
-// file may hold.
+// file may hold. What is too long loses its middle: it begins with a name and ends
+// with the cure.
 func printable(s string) string {
+	letters := []rune(strings.ToValidUTF8(s, "\uFFFD"))
+	if n := len(letters); n > messageLengthLimit {
+		const half = messageLengthLimit / 2
+		letters = slices.Concat(letters[:half], []rune("..."), letters[n-half:])
+	}
 	var b strings.Builder
-	n := 0
-	for _, c := range strings.ToValidUTF8(s, "\uFFFD") {
-		if n++; n > messageLengthLimit {
-			b.WriteString("...")
-			break
-		}
+	for _, c := range letters {
 		if unicode.IsPrint(c) {
 			b.WriteRune(c)
 		} else {

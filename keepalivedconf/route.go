@@ -89,7 +89,7 @@ func (m *machine) routing(kind string, words [][]byte, options map[string]option
 	for ; n < len(words); n++ {
 		option := string(words[n])
 		kindOf := options[option]
-		if n, exact := cUint(option); destination && kindOf == isDestination && exact && n <= 255 {
+		if v, rest := cInt(option, 0); destination && kindOf == isDestination && rest == "" && v >= 0 && v <= 255 {
 			kindOf = isBeforeDestination // the type as a number
 		}
 		switch kindOf {

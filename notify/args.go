@@ -11,7 +11,8 @@ import (
 
 // ParseArgs reads the arguments that keepalived adds to a notify script:
 // INSTANCE or GROUP (lower case too), name, state word, and priority, which
-// may be missing.
+// may be missing. What is no priority from 0 to 255 counts as missing: floaty
+// ignores it, and no failover may depend on it.
 func ParseArgs(args []string) (vrrp.Event, error) {
 	ev := vrrp.Event{Source: "notify", Received: time.Now()}
 	if len(args) < 3 || len(args) > 4 {
@@ -30,11 +31,9 @@ func ParseArgs(args []string) (vrrp.Event, error) {
 		return ev, fmt.Errorf("unknown state %q; keepalived writes MASTER, BACKUP, FAULT, STOP, DELETED or MASTER_RX_LOWER_PRI", args[2])
 	}
 	if len(args) == 4 {
-		p, err := strconv.Atoi(args[3])
-		if err != nil || p < 0 || p > 255 {
-			return ev, fmt.Errorf("priority %q is no number from 0 to 255", args[3])
+		if p, err := strconv.ParseUint(args[3], 10, 8); err == nil {
+			ev.Priority = int(p)
 		}
-		ev.Priority = p
 	}
 	return ev, nil
 }

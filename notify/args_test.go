@@ -29,7 +29,8 @@ func TestParseArgs(t *testing.T) {
 		{"too many", []string{"INSTANCE", "VI_1", "MASTER", "1", "x"}, vrrp.Event{}, "expected INSTANCE|GROUP NAME STATE [PRIORITY] after the configuration file, got 5 arguments"},
 		{"neither instance nor group", []string{"VI_1", "INSTANCE", "MASTER"}, vrrp.Event{}, `expected INSTANCE or GROUP as the second argument, got "VI_1"`},
 		{"unknown state", []string{"INSTANCE", "VI_1", "DREAMING"}, vrrp.Event{}, `unknown state "DREAMING"; keepalived writes MASTER, BACKUP, FAULT, STOP, DELETED or MASTER_RX_LOWER_PRI`},
-		{"priority is no number", []string{"INSTANCE", "VI_1", "MASTER", "high"}, vrrp.Event{}, `priority "high" is no number from 0 to 255`},
+		{"priority is no number", []string{"INSTANCE", "VI_1", "MASTER", "high"}, vrrp.Event{Source: "notify", Instance: "VI_1", State: vrrp.Master}, ""},
+		{"priority that cannot be", []string{"INSTANCE", "VI_1", "MASTER", "256"}, vrrp.Event{Source: "notify", Instance: "VI_1", State: vrrp.Master}, ""},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			got, err := notify.ParseArgs(row.args)

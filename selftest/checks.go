@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -31,7 +32,7 @@ type Keepalived struct {
 	Path      string
 	Instances []string // with their addresses, for people
 	Refused   string   // why keepalived would refuse the file, empty if it would not
-	Warnings  []string
+	Warnings  []string // each with its cure behind the last semicolon
 }
 
 // KeepalivedConfig reports on keepalived.conf. Without the file the self-test
@@ -47,7 +48,11 @@ func KeepalivedConfig(read func() (Keepalived, error)) Check {
 			all = append(all, Finding{Level: Fail, Seen: "keepalived would refuse " + k.Path + ": " + k.Refused, Cure: "mend the file, then: keepalived -t"})
 		}
 		for _, w := range k.Warnings {
-			all = append(all, Finding{Level: Warn, Seen: w})
+			f := Finding{Level: Warn, Seen: w}
+			if n := strings.LastIndex(w, "; "); n >= 0 {
+				f.Seen, f.Cure = w[:n], w[n+len("; "):]
+			}
+			all = append(all, f)
 		}
 		if len(k.Instances) == 0 {
 			return append(all, Finding{Level: Warn, Seen: k.Path + " has no vrrp_instance", Cure: "add a vrrp_instance with virtual_ipaddress"})
@@ -172,8 +177,8 @@ func Directory(what, path string, made bool) Check {
 				}
 				return one(OK, path, "")
 			}
-			parent := dir[:max(strings.LastIndexByte(dir, '/'), 0)]
-			if !made || !errors.Is(err, unix.ENOENT) || parent == "" {
+			parent := filepath.Dir(dir)
+			if !made || !errors.Is(err, unix.ENOENT) || parent == dir {
 				return one(Fail, fmt.Sprintf("cannot write into %s: %v", dir, err), "run as root, or: mkdir -p "+path)
 			}
 			dir = parent // berth makes it when it is needed

@@ -39,8 +39,8 @@ func TestChecks(t *testing.T) {
 		{"no keepalived.conf", selftest.KeepalivedConfig(func() (selftest.Keepalived, error) { return selftest.Keepalived{}, failed }),
 			[]string{"warn keepalived.conf: no answer -> install keepalived and write its configuration, or set keepalived-config"}},
 		{"refused, with a warning", selftest.KeepalivedConfig(func() (selftest.Keepalived, error) {
-			return selftest.Keepalived{Path: "k", Refused: "why", Warnings: []string{"w"}, Instances: []string{"VI_1"}}, nil
-		}), []string{"FAIL keepalived.conf: keepalived would refuse k: why -> mend the file, then: keepalived -t", "warn keepalived.conf: w -> ", "ok keepalived.conf: VI_1 -> "}},
+			return selftest.Keepalived{Path: "k", Refused: "why", Warnings: []string{"w", "a; b; mend it"}, Instances: []string{"VI_1"}}, nil
+		}), []string{"FAIL keepalived.conf: keepalived would refuse k: why -> mend the file, then: keepalived -t", "warn keepalived.conf: w -> ", "warn keepalived.conf: a; b -> mend it", "ok keepalived.conf: VI_1 -> "}},
 		{"no instance", selftest.KeepalivedConfig(func() (selftest.Keepalived, error) { return selftest.Keepalived{Path: "k"}, nil }),
 			[]string{"warn keepalived.conf: k has no vrrp_instance -> add a vrrp_instance with virtual_ipaddress"}},
 		{"keepalived runs", selftest.Process("p", func() (int, bool) { return 7, true }), []string{"ok keepalived: runs with pid 7 -> "}},
@@ -56,6 +56,7 @@ func TestChecks(t *testing.T) {
 			[]string{"FAIL floating IPs: no answer -> check endpoint, token and network"}},
 		{"directory", selftest.Directory("d", dir, false), []string{"ok d: " + dir + " -> "}},
 		{"directory that berth makes", selftest.Directory("d", dir+"/a/b", true), []string{"ok d: " + dir + "/a/b -> "}},
+		{"directory that berth makes here", selftest.Directory("d", "a", true), []string{"ok d: a -> "}},
 		{"directory that nobody makes", selftest.Directory("d", dir+"/a", false),
 			[]string{"FAIL d: cannot write into " + dir + "/a: no such file or directory -> run as root, or: mkdir -p " + dir + "/a"}},
 		{"below a file", selftest.Directory("d", dir+"/file/a", true),

@@ -38,6 +38,17 @@ type book struct {
 	changed   chan struct{} // closed and replaced when conf changes
 }
 
+// inherit reads the file, and takes the last good reading of a former book in
+// force where that fails.
+func (b *book) inherit(former *book) {
+	conf, _ := former.reading()
+	if own, _ := b.reading(); own == nil && conf != nil {
+		b.mu.Lock()
+		b.use(conf)
+		b.mu.Unlock()
+	}
+}
+
 // stamp tells whether a file is still what was read. The zero value stands for
 // a file that is not there.
 type stamp struct {
@@ -74,10 +85,14 @@ func (b *book) addresses(instance string) ([]vrrp.FloatingIP, error) {
 	return own, nil
 }
 
-// members returns the instances of a sync group.
+// members returns the instances of a sync group. With managed addresses and an
+// unreadable file the group stands for itself, as an instance would.
 func (b *book) members(group string) ([]string, error) {
 	conf, err := b.reading()
 	if conf == nil {
+		if len(b.managed) > 0 {
+			return []string{group}, nil
+		}
 		return nil, err
 	}
 	for _, g := range conf.Groups {
@@ -93,7 +108,7 @@ func (b *book) reading() (*keepalivedconf.Config, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.conf == nil {
-		b.read()
+		b.apply(b.parse())
 	}
 	return b.conf, b.err
 }
@@ -128,9 +143,8 @@ func (b *book) parse() (*keepalivedconf.Config, map[string]stamp, error) {
 	}
 }
 
-// read parses the file. It is called with the lock held.
-func (b *book) read() {
-	conf, stamps, err := b.parse()
+// apply takes what parse returned. It is called with the lock held.
+func (b *book) apply(conf *keepalivedconf.Config, stamps map[string]stamp, err error) {
 	former := b.err
 	b.err, b.stamps = err, stamps
 	if err != nil {
@@ -139,6 +153,17 @@ func (b *book) read() {
 		}
 		return
 	}
+	b.use(conf)
+	if conf.Refused {
+		b.log.Error("keepalived would refuse this configuration; acting on what could be read",
+			zap.String("file", b.path), zap.String("reason", conf.Refusals[0].Message), zap.Int("line", conf.Refusals[0].Line))
+	}
+	b.log.Info("keepalived's configuration was read; `berth show` lists its warnings",
+		zap.String("file", b.path), zap.Int("instances", len(conf.Instances)), zap.Int("warnings", len(conf.Warnings)))
+}
+
+// use puts a reading in force. It is called with the lock held.
+func (b *book) use(conf *keepalivedconf.Config) {
 	b.conf = conf
 	b.managedBy = make(map[string][]vrrp.FloatingIP, len(conf.Instances))
 	for i := range conf.Instances {
@@ -146,12 +171,6 @@ func (b *book) read() {
 	}
 	close(b.changed)
 	b.changed = make(chan struct{})
-	if conf.Refused {
-		b.log.Error("keepalived would refuse this configuration; acting on what could be read",
-			zap.String("file", b.path), zap.String("reason", conf.Refusals[0].Message), zap.Int("line", conf.Refusals[0].Line))
-	}
-	b.log.Info("keepalived's configuration was read; `berth show` lists its warnings",
-		zap.String("file", b.path), zap.Int("instances", len(conf.Instances)), zap.Int("warnings", len(conf.Warnings)))
 }
 
 // watch returns a channel that is closed at the next change.
@@ -172,13 +191,18 @@ func (b *book) Run(ctx context.Context) error {
 		case <-tick.C:
 		}
 		b.mu.Lock()
-		for path, was := range b.stamps {
+		stamps := b.stamps
+		b.mu.Unlock()
+		for path, was := range stamps {
 			if stampOf(path) != was {
-				b.read()
+				// Without the lock: no takeover waits for a file that takes long.
+				conf, stamps, err := b.parse()
+				b.mu.Lock()
+				b.apply(conf, stamps, err)
+				b.mu.Unlock()
 				break
 			}
 		}
-		b.mu.Unlock()
 	}
 }
 

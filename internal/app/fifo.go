@@ -217,6 +217,7 @@ func (s *service) serve(ctx context.Context, gen *generation) error {
 		if err != nil {
 			s.log.Error("the configuration was not read again; the former stays in force", zap.Error(err))
 		} else {
+			next.book.inherit(s.current.Load().book)
 			stopNext := start(next)
 			s.current.Store(next)
 			s.metrics.show(next.cfg.Metrics)

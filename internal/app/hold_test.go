@@ -345,6 +345,52 @@ func TestAnAddressAddedToTheFileIsClaimedAndARemovedOneLeftAlone(t *testing.T) {
 	})
 }
 
+func TestTheFileIsReadOncePerChangeAndNotPerEvent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 2, "")
+		defer w.stop()
+		events := func() {
+			for range 100 {
+				w.send(vrrp.Master, "VI_0", "VI_1")
+				time.Sleep(time.Minute)
+				w.send(vrrp.Backup, "VI_0", "VI_1")
+				synctest.Wait()
+			}
+		}
+		reads := func() int {
+			return w.logs.FilterMessage("keepalived's configuration was read; `berth show` lists its warnings").Len()
+		}
+		events()
+		if n := reads(); n != 1 {
+			t.Errorf("200 events caused %d readings, want 1", n)
+		}
+		w.write(t, "keepalived.conf", "vrrp_instance VI_0 {\n interface eth0\n virtual_router_id 1\n}\n")
+		events()
+		if n := reads(); n != 2 {
+			t.Errorf("%d readings after a change of the file, want 2", n)
+		}
+	})
+}
+
+func TestAFileThatKeepalivedWouldRefuseIsActedOnWithOneError(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 1, "")
+		defer w.stop()
+		// There is no virtual_router_id.
+		w.write(t, "keepalived.conf", "vrrp_instance VI_0 {\n interface eth0\n virtual_ipaddress {\n 192.0.2.0/24\n }\n}\n")
+		time.Sleep(2 * time.Second)
+		w.send(vrrp.Master, "VI_0")
+		time.Sleep(time.Hour)
+		if w.holder(0) != me {
+			t.Error("the floating IP is not here")
+		}
+		said := w.logs.FilterMessage("keepalived would refuse this configuration; acting on what could be read").All()
+		if len(said) != 1 || said[0].Level != zapcore.ErrorLevel || !strings.Contains(fmt.Sprint(said[0].ContextMap()["reason"]), "virtual_router_id") {
+			t.Errorf("want one error with the reason, got %v", said)
+		}
+	})
+}
+
 func TestAnAddressThatIsNoFloatingIPIsReportedOnceAndDelaysNobody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, 1, "managed-addresses: [10.0.0.1/8, 192.0.2.0/24]")

@@ -100,6 +100,10 @@ func (e *exporter) Run(ctx context.Context) error {
 	for ctx.Err() == nil {
 		e.mu.Lock()
 		where := e.where
+		select {
+		case <-e.changed: // this is the news of it
+		default:
+		}
 		e.mu.Unlock()
 		whereCtx, cancel := context.WithCancelCause(ctx)
 		var wg sync.WaitGroup

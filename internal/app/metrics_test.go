@@ -151,15 +151,16 @@ func TestSuspensionIsACorrection(t *testing.T) {
 	}
 }
 
-// runExporter runs one until the test ends; said gets the messages of its log, with
-// the address if one was said.
-func runExporter(t *testing.T) (e *exporter, said <-chan string, stop func()) {
+// runExporter runs one, told before where to show the metrics; said gets the
+// messages of its log, with the address if one was said.
+func runExporter(t *testing.T, where config.Metrics) (e *exporter, said <-chan string, stop func()) {
 	t.Helper()
 	r := &metrics.Registry{}
 	r.Counter("berth_test_total", "Help.").Add(7)
 	messages := make(chan string, 16)
 	core := zapcore.NewCore(zapcore.NewConsoleEncoder(zapcore.EncoderConfig{MessageKey: "m"}), lineWriter(messages), zap.InfoLevel)
 	e = newExporter(r, zap.New(core))
+	e.show(where)
 	ctx, cancel := context.WithCancelCause(t.Context())
 	done := make(chan struct{})
 	go func() {
@@ -182,9 +183,8 @@ func (w lineWriter) Write(p []byte) (int, error) {
 func (lineWriter) Sync() error { return nil }
 
 func TestMetricsAreServed(t *testing.T) {
-	e, said, stop := runExporter(t)
+	e, said, stop := runExporter(t, config.Metrics{Listen: "127.0.0.1:0"})
 	defer stop()
-	e.show(config.Metrics{Listen: "127.0.0.1:0"})
 	_, at, _ := strings.Cut(<-said, `"listen": "`)
 	base := "http://" + strings.TrimSuffix(at, `"}`)
 	for _, row := range []struct {
@@ -226,9 +226,8 @@ func TestMetricsAtAnAddressThatIsTakenAreAWarning(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	e, said, stop := runExporter(t)
+	_, said, stop := runExporter(t, config.Metrics{Listen: l.Addr().String()})
 	defer stop()
-	e.show(config.Metrics{Listen: l.Addr().String()})
 	if got := <-said; !strings.HasPrefix(got, "cannot serve metrics; trying again") || !strings.Contains(got, l.Addr().String()) {
 		t.Errorf("want a warning with the address, got %s", got)
 	}
@@ -238,8 +237,7 @@ func TestTextfileIsKeptUpToDateAndGoesWithTheService(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
 		path := filepath.Join(dir, "berth.prom")
-		e, _, stop := runExporter(t)
-		e.show(config.Metrics{Textfile: path})
+		e, _, stop := runExporter(t, config.Metrics{Textfile: path})
 		more := e.registry.Counter("berth_more_total", "Help.")
 		synctest.Wait()
 		more.Add(1)
@@ -262,9 +260,8 @@ func TestTextfileIsKeptUpToDateAndGoesWithTheService(t *testing.T) {
 func TestTextfileThatCannotBeWrittenIsAWarningUntilItCan(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := filepath.Join(t.TempDir(), "later")
-		e, said, stop := runExporter(t)
+		_, said, stop := runExporter(t, config.Metrics{Textfile: filepath.Join(dir, "berth.prom")})
 		defer stop()
-		e.show(config.Metrics{Textfile: filepath.Join(dir, "berth.prom")})
 		time.Sleep(3*textfileInterval + time.Millisecond)
 		if err := os.Mkdir(dir, 0o700); err != nil {
 			t.Fatal(err)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"slices"
 	"time"
 
 	"berth/internal/pidfd"
@@ -44,10 +45,15 @@ func (o *Options) Notify(ctx context.Context, configPath string, args []string) 
 	defer g.status.Flush()
 	g.holder.self.State = ev.State
 	g.holder.self.Script = notify.Script{PID: origin.Script.PID, Start: origin.Script.Start}
-	names := []string{ev.Instance}
+	names, group := []string{ev.Instance}, ""
+	var unknown error // of a group that cannot be looked up
 	if ev.Group {
-		if names, err = g.book.members(ev.Instance); err != nil {
-			return err
+		group = ev.Instance
+		if names, unknown = g.book.members(group); ev.State != vrrp.Master {
+			names = withHeld(names, group, cfg.RunDirectory)
+		}
+		if len(names) == 0 {
+			return unknown
 		}
 	}
 	if ev.Kind == vrrp.PriorityChange {
@@ -61,6 +67,7 @@ func (o *Options) Notify(ctx context.Context, configPath string, args []string) 
 	g.holder.entered = func(name string) {
 		g.status.Update(name, func(in *status.Instance) {
 			in.State, in.Since, in.Priority, in.Reason = ev.State, ev.Received, ev.Priority, ev.State.String()+" reported"
+			in.Group = group
 		})
 	}
 	if ev.State == vrrp.Master {
@@ -71,7 +78,20 @@ func (o *Options) Notify(ctx context.Context, configPath string, args []string) 
 		}
 		return g.notifyMaster(ctx, names, origin.Keepalived)
 	}
-	return g.notifyOther(ctx, names)
+	return errors.Join(unknown, g.notifyOther(ctx, names))
+}
+
+// withHeld adds what a process still holds for a sync group: keepalived.conf may
+// be unreadable by now, or have lost the group, and its MASTER must end all the
+// same.
+func withHeld(names []string, group, runDirectory string) []string {
+	all, _ := status.Read(runDirectory) // what can be read of it
+	for _, in := range all {
+		if in.Group == group && in.State == vrrp.Master && !slices.Contains(names, in.Instance) {
+			names = append(names, in.Instance)
+		}
+	}
+	return names
 }
 
 // dropSuperseded says that an event came too late and makes that no error.

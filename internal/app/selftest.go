@@ -15,6 +15,7 @@ import (
 	"berth/config"
 	"berth/election"
 	"berth/internal/supervise"
+	"berth/keepalivedconf"
 	"berth/providers"
 	"berth/selftest"
 	"berth/vrrp"
@@ -162,8 +163,18 @@ func keepalivedFindings(b *book) (selftest.Keepalived, error) {
 		r := conf.Refusals[0]
 		k.Refused = fmt.Sprintf("%s:%d: %s", r.File, r.Line, r.Message)
 	}
-	for _, w := range conf.Warnings {
-		k.Warnings = append(k.Warnings, fmt.Sprintf("%s:%d: %s", w.File, w.Line, w.Message))
+	// What depends on this machine is a warning only: keepalived may run in
+	// another network namespace.
+	o := b.options
+	o.Interfaces = machineInterface
+	warnings := conf.Warnings
+	if here, err := keepalivedconf.ParseFile(b.path, o); err == nil {
+		warnings = append(slices.Clip(here.Refusals), here.Warnings...)
+	}
+	for _, w := range warnings {
+		if !slices.Contains(conf.Refusals, w) {
+			k.Warnings = append(k.Warnings, fmt.Sprintf("%s:%d: %s", w.File, w.Line, w.Message))
+		}
 	}
 	for _, in := range conf.Instances {
 		k.Instances = append(k.Instances, fmt.Sprintf("%s on %s: %s", in.Name, dash(in.Interface), dash(strings.Join(texts(in.Managed()), " "))))

@@ -24,6 +24,7 @@ import (
 // Instance is what is known about one instance.
 type Instance struct {
 	Instance  string     `json:"instance"`
+	Group     string     `json:"group,omitempty"` // the sync group whose notify script reported for it
 	State     vrrp.State `json:"state"`
 	Since     time.Time  `json:"since"`
 	Priority  int        `json:"priority,omitempty"`
