@@ -86,7 +86,7 @@ keepalived-config-id: id
 keepalived-version: 2.2.7
 keepalived-pid-file: /p
 run-directory: /r
-managed-addresses: [192.0.2.1/24, 192.0.2.2, "2001:db8::1"]
+managed-addresses: [192.0.2.1/24, 192.0.2.2, "2001:db8::1", 192.0.2.1]
 refresh-interval: 2m
 refresh-timeout: 500ms
 back-off: {initial-interval: 2s, multiplier: 2, max-interval: 20s, max-elapsed-time: 0}
@@ -146,7 +146,6 @@ func TestMistakes(t *testing.T) {
 		{"lock template with %d", "lock-file-template: /%s%d\n", `berth.yml:1: lock-file-template "/%s%d" must hold exactly one %s, for the name of the instance, and no other %`},
 		{"no address", "managed-addresses:\n  - 192.0.2.1\n  - foo\n", `berth.yml:3: managed-addresses: "foo" is no IP address; write one such as 192.0.2.10, 192.0.2.10/24 or 2001:db8::10`},
 		{"address with zone", "managed-addresses: ['fe80::1%eth0']\n", `berth.yml:1: managed-addresses: "fe80::1%eth0" is no IP address; write one such as 192.0.2.10, 192.0.2.10/24 or 2001:db8::10`},
-		{"address twice", "managed-addresses: [192.0.2.1, 192.0.2.1/24]\n", "berth.yml:1: managed-addresses: 192.0.2.1/24 is there twice"},
 		{"list where a text is due", "provider: [a]\n", "berth.yml:1: expects text, found a list"},
 		{"text where a map is due does not show the text", "back-off: SECRET\n", "berth.yml:1: expects a map, found text"},
 		{"multiplier below 1", "back-off: {multiplier: 0.5}\n", "berth.yml:1: back-off.multiplier is 0.5; it must be from 1 to 1000"},
@@ -178,7 +177,7 @@ func TestMistakes(t *testing.T) {
 			`berth.yml:2: election.instances: "a" is there twice`},
 		{"instance without addresses", etcdOf("5s") + "election: {interface: eth0, instances: [{name: a}]}\n", `berth.yml:2: election.instances: "a" has no addresses`},
 		{"address in two instances", etcdOf("5s") + "election:\n  interface: eth0\n  instances:\n    - {name: a, addresses: [192.0.2.1]}\n    - {name: b, addresses: [192.0.2.1/24]}\n",
-			"berth.yml:6: election.instances: 192.0.2.1/24 is there twice"},
+			"berth.yml:2: election.instances: 192.0.2.1 is there twice"},
 		{"announcing never", etcdOf("5s") + "election: {interface: eth0, announce: {count: 0}, instances: [{name: a, addresses: [192.0.2.1]}]}\n",
 			"berth.yml:2: election.announce.count is 0; it must be from 1 to 100"},
 		{"list at the top", "- a\n", "berth.yml:1: the top level is no map; write lines of the form key: value"},

@@ -80,7 +80,13 @@ func (p *parser) fillElection(r *raw, c *Config) {
 			continue
 		}
 		names[in.Name] = true
-		addresses := p.addresses("election.instances", in.Addresses, seen)
+		addresses := p.addresses("election.instances", in.Addresses)
+		for _, ip := range addresses {
+			if seen[ip.Addr()] {
+				p.report(line, "election.instances: %s is there twice", ip.Addr())
+			}
+			seen[ip.Addr()] = true
+		}
 		if len(in.Addresses) == 0 {
 			p.report(line, "election.instances: %q has no addresses", in.Name)
 		}

@@ -287,13 +287,20 @@ func (p *parser) fill(r *raw, c *Config) {
 	if file := c.Metrics.Textfile; file != "" && !strings.HasSuffix(file, ".prom") {
 		p.report(p.lines["metrics"], "metrics.textfile %q must end in .prom", file)
 	}
-	c.ManagedAddresses = p.addresses("managed-addresses", r.ManagedAddresses, map[netip.Addr]bool{})
+	// An address that is there twice is moved once, as by floaty.
+	seen := map[netip.Addr]bool{}
+	for _, ip := range p.addresses("managed-addresses", r.ManagedAddresses) {
+		if !seen[ip.Addr()] {
+			seen[ip.Addr()] = true
+			c.ManagedAddresses = append(c.ManagedAddresses, ip)
+		}
+	}
 	p.fillEtcd(r, c)
 	p.fillElection(r, c)
 }
 
-// addresses reads a list in which no address may be that is seen already.
-func (p *parser) addresses(key string, list []address, seen map[netip.Addr]bool) []vrrp.FloatingIP {
+// addresses reads a list of addresses.
+func (p *parser) addresses(key string, list []address) []vrrp.FloatingIP {
 	var all []vrrp.FloatingIP
 	for _, a := range list {
 		if a.text == "" {
@@ -304,11 +311,6 @@ func (p *parser) addresses(key string, list []address, seen map[netip.Addr]bool)
 			p.report(a.line, "%s: %v", key, err)
 			continue
 		}
-		if seen[ip.Addr()] {
-			p.report(a.line, "%s: %s is there twice", key, a.text)
-			continue
-		}
-		seen[ip.Addr()] = true
 		all = append(all, ip)
 	}
 	return all
