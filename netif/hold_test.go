@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -425,6 +427,136 @@ func TestAnotherMACIsAnnounced(t *testing.T) {
 		b.until(time.Hour / 2)
 		wantEqual(t, 2*len(burst), announced(b.heard(), v4.Addr()))
 	})
+}
+
+func TestJudge(t *testing.T) {
+	now := time.Now()
+	ours := address{prefix: v4, valid: 3 * time.Second}
+	there := func(a ...address) []address { return a }
+	for _, tt := range []struct {
+		name    string
+		there   []address
+		down    bool
+		end     time.Duration // from now
+		until   time.Duration // from now
+		excused bool
+		want    verdict
+	}{
+		{"as it was bound", there(ours), false, 5 * time.Second, 3 * time.Second, false, stays},
+		{"as it was bound, link down", there(ours), true, 5 * time.Second, 3 * time.Second, false, stays},
+		{"longer than the end allows", there(ours), false, 4 * time.Second, 3 * time.Second, false, shorten},
+		{"made permanent", there(address{prefix: v4, valid: forever}), false, 5 * time.Second, 3 * time.Second, false, defended},
+		{"made longer", there(address{prefix: v4, valid: 5 * time.Second}), false, 5 * time.Second, 3 * time.Second, false, defended},
+		{"a second one beside it", there(ours, address{prefix: netip.MustParsePrefix("192.0.2.254/24"), valid: time.Second}), false, 5 * time.Second, 3 * time.Second, false, defended},
+		{"a duplicate", there(address{prefix: v4, duplicate: true}), false, 5 * time.Second, 3 * time.Second, true, defended},
+		{"deleted", nil, false, 5 * time.Second, 3 * time.Second, false, defended},
+		{"deleted with the link", nil, false, 5 * time.Second, 3 * time.Second, true, restored},
+		{"its life was over", nil, false, 5 * time.Second, 0, false, restored},
+		{"gone, link down", nil, true, 5 * time.Second, 3 * time.Second, true, absent},
+		{"gone, and no lease", nil, false, 2 * time.Second, 0, false, absent},
+		{"the kernel is about to take it", there(address{prefix: v4}), false, 2 * time.Second, 500 * time.Millisecond, false, stays},
+		{"made permanent, too late for a lifetime", there(address{prefix: v4, valid: forever}), false, 2 * time.Second, 500 * time.Millisecond, false, expires},
+		{"the kernel would take it too late", there(ours), false, 2 * time.Second, 3 * time.Second, false, expires},
+		{"at the end", there(address{prefix: v4}), false, 0, -2 * time.Second, false, expires},
+	} {
+		b := &binding{prefix: v4, until: now.Add(tt.until), excused: tt.excused}
+		if got := b.judge(tt.there, !tt.down, now.Add(tt.end), now); got != tt.want {
+			t.Errorf("%s: want verdict %d, got %d", tt.name, tt.want, got)
+		}
+	}
+}
+
+func TestAFlapOfTheLinkIsNoFight(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, b *bubble) {
+		hold(t, b.i, v6)
+		b.down()
+		b.up() // before anybody had time to look
+		b.until(100 * time.Millisecond)
+		wantEqual(t, "2001:db8::254/128", b.has())
+		wantEqual(t, time.Time{}, lastFight(b.i, v6))
+	})
+}
+
+func TestWhatWasLeftIsNotRemovedUntilItWasHeldAgain(t *testing.T) {
+	inBubble(t, func(o *Options) { o.Elsewhere = func(netip.Prefix) bool { return true } }, func(t *testing.T, b *bubble) {
+		hold(t, b.i, v4)(ErrLeave)
+		b.until(time.Second)
+		wantEqual(t, "192.0.2.254/32", b.has())
+		hold(t, b.i, v4)(errDemoted)
+		b.add(v4)
+		b.until(2 * time.Second)
+		wantEqual(t, "", b.has())
+	})
+}
+
+func TestTheEndOfAHoldRemovesWhatAFightLeft(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, b *bubble) {
+		end := hold(t, b.i, v4)
+		wide := netip.MustParsePrefix("192.0.2.254/24")
+		b.add(wide)
+		b.until(100 * time.Millisecond)
+		b.add(wide)
+		b.until(200 * time.Millisecond)
+		wantEqual(t, "192.0.2.254/24 192.0.2.254/32", b.has()) // for the rest of the second
+		end(errDemoted)
+		wantEqual(t, "", b.has())
+	})
+}
+
+func TestOwnFramesAreNoClaim(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, b *bubble) {
+		hold(t, b.i, v4)
+		if b.i.disputed(v4.Addr(), fakeMAC) || b.i.disputed(v6.Addr(), broadcast) {
+			t.Error("want neither the own MAC nor an address that is not held to matter")
+		}
+		if !b.i.disputed(v4.Addr(), broadcast) || b.i.disputed(v4.Addr(), broadcast) {
+			t.Error("want only the first of many claims to be news")
+		}
+	})
+}
+
+// Between a review and its frames the process may stand still.
+func TestNothingIsAnnouncedPastTheEnd(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, b *bubble) {
+		hold(t, b.i, v4)
+		before := len(b.heard())
+		b.i.mu.Lock()
+		b.lease.set(-time.Second)
+		b.i.send(b.i.held[v4.Addr()])
+		b.i.mu.Unlock()
+		wantEqual(t, before, len(b.heard()))
+	})
+}
+
+func TestTheRecordHasWhatIsBound(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "bound")
+	inBubble(t, func(o *Options) { o.Record = path }, func(t *testing.T, b *bubble) {
+		end := hold(t, b.i, v4)
+		text, err := os.ReadFile(path)
+		must(t, err)
+		wantEqual(t, `{"interface":"eth0","protocol":190,"addresses":["192.0.2.254/32"]}`+"\n", string(text))
+		end(errDemoted)
+		text, err = os.ReadFile(path)
+		must(t, err)
+		wantEqual(t, `{"interface":"eth0","protocol":190,"addresses":[]}`+"\n", string(text))
+	})
+	must(t, os.WriteFile(path, []byte(`{"interface":"eth0","protocol":190,"addresses":["192.0.2.254/32"]}`), 0o600))
+	for _, tt := range []struct {
+		name, on string
+		a        address
+		want     bool
+	}{
+		{"marked", "eth0", address{prefix: v4, valid: time.Second, proto: protocol}, true},
+		{"on a kernel without marks", "eth0", address{prefix: v4, valid: time.Second}, true},
+		{"another's", "eth0", address{prefix: v4, valid: time.Second, proto: 3}, false},
+		{"permanent", "eth0", address{prefix: v4, valid: forever, proto: protocol}, false},
+		{"not recorded", "eth0", address{prefix: v6, valid: time.Second, proto: protocol}, false},
+		{"of another interface", "eth1", address{prefix: v4, valid: time.Second, proto: protocol}, false},
+	} {
+		if got := openRecord(path, tt.on).left(tt.a); got != tt.want {
+			t.Errorf("%s: want left over %v, got %v", tt.name, tt.want, got)
+		}
+	}
 }
 
 func TestMetrics(t *testing.T) {

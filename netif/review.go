@@ -94,7 +94,7 @@ func (i *Interface) expected(a address) bool {
 
 // fits reports whether what is on the interface is what was bound there.
 func (b *binding) fits(a address, now time.Time) bool {
-	return a.prefix == b.prefix && !a.duplicate && a.valid != forever && !now.Add(a.valid).After(b.until.Add(time.Second))
+	return a.prefix == b.prefix && !a.duplicate && !now.Add(a.valid).After(b.until.Add(time.Second))
 }
 
 // disputed notes that a machine claims an address that is held here, and reports
@@ -250,8 +250,6 @@ func (i *Interface) renew(now time.Time, moved bool, at *earliest) {
 			}
 		case expires:
 			over = append(over, b.prefix)
-			b.excused = true
-		case absent:
 			b.excused = true
 		}
 	}
