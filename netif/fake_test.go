@@ -17,8 +17,10 @@ type fakeKernel struct {
 	addrs  map[netip.Prefix]*fakeAddress
 	frames []frame
 	binds  []fakeBind
-	fail   error         // of bind and unbind
-	stall  time.Duration // for which the process stands still before its next bind
+	fail   error         // of bind
+	blind  error         // of state
+	before func()        // called before the next bind takes effect
+	late   time.Duration // by which lifetimes are ended; of the real one see margin
 	events chan event
 	// changes has what really changed, as an observer sees it.
 	changes chan change
@@ -51,12 +53,10 @@ type change struct {
 
 var fakeMAC = net.HardwareAddr{2, 0, 0, 0, 0, 1}
 
-// fakeLate is by how much this kernel is late; the real one is by 0 to 1.2 s.
-const fakeLate = 600 * time.Millisecond
-
 func newFakeKernel() *fakeKernel {
 	return &fakeKernel{
 		link:    link{index: 7, up: true, carrier: true, mac: fakeMAC},
+		late:    600 * time.Millisecond,
 		addrs:   map[netip.Prefix]*fakeAddress{},
 		events:  make(chan event, 10000),
 		changes: make(chan change, 10000),
@@ -66,6 +66,9 @@ func newFakeKernel() *fakeKernel {
 func (k *fakeKernel) state() (link, []address, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	if k.blind != nil {
+		return link{}, nil, k.blind
+	}
 	var list []address
 	for _, p := range slices.SortedFunc(maps.Keys(k.addrs), netip.Prefix.Compare) {
 		a := k.addrs[p].address
@@ -79,10 +82,12 @@ func (k *fakeKernel) state() (link, []address, error) {
 
 func (k *fakeKernel) bind(addrs []netip.Prefix, seconds int) error {
 	k.mu.Lock()
-	stall := k.stall
-	k.stall = 0
+	before := k.before
+	k.before = nil
 	k.mu.Unlock()
-	time.Sleep(stall)
+	if before != nil {
+		before()
+	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.fail != nil {
@@ -101,7 +106,7 @@ func (k *fakeKernel) set(a address) {
 	f := &fakeAddress{address: a}
 	if a.valid != forever {
 		f.expires = time.Now().Add(a.valid)
-		f.timer = time.AfterFunc(a.valid+fakeLate, func() {
+		f.timer = time.AfterFunc(a.valid+k.late, func() {
 			k.mu.Lock()
 			defer k.mu.Unlock()
 			if k.addrs[a.prefix] == f {
@@ -135,9 +140,6 @@ func (k *fakeKernel) delete(p netip.Prefix) {
 func (k *fakeKernel) unbind(addrs []netip.Prefix) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.fail != nil {
-		return k.fail
-	}
 	for _, p := range addrs {
 		k.delete(p)
 	}
@@ -169,6 +171,13 @@ func (k *fakeKernel) sent() []frame {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return slices.Clone(k.frames)
+}
+
+// bound returns the calls of bind so far that bound something.
+func (k *fakeKernel) bound() []fakeBind {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return slices.Clone(k.binds)
 }
 
 // setLink changes the state of the interface, which loses its IPv6 addresses when

@@ -3,7 +3,6 @@ package netif
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -61,6 +60,11 @@ func (i *Interface) handle(e event) {
 	switch e.kind {
 	case linkChanged:
 		i.setReady(e.link)
+		if !e.link.up { // perhaps up again before the review
+			i.mu.Lock()
+			i.excuse()
+			i.mu.Unlock()
+		}
 	case added:
 		if i.expected(e.address) {
 			return
@@ -90,7 +94,7 @@ func (i *Interface) expected(a address) bool {
 
 // fits reports whether what is on the interface is what was bound there.
 func (b *binding) fits(a address, now time.Time) bool {
-	return a.prefix == b.prefix && !a.duplicate && a.valid != forever && !now.Add(a.valid).After(b.until.Add(time.Second))
+	return a.prefix == b.prefix && !a.duplicate && !now.Add(a.valid).After(b.until.Add(time.Second))
 }
 
 // disputed notes that a machine claims an address that is held here, and reports
@@ -118,7 +122,7 @@ func (i *Interface) look() error {
 
 func (i *Interface) see(l link, all []address) {
 	i.setReady(l)
-	returned := l.ready() && !i.link.ready() || l.index != i.link.index
+	returned := l.ready() && (!i.link.ready() || l.index != i.link.index || !bytes.Equal(l.mac, i.link.mac))
 	i.link = l
 	i.present = make(map[netip.Addr][]address, len(i.held))
 	for _, a := range all {
@@ -126,15 +130,22 @@ func (i *Interface) see(l link, all []address) {
 			i.present[a.prefix.Addr()] = append(i.present[a.prefix.Addr()], a)
 		}
 	}
+	if !l.up {
+		i.excuse()
+	}
 	now := time.Now()
 	for _, b := range i.held {
-		// The kernel drops IPv6 addresses with the link, and all with the interface.
-		if !l.up || l.index == 0 {
-			b.excused = true
-		}
 		if returned {
 			b.announceAgain(now)
 		}
+	}
+}
+
+// excuse says that addresses may be missing: the kernel drops those of IPv6 with
+// the link, and all with the interface.
+func (i *Interface) excuse() {
+	for _, b := range i.held {
+		b.excused = true
 	}
 }
 
@@ -240,8 +251,6 @@ func (i *Interface) renew(now time.Time, moved bool, at *earliest) {
 		case expires:
 			over = append(over, b.prefix)
 			b.excused = true
-		case absent:
-			b.excused = true
 		}
 	}
 	if longer && seconds >= 1 {
@@ -252,17 +261,18 @@ func (i *Interface) renew(now time.Time, moved bool, at *earliest) {
 			b.announceAgain(now)
 		}
 	}
-	var err error
 	if len(over) > 0 {
 		i.log.Warn("the lease ends; removing its addresses", zap.Stringers("address", over))
-		err = i.remove(over)
+		if err := i.remove(over); err != nil {
+			i.log.Error("cannot remove the addresses; trying again", zap.Error(err))
+			at.by(now.Add(slack))
+		}
 	}
 	if len(back) > 0 {
-		err = errors.Join(err, i.bind(back))
-	}
-	if err != nil {
-		i.log.Warn("cannot keep the addresses as they should be; trying again", zap.Error(err))
-		at.by(now.Add(lookAgain))
+		if err := i.bind(back); err != nil {
+			i.log.Warn("cannot bind the addresses; trying again", zap.Error(err))
+			at.by(now.Add(lookAgain))
+		}
 	}
 	if i.again.After(now) {
 		at.by(i.again)

@@ -35,6 +35,10 @@ type world struct {
 	claim  func(a netip.Addr) // by the neighbour
 	// forever takes the limit from the life of an address.
 	forever func(p netip.Prefix)
+	// Only where there is a kernel:
+	neighbourAdds func(p netip.Prefix)
+	sysctl        func(key, value string)
+	run           func(command string) // on the host
 	// The interface is taken away, and another of the same name put in.
 	destroy, create func()
 	has             func() string // addresses on the interface but for its own link-local one
@@ -155,7 +159,15 @@ func kernelWorld(t *testing.T) *world {
 		forever: func(p netip.Prefix) {
 			ip(host, fmt.Sprintf("address replace %v dev eth0 valid_lft forever preferred_lft forever", p))()
 		},
-		destroy: ip(host, "link del eth0"),
+		destroy:       ip(host, "link del eth0"),
+		neighbourAdds: func(p netip.Prefix) { must(t, neighbour.AddAddress("eth0", p)) },
+		sysctl:        func(key, value string) { must(t, host.Sysctl(key, value)) },
+		run: func(command string) {
+			t.Helper()
+			if out, err := host.Run(ctx, "/bin/sh", "-c", command); err != nil {
+				t.Fatalf("%s: %s, %v", command, out, err)
+			}
+		},
 		create: func() {
 			must(t, testnet.Cable(host, "eth0", neighbour, "eth0"))
 			must(t, errors.Join(host.Up("eth0"), neighbour.Up("eth0")))
@@ -195,14 +207,14 @@ func kernelWorld(t *testing.T) *world {
 	}
 }
 
-func must(t *testing.T, err error) {
+func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
 	}
 }
 
-func newNode(t *testing.T, name string, bell *testnet.Bell) *testnet.Node {
+func newNode(t testing.TB, name string, bell *testnet.Bell) *testnet.Node {
 	n, err := testnet.New(name, bell)
 	must(t, err)
 	t.Cleanup(func() { n.Close() })

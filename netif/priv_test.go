@@ -1,0 +1,168 @@
+//go:build linux
+
+package netif
+
+import (
+	"context"
+	"net/netip"
+	"strings"
+	"testing"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
+	"golang.org/x/sys/unix"
+
+	"berth/internal/testnet"
+)
+
+func TestOpenNamesTheCure(t *testing.T) {
+	testnet.Require(t)
+	n := newNode(t, "host", new(testnet.Bell))
+	wide := netip.MustParsePrefix("192.0.2.254/24")
+	for _, tt := range []struct {
+		name    string
+		prepare func() error
+		o       Options
+		want    string // "" for success
+	}{
+		{"no such interface", func() error { return nil }, Options{Name: "eth7", Managed: []netip.Prefix{v4}},
+			"open interface eth7: it does not exist; see: ip link"},
+		{"a shared prefix without promotion", func() error { return nil }, Options{Name: "lo", Managed: []netip.Prefix{wide}},
+			"write 192.0.2.254/32, or run: echo 1 >/proc/sys/net/ipv4/conf/lo/promote_secondaries"},
+		{"a shared prefix of IPv6", func() error { return nil }, Options{Name: "lo", Managed: []netip.Prefix{netip.MustParsePrefix("2001:db8::254/64")}}, ""},
+		{"without CAP_NET_ADMIN", func() error { return drop(unix.CAP_NET_ADMIN) }, Options{Name: "lo"},
+			"open interface lo: change addresses: operation not permitted: needs CAP_NET_ADMIN and CAP_NET_RAW, as root has them, or as a service with AmbientCapabilities=CAP_NET_ADMIN CAP_NET_RAW"},
+		{"without CAP_NET_RAW", func() error { return drop(unix.CAP_NET_RAW) }, Options{Name: "lo"},
+			"operation not permitted: needs CAP_NET_ADMIN and CAP_NET_RAW"},
+		{"a shared prefix with promotion", func() error { return n.Sysctl("net/ipv4/conf/all/promote_secondaries", "1") },
+			Options{Name: "lo", Managed: []netip.Prefix{wide}}, ""},
+	} {
+		// Each on a thread of its own, which ends with what it dropped.
+		err := n.Do(func() error {
+			must(t, tt.prepare())
+			i, err := Open(tt.o)
+			if err == nil {
+				err = i.Close()
+			}
+			return err
+		})
+		if got := errorText(err); (tt.want == "") != (got == "") || !strings.Contains(got, tt.want) {
+			t.Errorf("%s: want %q, got %q", tt.name, tt.want, got)
+		}
+	}
+}
+
+func errorText(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
+}
+
+// drop takes a capability from this thread.
+func drop(capability int) error {
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var data [2]unix.CapUserData
+	if err := unix.Capget(&header, &data[0]); err != nil {
+		return err
+	}
+	data[capability/32].Effective &^= 1 << (capability % 32)
+	return unix.Capset(&header, &data[0])
+}
+
+// The lease decides, not the probe.
+func TestAnotherMachineWithTheAddressIsNamedAndOutvoted(t *testing.T) {
+	w := kernelWorld(t)
+	w.neighbourAdds(v4)
+	w.neighbourAdds(v6)
+	core, logs := observer.New(zap.WarnLevel)
+	o := options(t)
+	o.Log = zap.New(core)
+	o.Announce = Announce{}
+	i := running(t, w, o)
+	w.wait("the interface to be ready", func() bool { ok, _ := i.Ready(); return ok })
+	hold(t, i, v4, v6)
+	for _, p := range []netip.Prefix{v4, v6} {
+		w.wait("a warning about "+p.String(), func() bool {
+			return logs.FilterMessage(wasClaimed.text()).FilterField(zap.Stringer("address", p)).Len() > 0
+		})
+	}
+}
+
+// The kernel may be deleting a duplicate, or keeping it unusable.
+func TestAnAddressThatFailedDuplicateDetectionIsRepaired(t *testing.T) {
+	w := kernelWorld(t)
+	w.neighbourAdds(v6)
+	i := running(t, w, options(t))
+	hold(t, i, v6)
+	w.next(t, v6, true)
+	w.sysctl("net/ipv6/conf/eth0/accept_dad", "1")
+	w.remove(v6)
+	w.next(t, v6, false)
+	w.next(t, v6, true)
+	w.wait("a second between defences", func() bool { return w.has() == v6.String() })
+	// The operator's own, found to be a duplicate a second later.
+	w.run("ip address del 2001:db8::254/128 dev eth0; ip address add 2001:db8::254/128 dev eth0")
+	w.wait("it usable and with a limited life", func() bool {
+		_, list, err := i.kernel.state()
+		for _, a := range list {
+			if a.prefix == v6 {
+				return err == nil && !a.duplicate && a.valid != forever
+			}
+		}
+		return false
+	})
+}
+
+// A batch that does not fit into one request goes on in the next.
+func TestThousandAddresses(t *testing.T) {
+	testnet.Require(t)
+	n := newNode(t, "host", new(testnet.Bell))
+	o := options(t)
+	o.Name, o.Managed, o.Log = "lo", nil, nil
+	for a := netip.MustParseAddr("10.0.0.1"); len(o.Managed) < 1000; a = a.Next() {
+		o.Managed = append(o.Managed, netip.PrefixFrom(a, 32))
+	}
+	var i *Interface
+	must(t, n.Do(func() (err error) {
+		i, err = Open(o)
+		return err
+	}))
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	err := i.Hold(ctx, o.Managed, func() {
+		if got := len(i.Present()); got != len(o.Managed) {
+			t.Errorf("want %d present, got %d", len(o.Managed), got)
+		}
+		cancel()
+	})
+	if err != context.Canceled {
+		t.Errorf("want %v, got %v", context.Canceled, err)
+	}
+	if got := len(i.Present()); got != 0 {
+		t.Errorf("want none present, got %d", got)
+	}
+	must(t, i.Close())
+}
+
+// BenchmarkRenewThousand is one renewal of all addresses of a large host.
+func BenchmarkRenewThousand(b *testing.B) {
+	testnet.Require(b)
+	n := newNode(b, "host", new(testnet.Bell))
+	var k kernel
+	must(b, n.Do(func() (err error) {
+		k, err = openKernel("lo")
+		return err
+	}))
+	defer k.Close()
+	var addrs []netip.Prefix
+	for a := netip.MustParseAddr("10.0.0.1"); len(addrs) < 1000; a = a.Next() {
+		addrs = append(addrs, netip.PrefixFrom(a, 32))
+	}
+	if _, _, err := k.state(); err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		must(b, k.bind(addrs, 5))
+	}
+}
