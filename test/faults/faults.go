@@ -96,16 +96,16 @@ func Do(ctx context.Context, l *Lab, f Fault) (*History, error) {
 	if err != nil {
 		return nil, err
 	}
-	err = errors.Join(r.Wait(calm), r.Begin(f))
+	err = errors.Join(r.Pass(calm), r.Begin(f))
 	if err == nil {
-		err = r.Wait(f.Hold)
+		err = r.Pass(f.Hold)
 	}
 	err = errors.Join(err, r.Heal(f.Name, f.Limits.TwoOwners))
 	healed := time.Now()
 	if err == nil {
 		err = l.Until(ctx, "one owner and service after "+f.Name, func() bool { return l.Served(healed) })
 	}
-	err = errors.Join(err, r.Wait(after))
+	err = errors.Join(err, r.Pass(after))
 	return l.History(r.Since), err
 }
 
@@ -150,9 +150,9 @@ func (r *Run) Heal(what string, allow time.Duration) error {
 	return errors.Join(errs...)
 }
 
-// Wait lets a fault last. It is the only thing in the lab that takes time for
+// Pass lets a fault last. It is the only thing in the lab that takes time for
 // its own sake.
-func (r *Run) Wait(d time.Duration) error {
+func (r *Run) Pass(d time.Duration) error {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
@@ -188,13 +188,13 @@ func All() []Fault {
 			if err := r.Victim.Signal(r.Ctx, unix.SIGKILL); err != nil {
 				return err
 			}
-			return errors.Join(r.Wait(restartSec), r.Victim.Start())
+			return errors.Join(r.Pass(restartSec), r.Victim.Start())
 		}},
 		{Name: "upgrade", CI: true, Hold: shorter, Stays: true, Inject: func(r *Run) error {
 			if err := r.Victim.Signal(r.Ctx, unix.SIGUSR2); err != nil {
 				return err
 			}
-			return errors.Join(r.Wait(restartSec), r.Victim.Start())
+			return errors.Join(r.Pass(restartSec), r.Victim.Start())
 		}},
 		{Name: "sigstop-sigcont", CI: true, Hold: longer, Inject: func(r *Run) error {
 			r.heal(func() error { return r.Victim.Signal(r.Ctx, unix.SIGCONT) })
@@ -217,7 +217,7 @@ func All() []Fault {
 		{Name: "partition-etcd", CI: true, Hold: longer, Inject: partitionEtcd, Limits: Limits{Median: time.Second, NoOwner: kernel}},
 		{Name: "partition-asymmetric-answers", Hold: longer, Inject: func(r *Run) error {
 			return r.mute(func(i int) (mute, unmute func() error) {
-				n, to := r.etcdNodes[i], r.Victim.etcdAddress()
+				n, to := r.EtcdNodes[i], r.Victim.etcdAddress()
 				return func() error { return n.Mute(ServiceLink, to) }, func() error { return n.Unmute(ServiceLink, to) }
 			})
 		}, Limits: Limits{Median: time.Second, NoOwner: leaseLost}},
