@@ -12,7 +12,7 @@ STATICCHECK_VERSION := v0.8.2
 FUZZ      ?= 20000x
 FUZZ_CONF ?= 20000x
 # Packages whose tests start an etcd.
-ETCD_TESTS := $(addprefix ./,$(wildcard election) internal/etcdtest)
+ETCD_TESTS := ./election ./internal/etcdtest
 PACKAGES   := keepalived etcd-server iproute2 iputils-ping procps util-linux bsdutils systemd python3 gcc libc6-dev groff-base
 
 export CGO_ENABLED ?= 1

@@ -64,8 +64,55 @@ Exit status: 0 done, 1 failed, 2 mistake in usage or configuration.`,
 	p.BoolVarP(&o.Verbose, "verbose", "v", false, "log more (also BERTH_LOG_VERBOSE, FLOATY_LOG_VERBOSE)")
 	p.BoolVar(&o.JSONLog, "json-log", false, "log JSON lines")
 	p.BoolVar(&o.DryRun, "dry-run", false, "change nothing; print REFRESH ADDRESS/PREFIX instead of calling the provider")
+	root.AddCommand(electCommand(o), takeoverCommand(o), releaseCommand(o))
 	root.AddCommand(showCommand(o), statusCommand(o), configCommand(o), cloudsimCommand(o), versionCommand(o))
 	return root
+}
+
+func electCommand(o *app.Options) *cobra.Command {
+	return &cobra.Command{
+		Use:   "elect CONFIG",
+		Short: "Elect owners by etcd, and bind and announce their addresses",
+		Long: `Take part in the elections that the configuration names. The owner of an
+instance binds its addresses, announces them, and points the floating IPs if a
+provider is configured.
+
+SIGTERM gives everything up; SIGHUP reads the configuration again and SIGUSR2
+ends for an upgrade, both without moving anything.`,
+		Args: arguments(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error { return o.Elect(cmd.Context(), args[0]) },
+	}
+}
+
+// configFlag is for commands whose argument is no configuration.
+func configFlag(c *cobra.Command, path *string) *cobra.Command {
+	c.Flags().StringVar(path, "config", "/etc/berth.yml", "configuration of berth elect on this host")
+	return c
+}
+
+func takeoverCommand(o *app.Options) *cobra.Command {
+	var path string
+	return configFlag(&cobra.Command{
+		Use:   "takeover INSTANCE",
+		Short: "Make this host the owner of an instance",
+		Long: `Ask the owner of an instance to hand it over to this host, on which berth elect
+must run, and wait until that has happened. The owner unbinds its addresses
+before this host binds them.`,
+		Args: arguments(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error { return o.Takeover(cmd.Context(), path, args[0]) },
+	}, &path)
+}
+
+func releaseCommand(o *app.Options) *cobra.Command {
+	var path string
+	return configFlag(&cobra.Command{
+		Use:   "release INSTANCE",
+		Short: "Make this host hand an instance over to another",
+		Long: `Ask this host's berth elect to hand an instance over to any other host, and wait
+until that has happened. It goes on to take part in the election.`,
+		Args: arguments(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error { return o.Release(cmd.Context(), path, args[0]) },
+	}, &path)
 }
 
 func showCommand(o *app.Options) *cobra.Command {

@@ -18,8 +18,10 @@ var allowed = map[string]string{
 	"berth/fifo":                 "vrrp",
 	"berth/instance":             "vrrp", // knows neither clouds nor locks
 	"berth/guard":                "",
+	"berth/election":             "vrrp internal/metrics", // what an owner does is a function given to it
 	"berth/refresher":            "vrrp internal/metrics", // a provider's errors tell their class by behaviour
 	"berth/notify":               "vrrp internal/pidfd",   // signals the predecessor, never a recycled pid
+	"berth/netif":                "internal/metrics",      // addresses of this host; decides nothing about who has them
 	"berth/selftest":             "",                      // probes arrive as functions
 	"berth/providers":            "vrrp internal/metrics", // decides nothing about retries
 	"berth/providers/cloudscale": "providers",

@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"os/signal"
+	"path/filepath"
 	"strings"
 
 	"berth/internal/app"
@@ -31,7 +33,9 @@ func main() {
 
 // run is the program: everything that main has from the system is an argument.
 func run(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) int {
-	o := &app.Options{Program: args[0], Version: Version, Getenv: getenv, Stdout: stdout, Stderr: stderr}
+	path := executable(args[0])
+	o := &app.Options{Program: args[0], Executable: path, Version: Version, Getenv: getenv, Stdout: stdout, Stderr: stderr,
+		Again: func() error { return again(path) }}
 	cmd := command(o)
 	cmd.SetArgs(args[1:])
 	cmd.SetOut(stdout)
@@ -55,6 +59,24 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 		}
 	}
 	return app.ExitStatus(err)
+}
+
+// again executes the program that is installed by now in place of this one.
+func again(path string) error {
+	return fmt.Errorf("execute %s: %w", path, unix.Exec(path, os.Args, os.Environ()))
+}
+
+// executable returns the path by which this program was called: not that of the
+// file behind it, because an upgrade can point a link at another one.
+func executable(arg0 string) string {
+	path, err := exec.LookPath(arg0)
+	if err == nil {
+		path, err = filepath.Abs(path)
+	}
+	if err != nil {
+		path, _ = os.Executable() // the file itself is better than nothing
+	}
+	return path
 }
 
 // jsonWanted finds --json-log before the first argument that is no flag.

@@ -26,6 +26,9 @@ type Config struct {
 	RefreshTimeout     time.Duration
 	BackOff            BackOff
 	Metrics            Metrics
+	Etcd               Etcd
+	Fencing            Fencing
+	Election           Election
 	Provider           string               // as written, may be empty
 	Sections           map[string]yaml.Node // provider sections by name, undecoded
 	OthersCanRead      bool                 // the file's mode lets everybody read it
@@ -36,6 +39,61 @@ type Metrics struct {
 	Listen   string // address and port, for /metrics
 	Textfile string // kept up to date, for the textfile collector of node_exporter
 }
+
+// Etcd is where an etcd cluster is, and who this host is there.
+type Etcd struct {
+	Endpoints    []string
+	CAFile       string // instead of the system's authorities
+	CertFile     string
+	KeyFile      string
+	Username     string
+	Password     Secret
+	PasswordFile string
+	Prefix       string // ends in a slash
+	Member       string // empty: host name
+	LeaseTTL     time.Duration
+}
+
+// Fencing makes a MASTER also need the instance's lease.
+type Fencing struct {
+	Enabled    bool
+	OnEtcdLoss string // Refuse or Allow
+}
+
+// What happens when etcd cannot be reached for longer than the lease lasts.
+const (
+	Refuse = "refuse"  // fencing: nothing is written without the lease
+	Allow  = "allow"   // fencing: VRRP alone decides
+	Free   = "release" // election: the addresses are given up in time
+	Keep   = "keep"    // election: the owner stays
+)
+
+// Election is what `berth elect` campaigns for.
+type Election struct {
+	Interface  string
+	OnEtcdLoss string // Free or Keep
+	Instances  []ElectionInstance
+	Announce   Announce
+}
+
+// ElectionInstance is addresses that have one owner.
+type ElectionInstance struct {
+	Name      string
+	Addresses []vrrp.FloatingIP // as /32 or /128 unless written with a length
+}
+
+// Announce is how often the owner of an address tells its neighbours.
+type Announce struct {
+	Count    int           // times, after it became the owner
+	Interval time.Duration // between these
+	Refresh  time.Duration // and then
+}
+
+// Least lease times, see docs/fencing.md.
+const (
+	minElectTTL   = 4 * time.Second
+	minFencingTTL = 2 * time.Second
+)
 
 // BackOff is how failed attempts are spaced, before jitter.
 type BackOff struct {
@@ -77,6 +135,9 @@ func defaults() Config {
 			Multiplier:      1.1,
 			MaxInterval:     10 * time.Second,
 		},
+		Etcd:     Etcd{Prefix: "/berth/", LeaseTTL: 6 * time.Second},
+		Fencing:  Fencing{OnEtcdLoss: Refuse},
+		Election: Election{OnEtcdLoss: Free, Announce: Announce{Count: 5, Interval: time.Second, Refresh: time.Minute}},
 		Sections: map[string]yaml.Node{},
 	}
 }

@@ -163,7 +163,8 @@ var ownKeys = []string{
 	"lock-file-template", "lock-timeout", "keepalived-config",
 	"keepalived-config-id", "keepalived-version", "keepalived-pid-file",
 	"run-directory", "managed-addresses", "refresh-interval",
-	"refresh-timeout", "back-off", "metrics", "provider",
+	"refresh-timeout", "back-off", "metrics", "etcd", "fencing", "election",
+	"provider",
 }
 
 // sections takes the provider sections out of the top level and reports every
@@ -172,7 +173,9 @@ func (p *parser) sections(root *yaml.Node, c *Config) {
 	p.lines = map[string]int{}
 	for i := 0; i+1 < len(root.Content); i += 2 {
 		key, value := root.Content[i], root.Content[i+1]
-		p.lines[key.Value] = key.Line
+		if value.Tag != "!!null" {
+			p.lines[key.Value] = key.Line
+		}
 		if slices.Contains(ownKeys, key.Value) {
 			continue
 		}
@@ -284,23 +287,31 @@ func (p *parser) fill(r *raw, c *Config) {
 	if file := c.Metrics.Textfile; file != "" && !strings.HasSuffix(file, ".prom") {
 		p.report(p.lines["metrics"], "metrics.textfile %q must end in .prom", file)
 	}
-	seen := map[netip.Addr]bool{}
-	for _, a := range r.ManagedAddresses {
+	c.ManagedAddresses = p.addresses("managed-addresses", r.ManagedAddresses, map[netip.Addr]bool{})
+	p.fillEtcd(r, c)
+	p.fillElection(r, c)
+}
+
+// addresses reads a list in which no address may be that is seen already.
+func (p *parser) addresses(key string, list []address, seen map[netip.Addr]bool) []vrrp.FloatingIP {
+	var all []vrrp.FloatingIP
+	for _, a := range list {
 		if a.text == "" {
 			continue // null and empty entries say nothing
 		}
 		ip, err := ParseAddress(a.text)
 		if err != nil {
-			p.report(a.line, "managed-addresses: %v", err)
+			p.report(a.line, "%s: %v", key, err)
 			continue
 		}
 		if seen[ip.Addr()] {
-			p.report(a.line, "managed-addresses: %s is there twice", a.text)
+			p.report(a.line, "%s: %s is there twice", key, a.text)
 			continue
 		}
 		seen[ip.Addr()] = true
-		c.ManagedAddresses = append(c.ManagedAddresses, ip)
+		all = append(all, ip)
 	}
+	return all
 }
 
 // ParseAddress reads an address with or without a prefix length. Host bits are

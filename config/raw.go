@@ -22,6 +22,9 @@ type raw struct {
 	RefreshTimeout     *duration      `yaml:"refresh-timeout"`
 	BackOff            rawBackOff     `yaml:"back-off"`
 	Metrics            rawMetrics     `yaml:"metrics"`
+	Etcd               rawEtcd        `yaml:"etcd"`
+	Fencing            rawFencing     `yaml:"fencing"`
+	Election           rawElection    `yaml:"election"`
 	Provider           string         `yaml:"provider"`
 	Sections           map[string]any `yaml:",inline"`
 }
@@ -29,6 +32,42 @@ type raw struct {
 type rawMetrics struct {
 	Listen   string `yaml:"listen"`
 	Textfile string `yaml:"textfile"`
+}
+
+type rawEtcd struct {
+	Endpoints    []string  `yaml:"endpoints"`
+	CAFile       string    `yaml:"ca-file"`
+	CertFile     string    `yaml:"cert-file"`
+	KeyFile      string    `yaml:"key-file"`
+	Username     string    `yaml:"username"`
+	Password     string    `yaml:"password"`
+	PasswordFile string    `yaml:"password-file"`
+	Prefix       string    `yaml:"prefix"`
+	Member       string    `yaml:"member"`
+	LeaseTTL     *duration `yaml:"lease-ttl"`
+}
+
+type rawFencing struct {
+	Enabled    bool   `yaml:"enabled"`
+	OnEtcdLoss string `yaml:"on-etcd-loss"`
+}
+
+type rawElection struct {
+	Interface  string                `yaml:"interface"`
+	OnEtcdLoss string                `yaml:"on-etcd-loss"`
+	Instances  []rawElectionInstance `yaml:"instances"`
+	Announce   rawAnnounce           `yaml:"announce"`
+}
+
+type rawElectionInstance struct {
+	Name      string    `yaml:"name"`
+	Addresses []address `yaml:"addresses"`
+}
+
+type rawAnnounce struct {
+	Count    *int      `yaml:"count"`
+	Interval *duration `yaml:"interval"`
+	Refresh  *duration `yaml:"refresh"`
 }
 
 type rawBackOff struct {
@@ -62,7 +101,7 @@ func (d *duration) UnmarshalYAML(n *yaml.Node) error {
 	return nil
 }
 
-// address is one entry of managed-addresses: an address, or an address with a
+// address is one entry of a list of addresses: an address, or an address with a
 // prefix length. Host bits are kept.
 type address struct {
 	text string
@@ -71,7 +110,7 @@ type address struct {
 
 func (a *address) UnmarshalYAML(n *yaml.Node) error {
 	if n.Kind != yaml.ScalarNode {
-		return lineError(n.Line, "managed-addresses expects addresses such as 192.0.2.10 or 192.0.2.10/24")
+		return lineError(n.Line, "expects an address such as 192.0.2.10 or 192.0.2.10/24")
 	}
 	a.text, a.line = n.Value, n.Line
 	return nil

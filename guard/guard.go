@@ -1,6 +1,7 @@
-// Package guard gives permission to act for an instance: so far the lock file,
-// which keeps two berths on one host from acting for the same instance. Every
-// write to the outside is preceded by a look at the permit.
+// Package guard gives permission to act for an instance: the lock file, which
+// keeps two berths on one host from acting for the same instance, and beside it
+// whatever fence a caller puts up, such as a lease in etcd. Every write to the
+// outside is preceded by a look at the permit.
 package guard
 
 import (
@@ -14,6 +15,7 @@ import (
 type Permit struct {
 	ctx     context.Context
 	cancel  context.CancelCauseFunc
+	check   func() error // nil: the context says it all
 	release func() error
 	once    sync.Once
 }
@@ -29,6 +31,15 @@ func Unlocked(ctx context.Context) *Permit {
 	return newPermit(ctx, func() error { return nil })
 }
 
+// Fenced returns a permit that needs more than p: it ends with ctx, which must
+// descend from p's, and check must return nil at each write. Releasing it leaves
+// p as it is.
+func (p *Permit) Fenced(ctx context.Context, check func() error) *Permit {
+	f := newPermit(ctx, func() error { return nil })
+	f.check = check
+	return f
+}
+
 // Context returns the context to work under.
 func (p *Permit) Context() context.Context { return p.ctx }
 
@@ -40,6 +51,11 @@ func (p *Permit) Check(ctx context.Context) error {
 	}
 	if p.ctx.Err() != nil {
 		return &FencedError{Cause: context.Cause(p.ctx)}
+	}
+	if p.check != nil {
+		if err := p.check(); err != nil {
+			return &FencedError{Cause: err}
+		}
 	}
 	return nil
 }

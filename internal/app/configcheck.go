@@ -24,7 +24,12 @@ func (o *Options) CheckConfig(path string) error {
 // buildable reports what only the making of the parts can tell: a secret that
 // is missing or that everybody can read, a certificate that is none.
 func (o *Options) buildable(cfg *config.Config) error {
-	if cfg.Provider == "fake" || o.DryRun {
+	if cfg.Fencing.Enabled || len(cfg.Election.Instances) > 0 {
+		if _, err := o.newEtcd(cfg, o.Logger()); err != nil {
+			return err
+		}
+	}
+	if cfg.Provider == "fake" || o.DryRun || cfg.Provider == "" && len(cfg.Election.Instances) > 0 {
 		return nil
 	}
 	_, err := o.newProvider(cfg, "", nil, o.Logger())

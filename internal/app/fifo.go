@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"reflect"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -36,6 +37,7 @@ type service struct {
 	truth   *truth.Watcher
 	meters  *meters
 	metrics *exporter
+	fence   *fence // nil without fencing; a change needs a restart
 	reader  *fifo.Reader
 	table   *instance.Table
 	current atomic.Pointer[generation]
@@ -81,6 +83,22 @@ func (o *Options) FIFO(ctx context.Context, configPath, fifoPath string) error {
 	protect(s.log)
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
+	var upgrade error // set when a successor is to take over
+	if first.cfg.Fencing.Enabled {
+		seat, err := takeSeat(ctx, first.cfg, s.log)
+		if err != nil {
+			return err
+		}
+		defer func() {
+			if err := seat.leave(upgrade != nil); err != nil {
+				s.log.Warn("cannot leave the lease's record in order", zap.Error(err))
+			}
+		}()
+		if s.fence, err = o.newFence(first.cfg, seat, first.status, s.meters.election, s.log); err != nil {
+			return err
+		}
+		first.holder.fence = s.fence
+	}
 	s.current.Store(first)
 	s.metrics.show(first.cfg.Metrics)
 	s.table = instance.NewTable(func(ctx context.Context, name string, verify <-chan struct{}) error {
@@ -97,6 +115,7 @@ func (o *Options) FIFO(ctx context.Context, configPath, fifoPath string) error {
 		{"addresses", s.truth.Run},
 		{"metrics", s.metrics.Run},
 		{"systemd", func(ctx context.Context) error { return tellSystemd(ctx, s.reader.Flush, s.log) }},
+		{"upgrade", func(ctx context.Context) error { return o.awaitUpgrade(ctx, configPath, stop, s.log) }},
 	}
 	// Started by keepalived as its vrrp_notify_fifo_script: when keepalived
 	// ends there is nobody left to write.
@@ -105,9 +124,12 @@ func (o *Options) FIFO(ctx context.Context, configPath, fifoPath string) error {
 			return superviseAncestors(ctx, s.origin.Keepalived, func(int) { stop(supervise.ErrGone) })
 		}})
 	}
-	err = runTasks(ctx, tasks...)
+	err = s.fence.run(ctx, func(ctx context.Context) error { return runTasks(ctx, tasks...) })
 	if ctx.Err() == nil {
 		return err
+	}
+	if cause := context.Cause(ctx); errors.Is(cause, errUpgrade) {
+		upgrade = cause
 	}
 	s.log.Info("ending; floating IPs stay where they are", zap.NamedError("reason", context.Cause(ctx)))
 	return nil
@@ -124,8 +146,12 @@ func (s *service) generation(ctx context.Context) (*generation, error) {
 	if err != nil {
 		return nil, err
 	}
+	if former := s.current.Load(); former != nil &&
+		(!reflect.DeepEqual(former.cfg.Etcd, cfg.Etcd) || former.cfg.Fencing != cfg.Fencing || former.cfg.RunDirectory != cfg.RunDirectory && cfg.Fencing.Enabled) {
+		return nil, errors.New("etcd, fencing, and with fencing run-directory, change with a restart of berth only; it moves nothing")
+	}
 	gen := &generation{graph: g}
-	g.holder.truth = s.truth
+	g.holder.truth, g.holder.fence = s.truth, s.fence
 	gen.watcher = supervise.NewWatcher(cfg.KeepalivedPIDFile, func(pid int, at time.Time) { s.died(ctx, pid, at) }, s.log)
 	gen.finder = &finder{
 		book: g.book, status: g.status, corrections: s.meters.corrections, log: s.log, wake: make(chan struct{}, 1),

@@ -33,9 +33,18 @@ type graph struct {
 	book   *book
 	status *status.Writer
 	holder *holder
+	*cloud
+}
+
+// cloud is where floating IPs are pointed.
+type cloud struct {
 	// provider and account are nil with provider fake and --dry-run.
 	provider providers.Provider
 	account  *providers.Account
+	target   func(ip vrrp.FloatingIP, check func(context.Context) error) refresher.Target
+	interval time.Duration // between refreshes
+	timeout  time.Duration
+	log      *zap.Logger
 }
 
 // newGraph builds the parts. service is set for berth --fifo.
@@ -57,23 +66,34 @@ func (o *Options) newGraph(cfg *config.Config, service bool, m *meters, log *zap
 	g.book = newBook(cfg.KeepalivedConfig, bookOptions(cfg, cfg.RunDirectory, log), cfg.ManagedAddresses, log)
 	g.holder = &holder{cfg: cfg, book: g.book, self: self, status: g.status, meters: m, log: log, impatient: !service,
 		pace: &refresher.Pace{Interval: cfg.RefreshInterval}}
+	if g.cloud, err = o.newCloud(cfg, m.providers, log); err != nil {
+		return nil, err
+	}
+	g.holder.target = g.cloud.target
+	return g, nil
+}
+
+// newCloud builds the configured provider and what looks after its account. It
+// makes no calls.
+func (o *Options) newCloud(cfg *config.Config, m *providers.Metrics, log *zap.Logger) (*cloud, error) {
+	c := &cloud{interval: cfg.RefreshInterval, timeout: cfg.RefreshTimeout, log: log}
 	if o.DryRun || cfg.Provider == "fake" {
 		printer := fake.NewPrinter(o.Stdout, log)
-		g.holder.target = func(ip vrrp.FloatingIP, check func(context.Context) error) refresher.Target {
+		c.target = func(ip vrrp.FloatingIP, check func(context.Context) error) refresher.Target {
 			return printer.Target(ip, check)
 		}
-		return g, nil
+		return c, nil
 	}
-	p, err := o.newProvider(cfg, cfg.RunDirectory, m.providers, log)
+	p, err := o.newProvider(cfg, cfg.RunDirectory, m, log)
 	if err != nil {
 		return nil, err
 	}
-	g.provider = p
-	g.account = providers.NewAccount(cfg.Provider, p)
-	g.holder.target = func(ip vrrp.FloatingIP, check func(context.Context) error) refresher.Target {
-		return g.account.Target(ip, check)
+	c.provider = p
+	c.account = providers.NewAccount(cfg.Provider, p)
+	c.target = func(ip vrrp.FloatingIP, check func(context.Context) error) refresher.Target {
+		return c.account.Target(ip, check)
 	}
-	return g, nil
+	return c, nil
 }
 
 // newProvider builds the configured provider. It makes no calls. What it looks
@@ -123,22 +143,22 @@ func bookOptions(c *config.Config, runDirectory string, log *zap.Logger) keepali
 // prepare has the provider look up, while there is time, what the first claim
 // needs: a look-up must not stand before it. Failures are not fatal; the claim
 // itself looks up what is missing.
-func (g *graph) prepare(ctx context.Context) error {
-	if p, ok := g.provider.(providers.Preparer); ok {
-		b := backoff.NewExponentialBackOff(backoff.WithMaxInterval(g.cfg.RefreshInterval), backoff.WithMaxElapsedTime(0))
+func (c *cloud) prepare(ctx context.Context) error {
+	if p, ok := c.provider.(providers.Preparer); ok {
+		b := backoff.NewExponentialBackOff(backoff.WithMaxInterval(c.interval), backoff.WithMaxElapsedTime(0))
 		failed := false
 		_ = backoff.RetryNotify(func() error {
-			tryCtx, cancel := context.WithTimeout(ctx, g.cfg.RefreshTimeout)
+			tryCtx, cancel := context.WithTimeout(ctx, c.timeout)
 			defer cancel()
 			return p.Prepare(tryCtx)
 		}, backoff.WithContext(b, ctx), func(err error, wait time.Duration) {
 			if !failed {
-				g.log.Warn("cannot look up yet what the first claim needs; trying again", zap.Error(err), zap.Duration("wait", wait))
+				c.log.Warn("cannot look up yet what the first claim needs; trying again", zap.Error(err), zap.Duration("wait", wait))
 			}
 			failed = true
 		})
 		if failed && ctx.Err() == nil {
-			g.log.Info("looked up what the first claim needs")
+			c.log.Info("looked up what the first claim needs")
 		}
 	}
 	<-ctx.Done()
@@ -146,12 +166,12 @@ func (g *graph) prepare(ctx context.Context) error {
 }
 
 // audit makes the audits that the provider wants while addresses are held.
-func (g *graph) audit(ctx context.Context) error {
-	if g.account == nil {
+func (c *cloud) audit(ctx context.Context) error {
+	if c.account == nil {
 		<-ctx.Done()
 		return context.Cause(ctx)
 	}
-	return g.account.Run(ctx)
+	return c.account.Run(ctx)
 }
 
 // protect asks the kernel not to choose this process when memory runs out: a

@@ -32,6 +32,7 @@ type holder struct {
 	status *status.Writer
 	meters *meters
 	truth  *truth.Watcher // nil: events alone count
+	fence  *fence         // nil: VRRP alone decides
 	log    *zap.Logger
 	// entered, which may be nil, is told of an instance right after it was
 	// locked.
@@ -44,7 +45,8 @@ type holder struct {
 }
 
 // hold is the holding of one instance: permit, then one loop per address until
-// ctx ends. It is an instance.Hold.
+// ctx ends; with fencing, for as long as the fence is open. It is an
+// instance.Hold.
 func (h *holder) hold(ctx context.Context, name string, verify <-chan struct{}) error {
 	log := h.log.With(zap.String("instance", name))
 	var permit *guard.Permit
@@ -73,35 +75,13 @@ func (h *holder) hold(ctx context.Context, name string, verify <-chan struct{}) 
 	if err != nil {
 		return err
 	}
-	set := &refresher.Set{
-		Loop:    func(ip vrrp.FloatingIP) *refresher.Loop { return h.loop(name, ip, permit, log) },
-		Changed: func(r []refresher.Report) { h.report(name, r) },
-	}
-	defer set.Wait()
 	if len(wanted) == 0 {
 		log.Warn("the instance has no addresses; nothing to move")
 	}
-	// What has gone from the host without an event is not claimed.
-	present := func() []vrrp.FloatingIP { return wanted }
-	var gone <-chan struct{}
-	if h.truth != nil {
-		watch := h.truth.Watch(name, func(reason string) { h.correct(name, reason) })
-		defer func() {
-			if errors.Is(context.Cause(ctx), errReloaded) {
-				watch.Keep()
-			}
-			watch.Close()
-		}()
-		present = func() []vrrp.FloatingIP { return watch.Present(wanted) }
-		gone = watch.Changed()
-	}
-	keep := func() {
-		list := present()
-		set.Keep(ctx, list)
-		h.suspended(name, wanted, list)
-	}
-	keep()
-	if h.self.Service {
+	enter := sync.OnceFunc(func() {
+		if !h.self.Service {
+			return
+		}
 		// Its events come in order, so that the record serves nobody but a
 		// notify script that finds the lock held. One at a time: a burst of
 		// claims needs the processors more.
@@ -111,26 +91,60 @@ func (h *holder) hold(ctx context.Context, name string, verify <-chan struct{}) 
 			// It is never superseded.
 			_ = notify.Enter(h.cfg.LockFile(name), h.self, log)
 		})
-	}
-	for {
-		select {
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case <-verify:
-			set.VerifyNow()
-		case <-changed:
-			changed = h.book.watch()
-			list, err := h.book.addresses(name)
-			if err != nil {
-				log.Warn("keeping the addresses as they were", zap.Error(err))
-				continue
+	})
+	// act keeps the addresses here for as long as a permit lasts.
+	act := func(ctx context.Context, permit *guard.Permit) error {
+		set := &refresher.Set{
+			Loop:    func(ip vrrp.FloatingIP) *refresher.Loop { return h.loop(name, ip, permit, log) },
+			Changed: func(r []refresher.Report) { h.report(name, r) },
+		}
+		defer set.Wait()
+		// What has gone from the host without an event is not claimed.
+		present := func() []vrrp.FloatingIP { return wanted }
+		var gone <-chan struct{}
+		if h.truth != nil {
+			watch := h.truth.Watch(name, func(reason string) { h.correct(name, reason) })
+			defer func() {
+				if errors.Is(context.Cause(ctx), errReloaded) {
+					watch.Keep()
+				}
+				watch.Close()
+			}()
+			present = func() []vrrp.FloatingIP { return watch.Present(wanted) }
+			gone = watch.Changed()
+		}
+		keep := func() {
+			list := present()
+			set.Keep(ctx, list)
+			h.suspended(name, wanted, list)
+		}
+		keep()
+		enter()
+		for {
+			select {
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			case <-verify:
+				set.VerifyNow()
+			case <-changed:
+				changed = h.book.watch()
+				list, err := h.book.addresses(name)
+				if err != nil {
+					log.Warn("keeping the addresses as they were", zap.Error(err))
+					continue
+				}
+				wanted = list
+				keep()
+			case <-gone:
+				keep()
 			}
-			wanted = list
-			keep()
-		case <-gone:
-			keep()
 		}
 	}
+	if h.fence != nil {
+		enter() // it may take its time to open
+		return h.fence.whileOpen(ctx, name, permit, act)
+	}
+	return act(ctx, permit)
 }
 
 // acquire locks an instance on this host and puts this process on record, or

@@ -12,7 +12,9 @@ import (
 	"time"
 
 	"berth/config"
+	"berth/election"
 	"berth/internal/metrics"
+	"berth/netif"
 	"berth/providers"
 	"berth/refresher"
 	"berth/vrrp"
@@ -27,6 +29,8 @@ type meters struct {
 	refresher   *refresher.Metrics
 	master      *metrics.Gauge
 	corrections *metrics.Counter
+	election    *election.Metrics
+	netif       *netif.Metrics
 }
 
 func newMeters(r *metrics.Registry) *meters {
@@ -37,6 +41,8 @@ func newMeters(r *metrics.Registry) *meters {
 			"1 while the instance is MASTER on this host, else 0.", "instance"),
 		corrections: r.Counter("berth_corrections_total",
 			"Times that the machine showed what no event had told.", "instance"),
+		election: election.NewMetrics(r),
+		netif:    netif.NewMetrics(r),
 	}
 }
 

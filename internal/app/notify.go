@@ -65,6 +65,10 @@ func (o *Options) Notify(ctx context.Context, configPath string, args []string) 
 	}
 	if ev.State == vrrp.Master {
 		protect(log)
+		// A lease of its own: there is no successor to leave it to.
+		if g.holder.fence, err = o.newFence(cfg, nil, g.status, nil, log); err != nil {
+			return err
+		}
 		return g.notifyMaster(ctx, names, origin.Keepalived)
 	}
 	return g.notifyOther(ctx, names)
@@ -123,7 +127,7 @@ func (g *graph) notifyMaster(ctx context.Context, names []string, ancestors []*p
 	tasks = append(tasks,
 		task{"holdings", func(ctx context.Context) error { return runAll(ctx, holdings) }},
 		task{"verification", func(ctx context.Context) error { return relayAsks(ctx, asks) }})
-	err := runTasks(ctx, tasks...)
+	err := g.holder.fence.run(ctx, func(ctx context.Context) error { return runTasks(ctx, tasks...) })
 	if ctx.Err() == nil {
 		return err
 	}

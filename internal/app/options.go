@@ -16,13 +16,18 @@ import (
 // Options are what flags and environment say, the same for all commands.
 type Options struct {
 	Program string // argv[0]; called as floaty, some defaults are floaty's
-	Version string
-	Verbose bool
-	JSONLog bool
-	DryRun  bool
-	Getenv  func(string) string
-	Stdout  io.Writer
-	Stderr  io.Writer
+	// Executable is the absolute path by which the program was called.
+	Executable string
+	Version    string
+	Verbose    bool
+	JSONLog    bool
+	DryRun     bool
+	Getenv     func(string) string
+	Stdout     io.Writer
+	Stderr     io.Writer
+	// Again executes the program anew in this process, with the same arguments; it
+	// returns only if that fails.
+	Again func() error
 	// HTTP replaces the providers' transport in tests, nil for the real one.
 	HTTP http.RoundTripper
 }

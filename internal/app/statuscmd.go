@@ -43,7 +43,7 @@ func alive(in status.Instance) bool {
 
 func statusTable(w io.Writer, all []status.Instance, now time.Time, alive func(status.Instance) bool) error {
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(tw, "INSTANCE\tSTATE\tSINCE\tADDRESS\tOWNER\tLAST CALL\tNOTE")
+	fmt.Fprintln(tw, "INSTANCE\tSTATE\tSINCE\tADDRESS\tOWNER\tLAST CALL\tLEASE\tNOTE")
 	for _, in := range all {
 		note := in.Error
 		if in.State == vrrp.Master && !alive(in) {
@@ -55,7 +55,7 @@ func statusTable(w io.Writer, all []status.Instance, now time.Time, alive func(s
 			note = fmt.Sprintf("%d times corrected from the machine: %s", in.Corrections, in.Correction)
 		}
 		if len(in.Addresses) == 0 {
-			fmt.Fprintf(tw, "%s\t%s\t%s\t-\t-\t-\t%s\n", in.Instance, in.State, since(in.Since, now), dash(note))
+			fmt.Fprintf(tw, "%s\t%s\t%s\t-\t%s\t-\t%s\t%s\n", in.Instance, in.State, since(in.Since, now), dash(in.Owner), lease(in, now), dash(note))
 		}
 		for _, a := range in.Addresses {
 			line := note
@@ -76,8 +76,20 @@ func statusTable(w io.Writer, all []status.Instance, now time.Time, alive func(s
 			case a.Contested:
 				state = "contested"
 			}
-			fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", in.Instance, state, since(in.Since, now), a.Address, dash(owner), since(a.LastCall, now), dash(line))
+			fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", in.Instance, state, since(in.Since, now), a.Address, dash(owner), since(a.LastCall, now), lease(in, now), dash(line))
 		}
 	}
 	return tw.Flush()
+}
+
+// lease tells how long the lease lasts unless it is renewed.
+func lease(in status.Instance, now time.Time) string {
+	if in.LeaseEnd.IsZero() || in.State != vrrp.Master {
+		return "-"
+	}
+	left := in.LeaseEnd.Sub(now).Round(100 * time.Millisecond)
+	if left <= 0 {
+		return "ended"
+	}
+	return left.String() + " left"
 }

@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -41,7 +42,11 @@ func tellSystemd(ctx context.Context, turn func(context.Context), log *zap.Logge
 	if ctx.Err() == nil {
 		notifySystemd(log, ready)
 	}
-	defer notifySystemd(log, stopping)
+	defer func() {
+		if !errors.Is(context.Cause(ctx), errBeginAnew) {
+			notifySystemd(log, stopping)
+		}
+	}()
 	interval, err := daemon.SdWatchdogEnabled(false)
 	if err != nil {
 		log.Warn("cannot tell what systemd's watchdog wants", zap.Error(err))

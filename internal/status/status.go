@@ -32,12 +32,19 @@ type Instance struct {
 	Error     string     `json:"error,omitempty"` // what keeps the holding from its addresses
 	// Corrections counts how often the machine showed what no event had told;
 	// Correction is the newest.
-	Corrections int       `json:"corrections,omitempty"`
-	Correction  string    `json:"correction,omitempty"`
-	PID         int       `json:"pid"`
-	Start       uint64    `json:"start"` // with pid unique within a boot
-	Mode        string    `json:"mode"`  // notify or fifo
-	Updated     time.Time `json:"updated"`
+	Corrections int    `json:"corrections,omitempty"`
+	Correction  string `json:"correction,omitempty"`
+	// Owner is the member that etcd names, Token its fencing token where that is
+	// this one, Lease the file that has the lease.
+	Owner string `json:"owner,omitempty"`
+	Token int64  `json:"token,omitempty"`
+	Lease string `json:"lease,omitempty"`
+	// LeaseEnd is filled in by Read.
+	LeaseEnd time.Time `json:"lease_end,omitzero"`
+	PID      int       `json:"pid"`
+	Start    uint64    `json:"start"` // with pid unique within a boot
+	Mode     string    `json:"mode"`  // notify or fifo
+	Updated  time.Time `json:"updated"`
 }
 
 // Address is what is known about one address of an instance that is MASTER.
@@ -148,12 +155,17 @@ func (w *Writer) write(in Instance) error {
 	if err := os.MkdirAll(w.dir, 0o755); err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(w.dir, ".new-*")
+	return WriteFile(filepath.Join(w.dir, fileName(in.Instance)), append(text, '\n'))
+}
+
+// WriteFile replaces a file that everybody may read, whole or not at all.
+func WriteFile(path string, text []byte) error {
+	f, err := os.CreateTemp(filepath.Dir(path), ".new-*")
 	if err != nil {
 		return err
 	}
 	defer os.Remove(f.Name()) // fails after the rename, as it should
-	_, err = f.Write(append(text, '\n'))
+	_, err = f.Write(text)
 	if err == nil {
 		err = f.Chmod(0o644)
 	}
@@ -163,7 +175,30 @@ func (w *Writer) write(in Instance) error {
 	if err != nil {
 		return err
 	}
-	return os.Rename(f.Name(), filepath.Join(w.dir, fileName(in.Instance)))
+	return os.Rename(f.Name(), path)
+}
+
+// Lease is the lease of a member of etcd, kept beside the instances.
+type Lease struct {
+	Boot   string    `json:"boot"` // of the machine: no lease outlives one
+	ID     int64     `json:"id"`
+	Prefix string    `json:"prefix"`
+	Member string    `json:"member"`
+	End    time.Time `json:"end,omitzero"` // unless it is renewed
+}
+
+// ReadLease returns what a file has; the error matches os.ErrNotExist if there
+// is none.
+func ReadLease(path string) (Lease, error) {
+	var l Lease
+	text, err := os.ReadFile(path)
+	if err == nil {
+		err = json.Unmarshal(text, &l)
+	}
+	if err != nil {
+		return l, fmt.Errorf("read lease %s: %w", path, err)
+	}
+	return l, nil
 }
 
 const suffix = ".json"
@@ -205,6 +240,11 @@ func Read(runDirectory string) ([]Instance, error) {
 		if err != nil {
 			problems = append(problems, fmt.Errorf("read status %s: %w", path, err))
 			continue
+		}
+		if in.Lease != "" {
+			// Gone with its process, or about to be made anew: nothing to say.
+			l, _ := ReadLease(in.Lease)
+			in.LeaseEnd = l.End
 		}
 		found = append(found, in)
 	}

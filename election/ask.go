@@ -1,0 +1,129 @@
+package election
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+)
+
+// askTTL is how long a request to hand over stands unless it is fulfilled, in
+// seconds: for so long all but the wanted member stand aside. It is about the
+// least that etcd grants with its usual timing.
+const askTTL = 2
+
+// Takeover asks the owner of an instance to give up in favour of a member that
+// takes part in its election, and returns when that is the owner. It fails if
+// the member does not take part or does not become the owner.
+func Takeover(ctx context.Context, e *Etcd, prefix, instance, member string) error {
+	return ask(ctx, e, prefix, instance, wish{Member: member}, func(queue []Place) (bool, error) {
+		if !slices.ContainsFunc(queue, func(p Place) bool { return p.Member == member }) {
+			return false, fmt.Errorf("member %s takes no part in the election of %s; %s", member, instance, present(queue))
+		}
+		return queue[0].Member == member, nil
+	})
+}
+
+// Release asks a member to give up an instance to any other, and returns when
+// another is the owner. A member that is not the owner has nothing to give up;
+// that is no error. It fails if there is no other member.
+func Release(ctx context.Context, e *Etcd, prefix, instance, member string) error {
+	return ask(ctx, e, prefix, instance, wish{Except: member}, func(queue []Place) (bool, error) {
+		if len(queue) > 0 && queue[0].Member != member {
+			return true, nil
+		}
+		if !slices.ContainsFunc(queue, func(p Place) bool { return p.Member != member }) {
+			return false, fmt.Errorf("nobody else takes part in the election of %s; %s", instance, present(queue))
+		}
+		return false, nil
+	})
+}
+
+func present(queue []Place) string {
+	var names []string
+	for _, p := range queue {
+		names = append(names, p.Member)
+	}
+	if len(names) == 0 {
+		return "nobody does"
+	}
+	return "these do: " + strings.Join(names, ", ")
+}
+
+// ask states a wish and waits until done, which may also refuse it, says of the
+// queue that it has come true.
+func ask(ctx context.Context, e *Etcd, prefix, instance string, w wish, done func(queue []Place) (bool, error)) error {
+	dir := prefix + electionsDir + url.PathEscape(instance) + "/"
+	queue, err := readQueue(ctx, e, dir)
+	if err != nil {
+		return err
+	}
+	if ok, err := done(queue); ok || err != nil {
+		return err
+	}
+	value, err := json.Marshal(w)
+	if err != nil {
+		return err
+	}
+	lease, err := call(ctx, e, func(ctx context.Context, c *clientv3.Client) (clientv3.LeaseID, error) {
+		l, err := c.Grant(ctx, askTTL)
+		if err != nil {
+			return 0, err
+		}
+		_, err = c.Put(ctx, prefix+wantedDir+url.PathEscape(instance), string(value), clientv3.WithLease(l.ID))
+		return l.ID, err
+	})
+	if err != nil {
+		return fmt.Errorf("ask for %s: %w", instance, err)
+	}
+	defer func() {
+		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), revokeTime)
+		defer cancel()
+		_, _ = call(end, e, func(ctx context.Context, c *clientv3.Client) (*clientv3.LeaseRevokeResponse, error) {
+			return c.Revoke(ctx, lease)
+		}) // it ends by itself, soon
+	}()
+	ctx, cancel := context.WithTimeoutCause(ctx, (askTTL+1)*time.Second, errors.New("it did not happen in time"))
+	defer cancel()
+	for {
+		// Each look is a read of a few keys; the next one comes soon, because
+		// somebody waits.
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("hand over %s: %w; %s", instance, context.Cause(ctx), present(queue))
+		case <-time.After(50 * time.Millisecond):
+		}
+		next, err := readQueue(ctx, e, dir)
+		if err != nil {
+			continue // told by the end of ctx
+		}
+		queue = next
+		// Who stood aside is missing, which is as it should be.
+		if ok, _ := done(queue); ok {
+			return nil
+		}
+	}
+}
+
+func readQueue(ctx context.Context, e *Etcd, dir string) ([]Place, error) {
+	r, err := call(ctx, e, func(ctx context.Context, c *clientv3.Client) (*clientv3.GetResponse, error) {
+		return c.Get(ctx, dir, clientv3.WithPrefix(), clientv3.WithSort(clientv3.SortByCreateRevision, clientv3.SortAscend))
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read the election: %w", err)
+	}
+	var queue []Place
+	for _, kv := range r.Kvs {
+		var p Place
+		if json.Unmarshal(kv.Value, &p) == nil {
+			queue = append(queue, p)
+		}
+	}
+	return queue, nil
+}

@@ -1,0 +1,489 @@
+package election
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"go.etcd.io/etcd/api/v3/mvccpb"
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
+)
+
+// Keys below the prefix. Names of instances are path-escaped.
+const (
+	electionsDir = "elections/" // <instance>/<lease in hex>: a place in the queue
+	releasedDir  = "released/"  // <instance>: the token that was last given up by its owner
+	wantedDir    = "wanted/"    // <instance>: who is asked to take over
+)
+
+// Place is the value of a key in the queue of an instance.
+type Place struct {
+	Member    string    `json:"member"`
+	Addresses []string  `json:"addresses,omitempty"`
+	Since     time.Time `json:"since"` // for people
+}
+
+// wish is the value of a wanted key: one of the two.
+type wish struct {
+	Member string `json:"member,omitempty"` // to become the owner
+	Except string `json:"except,omitempty"` // to give up
+}
+
+// released is the value of a released key.
+type released struct {
+	Token  int64  `json:"token"`
+	Member string `json:"member"`
+}
+
+// entry is a place in the queue as etcd has it.
+type entry struct {
+	Place
+	key   string
+	lease clientv3.LeaseID
+	token int64 // create revision
+}
+
+// vanished is an owner's key that is gone.
+type vanished struct {
+	entry
+	at time.Time
+}
+
+// contest is what the board knows of one instance.
+type contest struct {
+	queue    []entry // the owner first
+	gone     vanished
+	released int64
+	wish     wish
+	changed  chan struct{}
+}
+
+// sample is what was last seen of a lease of another member.
+type sample struct {
+	at            time.Time
+	left, granted time.Duration
+}
+
+// Board is a copy of what the members have in etcd below the prefix, kept
+// current by one watch for all instances. It is safe for concurrent use.
+type Board struct {
+	etcd   *Etcd
+	prefix string
+	moved  func() // told of each change, with the lock held; must not block
+	log    *zap.Logger
+
+	mu       sync.Mutex
+	current  bool // the watch is alive
+	revision int64
+	contests map[string]*contest
+	samples  map[clientv3.LeaseID]sample
+	news     chan struct{} // one slot: a lease may be new
+	read     chan struct{} // closed when everything was read for the first time
+}
+
+func newBoard(e *Etcd, prefix string, moved func(), log *zap.Logger) *Board {
+	return &Board{etcd: e, prefix: prefix, moved: moved, log: log, contests: map[string]*contest{},
+		samples: map[clientv3.LeaseID]sample{}, news: make(chan struct{}, 1), read: make(chan struct{})}
+}
+
+// view is a copy of a contest at a revision.
+type view struct {
+	queue    []entry
+	gone     vanished
+	released int64
+	wish     wish
+	revision int64
+	current  bool
+}
+
+// of returns what is known of an instance and a channel that is closed at the
+// next change of it.
+func (b *Board) of(instance string) (view, <-chan struct{}) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	c := b.contest(instance)
+	return view{slices.Clone(c.queue), c.gone, c.released, c.wish, b.revision, b.current}, c.changed
+}
+
+// Owner returns the member that has the instance by etcd's word, as far as this
+// host hears it; ok is false when nobody has it or nothing is heard.
+func (b *Board) Owner(instance string) (member string, lease clientv3.LeaseID, ok bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	c := b.contests[instance]
+	if !b.current || c == nil || len(c.queue) == 0 {
+		return "", 0, false
+	}
+	return c.queue[0].Member, c.queue[0].lease, true
+}
+
+// places returns the instances in whose queues a lease has a place.
+func (b *Board) places(lease clientv3.LeaseID) map[string]entry {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	found := map[string]entry{}
+	for name, c := range b.contests {
+		for _, e := range c.queue {
+			if e.lease == lease {
+				found[name] = e
+			}
+		}
+	}
+	return found
+}
+
+func (b *Board) contest(instance string) *contest {
+	c := b.contests[instance]
+	if c == nil {
+		c = &contest{changed: make(chan struct{})}
+		b.contests[instance] = c
+	}
+	return c
+}
+
+func (c *contest) ring() {
+	close(c.changed)
+	c.changed = make(chan struct{})
+}
+
+const (
+	// listTime bounds the reading of everything.
+	listTime = 2 * time.Second
+	// pulse is how often the watch is asked for a sign of life, silence how
+	// long it may take to give one: a member of etcd that hangs says nothing.
+	pulse   = 500 * time.Millisecond
+	silence = 2 * time.Second
+	// reconnect is the pause before the next endpoint is tried.
+	reconnect = 100 * time.Millisecond
+)
+
+var errSilent = errors.New("the watch gives no sign of life")
+
+// run keeps the copy current until ctx ends.
+func (b *Board) run(ctx context.Context) error {
+	failing := false
+	for n := 0; ; n++ {
+		followed, err := b.follow(ctx, b.etcd.pick(n), func() {
+			if failing {
+				failing = false
+				b.log.Info("following the election again")
+			}
+		})
+		b.mu.Lock()
+		b.current = false
+		b.mu.Unlock()
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if !followed {
+			// The endpoint that answered last need not be the next to do so.
+			if !failing {
+				failing = true
+				b.log.Warn("cannot follow the election; trying the other endpoints", zap.Error(err))
+			}
+		} else {
+			b.log.Debug("the watch of the election has ended", zap.Error(err))
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(reconnect):
+		}
+	}
+}
+
+// follow reads everything from an endpoint and then every change, until that
+// fails. It reports whether everything was read.
+func (b *Board) follow(ctx context.Context, endpoint int, read func()) (bool, error) {
+	c, err := b.etcd.client(endpoint)
+	if err != nil {
+		return false, err
+	}
+	// A member of etcd that has lost the others ends the watch.
+	ctx, cancel := context.WithCancel(clientv3.WithRequireLeader(ctx))
+	defer cancel()
+	listCtx, cancelList := context.WithTimeout(ctx, listTime)
+	all, err := c.Get(listCtx, b.prefix, clientv3.WithPrefix())
+	cancelList()
+	if err != nil {
+		return false, fmt.Errorf("list %s: %w", b.prefix, err)
+	}
+	b.load(all.Kvs, all.Header.Revision)
+	read()
+	// The library does not close the channel when ctx ends before it has begun.
+	changes := c.Watch(ctx, b.prefix, clientv3.WithPrefix(), clientv3.WithRev(all.Header.Revision+1))
+	tick := time.NewTicker(pulse)
+	defer tick.Stop()
+	heard := time.Now()
+	for {
+		select {
+		case <-ctx.Done():
+			return true, context.Cause(ctx)
+		case <-tick.C:
+			if time.Since(heard) > silence {
+				return true, errSilent
+			}
+			asking, cancel := context.WithTimeout(ctx, pulse)
+			err := c.RequestProgress(asking)
+			cancel()
+			if err != nil && ctx.Err() == nil {
+				b.log.Debug("cannot ask the watch for a sign of life", zap.Error(err))
+			}
+		case r, open := <-changes:
+			if !open {
+				return true, errors.New("the watch was closed")
+			}
+			if err := r.Err(); err != nil {
+				return true, err
+			}
+			heard = time.Now()
+			b.apply(r.Events, r.Header.Revision)
+		}
+	}
+}
+
+// load replaces everything.
+func (b *Board) load(kvs []*mvccpb.KeyValue, revision int64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	former := b.contests
+	b.contests = map[string]*contest{}
+	for name, c := range former { // who waits for one goes on to
+		b.contests[name] = &contest{gone: c.gone, changed: c.changed}
+	}
+	for _, kv := range kvs {
+		b.put(kv)
+	}
+	for name, c := range b.contests {
+		if f := former[name]; f != nil && len(f.queue) > 0 {
+			c.vanish(f.queue[0])
+		}
+	}
+	if b.revision == 0 {
+		close(b.read)
+	}
+	b.revision, b.current = revision, true
+	b.moved()
+	for _, c := range b.contests {
+		c.ring()
+	}
+	b.look()
+}
+
+// apply takes changes of one or more revisions, whole.
+func (b *Board) apply(events []*clientv3.Event, revision int64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	touched := map[string]bool{}
+	for _, ev := range events {
+		if ev.Type == mvccpb.PUT {
+			touched[b.put(ev.Kv)] = true
+		} else {
+			touched[b.remove(string(ev.Kv.Key))] = true
+		}
+	}
+	// A sign of life has no events, and may be ahead of those on their way.
+	if len(events) > 0 {
+		b.revision = max(b.revision, revision)
+		b.moved()
+		b.look()
+	}
+	for name := range touched {
+		if c := b.contests[name]; c != nil {
+			c.ring()
+		}
+	}
+}
+
+// look has the sampler look whether there is a new lease.
+func (b *Board) look() {
+	select {
+	case b.news <- struct{}{}:
+	default:
+	}
+}
+
+// split returns directory, instance and the rest of a key below the prefix.
+func (b *Board) split(key string) (dir, instance, rest string) {
+	dir, tail, _ := strings.Cut(strings.TrimPrefix(key, b.prefix), "/")
+	name, rest, _ := strings.Cut(tail, "/")
+	instance, err := url.PathUnescape(name)
+	if err != nil {
+		return "", "", ""
+	}
+	return dir + "/", instance, rest
+}
+
+// put takes a key and returns the instance it is about. What is not ours, or
+// not understood, has no effect: somebody may have put it there by hand.
+func (b *Board) put(kv *mvccpb.KeyValue) string {
+	dir, instance, rest := b.split(string(kv.Key))
+	switch dir {
+	case electionsDir:
+		if rest == "" || kv.Lease == 0 {
+			return ""
+		}
+		e := entry{key: string(kv.Key), lease: clientv3.LeaseID(kv.Lease), token: kv.CreateRevision}
+		b.decode(kv, &e.Place)
+		c := b.contest(instance)
+		c.queue = slices.DeleteFunc(c.queue, func(o entry) bool { return o.key == e.key })
+		c.queue = append(c.queue, e)
+		slices.SortFunc(c.queue, func(a, b entry) int { return int(a.token - b.token) })
+	case releasedDir:
+		var r released
+		b.decode(kv, &r)
+		b.contest(instance).released = r.Token
+	case wantedDir:
+		var w wish
+		b.decode(kv, &w)
+		b.contest(instance).wish = w
+	default:
+		return ""
+	}
+	return instance
+}
+
+func (b *Board) decode(kv *mvccpb.KeyValue, to any) {
+	if err := json.Unmarshal(kv.Value, to); err != nil {
+		b.log.Warn("a key below the prefix has a value that is not berth's", zap.ByteString("key", kv.Key), zap.Error(err))
+	}
+}
+
+func (b *Board) remove(key string) string {
+	dir, instance, _ := b.split(key)
+	c := b.contests[instance]
+	if c == nil {
+		return ""
+	}
+	switch dir {
+	case electionsDir:
+		if len(c.queue) == 0 {
+			return ""
+		}
+		owner := c.queue[0]
+		c.queue = slices.DeleteFunc(c.queue, func(e entry) bool { return e.key == key })
+		c.vanish(owner)
+	case releasedDir:
+		c.released = 0
+	case wantedDir:
+		c.wish = wish{}
+	}
+	return instance
+}
+
+// vanish notes that the former owner is no longer there, if that is so.
+func (c *contest) vanish(owner entry) {
+	if !slices.ContainsFunc(c.queue, func(e entry) bool { return e.token == owner.token }) {
+		c.gone = vanished{owner, time.Now()}
+	}
+}
+
+// sampleInterval is how often the leases of other members are looked at.
+const sampleInterval = time.Second
+
+// watchLeases looks, while ctx lasts, how much time the other members' leases
+// have left, so that a lease that ends early is told from one that expires.
+func (b *Board) watchLeases(ctx context.Context, own func() clientv3.LeaseID) error {
+	tick := time.NewTicker(sampleInterval)
+	defer tick.Stop()
+	for {
+		var looks sync.WaitGroup
+		for _, lease := range b.leases(own()) {
+			looks.Go(func() {
+				ctx, cancel := context.WithTimeout(ctx, sampleInterval)
+				defer cancel()
+				r, err := call(ctx, b.etcd, func(ctx context.Context, c *clientv3.Client) (*clientv3.LeaseTimeToLiveResponse, error) {
+					return c.TimeToLive(ctx, lease)
+				})
+				if err != nil || r.TTL < 0 {
+					return
+				}
+				b.mu.Lock()
+				defer b.mu.Unlock()
+				b.samples[lease] = sample{time.Now(), time.Duration(r.TTL) * time.Second, time.Duration(r.GrantedTTL) * time.Second}
+			})
+		}
+		looks.Wait()
+		for wait := true; wait; {
+			select {
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			case <-tick.C:
+				wait = false
+			case <-b.news:
+				wait = !b.unsampled(own())
+			}
+		}
+	}
+}
+
+// leases returns the leases of other members that have a place in any queue,
+// and forgets the samples of those that are long gone.
+func (b *Board) leases(own clientv3.LeaseID) []clientv3.LeaseID {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	found := map[clientv3.LeaseID]bool{}
+	for _, c := range b.contests {
+		for _, e := range c.queue {
+			if e.lease != own {
+				found[e.lease] = true
+			}
+		}
+	}
+	var all []clientv3.LeaseID
+	for l := range found {
+		all = append(all, l)
+	}
+	for l, s := range b.samples {
+		if !found[l] && time.Since(s.at) > 2*s.granted {
+			delete(b.samples, l)
+		}
+	}
+	return all
+}
+
+// unsampled reports whether there is a lease of which nothing is known.
+func (b *Board) unsampled(own clientv3.LeaseID) bool {
+	for _, l := range b.leases(own) {
+		b.mu.Lock()
+		_, known := b.samples[l]
+		b.mu.Unlock()
+		if !known {
+			return true
+		}
+	}
+	return false
+}
+
+// earlyBy is how much time a lease must have had left for its end to be none by
+// expiry: samples are a second apart, and in whole seconds.
+const earlyBy = 1500 * time.Millisecond
+
+// early returns until when a new owner must wait because the key of the former
+// one vanished although its lease had time left and it did not give the key up:
+// a lease can be revoked by hand, and etcd 3.4 was seen to lose one 0.6 s after
+// it had acknowledged a renewal. The former owner may not have heard of it and
+// goes on until its own deadline. The zero time means not to wait. ttl stands
+// for that of a lease of which nothing was seen yet.
+func (b *Board) early(v view, ttl time.Duration) time.Time {
+	g := v.gone
+	if g.token == 0 || v.released == g.token {
+		return time.Time{}
+	}
+	b.mu.Lock()
+	s, known := b.samples[g.lease]
+	b.mu.Unlock()
+	if !known {
+		s = sample{at: g.at, left: ttl, granted: ttl}
+	}
+	if left := s.left - g.at.Sub(s.at); left <= earlyBy {
+		return time.Time{}
+	}
+	return g.at.Add(s.granted - margin(s.granted))
+}

@@ -1,0 +1,441 @@
+package election
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/url"
+	"slices"
+	"strconv"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
+
+	"berth/vrrp"
+)
+
+// Causes with which ownership ends.
+var (
+	// ErrKeyLost says that the key is gone from etcd.
+	ErrKeyLost = errors.New("the key in etcd is gone")
+	// ErrHandOver says that another member is wanted.
+	ErrHandOver = errors.New("handing over as asked")
+	// ErrReachable ends acting without etcd.
+	ErrReachable = errors.New("etcd answers again")
+)
+
+// UnableError says that this host cannot own an instance now.
+type UnableError struct{ Reason string }
+
+// Error returns the reason.
+func (e *UnableError) Error() string { return e.Reason }
+
+// Grant is the permission to act as owner.
+type Grant struct {
+	// Token grows with each change of owner; 0 for one that acts without etcd.
+	Token int64
+	term  *Term
+}
+
+// End returns the earliest moment at which another member can become owner. It
+// moves on as the lease is renewed. For an owner that acts without etcd it is
+// always some time ahead.
+func (g Grant) End() time.Time {
+	if g.term == nil {
+		return time.Now().Add(time.Minute)
+	}
+	return g.term.End()
+}
+
+// Check returns nil while the permission stands. Call it immediately before each
+// write to the outside.
+func (g Grant) Check() error {
+	if g.term == nil {
+		return nil
+	}
+	return g.term.Check()
+}
+
+// Status is what a candidate knows of its instance.
+type Status struct {
+	Instance string
+	State    vrrp.State // Master while it owns it, Backup while it waits, Fault while it cannot
+	Owner    string     // the member that owns it, empty if unknown
+	Token    int64      // while Master
+	Reason   string
+}
+
+// Campaign is how a member takes part in the election of one instance.
+type Campaign struct {
+	Instance  string
+	Addresses []string // for people who look into etcd
+	// Able, which may be nil, reports whether this host can own the instance
+	// now, and why not; AbleChanged returns a channel that is closed when that
+	// may have changed.
+	Able        func() (bool, string)
+	AbleChanged func() <-chan struct{}
+	// Alone lets the member act without etcd when that has not answered for
+	// longer than the lease.
+	Alone bool
+	// Changed, which may be nil, is told of each change of status. It must not
+	// block.
+	Changed func(Status)
+	Log     *zap.Logger
+}
+
+// candidate is a campaign that runs.
+type candidate struct {
+	Campaign
+	m      *Member
+	status Status
+	// unsettled is a token whose giving up etcd has not confirmed; the key must
+	// not be used again, because the request may still come through.
+	unsettled int64
+}
+
+// retry spaces the attempts of an owner that failed at once, so that others get
+// their turn.
+const retryHold = 2 * time.Second
+
+// Campaign takes part in the election of an instance until ctx ends. Whenever
+// this member becomes the owner it calls hold, whose context ends when it ceases
+// to be; the key is given up after hold has returned, and not before. It returns
+// ctx's cause. The member must run.
+func (m *Member) Campaign(ctx context.Context, c Campaign, hold func(context.Context, Grant) error) error {
+	if c.Able == nil {
+		never := make(chan struct{})
+		c.Able, c.AbleChanged = func() (bool, string) { return true, "" }, func() <-chan struct{} { return never }
+	}
+	if c.Log == nil {
+		c.Log = zap.NewNop()
+	}
+	k := &candidate{Campaign: c, m: m}
+	defer m.campaigning(c.Instance)()
+	for {
+		err := k.round(ctx, hold)
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if err != nil {
+			k.Log.Warn("cannot own the instance; others go first", zap.Error(err), zap.Duration("wait", retryHold))
+			k.tell(Status{State: vrrp.Fault, Reason: err.Error()})
+			select {
+			case <-ctx.Done():
+			case <-time.After(retryHold):
+			}
+		}
+	}
+}
+
+func (k *candidate) tell(s Status) {
+	s.Instance = k.Instance
+	if s == k.status {
+		return
+	}
+	k.status = s
+	if k.Changed != nil {
+		k.Changed(s)
+	}
+}
+
+// round waits for the lease, queues up, owns if its turn comes, and gives up. It
+// returns an error only when owning failed for a reason of its own.
+func (k *candidate) round(ctx context.Context, hold func(context.Context, Grant) error) error {
+	term, err := k.ready(ctx)
+	if errors.Is(err, errAlone) {
+		return k.alone(ctx, hold)
+	}
+	if err != nil {
+		return nil
+	}
+	if k.unsettled != 0 && !k.resign(ctx, term, k.unsettled) {
+		return nil
+	}
+	token, err := k.enter(ctx, term)
+	if err != nil {
+		// The lease is gone, or etcd is; the session finds out which.
+		k.Log.Debug("cannot queue up", zap.Error(err))
+		select {
+		case <-ctx.Done():
+		case <-term.ctx.Done():
+		case <-time.After(hedge):
+		}
+		return nil
+	}
+	if k.queue(ctx, term, token) {
+		err = k.own(ctx, term, token, hold)
+	}
+	// Whatever ended it: while the lease lives, nobody else comes in before the
+	// key is gone.
+	if term.ctx.Err() == nil && !errors.Is(context.Cause(ctx), ErrLeave) {
+		k.resign(ctx, term, token)
+	}
+	return err
+}
+
+var errAlone = errors.New("etcd has not answered for longer than the lease")
+
+// ready waits until the member has a lease, the host is able and nobody else is
+// wanted.
+func (k *candidate) ready(ctx context.Context) (*Term, error) {
+	for {
+		term, heard, newTerm := k.m.session.state()
+		v, news := k.m.board.of(k.Instance)
+		able := k.AbleChanged()
+		ok, why := k.Able()
+		var silent <-chan time.Time
+		switch {
+		case !ok:
+			k.tell(Status{State: vrrp.Fault, Reason: why})
+		case term == nil:
+			k.tell(Status{State: vrrp.Fault, Reason: "etcd does not answer"})
+			if k.Alone {
+				wait := time.Until(heard.Add(k.m.session.TTL))
+				if wait <= 0 {
+					return nil, errAlone
+				}
+				silent = time.After(wait)
+			}
+		case k.aside(v):
+			k.tell(Status{State: vrrp.Backup, Owner: owner(v), Reason: ErrHandOver.Error()})
+		default:
+			return term, nil
+		}
+		select {
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		case <-newTerm:
+		case <-news:
+		case <-able:
+		case <-silent:
+		}
+	}
+}
+
+func owner(v view) string {
+	if len(v.queue) == 0 {
+		return ""
+	}
+	return v.queue[0].Member
+}
+
+// aside reports whether somebody else is wanted and there.
+func (k *candidate) aside(v view) bool {
+	other := slices.ContainsFunc(v.queue, func(e entry) bool {
+		return e.Member != k.m.Name && (v.wish.Member == "" || v.wish.Member == e.Member)
+	})
+	wanted := v.wish.Member != "" && v.wish.Member != k.m.Name || v.wish.Except == k.m.Name
+	return wanted && other
+}
+
+// key is this member's place in the queue.
+func (k *candidate) key(lease clientv3.LeaseID) string {
+	return k.m.Prefix + electionsDir + url.PathEscape(k.Instance) + "/" + strconv.FormatInt(int64(lease), 16)
+}
+
+// enter takes a place in the queue, or finds the one it has already, and returns
+// its token.
+func (k *candidate) enter(ctx context.Context, term *Term) (int64, error) {
+	key := k.key(term.Lease)
+	value, err := json.Marshal(Place{k.m.Name, k.Addresses, time.Now().UTC()})
+	if err != nil {
+		return 0, err
+	}
+	ctx, stop := joined(ctx, term.ctx)
+	defer stop()
+	r, err := call(ctx, k.m.Etcd, func(ctx context.Context, c *clientv3.Client) (*clientv3.TxnResponse, error) {
+		return c.Txn(ctx).
+			If(clientv3.Compare(clientv3.CreateRevision(key), "=", 0)).
+			Then(clientv3.OpPut(key, string(value), clientv3.WithLease(term.Lease))).
+			Else(clientv3.OpGet(key)).Commit()
+	})
+	if err != nil {
+		return 0, err
+	}
+	if r.Succeeded {
+		return r.Header.Revision, nil
+	}
+	return r.Responses[0].GetResponseRange().Kvs[0].CreateRevision, nil
+}
+
+// joined returns a context that ends with either of two.
+func joined(ctx, other context.Context) (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	stop := context.AfterFunc(other, func() { cancel(context.Cause(other)) })
+	return ctx, func() { stop(); cancel(nil) }
+}
+
+// position is where a token stands in the queue.
+type position uint8
+
+const (
+	unseen position = iota // the board is not there yet
+	lost
+	waiting
+	first
+)
+
+func stand(v view, token int64) position {
+	i := slices.IndexFunc(v.queue, func(e entry) bool { return e.token == token })
+	switch {
+	case i == 0:
+		return first
+	case i > 0:
+		return waiting
+	case v.revision < token:
+		return unseen
+	}
+	return lost
+}
+
+// queue waits for our turn and reports whether it has come.
+func (k *candidate) queue(ctx context.Context, term *Term, token int64) bool {
+	for {
+		v, news := k.m.board.of(k.Instance)
+		able := k.AbleChanged()
+		if ok, _ := k.Able(); !ok || k.aside(v) {
+			return false
+		}
+		var turn <-chan time.Time
+		switch stand(v, token) {
+		case lost:
+			return false
+		case first:
+			until := k.m.early(v)
+			if time.Until(until) <= 0 {
+				return true
+			}
+			reason := "waiting until the former owner must have noticed that its key is gone"
+			if k.status.Reason != reason {
+				k.Log.Warn(reason, zap.String("owner", v.gone.Member), zap.Duration("wait", time.Until(until).Round(time.Millisecond)))
+			}
+			k.tell(Status{State: vrrp.Backup, Reason: reason})
+			turn = time.After(time.Until(until))
+		case waiting:
+			k.tell(Status{State: vrrp.Backup, Owner: owner(v), Reason: "another member is the owner"})
+		}
+		select {
+		case <-ctx.Done():
+			return false
+		case <-term.ctx.Done():
+			return false
+		case <-news:
+		case <-able:
+		case <-turn:
+		}
+	}
+}
+
+// own runs hold for as long as we are the owner.
+func (k *candidate) own(ctx context.Context, term *Term, token int64, hold func(context.Context, Grant) error) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	stop := context.AfterFunc(term.ctx, func() { cancel(context.Cause(term.ctx)) })
+	defer stop()
+	k.tell(Status{State: vrrp.Master, Owner: k.m.Name, Token: token, Reason: "elected"})
+	k.Log.Info("became the owner", zap.Int64("token", token))
+	done := make(chan error, 1)
+	go func() { done <- hold(ctx, Grant{Token: token, term: term}) }()
+	for {
+		v, news := k.m.board.of(k.Instance)
+		able := k.AbleChanged()
+		ok, why := k.Able()
+		switch {
+		case !ok:
+			cancel(&UnableError{why})
+		case k.aside(v):
+			cancel(ErrHandOver)
+		case stand(v, token) == lost:
+			cancel(ErrKeyLost)
+		}
+		select {
+		case err := <-done:
+			return k.ended(ctx, err)
+		case <-ctx.Done():
+			return k.ended(ctx, <-done)
+		case <-news:
+		case <-able:
+		}
+	}
+}
+
+// ended says why ownership ended. What hold returns counts only if nobody ended it.
+func (k *candidate) ended(ctx context.Context, err error) error {
+	if cause := context.Cause(ctx); cause != nil {
+		k.Log.Info("no longer the owner", zap.NamedError("reason", cause))
+		return nil
+	}
+	if err == nil {
+		err = errors.New("holding ended by itself")
+	}
+	return err
+}
+
+// alone acts without etcd until that answers.
+func (k *candidate) alone(ctx context.Context, hold func(context.Context, Grant) error) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	k.tell(Status{State: vrrp.Master, Owner: k.m.Name, Reason: "etcd does not answer; acting without it"})
+	k.Log.Error("etcd does not answer; acting without it, as on-etcd-loss says")
+	k.m.Metrics.degraded(true)
+	defer k.m.Metrics.degraded(false)
+	done := make(chan error, 1)
+	go func() { done <- hold(ctx, Grant{}) }()
+	for {
+		term, _, newTerm := k.m.session.state()
+		if term != nil {
+			cancel(ErrReachable)
+		}
+		select {
+		case err := <-done:
+			return k.ended(ctx, err)
+		case <-ctx.Done():
+			return k.ended(ctx, <-done)
+		case <-newTerm:
+		}
+	}
+}
+
+// resignTime bounds the giving up of a key by a process that ends.
+const resignTime = time.Second
+
+// resign gives the key up, in one transaction with the record that says so, and
+// reports whether etcd confirmed it. Unless ctx has ended it tries for as long
+// as the term lasts: the key must not be used again while a request to delete
+// it may be under way.
+func (k *candidate) resign(ctx context.Context, term *Term, token int64) bool {
+	if ctx.Err() != nil {
+		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), resignTime)
+		defer cancel()
+		ctx = end
+	}
+	ctx, stop := joined(ctx, term.ctx)
+	defer stop()
+	k.unsettled = token
+	if err := k.m.resign(ctx, k.Instance, k.key(term.Lease), token); err != nil {
+		k.Log.Warn("cannot give up the place in the election yet", zap.Error(err))
+		return false
+	}
+	k.unsettled = 0
+	return true
+}
+
+// resign deletes a key and writes that this was its owner's will.
+func (m *Member) resign(ctx context.Context, instance, key string, token int64) error {
+	value, err := json.Marshal(released{token, m.Name})
+	if err != nil {
+		return err
+	}
+	_, err = call(ctx, m.Etcd, func(ctx context.Context, c *clientv3.Client) (*clientv3.TxnResponse, error) {
+		return c.Txn(ctx).
+			If(clientv3.Compare(clientv3.CreateRevision(key), "=", token)).
+			Then(clientv3.OpDelete(key), clientv3.OpPut(m.Prefix+releasedDir+url.PathEscape(instance), string(value))).
+			Commit()
+	})
+	if err != nil {
+		return fmt.Errorf("give up %s: %w", key, err)
+	}
+	return nil
+}

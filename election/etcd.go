@@ -1,0 +1,227 @@
+package election
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
+)
+
+// Options say where etcd is and as whom to speak to it.
+type Options struct {
+	Endpoints []string // URLs
+	CAFile    string   // instead of the system's certificate authorities
+	CertFile  string   // client certificate, with KeyFile
+	KeyFile   string
+	Username  string
+	Password  string
+}
+
+// Times of connections. A connection that died with the network must not be
+// waited for when the network is back: unanswered bytes end it after a second
+// (grpc derives TCP_USER_TIMEOUT from the keep-alive's timeout, see tcp(7)), and
+// the next is tried at short intervals.
+const (
+	connectTimeout   = time.Second
+	silenceTimeout   = time.Second
+	silencePing      = 10 * time.Second // the least that grpc allows
+	reconnectFirst   = 50 * time.Millisecond
+	reconnectLongest = 500 * time.Millisecond
+)
+
+// Etcd is the members of an etcd cluster, each with a connection of its own,
+// made when it is first needed: a hung member is gone round, which a balancer
+// that chooses among live connections does not do. It is safe for concurrent use.
+type Etcd struct {
+	options Options
+	tls     *tls.Config
+
+	endpoints []endpoint
+	current   atomic.Int64 // the one that answered last
+}
+
+type endpoint struct {
+	mu     sync.Mutex
+	client *clientv3.Client // nil until needed
+}
+
+// NewEtcd checks the options. It connects to nobody.
+func NewEtcd(o Options) (*Etcd, error) {
+	e := &Etcd{options: o, endpoints: make([]endpoint, len(o.Endpoints))}
+	if !slices.ContainsFunc(o.Endpoints, func(u string) bool { return strings.HasPrefix(u, "https://") }) {
+		return e, nil
+	}
+	e.tls = &tls.Config{MinVersion: tls.VersionTLS12}
+	if o.CertFile != "" {
+		if _, err := tls.LoadX509KeyPair(o.CertFile, o.KeyFile); err != nil {
+			return nil, fmt.Errorf("read client certificate: %w", err)
+		}
+		// Read at each handshake: certificates are rotated while berth runs.
+		e.tls.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+			c, err := tls.LoadX509KeyPair(o.CertFile, o.KeyFile)
+			return &c, err
+		}
+	}
+	if o.CAFile != "" {
+		if _, err := readPool(o.CAFile); err != nil {
+			return nil, err
+		}
+		// As above, for the authorities. The usual verification is switched off
+		// because its pool is fixed; VerifyConnection makes the same one.
+		e.tls.InsecureSkipVerify = true
+		e.tls.VerifyConnection = func(cs tls.ConnectionState) error {
+			pool, err := readPool(o.CAFile)
+			if err != nil {
+				return err
+			}
+			v := x509.VerifyOptions{Roots: pool, DNSName: cs.ServerName, Intermediates: x509.NewCertPool()}
+			for _, c := range cs.PeerCertificates[1:] {
+				v.Intermediates.AddCert(c)
+			}
+			_, err = cs.PeerCertificates[0].Verify(v)
+			return err
+		}
+	}
+	return e, nil
+}
+
+func readPool(file string) (*x509.CertPool, error) {
+	pem, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("read certificate authorities: %w", err)
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("read certificate authorities: %s has no certificate", file)
+	}
+	return pool, nil
+}
+
+// Close ends all connections.
+func (e *Etcd) Close() error {
+	var errs []error
+	for i := range e.endpoints {
+		p := &e.endpoints[i]
+		p.mu.Lock()
+		if p.client != nil {
+			errs = append(errs, p.client.Close())
+		}
+		p.client = nil
+		p.mu.Unlock()
+	}
+	return errors.Join(errs...)
+}
+
+// client returns the connection to an endpoint. With a user name it signs in
+// first, which takes a call.
+func (e *Etcd) client(i int) (*clientv3.Client, error) {
+	p := &e.endpoints[i]
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.client != nil {
+		return p.client, nil
+	}
+	c, err := clientv3.New(clientv3.Config{
+		Endpoints:            e.options.Endpoints[i : i+1],
+		DialTimeout:          connectTimeout,
+		DialKeepAliveTime:    silencePing,
+		DialKeepAliveTimeout: silenceTimeout,
+		TLS:                  e.tls,
+		Username:             e.options.Username,
+		Password:             e.options.Password,
+		// Retrying is up to the caller, who knows other endpoints.
+		MaxUnaryRetries: 1,
+		Logger:          zap.NewNop(),
+		DialOptions: []grpc.DialOption{grpc.WithConnectParams(grpc.ConnectParams{
+			Backoff:           backoff.Config{BaseDelay: reconnectFirst, Multiplier: 1.6, Jitter: 0.2, MaxDelay: reconnectLongest},
+			MinConnectTimeout: connectTimeout,
+		})},
+	})
+	if err != nil {
+		return nil, err
+	}
+	p.client = c
+	return c, nil
+}
+
+// pick returns the endpoint that answered last, or the nth after it.
+func (e *Etcd) pick(n int) int { return (int(e.current.Load()) + n) % len(e.endpoints) }
+
+// prefer remembers an endpoint that answers.
+func (e *Etcd) prefer(i int) { e.current.Store(int64(i)) }
+
+const (
+	// hedge is how long one endpoint is waited for before the next is asked as
+	// well.
+	hedge = 300 * time.Millisecond
+	// patience bounds what is asked of one endpoint, once.
+	patience = 2 * time.Second
+)
+
+// call asks one endpoint after the other, each beside those that were asked
+// before it, until one answers or ctx ends: op must be safe to be done more than
+// once. An answer that no other endpoint would change is an error too, see
+// definitive. The error when ctx ends names the last failure.
+func call[T any](ctx context.Context, e *Etcd, op func(context.Context, *clientv3.Client) (T, error)) (T, error) {
+	type answer struct {
+		value    T
+		err      error
+		endpoint int
+	}
+	callCtx, cancel := context.WithCancel(ctx)
+	answers := make(chan answer)
+	var asked sync.WaitGroup
+	defer asked.Wait() // after the cancel below
+	defer cancel()
+	ask := func(i int) {
+		asked.Go(func() {
+			a := answer{endpoint: i}
+			opCtx, cancel := context.WithTimeout(callCtx, patience)
+			defer cancel()
+			var c *clientv3.Client
+			if c, a.err = e.client(i); a.err == nil {
+				a.value, a.err = op(opCtx, c)
+			}
+			select {
+			case answers <- a:
+			case <-callCtx.Done():
+			}
+		})
+	}
+	var last error
+	next := time.NewTimer(0)
+	defer next.Stop()
+	for n := 0; ; {
+		select {
+		case <-ctx.Done():
+			var none T
+			return none, errors.Join(context.Cause(ctx), last)
+		case a := <-answers:
+			if a.err == nil || definitive(a.err) {
+				e.prefer(a.endpoint)
+				return a.value, a.err
+			}
+			last = a.err
+		case <-next.C:
+			ask(e.pick(n))
+			n++
+			next.Reset(hedge)
+		}
+	}
+}
+
+// definitive reports whether an error is etcd's answer and not the lack of one.
+func definitive(err error) bool { return errors.Is(err, rpctypes.ErrLeaseNotFound) }

@@ -1,0 +1,458 @@
+package election
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
+	"google.golang.org/grpc"
+)
+
+// Causes with which a term ends.
+var (
+	// ErrOverdue says that no renewal was acknowledged in time.
+	ErrOverdue = errors.New("etcd has not acknowledged the lease in time")
+	// ErrLeaseLost says that etcd does not have the lease any more.
+	ErrLeaseLost = errors.New("etcd has no such lease any more")
+	// ErrLeave is the cause with which a caller ends a context to have lease,
+	// keys and addresses left as they are, for a successor on this host.
+	ErrLeave = errors.New("leaving everything to a successor")
+)
+
+// errStalled ends a term whose process was not run for so long that it cannot
+// know what happened meanwhile.
+var errStalled = errors.New("this process was stopped for a while")
+
+// margin is how long before its possible end in etcd a lease ends here.
+func margin(ttl time.Duration) time.Duration { return max(ttl/10, 500*time.Millisecond) }
+
+// keepTick is how often a term that is kept without etcd looks whether the
+// process was stalled; keepStall is how late a tick may be.
+const (
+	keepTick  = 500 * time.Millisecond
+	keepStall = time.Second
+)
+
+// Term is a time during which the lease is known to be ours. Its context is
+// that knowledge: it ends, with the cause, before etcd can give what the lease
+// protects to anybody else.
+//
+// The clock starts when a renewal is sent, not when it is acknowledged: etcd
+// counts from a moment in between, so ours is the earlier end. A margin is
+// taken off for the way from here to the effect.
+type Term struct {
+	Lease clientv3.LeaseID
+
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+
+	mu   sync.Mutex
+	sent time.Time     // of the newest acknowledged renewal, on the monotonic clock
+	boot time.Duration // the same moment since boot, suspension included
+	ttl  time.Duration
+	kept bool // sent and boot are those of a moment at which we went on without etcd
+}
+
+// Context returns the context to work under.
+func (t *Term) Context() context.Context { return t.ctx }
+
+// End returns the earliest moment at which etcd can end the lease. While a term
+// is kept without etcd, it is as if a renewal had just been acknowledged.
+func (t *Term) End() time.Time {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.sent.Add(t.ttl)
+}
+
+// Check returns nil while the term stands. Unlike the context, whose end needs a
+// timer to fire, it asks the clocks: call it immediately before each write to
+// the outside.
+func (t *Term) Check() error {
+	if t.ctx.Err() != nil {
+		return context.Cause(t.ctx)
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	left := t.ttl - margin(t.ttl)
+	if time.Since(t.sent) >= left || bootTime()-t.boot >= left {
+		return ErrOverdue
+	}
+	return nil
+}
+
+// deadline returns the moment at which the term ends unless it is extended.
+func (t *Term) deadline() time.Time {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.sent.Add(t.ttl - margin(t.ttl))
+}
+
+// extend takes an acknowledged renewal and reports whether it is news.
+func (t *Term) extend(r renewal) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !r.sent.After(t.sent) && !t.kept {
+		return false
+	}
+	t.sent, t.boot, t.ttl, t.kept = r.sent, r.boot, r.ttl, false
+	return true
+}
+
+// keep goes on without etcd from now on. A process that is stopped after this
+// finds its term over when it goes on.
+func (t *Term) keep() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.sent, t.boot, t.kept = time.Now(), bootTime(), true
+}
+
+// renewal is one acknowledged grant or keep-alive.
+type renewal struct {
+	lease clientv3.LeaseID
+	sent  time.Time
+	boot  time.Duration
+	ttl   time.Duration
+}
+
+// Session keeps one lease alive, and gets another when it is lost. Use it for
+// one Run.
+type Session struct {
+	Etcd *Etcd
+	TTL  time.Duration // whole seconds
+	// Adopt is a lease of a predecessor on this host that is taken over if it
+	// still lives; 0 for none.
+	Adopt clientv3.LeaseID
+	// Keep lets a term go on beyond its end for as long as etcd does not answer
+	// at all. It ends when etcd says that the lease is gone.
+	Keep bool
+	// Leased, which may be nil, is told of each lease before it is used.
+	Leased func(clientv3.LeaseID)
+	// Renewed, which may be nil, is told when the end of the term has moved. It
+	// must not block.
+	Renewed func()
+	Metrics *Metrics // may be nil
+	Log     *zap.Logger
+
+	mu      sync.Mutex
+	term    *Term              // nil while there is none
+	heard   time.Time          // when etcd last acknowledged anything
+	past    []clientv3.LeaseID // leases that are or were ours
+	changed chan struct{}
+}
+
+// state returns the term that stands, nil if none does, when etcd last
+// answered, and a channel that is closed at the next change.
+func (s *Session) state() (*Term, time.Time, <-chan struct{}) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.changed == nil {
+		s.changed = make(chan struct{})
+	}
+	return s.term, s.heard, s.changed
+}
+
+func (s *Session) publish(t *Term) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.term = t
+	if t != nil && !slices.Contains(s.past, t.Lease) {
+		s.past = append(s.past, t.Lease)
+		s.past = s.past[max(0, len(s.past)-maxPast):]
+	}
+	if s.changed != nil {
+		close(s.changed)
+		s.changed = nil
+	}
+}
+
+// had reports whether a lease is or was this session's.
+func (s *Session) had(lease clientv3.LeaseID) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return lease != 0 && (lease == s.Adopt || slices.Contains(s.past, lease))
+}
+
+// maxPast bounds what is remembered: of a lease that is long gone, nobody asks.
+const maxPast = 100
+
+func (s *Session) hear() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.heard = time.Now()
+}
+
+// Lease returns the lease in use, 0 if there is none.
+func (s *Session) Lease() clientv3.LeaseID {
+	if t, _, _ := s.state(); t != nil {
+		return t.Lease
+	}
+	return 0
+}
+
+// revokeTime bounds the giving back of the lease.
+const revokeTime = time.Second
+
+// Run keeps a lease until ctx ends; then it gives the lease back, unless the
+// cause is ErrLeave, and returns the cause. Whatever the lease protects must
+// have ended by then.
+func (s *Session) Run(ctx context.Context) error {
+	lease := s.Adopt
+	for {
+		first, err := s.begin(ctx, lease)
+		if err != nil {
+			break
+		}
+		lease = first.lease
+		t := &Term{Lease: lease, sent: first.sent, boot: first.boot, ttl: first.ttl}
+		t.ctx, t.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
+		if s.Leased != nil {
+			s.Leased(lease)
+		}
+		s.publish(t)
+		s.Metrics.lease(true)
+		s.renewed()
+		err = s.maintain(ctx, t)
+		s.publish(nil)
+		s.Metrics.lease(false)
+		t.cancel(err)
+		if errors.Is(err, ErrLeaseLost) {
+			lease = 0
+		}
+		if ctx.Err() != nil {
+			break
+		}
+		s.Log.Warn("the lease no longer protects what is owned here", zap.NamedError("reason", err))
+	}
+	cause := context.Cause(ctx)
+	if lease != 0 && !errors.Is(cause, ErrLeave) {
+		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), revokeTime)
+		defer cancel()
+		_, err := call(end, s.Etcd, func(ctx context.Context, c *clientv3.Client) (*clientv3.LeaseRevokeResponse, error) {
+			return c.Revoke(ctx, lease)
+		})
+		if err != nil && !errors.Is(err, rpctypes.ErrLeaseNotFound) {
+			s.Log.Warn("cannot give the lease back; etcd ends it by itself", zap.Error(err))
+		}
+	}
+	return cause
+}
+
+func (s *Session) renewed() {
+	if s.Renewed != nil {
+		s.Renewed()
+	}
+}
+
+// begin returns with a lease that etcd has just acknowledged: the one given, if
+// it still lives, because what it holds in etcd is still ours then; else a new
+// one. It goes on trying until ctx ends.
+func (s *Session) begin(ctx context.Context, lease clientv3.LeaseID) (renewal, error) {
+	failed := false
+	for {
+		r, err := s.try(ctx, lease)
+		switch {
+		case ctx.Err() != nil:
+			return r, context.Cause(ctx)
+		case errors.Is(err, rpctypes.ErrLeaseNotFound):
+			lease = 0
+			continue
+		case err == nil && time.Since(r.sent) < r.ttl-margin(r.ttl):
+			s.hear()
+			if failed {
+				s.Log.Info("etcd answers again")
+			}
+			return r, nil
+		case err == nil:
+			err = fmt.Errorf("the answer took %v", time.Since(r.sent).Round(time.Millisecond))
+			lease = r.lease
+		}
+		if !failed {
+			failed = true
+			s.Log.Warn("cannot get a lease from etcd yet; trying again", zap.Strings("endpoints", s.Etcd.options.Endpoints), zap.Error(err))
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(hedge): // etcd may refuse at once
+		}
+	}
+}
+
+// try makes one round of attempts.
+func (s *Session) try(ctx context.Context, lease clientv3.LeaseID) (renewal, error) {
+	ctx, cancel := context.WithTimeout(ctx, 2*patience)
+	defer cancel()
+	if lease != 0 {
+		return call(ctx, s.Etcd, func(ctx context.Context, c *clientv3.Client) (renewal, error) { return renew(ctx, c, lease) })
+	}
+	// One endpoint at a time: each grant that came through is another lease.
+	var last error
+	for n := 0; ctx.Err() == nil; n++ {
+		i := s.Etcd.pick(n)
+		r, err := s.grant(ctx, i)
+		if err == nil {
+			s.Etcd.prefer(i)
+			return r, nil
+		}
+		last = err
+		if n+1 >= len(s.Etcd.endpoints) {
+			break
+		}
+	}
+	return renewal{}, last
+}
+
+func (s *Session) grant(ctx context.Context, endpoint int) (renewal, error) {
+	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
+	defer cancel()
+	c, err := s.Etcd.client(endpoint)
+	if err != nil {
+		return renewal{}, err
+	}
+	r := renewal{sent: time.Now(), boot: bootTime()}
+	resp, err := c.Grant(ctx, int64(s.TTL/time.Second))
+	if err != nil {
+		return renewal{}, err
+	}
+	r.lease, r.ttl = resp.ID, time.Duration(resp.TTL)*time.Second
+	return r, nil
+}
+
+// renew makes one attempt. The client library's own KeepAliveOnce repeats some
+// failures at once and for ever.
+func renew(ctx context.Context, c *clientv3.Client, lease clientv3.LeaseID) (renewal, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel() // ends the stream
+	stream, err := pb.NewLeaseClient(c.ActiveConnection()).LeaseKeepAlive(ctx, grpc.WaitForReady(true))
+	if err != nil {
+		return renewal{}, err
+	}
+	r := renewal{lease: lease, sent: time.Now(), boot: bootTime()}
+	if err := stream.Send(&pb.LeaseKeepAliveRequest{ID: int64(lease)}); err != nil {
+		return renewal{}, err
+	}
+	resp, err := stream.Recv()
+	if err != nil {
+		return renewal{}, err
+	}
+	if resp.TTL <= 0 {
+		return renewal{}, rpctypes.ErrLeaseNotFound
+	}
+	r.ttl = time.Duration(resp.TTL) * time.Second
+	return r, nil
+}
+
+// maintain renews the lease until the term ends, and returns why it did. A renewal
+// that is not acknowledged is not given up when the next is sent, to the next
+// endpoint: whichever comes through first counts, from its own sending.
+func (s *Session) maintain(ctx context.Context, t *Term) error {
+	type answer struct {
+		renewal
+		err      error
+		endpoint int
+	}
+	tries, stop := context.WithCancel(ctx)
+	var running sync.WaitGroup
+	defer running.Wait()
+	defer stop()
+	answers := make(chan answer)
+	send := func(endpoint int, until time.Time) {
+		running.Go(func() {
+			ctx, cancel := context.WithDeadline(tries, until)
+			defer cancel()
+			a := answer{endpoint: endpoint}
+			var c *clientv3.Client
+			if c, a.err = s.Etcd.client(endpoint); a.err == nil {
+				a.renewal, a.err = renew(ctx, c, t.Lease)
+			}
+			select {
+			case answers <- a:
+			case <-tries.Done():
+			}
+		})
+	}
+	interval := min(t.ttl/5, time.Second)
+	next := time.NewTimer(time.Until(t.sent.Add(interval)))
+	defer next.Stop()
+	overdue := time.NewTimer(time.Until(t.deadline()))
+	defer overdue.Stop()
+	due := t.deadline() // when overdue should fire
+	open := 0           // renewals since the last acknowledged one
+	failing, keeping := false, false
+	fail := func(err error) {
+		if !failing {
+			failing = true
+			s.Log.Warn("etcd does not acknowledge the lease; trying the other endpoints",
+				zap.Error(err), zap.Duration("left", time.Until(t.deadline()).Round(time.Millisecond)))
+		}
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-next.C:
+			if open > 0 {
+				fail(errors.New("no answer"))
+			}
+			send(s.Etcd.pick(open), time.Now().Add(t.ttl))
+			open++
+			next.Reset(interval / 2)
+			if open == 1 {
+				next.Reset(interval)
+			}
+		case a := <-answers:
+			switch {
+			case errors.Is(a.err, rpctypes.ErrLeaseNotFound):
+				return ErrLeaseLost
+			case a.err != nil:
+				s.Metrics.renewal(false)
+				fail(a.err)
+				continue
+			}
+			s.Metrics.renewal(true)
+			s.hear()
+			s.Etcd.prefer(a.endpoint)
+			open = 0
+			if failing {
+				failing = false
+				s.Log.Info("etcd acknowledges the lease again")
+			}
+			if keeping {
+				keeping = false
+				s.Metrics.degraded(false)
+			}
+			if t.extend(a.renewal) {
+				due = t.deadline()
+				overdue.Reset(time.Until(due))
+				next.Reset(time.Until(a.sent.Add(interval)))
+				s.renewed()
+			}
+		case <-overdue.C:
+			switch stalled := time.Since(due) > keepStall; {
+			case !s.Keep:
+				return ErrOverdue
+			case stalled:
+				// Others may have been elected meanwhile, and the kernel has
+				// taken the addresses away.
+				if keeping {
+					s.Metrics.degraded(false)
+				}
+				return fmt.Errorf("%w, and %w", ErrOverdue, errStalled)
+			case !keeping:
+				keeping = true
+				s.Metrics.degraded(true)
+				s.Log.Error("etcd does not answer; going on without the lease, as on-etcd-loss says")
+			}
+			t.keep()
+			due = time.Now().Add(keepTick)
+			overdue.Reset(keepTick)
+			s.renewed()
+		}
+	}
+}

@@ -1,0 +1,243 @@
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"berth/internal/etcdtest"
+
+	"golang.org/x/sys/unix"
+)
+
+// fencedHost is a host whose keepalived says MASTER.
+type fencedHost struct {
+	t    *testing.T
+	name string
+	dir  string
+}
+
+func newFencedHost(t *testing.T, name, etcd, extra string) *fencedHost {
+	t.Helper()
+	h := &fencedHost{t, name, t.TempDir()}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The test binary is berth when called so, see TestMain.
+	if err := os.Symlink(self, filepath.Join(h.dir, "berth")); err != nil {
+		t.Fatal(err)
+	}
+	for file, text := range map[string]string{
+		"keepalived.conf": "vrrp_instance VI_1 {\n interface eth0\n virtual_router_id 1\n virtual_ipaddress {\n 192.0.2.1/24\n }\n}\n",
+		"berth.yml": fmt.Sprintf("provider: fake\nkeepalived-config: %[1]s/keepalived.conf\nlock-file-template: %[1]s/lock-%%s\n"+
+			"run-directory: %[1]s/run\nkeepalived-pid-file: %[1]s/pid\nrefresh-interval: 100ms\n"+
+			"etcd: {endpoints: [%[2]q], member: %[3]s, lease-ttl: 2s}\nfencing: {enabled: true%[4]s}\n", h.dir, etcd, name, extra),
+	} {
+		if err := os.WriteFile(filepath.Join(h.dir, file), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return h
+}
+
+// fencedBerth is a berth that runs; each line of its output is an event.
+type fencedBerth struct {
+	host  *fencedHost
+	cmd   *exec.Cmd
+	lines chan string
+	fifo  *os.File
+}
+
+// start runs berth until the test ends.
+func (h *fencedHost) start(args ...string) *fencedBerth {
+	h.t.Helper()
+	b := &fencedBerth{host: h, cmd: exec.Command(filepath.Join(h.dir, "berth"), args...), lines: make(chan string, 1000)}
+	b.cmd.Dir = h.dir
+	b.cmd.Env = append(os.Environ(), "GORACE=atexit_sleep_ms=0")
+	var reading sync.WaitGroup
+	for _, pipe := range []func() (io.ReadCloser, error){b.cmd.StdoutPipe, b.cmd.StderrPipe} {
+		r, err := pipe()
+		if err != nil {
+			h.t.Fatal(err)
+		}
+		reading.Go(func() {
+			for s := bufio.NewScanner(r); s.Scan(); {
+				select {
+				case b.lines <- s.Text():
+				default: // nobody waits for so many
+				}
+			}
+		})
+	}
+	if err := b.cmd.Start(); err != nil {
+		h.t.Fatal(err)
+	}
+	h.t.Cleanup(func() {
+		_ = b.cmd.Process.Kill()
+		reading.Wait()
+		_ = b.cmd.Wait()
+	})
+	return b
+}
+
+// master starts berth in a mode, with the news that this host is MASTER.
+func (h *fencedHost) master(mode string) *fencedBerth {
+	h.t.Helper()
+	if mode == "notify" {
+		return h.start("berth.yml", "INSTANCE", "VI_1", "MASTER", "100")
+	}
+	path := filepath.Join(h.dir, "fifo")
+	if err := unix.Mkfifo(path, 0o600); err != nil && err != unix.EEXIST {
+		h.t.Fatal(err)
+	}
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	h.t.Cleanup(func() { f.Close() })
+	if _, err := f.WriteString("INSTANCE \"VI_1\" MASTER 100\n"); err != nil {
+		h.t.Fatal(err)
+	}
+	b := h.start("--fifo", "berth.yml", "fifo")
+	b.fifo = f
+	return b
+}
+
+// says waits for a line, and fails when one of those that must not come does.
+func (b *fencedBerth) says(want string, never ...string) time.Time {
+	b.host.t.Helper()
+	end := time.After(patience)
+	var said []string
+	for {
+		select {
+		case line := <-b.lines:
+			if len(said) < 50 {
+				said = append(said, line)
+			}
+			if strings.Contains(line, want) {
+				return time.Now()
+			}
+			for _, n := range never {
+				if strings.Contains(line, n) {
+					b.host.t.Fatalf("%s: want no %q before %q, got %s", b.host.name, n, want, line)
+				}
+			}
+		case <-end:
+			b.host.t.Fatalf("%s: want %q, got\n%s", b.host.name, want, strings.Join(said, "\n"))
+		}
+	}
+}
+
+const refreshed = "REFRESH 192.0.2.1/24"
+
+func TestOfTwoMastersOnlyTheOwnerOfTheLeaseActs(t *testing.T) {
+	for _, mode := range []string{"notify", "fifo"} {
+		t.Run(mode, func(t *testing.T) {
+			etcd := etcdtest.Start(t, 1, etcdtest.Options{})
+			endpoint := etcd.Endpoints()[0]
+			h1, h2 := newFencedHost(t, "h1", endpoint, ""), newFencedHost(t, "h2", endpoint, "")
+			one := h1.master(mode)
+			one.says(refreshed)
+			two := h2.master(mode)
+			two.says("MASTER, but not acting: another member is the owner", refreshed)
+
+			// A clean end hands over at once, the death of the process with its lease.
+			if err := one.cmd.Process.Signal(unix.SIGTERM); err != nil {
+				t.Fatal(err)
+			}
+			two.says(refreshed)
+			one = h1.master(mode)
+			one.says("MASTER, but not acting", refreshed)
+			if err := two.cmd.Process.Kill(); err != nil {
+				t.Fatal(err)
+			}
+			one.says(refreshed)
+
+			// Without etcd nobody acts for longer than the lease.
+			if err := etcd.Member(0).Pause(); err != nil {
+				t.Fatal(err)
+			}
+			one.says("the lease no longer protects")
+			one.says("MASTER, but not acting: etcd does not answer")
+			two = h2.master(mode)
+			two.says("MASTER, but not acting: etcd does not answer", refreshed)
+			if err := etcd.Member(0).Resume(); err != nil {
+				t.Fatal(err)
+			}
+			for end, acts := time.After(patience), false; !acts; {
+				select {
+				case line := <-one.lines:
+					acts = strings.Contains(line, refreshed)
+				case line := <-two.lines:
+					acts = strings.Contains(line, refreshed)
+				case <-end:
+					t.Fatal("want one of them to act again")
+				}
+			}
+		})
+	}
+}
+
+func TestARestartedServiceAdoptsItsLeaseAndStaysTheOwner(t *testing.T) {
+	etcd := etcdtest.Start(t, 1, etcdtest.Options{})
+	h1, h2 := newFencedHost(t, "h1", etcd.Endpoints()[0], ""), newFencedHost(t, "h2", etcd.Endpoints()[0], "")
+	for _, how := range []struct {
+		name string
+		end  unix.Signal
+	}{{"killed", unix.SIGKILL}, {"upgraded", unix.SIGUSR2}} {
+		one := h1.master("fifo")
+		one.says(refreshed)
+		two := h2.master("fifo")
+		two.says("MASTER, but not acting")
+		if err := one.cmd.Process.Signal(how.end); err != nil {
+			t.Fatal(err)
+		}
+		_, _ = one.cmd.Process.Wait()
+		one = h1.master("fifo")
+		one.says(refreshed, "not acting: another member")
+		// The other one goes on waiting for more than a lease.
+		end := time.After(3 * time.Second)
+		for waiting := true; waiting; {
+			select {
+			case line := <-two.lines:
+				if strings.Contains(line, refreshed) {
+					t.Errorf("%s: want h2 to wait, it acts", how.name)
+					waiting = false
+				}
+			case <-end:
+				waiting = false
+			}
+		}
+		for _, b := range []*fencedBerth{one, two} {
+			if err := b.cmd.Process.Signal(unix.SIGTERM); err != nil {
+				t.Fatal(err)
+			}
+			_, _ = b.cmd.Process.Wait()
+		}
+	}
+}
+
+func TestAllowLetsVRRPAloneDecideWithoutEtcd(t *testing.T) {
+	etcd := etcdtest.Start(t, 1, etcdtest.Options{})
+	h := newFencedHost(t, "h1", etcd.Endpoints()[0], ", on-etcd-loss: allow")
+	one := h.master("notify")
+	one.says(refreshed)
+	if err := etcd.Member(0).Pause(); err != nil {
+		t.Fatal(err)
+	}
+	one.says("acting without it, as on-etcd-loss says")
+	one.says(refreshed)
+	if err := etcd.Member(0).Resume(); err != nil {
+		t.Fatal(err)
+	}
+	one.says("etcd answers again")
+	one.says(refreshed)
+}

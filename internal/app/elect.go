@@ -1,0 +1,378 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"berth/config"
+	"berth/election"
+	"berth/guard"
+	"berth/internal/metrics"
+	"berth/internal/status"
+	"berth/netif"
+	"berth/notify"
+	"berth/refresher"
+	"berth/vrrp"
+
+	"go.uber.org/zap"
+	"golang.org/x/sys/unix"
+)
+
+// elector is berth elect: a member of the election that binds addresses and
+// points floating IPs while it owns an instance.
+type elector struct {
+	cfg    *config.Config
+	seat   *seat
+	member *election.Member
+	iface  *netif.Interface // nil: the instances have floating IPs alone
+	holder *holder          // its loops, not its holding
+	cloud  *cloud           // nil without a provider
+	status *status.Writer
+	meters *meters
+	log    *zap.Logger
+}
+
+// Elect takes part in the elections of the configuration until ctx ends: then it
+// leaves, after the next owner can have everything. On SIGUSR2 it ends and leaves
+// everything as it is; on SIGHUP it does so and begins anew in the same process.
+func (o *Options) Elect(ctx context.Context, configPath string) error {
+	log := o.Logger()
+	cfg, err := o.loadElection(configPath)
+	if err != nil {
+		return err
+	}
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	again, err := o.elect(ctx, cfg, stop, log)
+	if err != nil || !again {
+		return err
+	}
+	return o.Again()
+}
+
+// loadElection reads a configuration that must have an election.
+func (o *Options) loadElection(path string) (*config.Config, error) {
+	cfg, err := o.load(path)
+	if err == nil && len(cfg.Election.Instances) == 0 {
+		err = &UsageError{fmt.Errorf("%s: election is missing; berth elect needs its interface and instances", path)}
+	}
+	return cfg, err
+}
+
+// elect does the work of Elect and reports whether it is to begin anew.
+func (o *Options) elect(ctx context.Context, cfg *config.Config, stop func(error), log *zap.Logger) (again bool, err error) {
+	registry := &metrics.Registry{}
+	e := &elector{cfg: cfg, meters: newMeters(registry), log: log}
+	self, err := notify.Self(true)
+	if err != nil {
+		return false, err
+	}
+	e.status = status.NewWriter(cfg.RunDirectory, status.Instance{PID: self.PID, Start: self.Start, Mode: "elect"}, log)
+	e.holder = &holder{cfg: cfg, self: self, status: e.status, meters: e.meters, log: log, pace: &refresher.Pace{Interval: cfg.RefreshInterval}}
+	if cfg.Provider != "" && cfg.Provider != "none" || o.DryRun {
+		if e.cloud, err = o.newCloud(cfg, e.meters.providers, log); err != nil {
+			return false, err
+		}
+		e.holder.target = e.cloud.target
+	}
+	if e.seat, err = takeSeat(ctx, cfg, log); err != nil {
+		if ctx.Err() != nil {
+			return false, nil
+		}
+		return false, err
+	}
+	defer func() {
+		if err := e.seat.leave(errors.Is(context.Cause(ctx), election.ErrLeave)); err != nil {
+			log.Warn("cannot leave the lease's record in order", zap.Error(err))
+		}
+	}()
+	if e.member, err = o.newMember(cfg, e.seat, e.meters.election, log); err != nil {
+		return false, err
+	}
+	defer e.member.Etcd.Close()
+	e.member.Keep = cfg.Election.OnEtcdLoss == config.Keep
+	e.member.Renewed = func() { e.seat.renewed(e.member.End()); e.moved() }
+	e.member.Moved = e.moved
+	e.member.Init()
+	if cfg.Election.Interface != "" {
+		if e.iface, err = e.open(); err != nil {
+			return false, err
+		}
+		defer e.iface.Close()
+	}
+	protect(log)
+	exporter := newExporter(registry, log)
+	exporter.show(cfg.Metrics)
+	tasks := []task{
+		{"election", func(ctx context.Context) error { return e.member.Run(ctx, e.run) }},
+		{"status", e.status.Run},
+		{"metrics", exporter.Run},
+		{"systemd", func(ctx context.Context) error { return tellSystemd(ctx, func(context.Context) {}, log) }},
+		{"upgrade", func(ctx context.Context) error { return o.awaitUpgrade(ctx, cfg.Path, stop, log) }},
+		{"reload", func(ctx context.Context) error { return o.awaitReload(ctx, cfg.Path, stop, log) }},
+	}
+	if e.cloud != nil {
+		tasks = append(tasks, task{"provider", e.cloud.prepare}, task{"audit", e.cloud.audit})
+	}
+	log.Info("taking part in the election", zap.String("member", e.member.Name), zap.String("prefix", e.member.Prefix),
+		zap.Strings("instances", e.names()), zap.String("interface", cfg.Election.Interface))
+	err = runTasks(ctx, tasks...)
+	if ctx.Err() == nil {
+		return false, err
+	}
+	cause := context.Cause(ctx)
+	if errors.Is(cause, election.ErrLeave) {
+		log.Info("ending; lease and addresses stay for the next process", zap.NamedError("reason", cause))
+		return errors.Is(cause, errBeginAnew), nil
+	}
+	log.Info("ended; addresses and lease are given up", zap.NamedError("reason", cause))
+	return false, nil
+}
+
+// awaitReload ends everything on SIGHUP, to begin anew. A file that is no good
+// changes nothing.
+func (o *Options) awaitReload(ctx context.Context, configPath string, stop func(error), log *zap.Logger) error {
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, unix.SIGHUP)
+	defer signal.Stop(signals)
+	for {
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-signals:
+		}
+		cfg, err := o.loadElection(configPath)
+		if err == nil {
+			err = o.buildable(cfg)
+		}
+		if err != nil {
+			log.Error("the configuration was not read again; the former stays in force", zap.Error(err))
+			continue
+		}
+		notifySystemd(log, reloading())
+		stop(errBeginAnew)
+	}
+}
+
+func (e *elector) names() []string {
+	var names []string
+	for _, in := range e.cfg.Election.Instances {
+		names = append(names, in.Name)
+	}
+	return names
+}
+
+// open opens the interface.
+func (e *elector) open() (*netif.Interface, error) {
+	var managed []netip.Prefix
+	instances := map[netip.Prefix]string{}
+	for _, in := range e.cfg.Election.Instances {
+		for _, ip := range in.Addresses {
+			managed = append(managed, ip.Prefix)
+			instances[ip.Prefix] = in.Name
+		}
+	}
+	a := e.cfg.Election.Announce
+	i, err := netif.Open(netif.Options{
+		Name:     e.cfg.Election.Interface,
+		Managed:  managed,
+		Announce: netif.Announce{Count: a.Count, Interval: a.Interval, Refresh: a.Refresh},
+		End:      e.member.End,
+		Elsewhere: func(p netip.Prefix) bool {
+			_, other, known := e.member.Owner(instances[p])
+			return known && other
+		},
+		Record:  strings.TrimSuffix(e.seat.path, filepath.Ext(e.seat.path)) + ".addresses",
+		Log:     e.log,
+		Metrics: e.meters.netif,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return i, nil
+}
+
+// moved tells the interface that lifetimes or owners may have changed.
+func (e *elector) moved() {
+	if e.iface != nil {
+		e.iface.Renewed()
+	}
+}
+
+// run takes part until ctx ends, and returns after everything here has ended.
+func (e *elector) run(ctx context.Context) error {
+	tasks := []task{{"campaigns", e.campaigns}}
+	if e.iface != nil {
+		// The interface is watched until the last address is gone.
+		watchCtx, end := context.WithCancelCause(context.WithoutCancel(ctx))
+		var watching sync.WaitGroup
+		watching.Go(func() { _ = e.iface.Run(watchCtx) })
+		defer watching.Wait()
+		defer func() { end(context.Cause(ctx)) }()
+	}
+	return runTasks(ctx, tasks...)
+}
+
+// campaigns removes what an earlier run left, unless its lease is adopted, and
+// then campaigns for all instances.
+func (e *elector) campaigns(ctx context.Context) error {
+	if e.iface != nil && e.seat.found == 0 {
+		if err := e.iface.Sweep(func(netip.Prefix) bool { return false }); err != nil {
+			e.log.Error("cannot remove addresses of an earlier run", zap.Error(err))
+		}
+	}
+	for _, in := range e.cfg.Election.Instances {
+		e.changed(election.Status{Instance: in.Name, State: vrrp.Fault, Reason: "waiting for etcd"})
+	}
+	adopted, err := e.member.Begun(ctx)
+	if err != nil {
+		return err
+	}
+	if adopted {
+		e.log.Info("adopted the lease of the process before this one")
+	}
+	if e.iface != nil && e.seat.found != 0 {
+		ours := func(p netip.Prefix) bool {
+			in := slices.IndexFunc(e.cfg.Election.Instances, func(in config.ElectionInstance) bool {
+				return slices.ContainsFunc(in.Addresses, func(ip vrrp.FloatingIP) bool { return ip.Prefix == p })
+			})
+			_, other, known := e.member.Owner(e.cfg.Election.Instances[in].Name)
+			return adopted && known && !other
+		}
+		if err := e.iface.Sweep(ours); err != nil {
+			e.log.Error("cannot remove addresses of an earlier run", zap.Error(err))
+		}
+	}
+	var all []func(context.Context) error
+	for _, in := range e.cfg.Election.Instances {
+		all = append(all, func(ctx context.Context) error { return e.campaign(ctx, in) })
+	}
+	return runAll(ctx, all)
+}
+
+func (e *elector) campaign(ctx context.Context, in config.ElectionInstance) error {
+	c := election.Campaign{Instance: in.Name, Changed: e.changed, Log: e.log.With(zap.String("instance", in.Name))}
+	for _, ip := range in.Addresses {
+		c.Addresses = append(c.Addresses, ip.String())
+	}
+	if e.iface != nil {
+		c.Able, c.AbleChanged = e.iface.Ready, e.iface.Changed
+	}
+	return e.member.Campaign(ctx, c, func(ctx context.Context, g election.Grant) error { return e.own(ctx, in, g) })
+}
+
+// own has the addresses here until ctx ends. When it returns, none is.
+func (e *elector) own(ctx context.Context, in config.ElectionInstance, g election.Grant) error {
+	log := e.log.With(zap.String("instance", in.Name), zap.Int64("token", g.Token))
+	bound := make(chan struct{})
+	var parts []func(context.Context) error
+	if e.iface == nil {
+		close(bound)
+	} else {
+		var prefixes []netip.Prefix
+		for _, ip := range in.Addresses {
+			prefixes = append(prefixes, ip.Prefix)
+		}
+		parts = append(parts, func(ctx context.Context) error {
+			return e.iface.Hold(ctx, prefixes, func() {
+				log.Info("addresses are bound", zap.Stringers("addresses", prefixes))
+				if e.cloud == nil {
+					e.bound(in)
+				}
+				close(bound)
+			})
+		})
+	}
+	if e.cloud != nil {
+		parts = append(parts, func(ctx context.Context) error {
+			// A packet that the provider sends here must find the address.
+			select {
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			case <-bound:
+			}
+			permit := guard.Unlocked(ctx).Fenced(ctx, g.Check)
+			set := &refresher.Set{
+				Loop:    func(ip vrrp.FloatingIP) *refresher.Loop { return e.holder.loop(in.Name, ip, permit, log) },
+				Changed: func(r []refresher.Report) { e.holder.report(in.Name, r) },
+			}
+			defer set.Wait()
+			set.Keep(ctx, in.Addresses)
+			<-ctx.Done()
+			return context.Cause(ctx)
+		})
+	}
+	return runAll(ctx, parts)
+}
+
+// bound puts the addresses into the status, where no loop does.
+func (e *elector) bound(in config.ElectionInstance) {
+	e.status.Update(in.Name, func(s *status.Instance) {
+		s.Addresses = nil
+		for _, ip := range in.Addresses {
+			s.Addresses = append(s.Addresses, status.Address{Address: ip.String(), Owner: refresher.Here, Since: time.Now()})
+		}
+	})
+}
+
+// changed takes what is new about an instance.
+func (e *elector) changed(s election.Status) {
+	e.meters.changed(s.Instance, s.State)
+	e.status.Update(s.Instance, func(in *status.Instance) {
+		if in.State != s.State {
+			in.State, in.Since = s.State, time.Now()
+		}
+		in.Reason, in.Owner, in.Token, in.Lease = s.Reason, s.Owner, s.Token, e.seat.path
+		in.Error = ""
+		if s.State == vrrp.Fault {
+			in.Error = s.Reason
+		}
+		if s.State != vrrp.Master {
+			in.Addresses = nil
+		}
+	})
+}
+
+// Takeover makes this host's member the owner of an instance, and returns when
+// it is.
+func (o *Options) Takeover(ctx context.Context, configPath, instance string) error {
+	return o.handOver(ctx, configPath, instance, election.Takeover, "%s: %s is the owner\n")
+}
+
+// Release makes this host's member give an instance up to another, and returns
+// when that is the owner.
+func (o *Options) Release(ctx context.Context, configPath, instance string) error {
+	return o.handOver(ctx, configPath, instance, election.Release, "%s: handed over by %s\n")
+}
+
+func (o *Options) handOver(ctx context.Context, configPath, instance string,
+	ask func(ctx context.Context, e *election.Etcd, prefix, instance, member string) error, done string) error {
+	cfg, err := o.load(configPath)
+	if err != nil {
+		return err
+	}
+	if len(cfg.Election.Instances) > 0 && !slices.ContainsFunc(cfg.Election.Instances, func(in config.ElectionInstance) bool { return in.Name == instance }) {
+		return &UsageError{fmt.Errorf("%s: election.instances has no %q", configPath, instance)}
+	}
+	etcd, err := o.newEtcd(cfg, o.Logger())
+	if err != nil {
+		return err
+	}
+	defer etcd.Close()
+	ctx, cancel := context.WithTimeoutCause(ctx, cfg.LockTimeout, errors.New("etcd does not answer"))
+	defer cancel()
+	if err := ask(ctx, etcd, cfg.Etcd.Prefix, instance, memberName(cfg)); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(o.Stdout, done, instance, memberName(cfg))
+	return err
+}

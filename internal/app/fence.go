@@ -1,0 +1,79 @@
+package app
+
+import (
+	"context"
+
+	"berth/config"
+	"berth/election"
+	"berth/guard"
+	"berth/internal/status"
+	"berth/vrrp"
+
+	"go.uber.org/zap"
+)
+
+// fence is what a MASTER needs beside keepalived's word: to own its instance in
+// etcd. Two hosts that are both MASTER, cut off from each other, both ask; one
+// of them gets it.
+type fence struct {
+	member *election.Member
+	alone  bool
+	lease  string // file name of the seat's record, for the status
+	status *status.Writer
+	log    *zap.Logger
+}
+
+// newFence returns nil if fencing is off. With a seat, the lease is adopted from
+// a predecessor and left to a successor.
+func (o *Options) newFence(cfg *config.Config, seat *seat, w *status.Writer, metrics *election.Metrics, log *zap.Logger) (*fence, error) {
+	if !cfg.Fencing.Enabled {
+		return nil, nil
+	}
+	m, err := o.newMember(cfg, seat, metrics, log)
+	if err != nil {
+		return nil, err
+	}
+	f := &fence{member: m, alone: cfg.Fencing.OnEtcdLoss == config.Allow, status: w, log: log}
+	if seat != nil {
+		f.lease = seat.path
+		m.Renewed = func() { seat.renewed(m.End()) }
+	}
+	m.Init()
+	return f, nil
+}
+
+// run keeps the lease while run runs, which returns when all holdings have
+// ended; without fencing it just calls it.
+func (f *fence) run(ctx context.Context, run func(context.Context) error) error {
+	if f == nil {
+		return run(ctx)
+	}
+	err := f.member.Run(ctx, run)
+	if cerr := f.member.Etcd.Close(); cerr != nil {
+		f.log.Debug("cannot close the connections to etcd", zap.Error(cerr))
+	}
+	return err
+}
+
+// whileOpen calls act with a permit whenever this host owns the instance, until
+// ctx ends. The permit ends before another host can own it.
+func (f *fence) whileOpen(ctx context.Context, name string, permit *guard.Permit, act func(context.Context, *guard.Permit) error) error {
+	log := f.log.With(zap.String("instance", name))
+	c := election.Campaign{Instance: name, Alone: f.alone, Log: log, Changed: func(s election.Status) {
+		if s.State != vrrp.Master {
+			log.Warn("MASTER, but not acting: "+s.Reason, zap.String("owner", s.Owner))
+		}
+		f.status.Update(name, func(in *status.Instance) {
+			in.Owner, in.Token, in.Lease, in.Error = s.Owner, s.Token, f.lease, ""
+			if s.State != vrrp.Master {
+				in.Error, in.Addresses = "not acting: "+s.Reason, nil
+				if s.Owner != "" {
+					in.Error += " (" + s.Owner + ")"
+				}
+			}
+		})
+	}}
+	return f.member.Campaign(ctx, c, func(ctx context.Context, g election.Grant) error {
+		return act(ctx, permit.Fenced(ctx, g.Check))
+	})
+}

@@ -1,0 +1,71 @@
+package app
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"strings"
+	"time"
+
+	"berth/election"
+	"berth/netif"
+
+	"go.uber.org/zap"
+	"golang.org/x/sys/unix"
+)
+
+// leaving is a cause with which everything ends and stays as it is: lease, keys
+// and addresses are for a successor.
+type leaving string
+
+// Error returns the reason.
+func (l leaving) Error() string { return string(l) }
+
+// Is makes it be the cause that the parts know.
+func (leaving) Is(target error) bool { return target == election.ErrLeave || target == netif.ErrLeave }
+
+const (
+	// errUpgrade is for the process that the supervisor starts next.
+	errUpgrade leaving = "upgrade"
+	// errBeginAnew is for the same process, with another configuration.
+	errBeginAnew leaving = "the configuration is read again"
+)
+
+// checkTime bounds the new binary's check of the configuration.
+const checkTime = 10 * time.Second
+
+// awaitUpgrade ends berth on SIGUSR2, by stop, unless the binary that is
+// installed now finds something wrong with the configuration.
+func (o *Options) awaitUpgrade(ctx context.Context, configPath string, stop func(error), log *zap.Logger) error {
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, unix.SIGUSR2)
+	defer signal.Stop(signals)
+	for {
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-signals:
+		}
+		if err := o.checkWithNewBinary(ctx, configPath); err != nil {
+			log.Error("not upgrading: the new binary refuses the configuration", zap.Error(err))
+			continue
+		}
+		stop(errUpgrade)
+	}
+}
+
+func (o *Options) checkWithNewBinary(ctx context.Context, configPath string) error {
+	ctx, cancel := context.WithTimeout(ctx, checkTime)
+	defer cancel()
+	var said bytes.Buffer
+	cmd := exec.CommandContext(ctx, o.Executable, "config", "check", configPath)
+	cmd.Stderr = &said
+	if err := cmd.Run(); err != nil {
+		return errors.Join(fmt.Errorf("run %s: %w", strings.Join(cmd.Args, " "), err), errors.New(strings.TrimSpace(said.String())))
+	}
+	return nil
+}

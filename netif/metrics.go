@@ -1,0 +1,83 @@
+package netif
+
+import (
+	"net/netip"
+
+	"berth/internal/metrics"
+)
+
+// Metrics tell how the addresses fare on this host.
+type Metrics struct {
+	ready         *metrics.Gauge
+	bound         *metrics.Gauge
+	contested     *metrics.Gauge
+	defences      *metrics.Counter
+	announcements *metrics.Counter
+}
+
+// NewMetrics declares the metrics in r.
+func NewMetrics(r *metrics.Registry) *Metrics {
+	return &Metrics{
+		ready: r.Gauge("berth_interface_ready",
+			"1 while the interface is up and has a carrier.", "interface"),
+		bound: r.Gauge("berth_address_bound",
+			"1 while the address is bound to this host by berth, 0 while not.", "address"),
+		contested: r.Gauge("berth_address_contested",
+			"1 while the address is deleted, added or claimed again and again by somebody else.", "address"),
+		defences: r.Counter("berth_address_defences_total",
+			"Times that an address was put back (deleted), removed (added) or announced again because another machine claimed it (claimed).", "address", "reason"),
+		announcements: r.Counter("berth_announcements_total",
+			"Times that neighbours were told of the address.", "address"),
+	}
+}
+
+// begin makes all series of an address appear.
+func (m *Metrics) begin(p netip.Prefix) {
+	if m == nil {
+		return
+	}
+	a := p.Addr().String()
+	m.bound.Set(0, a)
+	m.contested.Set(0, a)
+	m.announcements.Add(0, a)
+	for _, r := range reasons {
+		m.defences.Add(0, a, string(r))
+	}
+}
+
+func (m *Metrics) setReady(name string, on bool) {
+	if m != nil {
+		m.ready.Set(number(on), name)
+	}
+}
+
+func (m *Metrics) setBound(a netip.Addr, on bool) {
+	if m != nil {
+		m.bound.Set(number(on), a.String())
+	}
+}
+
+func (m *Metrics) setContested(a netip.Addr, on bool) {
+	if m != nil {
+		m.contested.Set(number(on), a.String())
+	}
+}
+
+func (m *Metrics) defended(a netip.Addr, r reason) {
+	if m != nil {
+		m.defences.Add(1, a.String(), string(r))
+	}
+}
+
+func (m *Metrics) announced(a netip.Addr) {
+	if m != nil {
+		m.announcements.Add(1, a.String())
+	}
+}
+
+func number(on bool) float64 {
+	if on {
+		return 1
+	}
+	return 0
+}

@@ -1,0 +1,253 @@
+//go:build linux
+
+package netif
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/mdlayher/packet"
+	"golang.org/x/sys/unix"
+
+	"berth/internal/testnet"
+)
+
+// world is a host, a neighbour on its only interface, eth0, and an operator: once
+// as data in a bubble of synctest, once in namespaces of the real kernel.
+type world struct {
+	open    func(*testing.T, Options) *Interface
+	changes <-chan change // of addresses of the host
+	heard   func() []frame
+	// Behind the back of berth:
+	add    func(p netip.Prefix)
+	remove func(p netip.Prefix)
+	down   func() // the interface, administratively
+	up     func()
+	cut    func() // its carrier
+	mend   func()
+	claim  func(a netip.Addr) // by the neighbour
+	// forever takes the limit from the life of an address.
+	forever func(p netip.Prefix)
+	// The interface is taken away, and another of the same name put in.
+	destroy, create func()
+	has             func() string // addresses on the interface but for its own link-local one
+	wait            func(why string, cond func() bool)
+}
+
+var (
+	v4 = netip.MustParsePrefix("192.0.2.254/32")
+	v6 = netip.MustParsePrefix("2001:db8::254/128")
+)
+
+// inBothWorlds runs a test body with the fake and with the real kernel.
+func inBothWorlds(t *testing.T, body func(*testing.T, *world)) {
+	t.Run("fake", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) { body(t, fakeWorld(t, newFakeKernel())) })
+	})
+	t.Run("kernel", func(t *testing.T) { body(t, kernelWorld(t)) })
+}
+
+func fakeWorld(t *testing.T, k *fakeKernel) *world {
+	set := func(change func(*link)) func() {
+		return func() {
+			k.mu.Lock()
+			l := k.link
+			k.mu.Unlock()
+			change(&l)
+			k.setLink(l)
+		}
+	}
+	return &world{
+		open: func(t *testing.T, o Options) *Interface {
+			i, err := open(o, k)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return i
+		},
+		changes: k.changes,
+		heard:   k.sent,
+		add:     func(p netip.Prefix) { k.behind(func() { k.set(address{prefix: p, valid: forever}) }) },
+		remove:  func(p netip.Prefix) { k.behind(func() { k.delete(p) }) },
+		down:    set(func(l *link) { l.up, l.carrier = false, false }),
+		up:      set(func(l *link) { l.up, l.carrier = true, true }),
+		cut:     set(func(l *link) { l.carrier = false }),
+		mend:    set(func(l *link) { l.carrier = true }),
+		forever: func(p netip.Prefix) { k.behind(func() { k.set(address{prefix: p, valid: forever}) }) },
+		destroy: func() { k.setLink(link{}) },
+		create:  func() { k.setLink(link{index: 8, up: true, carrier: true, mac: fakeMAC}) },
+		claim: func(a netip.Addr) {
+			k.events <- event{kind: claimed, claimed: a, mac: net.HardwareAddr{2, 0, 0, 0, 0, 9}}
+		},
+		has: func() string {
+			_, list, _ := k.state()
+			var all []string
+			for _, a := range list {
+				all = append(all, a.prefix.String())
+			}
+			return strings.Join(all, " ")
+		},
+		wait: func(why string, cond func() bool) {
+			t.Helper()
+			for range 10000 {
+				synctest.Wait()
+				if cond() {
+					return
+				}
+				time.Sleep(time.Millisecond) // of the bubble
+			}
+			t.Fatalf("want %s within 10 s", why)
+		},
+	}
+}
+
+func kernelWorld(t *testing.T) *world {
+	testnet.Require(t, "ip")
+	bell := new(testnet.Bell)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	t.Cleanup(cancel)
+	host, neighbour := newNode(t, "host", bell), newNode(t, "neighbour", bell)
+	changes := make(chan change, 10000)
+	var heard frames
+	must(t, testnet.Cable(host, "eth0", neighbour, "eth0"))
+	must(t, errors.Join(host.Up("eth0"), neighbour.Up("eth0")))
+	must(t, host.WatchAddresses(func(e testnet.AddressEvent) {
+		if !e.Address.Addr().IsLinkLocalUnicast() {
+			changes <- change{e.Time, e.Address, e.Added}
+		}
+	}))
+	heard.capture(t, neighbour, bell)
+	ip := func(n *testnet.Node, args string) func() {
+		return func() {
+			t.Helper()
+			if out, err := n.Run(ctx, "/bin/sh", "-c", "ip "+args); err != nil {
+				t.Fatalf("ip %s: %s, %v", args, out, err)
+			}
+		}
+	}
+	return &world{
+		open: func(t *testing.T, o Options) *Interface {
+			var k kernel
+			must(t, host.Do(func() (err error) {
+				k, err = openKernel(o.Name)
+				return err
+			}))
+			// Outside of the node, whose files are others.
+			i, err := open(o, k)
+			must(t, err)
+			return i
+		},
+		changes: changes,
+		heard:   heard.list,
+		add:     func(p netip.Prefix) { t.Helper(); ip(host, fmt.Sprintf("address add %v dev eth0", p))() },
+		remove:  func(p netip.Prefix) { t.Helper(); ip(host, fmt.Sprintf("address del %v dev eth0", p))() },
+		down:    ip(host, "link set eth0 down"),
+		up:      ip(host, "link set eth0 up"),
+		cut:     ip(neighbour, "link set eth0 down"),
+		mend:    ip(neighbour, "link set eth0 up"),
+		forever: func(p netip.Prefix) {
+			ip(host, fmt.Sprintf("address replace %v dev eth0 valid_lft forever preferred_lft forever", p))()
+		},
+		destroy: ip(host, "link del eth0"),
+		create: func() {
+			must(t, testnet.Cable(host, "eth0", neighbour, "eth0"))
+			must(t, errors.Join(host.Up("eth0"), neighbour.Up("eth0")))
+			heard.capture(t, neighbour, bell)
+		},
+		claim: func(a netip.Addr) {
+			frames, err := announcement(a, net.HardwareAddr{2, 0, 0, 0, 0, 9})
+			must(t, err)
+			for _, f := range frames {
+				must(t, heard.send(f))
+			}
+		},
+		has: func() string {
+			out, err := host.Run(ctx, "/bin/sh", "-c", "ip -o address show dev eth0")
+			must(t, err)
+			var all []string
+			for line := range strings.Lines(out) {
+				if f := strings.Fields(line); len(f) > 3 && !strings.HasPrefix(f[3], "fe80:") {
+					all = append(all, f[3])
+				}
+			}
+			return strings.Join(all, " ")
+		},
+		wait: func(why string, cond func() bool) {
+			t.Helper()
+			// The watched events ring; what rings nothing is looked at again soon.
+			for ctx.Err() == nil {
+				short, cancel := context.WithTimeout(ctx, 20*time.Millisecond)
+				err := bell.Wait(short, cond)
+				cancel()
+				if err == nil {
+					return
+				}
+			}
+			t.Fatalf("want %s within a minute", why)
+		},
+	}
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func newNode(t *testing.T, name string, bell *testnet.Bell) *testnet.Node {
+	n, err := testnet.New(name, bell)
+	must(t, err)
+	t.Cleanup(func() { n.Close() })
+	return n
+}
+
+// frames keeps what the neighbour hears on eth0.
+type frames struct {
+	fakeKernel // for its list of frames
+	conn       *packet.Conn
+}
+
+func (f *frames) capture(t *testing.T, n *testnet.Node, bell *testnet.Bell) {
+	must(t, n.Do(func() error {
+		eth0, err := net.InterfaceByName("eth0")
+		if err != nil {
+			return err
+		}
+		f.conn, err = packet.Listen(eth0, packet.Raw, 3, nil) // ETH_P_ALL
+		return err
+	}))
+	done, conn := make(chan struct{}), f.conn
+	go func() {
+		defer close(done)
+		for buffer := make([]byte, 2048); ; {
+			n, _, err := conn.ReadFrom(buffer)
+			if errors.Is(err, unix.ENETDOWN) {
+				continue // said once
+			}
+			if err != nil {
+				return
+			}
+			f.fakeKernel.send(append([]byte(nil), buffer[:n]...))
+			bell.Ring()
+		}
+	}()
+	t.Cleanup(func() {
+		conn.Close()
+		<-done
+	})
+}
+
+func (f *frames) list() []frame { return f.sent() }
+
+func (f *frames) send(data []byte) error {
+	_, err := f.conn.WriteTo(data, &packet.Addr{HardwareAddr: data[:6]})
+	return err
+}
