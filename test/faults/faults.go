@@ -459,8 +459,7 @@ func leftOver(r *Run) error {
 	if err := errors.Join(r.Idle.Node.AddAddress(ServiceLink, whole(Address4)), r.Idle.Node.AddAddress(ServiceLink, whole(Address6))); err != nil {
 		return err
 	}
-	r.Since = time.Now()
-	r.record.act(Act{What: "start of berth on " + r.Idle.Name(), Allow: handOver})
+	r.Since = r.record.act(Act{What: "start of berth on " + r.Idle.Name(), Allow: handOver})
 	return r.Idle.Start()
 }
 
