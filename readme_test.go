@@ -91,3 +91,14 @@ func TestReferenceConfigurationIsTheDefault(t *testing.T) {
 		t.Errorf("dist/berth.yml (-default +file):\n%s", diff)
 	}
 }
+
+// The example of an election is one: its key files are the only thing missing.
+func TestElectionExampleIsComplete(t *testing.T) {
+	c, err := config.Load("dist/berth-elect.yml", config.Options{Sections: map[string]config.SectionCheck{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(c.Election.Instances) != 1 || len(c.Etcd.Endpoints) != 3 {
+		t.Errorf("want an instance and three endpoints, got %+v, %+v", c.Election, c.Etcd)
+	}
+}

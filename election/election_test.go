@@ -44,6 +44,7 @@ type stage struct {
 
 func newStage(t *testing.T, members int) *stage {
 	t.Helper()
+	t.Parallel()
 	return &stage{T: t, cluster: etcdtest.Start(t, members, etcdtest.Options{}), events: make(chan event, 100)}
 }
 

@@ -33,9 +33,13 @@ var errStalled = errors.New("this process was stopped for a while")
 // margin is how long before its possible end in etcd a lease ends here.
 func margin(ttl time.Duration) time.Duration { return max(ttl/10, 500*time.Millisecond) }
 
-// keepTick is how often a term that is kept without etcd looks whether the
-// process was stalled; keepStall is how late a tick may be.
 const (
+	// keepLead is how long before the end of the lease a term begins to be kept
+	// without etcd. The kernel, which measures the lives of addresses in seconds
+	// and roughly, must not have taken them away by then.
+	keepLead = 2500 * time.Millisecond
+	// keepTick is how often a term that is kept looks whether the process was
+	// stalled; keepStall is how late a tick may be.
 	keepTick  = 500 * time.Millisecond
 	keepStall = time.Second
 )
@@ -87,12 +91,8 @@ func (t *Term) Check() error {
 	return nil
 }
 
-// deadline returns the moment at which the term ends unless it is extended.
-func (t *Term) deadline() time.Time {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.sent.Add(t.ttl - margin(t.ttl))
-}
+// before returns the moment that is so long before the end.
+func (t *Term) before(d time.Duration) time.Time { return t.End().Add(-d) }
 
 // extend takes an acknowledged renewal and reports whether it is news.
 func (t *Term) extend(r renewal) bool {
@@ -354,6 +354,7 @@ func renew(ctx context.Context, c *clientv3.Client, lease clientv3.LeaseID) (ren
 func (s *Session) maintain(ctx context.Context, t *Term) error {
 	type answer struct {
 		renewal
+		begun    time.Time
 		err      error
 		endpoint int
 	}
@@ -366,7 +367,7 @@ func (s *Session) maintain(ctx context.Context, t *Term) error {
 		running.Go(func() {
 			ctx, cancel := context.WithDeadline(tries, until)
 			defer cancel()
-			a := answer{endpoint: endpoint}
+			a := answer{begun: time.Now(), endpoint: endpoint}
 			var c *clientv3.Client
 			if c, a.err = s.Etcd.client(endpoint); a.err == nil {
 				a.renewal, a.err = renew(ctx, c, t.Lease)
@@ -380,16 +381,21 @@ func (s *Session) maintain(ctx context.Context, t *Term) error {
 	interval := min(t.ttl/5, time.Second)
 	next := time.NewTimer(time.Until(t.sent.Add(interval)))
 	defer next.Stop()
-	overdue := time.NewTimer(time.Until(t.deadline()))
+	lead := margin(t.ttl)
+	if s.Keep {
+		lead = keepLead
+	}
+	due := t.before(lead) // when overdue should fire
+	overdue := time.NewTimer(time.Until(due))
 	defer overdue.Stop()
-	due := t.deadline() // when overdue should fire
-	open := 0           // renewals since the last acknowledged one
+	open := 0       // renewals since the last acknowledged one
+	heard := t.sent // when the newest acknowledged renewal was begun
 	failing, keeping := false, false
 	fail := func(err error) {
 		if !failing {
 			failing = true
 			s.Log.Warn("etcd does not acknowledge the lease; trying the other endpoints",
-				zap.Error(err), zap.Duration("left", time.Until(t.deadline()).Round(time.Millisecond)))
+				zap.Error(err), zap.Duration("left", time.Until(t.before(margin(t.ttl))).Round(time.Millisecond)))
 		}
 	}
 	for {
@@ -412,9 +418,13 @@ func (s *Session) maintain(ctx context.Context, t *Term) error {
 				return ErrLeaseLost
 			case a.err != nil:
 				s.Metrics.renewal(false)
-				fail(a.err)
+				// What was sent before the newest acknowledged one is no news.
+				if a.begun.After(heard) {
+					fail(a.err)
+				}
 				continue
 			}
+			heard = a.begun
 			s.Metrics.renewal(true)
 			s.hear()
 			s.Etcd.prefer(a.endpoint)
@@ -428,7 +438,7 @@ func (s *Session) maintain(ctx context.Context, t *Term) error {
 				s.Metrics.degraded(false)
 			}
 			if t.extend(a.renewal) {
-				due = t.deadline()
+				due = t.before(lead)
 				overdue.Reset(time.Until(due))
 				next.Reset(time.Until(a.sent.Add(interval)))
 				s.renewed()

@@ -88,14 +88,18 @@ func (p *pipe) enlarge() {
 // overflown reports whether so much waits that keepalived must be taken to have
 // dropped lines: 60 KiB of the usual 64. A page of the pipe takes whole lines
 // only, so that it never becomes quite full.
-func (p *pipe) overflown() bool {
+func (p *pipe) overflown() bool { return p.waiting() >= p.size-p.size/16 }
+
+// waiting returns how many bytes there are to read.
+func (p *pipe) waiting() int {
 	rc, err := p.f.SyscallConn()
 	if err != nil {
-		return false
+		return 0
 	}
-	waiting := 0
-	_ = rc.Control(func(fd uintptr) { waiting, _ = unix.IoctlGetInt(int(fd), unix.TIOCINQ) })
-	return waiting >= p.size-p.size/16
+	n := 0
+	// Control runs its function unless the file is closed.
+	_ = rc.Control(func(fd uintptr) { n, _ = unix.IoctlGetInt(int(fd), unix.TIOCINQ) })
+	return n
 }
 
 // othersWrite reports whether somebody else than the FIFO's owner may write

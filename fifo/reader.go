@@ -1,10 +1,12 @@
 package fifo
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"os"
+	"sync"
 	"time"
 
 	"berth/vrrp"
@@ -40,6 +42,9 @@ type Reader struct {
 	Owner func() (uid, gid int, known bool)
 	Log   *zap.Logger
 
+	reading sync.RWMutex // locked from before a read until what was read is handed on
+	pipe    *pipe        // the one read last, nil before the first; guarded by reading
+
 	flush      chan chan struct{}
 	split      splitter
 	burst      []vrrp.Event
@@ -66,6 +71,22 @@ func (r *Reader) Flush(ctx context.Context) {
 		}
 	case <-ctx.Done():
 	}
+}
+
+// CatchUp is Flush for those who ask often: where nothing waits it returns at
+// once.
+func (r *Reader) CatchUp(ctx context.Context) {
+	if !r.caughtUp() {
+		r.Flush(ctx)
+	}
+}
+
+func (r *Reader) caughtUp() bool {
+	if !r.reading.TryRLock() {
+		return false // something was read and is not handed on yet
+	}
+	defer r.reading.RUnlock()
+	return r.pipe != nil && r.pipe.waiting() == 0
 }
 
 // Run reads until ctx ends and returns its cause, or the error that makes the
@@ -154,6 +175,9 @@ func (r *Reader) follow(p *pipe) (*pipe, error) {
 
 // drain reads what is readable and hands it on as one burst.
 func (r *Reader) drain(p *pipe) {
+	r.reading.Lock()
+	defer r.reading.Unlock()
+	r.pipe = p
 	emit := r.Emit
 	if p.overflown() {
 		r.Log.Warn("the FIFO was full and keepalived has dropped events; taking the states from the machine", zap.String("fifo", r.Path))
@@ -186,7 +210,16 @@ func (r *Reader) line(text []byte) {
 	}
 	if err != nil {
 		shown := text[:min(len(text), 200)]
+		// Somebody else may have written something without an end in front of
+		// what keepalived wrote. No name can hold this.
+		begin := bytes.LastIndex(text, []byte(`INSTANCE "`))
+		if begin > 0 {
+			shown = text[:min(begin, 200)]
+		}
 		r.complain("line "+string(shown), "ignoring a FIFO line", zap.Error(err), zap.ByteString("line", shown))
+		if begin > 0 {
+			r.line(text[begin:])
+		}
 		return
 	}
 	// Members of a sync group report on their own; a GROUP line adds nothing.

@@ -191,6 +191,19 @@ func TestReaderSurvivesGarbageAndWarnsOnceForEach(t *testing.T) {
 	}
 }
 
+func TestReaderFindsALineBehindGarbageWithoutAnEnd(t *testing.T) {
+	r := start(t, filepath.Join(t.TempDir(), "fifo"))
+	f := keepalived(t, r.path)
+	write(t, f, "gar\x00bage INSTANCE")
+	write(t, f, "INSTANCE \"a\" BACKUP 1\n")
+	if diff := cmp.Diff([]string{"a BACKUP"}, r.next(t)); diff != "" {
+		t.Errorf("burst (-want +got):\n%s", diff)
+	}
+	if n := r.logs.FilterMessage("ignoring a FIFO line").Len(); n != 1 {
+		t.Errorf("%d warnings, want one", n)
+	}
+}
+
 func TestReaderEnlargesThePipe(t *testing.T) {
 	r := start(t, filepath.Join(t.TempDir(), "fifo"))
 	f := keepalived(t, r.path)

@@ -97,6 +97,15 @@ func (t *Table) Known(name string) bool {
 	return ok && m.box.known()
 }
 
+// IsMaster reports whether the newest state that keepalived has reported of the
+// instance, or that was supposed, is MASTER; its machine may not have come to it.
+func (t *Table) IsMaster(name string) bool {
+	t.mu.Lock()
+	m, ok := t.machines[name]
+	t.mu.Unlock()
+	return ok && m.box.isMaster()
+}
+
 // Masters returns the instances whose newest state is MASTER, in no order.
 func (t *Table) Masters() []string {
 	t.mu.Lock()

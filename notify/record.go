@@ -131,7 +131,8 @@ func (r Record) Write(lockFile string) error {
 		err = unix.Rename(fresh, path)
 	}
 	if err != nil {
-		return fmt.Errorf("write lock owner: %w", errors.Join(err, os.Remove(fresh)))
+		_ = os.Remove(fresh) // if it came to that
+		return fmt.Errorf("write lock owner: %w", err)
 	}
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -247,7 +248,10 @@ func TestEnterActsWhenTheRecordIsOfNoUse(t *testing.T) {
 	t.Run("cannot be written", func(t *testing.T) {
 		core, logs := observer.New(zapcore.WarnLevel)
 		if err := notify.Enter(filepath.Join(t.TempDir(), "none", "lock"), self, zap.New(core)); err != nil || logs.Len() != 1 {
-			t.Errorf("got %v and %d warnings, want to act, with one warning", err, logs.Len())
+			t.Fatalf("got %v and %d warnings, want to act, with one warning", err, logs.Len())
+		}
+		if text := fmt.Sprint(logs.All()[0].ContextMap()["error"]); strings.Count(text, "no such file") != 1 {
+			t.Errorf("want the cause alone, got %s", text)
 		}
 	})
 }

@@ -28,6 +28,12 @@ const (
 	// for it; what a broken proxy says must not decide an outage.
 	maxPause = 10 * time.Minute
 
+	// maxConns bounds the connections to a host. One of HTTP/2 carries a burst, but
+	// net/http begins one for each request that comes before it stands or while it
+	// carries all that the server allows: a thousand handshakes take longer than a
+	// thousand claims. Over HTTP/1.1 it is how many requests run at a time.
+	maxConns = 32
+
 	// A connection is kept for the calls that follow a claim at once (read
 	// back, settle checks at 2, 5 and 15 s) and no longer: a takeover minutes
 	// later must not start on one that died unseen in between.
@@ -64,7 +70,8 @@ func NewTransport(proxy bool, roots *x509.CertPool) *http.Transport {
 		ForceAttemptHTTP2:      true, // a DialContext of one's own switches it off otherwise
 		HTTP2:                  &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingTimeout},
 		IdleConnTimeout:        idleTimeout,
-		MaxIdleConnsPerHost:    32, // a burst over HTTP/1.1 may well reuse what it opened
+		MaxConnsPerHost:        maxConns,
+		MaxIdleConnsPerHost:    maxConns, // a burst over HTTP/1.1 may well reuse what it opened
 		MaxResponseHeaderBytes: 64 << 10,
 		DisableCompression:     true, // answers are small; limits then count bytes on the wire
 	}

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -184,6 +185,59 @@ func TestConnectionClosedWhileIdleCostsNoWrite(t *testing.T) {
 		transport.CloseIdleConnections()
 		<-served
 	})
+}
+
+// Those that were begun and given up must not count for ever either: there are
+// more rounds than connections may be open.
+func TestBurstOpensFewConnections(t *testing.T) {
+	const n, rounds, most = 500, 40, 100
+	var opened atomic.Int64
+	srv := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, r.Proto) }))
+	srv.EnableHTTP2 = true
+	srv.Config.ConnState = func(_ net.Conn, s http.ConnState) {
+		if s == http.StateNew {
+			opened.Add(1)
+		}
+	}
+	srv.Config.ErrorLog = log.New(io.Discard, "", 0)
+	srv.StartTLS()
+	defer srv.Close()
+	transport := providers.NewTransport(false, srv.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs)
+	defer transport.CloseIdleConnections()
+	c := providers.NewCaller(providers.CallerOptions{Provider: "test", Transport: transport})
+	ask := func() error {
+		return c.Get(t.Context(), "ask", srv.URL, func(r io.Reader) error {
+			b, err := io.ReadAll(r)
+			if err == nil && string(b) != "HTTP/2.0" {
+				err = errors.New("over " + string(b))
+			}
+			return err
+		})
+	}
+	var wg sync.WaitGroup
+	for range n {
+		wg.Go(func() {
+			if err := ask(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	if got := opened.Load(); got > most {
+		t.Errorf("connections for %d requests at once: want %d at most, got %d", n, most, got)
+	}
+	for range rounds {
+		srv.CloseClientConnections()
+		var err error
+		for range 10 { // some notice a connection that is dead
+			if err = ask(); err == nil {
+				break
+			}
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 func TestUnreachableEndpointNamesIt(t *testing.T) {

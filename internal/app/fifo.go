@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"berth/fifo"
+	"berth/guard"
 	"berth/instance"
 	"berth/internal/metrics"
 	"berth/internal/status"
@@ -151,7 +152,7 @@ func (s *service) generation(ctx context.Context) (*generation, error) {
 		return nil, errors.New("etcd, fencing, and with fencing run-directory, change with a restart of berth only; it moves nothing")
 	}
 	gen := &generation{graph: g}
-	g.holder.truth, g.holder.fence = s.truth, s.fence
+	g.holder.truth, g.holder.newest, g.holder.fence = s.truth, s.newest, s.fence
 	gen.watcher = supervise.NewWatcher(cfg.KeepalivedPIDFile, func(pid int, at time.Time) { s.died(ctx, pid, at) }, s.log)
 	gen.finder = &finder{
 		book: g.book, status: g.status, corrections: s.meters.corrections, log: s.log, wake: make(chan struct{}, 1),
@@ -226,6 +227,18 @@ func (s *service) serve(ctx context.Context, gen *generation) error {
 		}
 		notifySystemd(s.log, ready)
 	}
+}
+
+// newest is asked before each write. A berth that was stopped, or that a busy
+// machine has not run for a while, may wake to a claim before it wakes to the
+// line that forbids it.
+func (s *service) newest(ctx context.Context, name string) error {
+	s.reader.CatchUp(ctx)
+	if s.table.IsMaster(name) {
+		return nil
+	}
+	<-ctx.Done() // the end of the holding is on its way
+	return &guard.FencedError{Cause: context.Cause(ctx)}
 }
 
 // deliver takes a burst of events from the reader.

@@ -37,6 +37,9 @@ type holder struct {
 	// entered, which may be nil, is told of an instance right after it was
 	// locked.
 	entered func(name string)
+	// newest, which may be nil, returns an error when a word of keepalived that
+	// ends the holding waits to be acted on. It is asked before each write.
+	newest func(ctx context.Context, name string) error
 	// impatient makes hold return an error that only a person can mend,
 	// instead of trying again; a notify script says it by its exit status.
 	impatient bool
@@ -176,8 +179,17 @@ func (h *holder) acquire(ctx context.Context, name string, log *zap.Logger) (*gu
 }
 
 func (h *holder) loop(name string, ip vrrp.FloatingIP, permit *guard.Permit, log *zap.Logger) *refresher.Loop {
+	check := permit.Check
+	if h.newest != nil {
+		check = func(ctx context.Context) error {
+			if err := h.newest(ctx, name); err != nil {
+				return err
+			}
+			return permit.Check(ctx) // last: nothing may come between it and the write
+		}
+	}
 	return &refresher.Loop{
-		Target: h.target(ip, permit.Check),
+		Target: h.target(ip, check),
 		Policy: policy(h.cfg),
 		Pace:   h.pace,
 		Series: h.meters.refresher.Series(name, ip.String()),

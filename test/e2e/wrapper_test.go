@@ -151,6 +151,11 @@ func TestUnitFile(t *testing.T) {
 	if err != nil || strings.TrimSpace(out) != "" {
 		t.Errorf("want nothing to complain about, got %v: %s", err, out)
 	}
+	f.must(f.host1.Install("/etc/systemd/system/berth-elect.service", "../../dist/berth-elect.service", 0o644))
+	out, err = f.host1.Run(f.context(), analyze, "verify", "/etc/systemd/system/berth-elect.service")
+	if err != nil || strings.TrimSpace(out) != "" {
+		t.Errorf("want nothing to complain about in the unit of berth elect, got %v: %s", err, out)
+	}
 	unit, err := lab.ReadUnit(unitFile)
 	f.must(err)
 	for key, want := range map[string]string{
