@@ -244,9 +244,7 @@ func All() []Fault {
 			})
 		}, Limits: Limits{NoOwner: leaseLost}},
 		{Name: "key-deleted", Etcd: true, Hold: longer, Inject: func(r *Run) error {
-			return r.holder(func(c Candidate) error {
-				return r.Etcd.Call(r.Ctx, "kv/deleterange", map[string][]byte{"key": c.Key}, nil)
-			})
+			return r.holder(deleteKey(r))
 		}, Limits: Limits{NoOwner: leaseLost}},
 
 		{Name: "address-deleted", Owner: true, CI: true, Hold: shorter, Stays: true, Inject: func(r *Run) error {
@@ -281,6 +279,10 @@ func All() []Fault {
 		{"host-death+etcd-leader-hung", [2]func(*Run) error{hostDeath, etcdLeaderHung}, Limits{NoOwner: hostGone + leaseLost}},
 		{"partition-etcd+etcd-leader-slow", [2]func(*Run) error{partitionEtcd, etcdLeaderSlow}, Limits{NoOwner: kernel + leaseLost}},
 		{"partition-etcd+kill9", [2]func(*Run) error{partitionEtcd, kill9}, Limits{NoOwner: kernel}},
+		// The holder does not see what becomes of its key, and has its lease still.
+		{"partition-etcd+key-deleted", [2]func(*Run) error{partitionEtcd, func(r *Run) error {
+			return errors.Join(r.Pass(shorter), r.holder(deleteKey(r)))
+		}}, Limits{NoOwner: kernel + leaseLost}},
 		{"link-down+etcd-leader-killed", [2]func(*Run) error{linkDown, etcdLeaderKilled}, Limits{NoOwner: leaseLost}},
 	} {
 		all = append(all, Fault{Name: pair.name, Alone: true, Hold: longer, Limits: pair.limits, Inject: func(r *Run) error {
@@ -448,6 +450,12 @@ func (r *Run) holder(f func(Candidate) error) error {
 		return errors.New("find the holder's key: there is none")
 	}
 	return f(candidates[0])
+}
+
+func deleteKey(r *Run) func(Candidate) error {
+	return func(c Candidate) error {
+		return r.Etcd.Call(r.Ctx, "kv/deleterange", map[string][]byte{"key": c.Key}, nil)
+	}
 }
 
 // leftOver has the addresses on a host that is not the owner when its berth

@@ -16,6 +16,7 @@ import (
 
 	"berth/internal/etcdtest"
 	"berth/internal/testnet"
+	"berth/test/lab"
 )
 
 // The addresses whose owner is elected.
@@ -170,7 +171,7 @@ func (l *Lab) startEtcd() error {
 		if err := n.Install(etcdPath, l.options.Etcd, 0o755); err != nil {
 			return err
 		}
-		p := testnetPlace(n, l.keep)
+		p := lab.EtcdPlace(n, l.keep)
 		p.Client, p.Peer, p.Metrics = netip.AddrPortFrom(at, 2379), netip.AddrPortFrom(at, 2380), netip.AddrPortFrom(at, 2381)
 		places = append(places, p)
 	}
