@@ -18,7 +18,7 @@ PACKAGES   := keepalived etcd-server iproute2 iputils-ping procps util-linux bsd
 export CGO_ENABLED ?= 1
 export PATH := $(BIN):$(PATH)
 
-.PHONY: build etcdserver demo test check unit fuzz e2e bench soak packages tools clean
+.PHONY: build etcdserver demo test check unit fuzz e2e faults lab lab-down bench soak packages tools clean
 
 build:
 	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.Version=$(VERSION)" -o $(BIN)/berth .
@@ -76,7 +76,26 @@ fuzz:
 
 e2e:
 	@echo "--- end to end: real keepalived, namespaces, packets"
-	BERTH_TEST_REQUIRE_ROOT=$$([ "$$(id -u)" = 0 ] && echo 1) go test -count=1 -timeout 10m ./test/...
+	BERTH_TEST_REQUIRE_ROOT=$$([ "$$(id -u)" = 0 ] && echo 1) go test -count=1 -timeout 10m $$(go list ./test/... | grep -v /test/faults)
+	BERTH_TEST_REQUIRE_ROOT=$$([ "$$(id -u)" = 0 ] && echo 1) go test -count=1 -timeout 10m ./test/faults/...
+
+# Every fault of the lab, and the table of what was measured: make faults
+# FAULTS=kill9,host-death RUNS=1 for some.
+FAULTS ?= all
+RUNS   ?= 5
+faults: packages
+	@go test -c -o $(BIN)/faults.test ./test/faults
+	@cd test/faults && BERTH_TEST_REQUIRE_ROOT=1 $(BIN)/faults.test -test.run '^Test(Faults|Clock.*)$$' -test.timeout 120m -faults '$(FAULTS)' -runs '$(RUNS)'
+
+# Two hosts to play with, in the background: make lab MODE=keepalived for the
+# other kind.
+MODE ?= elect
+lab: packages
+	@CGO_ENABLED=0 go build -o $(BIN)/lab ./test/faults/play
+	@$(BIN)/lab up $(MODE)
+
+lab-down:
+	@$(BIN)/lab down
 
 bench: packages
 	go test -run '^$$' -bench . -benchmem $$(go list ./... | grep -v /test/)

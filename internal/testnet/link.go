@@ -140,6 +140,19 @@ func (n *Node) Unplug(port string) error {
 	return nil
 }
 
+// Isolate keeps a port of a bridge from all other isolated ones, or no longer:
+// such ports reach the bridge, and its other ports, but not each other.
+func (n *Node) Isolate(port string, isolated bool) error {
+	p, err := n.link(port)
+	if err != nil {
+		return err
+	}
+	if err := n.nl.LinkSetIsolated(p, isolated); err != nil {
+		return fmt.Errorf("isolate %s of %s: %w", port, n.Name, err)
+	}
+	return nil
+}
+
 // Remove removes a link, and with it the other end of its cable. That it is gone
 // already is no error.
 func (n *Node) Remove(name string) error {

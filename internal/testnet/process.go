@@ -109,6 +109,10 @@ func (p *Process) ExitCode() int {
 	return p.state.ExitCode()
 }
 
+// PID returns the process id of the node's process 1 as seen from outside, which
+// is where nsenter(1) finds the node.
+func (n *Node) PID() int { return n.init.Process.Pid }
+
 // PID returns the process id as seen from outside the node.
 func (p *Process) PID() int { return p.cmd.Process.Pid }
 

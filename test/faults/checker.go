@@ -29,9 +29,14 @@ type Figures struct {
 	Owners []string
 }
 
-// wire is how far from each other in time an announcement may be heard and the
-// change of the address behind it: they come here on two ways.
-const wire = 20 * time.Millisecond
+// An announcement and the change of the address behind it come here on two ways.
+const (
+	// afterLoss is how late an announcement may be heard.
+	afterLoss = 20 * time.Millisecond
+	// beforeGain is how late the change may be heard: the kernel tells of a new
+	// IPv6 address from a work queue, when it is in use already.
+	beforeGain = 100 * time.Millisecond
+)
 
 // Judge returns the figures of a history and everything in it that no fault
 // excuses: more than one owner beyond what an act allows; an announcement by a
@@ -150,7 +155,7 @@ func judgeAnnouncements(h *History, address netip.Addr, spans []Span) (heard tim
 	}
 	count := 0
 	for _, a := range h.Announcements {
-		if a.Address == address && a.Host == owner && a.At.Sub(bound) >= -wire && a.At.Sub(bound) <= time.Second+h.Stalled(bound, a.At) {
+		if a.Address == address && a.Host == owner && a.At.Sub(bound) >= -beforeGain && a.At.Sub(bound) <= time.Second+h.Stalled(bound, a.At) {
 			if count++; count == 1 {
 				heard = a.At.Sub(bound) - h.Stalled(bound, a.At)
 			}
@@ -170,13 +175,11 @@ func (h *History) owned(a Announcement) bool {
 		if c.Address != a.Address || c.Host != a.Host {
 			continue
 		}
-		if c.At.Sub(a.At) > wire+h.Stalled(a.At, c.At) {
-			break
+		if c.At.After(a.At) {
+			return owned || c.Owned && c.At.Sub(a.At)-h.Stalled(a.At, c.At) <= beforeGain
 		}
 		// Lost long enough ago, or it counts as having it.
-		if owned = c.Owned; !owned && a.At.Sub(c.At)-h.Stalled(c.At, a.At) <= wire {
-			return true
-		}
+		owned = c.Owned || a.At.Sub(c.At)-h.Stalled(c.At, a.At) <= afterLoss
 	}
 	return owned
 }

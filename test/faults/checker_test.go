@@ -113,7 +113,7 @@ func TestJudge(t *testing.T) {
 			[]string{"announced by a at 03:04:05.530, which had it not"}},
 		{"announced just before it was lost", "499!a 500-a 501+b 502!b 503!b 504!b 505!a", faults.Figures{NoOwner: ms(1), Announced: ms(1), Owners: []string{"a", "b"}}, nil},
 		{"announcement heard before the change", "500-a 501!b 502!b 503!b 510+b", faults.Figures{NoOwner: ms(10), Owners: []string{"a", "b"}}, nil},
-		{"announced too early", "500-a 501!b 530+b 531!b 532!b 533!b", faults.Figures{NoOwner: ms(30), Announced: ms(1), Owners: []string{"a", "b"}},
+		{"announced too early", "500-a 501!b 630+b 631!b 632!b 633!b", faults.Figures{NoOwner: ms(130), Announced: ms(1), Owners: []string{"a", "b"}},
 			[]string{"announced by b at 03:04:05.501, which had it not"}},
 		{"announced too seldom", "500-a 501+b 502!b 503!b 1600!b", faults.Figures{NoOwner: ms(1), Announced: ms(1), Owners: []string{"a", "b"}},
 			[]string{"announced 2 times by b in the first second"}},

@@ -96,16 +96,16 @@ func Do(ctx context.Context, l *Lab, f Fault) (*History, error) {
 	if err != nil {
 		return nil, err
 	}
-	err = errors.Join(r.Wait(calm), r.Begin(f))
+	err = errors.Join(r.Pass(calm), r.Begin(f))
 	if err == nil {
-		err = r.Wait(f.Hold)
+		err = r.Pass(f.Hold)
 	}
 	err = errors.Join(err, r.Heal(f.Name, f.Limits.TwoOwners))
 	healed := time.Now()
 	if err == nil {
 		err = l.Until(ctx, "one owner and service after "+f.Name, func() bool { return l.Served(healed) })
 	}
-	err = errors.Join(err, r.Wait(after))
+	err = errors.Join(err, r.Pass(after))
 	return l.History(r.Since), err
 }
 
@@ -150,9 +150,9 @@ func (r *Run) Heal(what string, allow time.Duration) error {
 	return errors.Join(errs...)
 }
 
-// Wait lets a fault last. It is the only thing in the lab that takes time for
+// Pass lets a fault last. It is the only thing in the lab that takes time for
 // its own sake.
-func (r *Run) Wait(d time.Duration) error {
+func (r *Run) Pass(d time.Duration) error {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
@@ -188,13 +188,13 @@ func All() []Fault {
 			if err := r.Victim.Signal(r.Ctx, unix.SIGKILL); err != nil {
 				return err
 			}
-			return errors.Join(r.Wait(restartSec), r.Victim.Start())
+			return errors.Join(r.Pass(restartSec), r.Victim.Start())
 		}},
 		{Name: "upgrade", CI: true, Hold: shorter, Stays: true, Inject: func(r *Run) error {
 			if err := r.Victim.Signal(r.Ctx, unix.SIGUSR2); err != nil {
 				return err
 			}
-			return errors.Join(r.Wait(restartSec), r.Victim.Start())
+			return errors.Join(r.Pass(restartSec), r.Victim.Start())
 		}},
 		{Name: "sigstop-sigcont", CI: true, Hold: longer, Inject: func(r *Run) error {
 			r.heal(func() error { return r.Victim.Signal(r.Ctx, unix.SIGCONT) })
@@ -217,7 +217,7 @@ func All() []Fault {
 		{Name: "partition-etcd", CI: true, Hold: longer, Inject: partitionEtcd, Limits: Limits{Median: time.Second, NoOwner: kernel}},
 		{Name: "partition-asymmetric-answers", Hold: longer, Inject: func(r *Run) error {
 			return r.mute(func(i int) (mute, unmute func() error) {
-				n, to := r.etcdNodes[i], r.Victim.etcdAddress()
+				n, to := r.EtcdNodes[i], r.Victim.etcdAddress()
 				return func() error { return n.Mute(ServiceLink, to) }, func() error { return n.Unmute(ServiceLink, to) }
 			})
 		}, Limits: Limits{Median: time.Second, NoOwner: leaseLost}},
@@ -244,9 +244,7 @@ func All() []Fault {
 			})
 		}, Limits: Limits{NoOwner: leaseLost}},
 		{Name: "key-deleted", Etcd: true, Hold: longer, Inject: func(r *Run) error {
-			return r.holder(func(c Candidate) error {
-				return r.Etcd.Call(r.Ctx, "kv/deleterange", map[string][]byte{"key": c.Key}, nil)
-			})
+			return r.holder(deleteKey(r))
 		}, Limits: Limits{NoOwner: leaseLost}},
 
 		{Name: "address-deleted", Owner: true, CI: true, Hold: shorter, Stays: true, Inject: func(r *Run) error {
@@ -281,6 +279,10 @@ func All() []Fault {
 		{"host-death+etcd-leader-hung", [2]func(*Run) error{hostDeath, etcdLeaderHung}, Limits{NoOwner: hostGone + leaseLost}},
 		{"partition-etcd+etcd-leader-slow", [2]func(*Run) error{partitionEtcd, etcdLeaderSlow}, Limits{NoOwner: kernel + leaseLost}},
 		{"partition-etcd+kill9", [2]func(*Run) error{partitionEtcd, kill9}, Limits{NoOwner: kernel}},
+		// The holder does not see what becomes of its key, and has its lease still.
+		{"partition-etcd+key-deleted", [2]func(*Run) error{partitionEtcd, func(r *Run) error {
+			return errors.Join(r.Pass(shorter), r.holder(deleteKey(r)))
+		}}, Limits{NoOwner: kernel + leaseLost}},
 		{"link-down+etcd-leader-killed", [2]func(*Run) error{linkDown, etcdLeaderKilled}, Limits{NoOwner: leaseLost}},
 	} {
 		all = append(all, Fault{Name: pair.name, Alone: true, Hold: longer, Limits: pair.limits, Inject: func(r *Run) error {
@@ -450,6 +452,12 @@ func (r *Run) holder(f func(Candidate) error) error {
 	return f(candidates[0])
 }
 
+func deleteKey(r *Run) func(Candidate) error {
+	return func(c Candidate) error {
+		return r.Etcd.Call(r.Ctx, "kv/deleterange", map[string][]byte{"key": c.Key}, nil)
+	}
+}
+
 // leftOver has the addresses on a host that is not the owner when its berth
 // starts. How long it had them before is not berth's doing.
 func leftOver(r *Run) error {
@@ -459,8 +467,7 @@ func leftOver(r *Run) error {
 	if err := errors.Join(r.Idle.Node.AddAddress(ServiceLink, whole(Address4)), r.Idle.Node.AddAddress(ServiceLink, whole(Address6))); err != nil {
 		return err
 	}
-	r.Since = time.Now()
-	r.record.act(Act{What: "start of berth on " + r.Idle.Name(), Allow: handOver})
+	r.Since = r.record.act(Act{What: "start of berth on " + r.Idle.Name(), Allow: handOver})
 	return r.Idle.Start()
 }
 

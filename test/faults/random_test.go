@@ -87,7 +87,7 @@ func episode(t *testing.T, l *faults.Lab, dice *rand.Rand) error {
 			return err
 		}
 	}
-	if err := r.Wait(time.Duration(dice.Int64N(int64(faults.Lease + 3*time.Second)))); err != nil {
+	if err := r.Pass(time.Duration(dice.Int64N(int64(faults.Lease + 3*time.Second)))); err != nil {
 		return err
 	}
 	if err := r.Heal("of"+name, allow); err != nil {
@@ -96,5 +96,5 @@ func episode(t *testing.T, l *faults.Lab, dice *rand.Rand) error {
 	if err := l.Settle(t.Context()); err != nil {
 		return fmt.Errorf("after%s: %w", name, err)
 	}
-	return r.Wait(time.Duration(dice.Int64N(int64(time.Second))))
+	return r.Pass(time.Duration(dice.Int64N(int64(time.Second))))
 }

@@ -83,12 +83,14 @@ func (r *recorder) change(c Change) {
 	r.owned[c.Address] = owners
 }
 
-func (r *recorder) act(a Act) {
+// act writes down what is about to be done, or has been, and returns when.
+func (r *recorder) act(a Act) time.Time {
 	r.mu.Lock()
 	a.At = time.Now()
 	r.history.Acts = append(r.history.Acts, a)
 	r.mu.Unlock()
 	r.bell.Ring()
+	return a.At
 }
 
 // owners returns who has an address now.

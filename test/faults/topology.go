@@ -9,12 +9,14 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"berth/internal/etcdtest"
 	"berth/internal/testnet"
+	"berth/test/lab"
 )
 
 // The addresses whose owner is elected.
@@ -49,6 +51,9 @@ type Options struct {
 	OnEtcdLoss string
 	// Clock says that Berth is one of BuildWithClock.
 	Clock bool
+	// Quiet leaves out the client's requests and what it hears: a lab that stays
+	// up for days would keep all of them.
+	Quiet bool
 }
 
 // A Lab is the place. It is for one goroutine at a time.
@@ -57,12 +62,13 @@ type Lab struct {
 	Switch *testnet.Node // both LANs
 	Hosts  []*Host
 	Etcd   *etcdtest.Cluster
+	// EtcdNodes are the machines of its members.
+	EtcdNodes []*testnet.Node
 
-	etcdNodes []*testnet.Node
-	options   Options
-	bell      testnet.Bell
-	record    *recorder
-	dir       string
+	options Options
+	bell    testnet.Bell
+	record  *recorder
+	dir     string
 
 	mu    sync.Mutex
 	logs  []*testnet.Log
@@ -114,11 +120,13 @@ func (l *Lab) build() (err error) {
 			return err
 		}
 	}
-	if err := l.record.listen(l.Client, ServiceLink); err != nil {
-		return err
-	}
-	if err := l.record.probe(l.Client); err != nil {
-		return err
+	if !l.options.Quiet {
+		if err := l.record.listen(l.Client, ServiceLink); err != nil {
+			return err
+		}
+		if err := l.record.probe(l.Client); err != nil {
+			return err
+		}
 	}
 	return l.startEtcd()
 }
@@ -155,7 +163,7 @@ func (l *Lab) startEtcd() error {
 		if err != nil {
 			return err
 		}
-		l.etcdNodes = append(l.etcdNodes, n)
+		l.EtcdNodes = append(l.EtcdNodes, n)
 		at := etcdAddress(i)
 		if err := l.join(n, ServiceLink, "etcd", n.Name, at.String()+"/24"); err != nil {
 			return err
@@ -163,7 +171,7 @@ func (l *Lab) startEtcd() error {
 		if err := n.Install(etcdPath, l.options.Etcd, 0o755); err != nil {
 			return err
 		}
-		p := testnetPlace(n, l.keep)
+		p := lab.EtcdPlace(n, l.keep)
 		p.Client, p.Peer, p.Metrics = netip.AddrPortFrom(at, 2379), netip.AddrPortFrom(at, 2380), netip.AddrPortFrom(at, 2381)
 		places = append(places, p)
 	}
@@ -182,11 +190,16 @@ func (l *Lab) Ready(ctx context.Context) error {
 	return l.Etcd.Ready(ctx)
 }
 
-// Until waits for cond, looking again after everything that happens in the lab.
-// what completes the sentence "waited for ...", for the error.
+// Until is Wait within the patience of the lab.
 func (l *Lab) Until(ctx context.Context, what string, cond func() bool) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
+	return l.Wait(ctx, what, cond)
+}
+
+// Wait waits for cond, looking again after everything that happens in the lab.
+// what completes the sentence "waited for ...", for the error.
+func (l *Lab) Wait(ctx context.Context, what string, cond func() bool) error {
 	if err := l.bell.Wait(ctx, cond); err != nil {
 		return fmt.Errorf("waited for %s: %w", what, err)
 	}
@@ -281,6 +294,13 @@ func (l *Lab) Candidates(ctx context.Context) ([]Candidate, error) {
 
 // History returns what happened from begin to now.
 func (l *Lab) History(begin time.Time) *History { return l.record.since(begin) }
+
+// Changes returns all changes of the addresses so far.
+func (l *Lab) Changes() []Change {
+	l.record.mu.Lock()
+	defer l.record.mu.Unlock()
+	return slices.Clone(l.record.history.Changes)
+}
 
 // Logs returns all output of all processes so far.
 func (l *Lab) Logs() []*testnet.Log {

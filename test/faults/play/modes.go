@@ -1,0 +1,126 @@
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"berth/internal/etcdtest"
+	"berth/internal/testnet"
+	"berth/test/faults"
+	"berth/test/lab"
+)
+
+// patience is how long a lab may take to have an owner.
+const patience = 30 * time.Second
+
+var modes = map[string]func(dir string) (*scene, error){"elect": elect, "keepalived": keepalived}
+
+// elect is a lab of two hosts that elect the owner themselves.
+func elect(dir string) (*scene, error) {
+	etcd, err := etcdtest.Binary()
+	if err != nil {
+		return nil, err
+	}
+	berth, err := faults.Build(dir)
+	if err != nil {
+		return nil, err
+	}
+	l, err := faults.New(faults.Options{Berth: berth, Etcd: etcd, Hosts: 2, Quiet: true})
+	if err != nil {
+		return nil, err
+	}
+	for _, h := range l.Hosts {
+		if err := h.Start(); err != nil {
+			return nil, errors.Join(err, l.Close())
+		}
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if err := l.Until(ctx, "an owner", func() bool { return l.Owner() != nil }); err != nil {
+		return nil, errors.Join(err, l.Close())
+	}
+	return &scene{
+		close: l.Close, until: l.Wait, logs: l.Logs,
+		moves: func() (lines []testnet.Line) {
+			for _, c := range l.Changes() {
+				lines = append(lines, testnet.Line{Time: c.At, Text: moved(c.Host, c.Address, c.Owned)})
+			}
+			return lines
+		},
+		nodes: append([]*testnet.Node{l.Hosts[0].Node, l.Hosts[1].Node, l.Client}, l.EtcdNodes...),
+		about: fmt.Sprintf("Two hosts elect the owner of %v and %v by an etcd of three members. %s has them now.",
+			faults.Address4, faults.Address6, l.Owner().Name()),
+		try: []string{
+			"berth status",
+			"berth takeover " + faults.Instance + "                          # on the other host: move it here",
+			"pkill -STOP berth                           # or -9, -TERM, -CONT",
+			"ip address del 192.0.2.254/32 dev eth0",
+			"ip link set eth1 down                       # cut off from etcd; eth0 from the client",
+			"setsid berth elect " + faults.ConfigPath + " >/proc/1/fd/1 2>&1 &    # start it again",
+			"ping -i 0.2 192.0.2.254                     # on the client",
+		},
+	}, nil
+}
+
+// keepalived is a lab of two hosts with keepalived at a simulated provider.
+func keepalived(dir string) (*scene, error) {
+	berth, err := faults.Build(dir)
+	if err != nil {
+		return nil, err
+	}
+	l, err := lab.New(lab.Options{Binary: berth})
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	for i, h := range l.Hosts {
+		if err := errors.Join(h.ConfigureBerth(lab.Fast), h.ConfigureKeepalived(lab.FIFO, lab.Instance{
+			Name: "VI_1", ID: 51, Priority: 150 - 50*i, Addresses: []netip.Addr{lab.IPv4a}, Excluded: []netip.Addr{lab.IPv6n},
+		})); err != nil {
+			return nil, errors.Join(err, l.Close())
+		}
+		if _, err = h.StartService(ctx); err == nil {
+			_, err = h.StartKeepalived()
+		}
+		if err != nil {
+			return nil, errors.Join(err, l.Close())
+		}
+	}
+	if err := l.Until(ctx, "the provider to have it at host1", func() bool { return l.Holder(lab.IPv4a) == l.Hosts[0] }); err != nil {
+		return nil, errors.Join(err, l.Close())
+	}
+	return &scene{
+		close: l.Close, until: l.Until, logs: l.Logs,
+		moves: func() (lines []testnet.Line) {
+			for _, b := range l.Bindings() {
+				lines = append(lines, testnet.Line{Time: b.Time, Text: moved(b.Host.Name, b.Address, b.Bound)})
+			}
+			return lines
+		},
+		nodes: []*testnet.Node{l.Hosts[0].Node, l.Hosts[1].Node, l.Client, l.Router},
+		about: fmt.Sprintf("Two hosts run keepalived and berth for %v and %v at a simulated provider; the router sends the packets where the provider says. host1 is MASTER now.",
+			lab.IPv4a, lab.IPv6n),
+		try: []string{
+			"berth status",
+			"pkill -TERM keepalived                      # or -9",
+			"ip link set eth0 down",
+			"pkill -9 berth",
+			"setsid berth --fifo " + lab.BerthConf + " " + lab.FIFOPath + " >/proc/1/fd/1 2>&1 &    # start it again",
+			"setsid keepalived --dont-fork --log-console >/proc/1/fd/1 2>&1 &",
+			"ping -i 0.2 " + lab.IPv4a.String() + "                    # on the client",
+		},
+	}, nil
+}
+
+func moved(host string, address netip.Addr, here bool) string {
+	if here {
+		return fmt.Sprintf("*** %v comes to %s", address, host)
+	}
+	return fmt.Sprintf("*** %v leaves %s", address, host)
+}
