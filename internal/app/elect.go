@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"os"
-	"os/signal"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -141,26 +139,18 @@ func (o *Options) elect(ctx context.Context, cfg *config.Config, stop func(error
 // awaitReload ends everything on SIGHUP, to begin anew. A file that is no good
 // changes nothing.
 func (o *Options) awaitReload(ctx context.Context, configPath string, stop func(error), log *zap.Logger) error {
-	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, unix.SIGHUP)
-	defer signal.Stop(signals)
-	for {
-		select {
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case <-signals:
-		}
+	return onSignal(ctx, unix.SIGHUP, func() {
 		cfg, err := o.loadElection(configPath)
 		if err == nil {
 			err = o.buildable(cfg)
 		}
 		if err != nil {
 			log.Error("the configuration was not read again; the former stays in force", zap.Error(err))
-			continue
+			return
 		}
 		notifySystemd(log, reloading())
 		stop(errBeginAnew)
-	}
+	})
 }
 
 func (e *elector) names() []string {

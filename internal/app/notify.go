@@ -178,22 +178,14 @@ func lookLater(ctx context.Context, w *truth.Watcher) error {
 // relayAsks turns SIGUSR1, with which a later invocation passes on keepalived's
 // MASTER_RX_LOWER_PRI, into asks for a look at the owner.
 func relayAsks(ctx context.Context, asks []chan<- struct{}) error {
-	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, unix.SIGUSR1)
-	defer signal.Stop(signals)
-	for {
-		select {
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case <-signals:
-			for _, ask := range asks {
-				select {
-				case ask <- struct{}{}:
-				default: // asked for already
-				}
+	return onSignal(ctx, unix.SIGUSR1, func() {
+		for _, ask := range asks {
+			select {
+			case ask <- struct{}{}:
+			default: // asked for already
 			}
 		}
-	}
+	})
 }
 
 // notifyOther ends the processes that hold the instances, by taking their

@@ -5,9 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"os/exec"
-	"os/signal"
 	"strings"
 	"time"
 
@@ -41,21 +39,13 @@ const checkTime = 10 * time.Second
 // awaitUpgrade ends berth on SIGUSR2, by stop, unless the binary that is
 // installed now finds something wrong with the configuration.
 func (o *Options) awaitUpgrade(ctx context.Context, configPath string, stop func(error), log *zap.Logger) error {
-	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, unix.SIGUSR2)
-	defer signal.Stop(signals)
-	for {
-		select {
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case <-signals:
-		}
+	return onSignal(ctx, unix.SIGUSR2, func() {
 		if err := o.checkWithNewBinary(ctx, configPath); err != nil {
 			log.Error("not upgrading: the new binary refuses the configuration", zap.Error(err))
-			continue
+			return
 		}
 		stop(errUpgrade)
-	}
+	})
 }
 
 func (o *Options) checkWithNewBinary(ctx context.Context, configPath string) error {
