@@ -206,7 +206,7 @@ func All() []Fault {
 		}, Limits: Limits{Median: 10 * time.Millisecond, NoOwner: handOver}},
 		{Name: "takeover", Owner: true, Hold: shorter, Inject: func(r *Run) error {
 			return r.Idle.Do(r.Ctx, BerthPath+" takeover --config "+ConfigPath+" "+Instance)
-		}, Limits: Limits{Median: 10 * time.Millisecond, NoOwner: handOver}},
+		}, Limits: Limits{NoOwner: handOver}},
 
 		{Name: "host-death", Hold: longer, Inject: hostDeath, Limits: Limits{Median: 5 * time.Second, NoOwner: hostGone}},
 		{Name: "partition-all", Hold: longer, Inject: func(r *Run) error {

@@ -209,7 +209,7 @@ func middle(all []faults.Figures, of func(faults.Figures) time.Duration) time.Du
 		values = append(values, of(f))
 	}
 	slices.Sort(values)
-	return values[len(values)/2]
+	return values[(len(values)-1)/2]
 }
 
 func most(all []faults.Figures, of func(faults.Figures) time.Duration) time.Duration {
