@@ -67,8 +67,9 @@ type contest struct {
 
 // sample is what was last seen of a lease of another member.
 type sample struct {
-	at            time.Time
-	left, granted time.Duration
+	asked, answered time.Time
+	left            time.Duration // whole seconds, the rest is cut off
+	granted         time.Duration
 }
 
 // Board is a copy of what the members have in etcd below the prefix, kept
@@ -398,15 +399,13 @@ func (b *Board) watchLeases(ctx context.Context, own func() clientv3.LeaseID) er
 			looks.Go(func() {
 				ctx, cancel := context.WithTimeout(ctx, sampleInterval)
 				defer cancel()
-				r, err := call(ctx, b.etcd, func(ctx context.Context, c *clientv3.Client) (*clientv3.LeaseTimeToLiveResponse, error) {
-					return c.TimeToLive(ctx, lease)
-				})
-				if err != nil || r.TTL < 0 {
+				s, alive, err := b.take(ctx, lease)
+				if err != nil || !alive {
 					return
 				}
 				b.mu.Lock()
 				defer b.mu.Unlock()
-				b.samples[lease] = sample{time.Now(), time.Duration(r.TTL) * time.Second, time.Duration(r.GrantedTTL) * time.Second}
+				b.samples[lease] = s
 			})
 		}
 		looks.Wait()
@@ -441,7 +440,7 @@ func (b *Board) leases(own clientv3.LeaseID) []clientv3.LeaseID {
 		all = append(all, l)
 	}
 	for l, s := range b.samples {
-		if !found[l] && time.Since(s.at) > 2*s.granted {
+		if !found[l] && time.Since(s.answered) > 2*s.granted {
 			delete(b.samples, l)
 		}
 	}
@@ -461,31 +460,52 @@ func (b *Board) unsampled(own clientv3.LeaseID) bool {
 	return false
 }
 
-// earlyBy is how much time a lease must have had left for its end to be none by
-// expiry: samples are a second apart, and in whole seconds.
-const earlyBy = 1500 * time.Millisecond
+// take asks how much time a lease has left, and whether it is there at all.
+func (b *Board) take(ctx context.Context, lease clientv3.LeaseID) (s sample, alive bool, err error) {
+	type timed struct {
+		asked time.Time
+		*clientv3.LeaseTimeToLiveResponse
+	}
+	r, err := call(ctx, b.etcd, func(ctx context.Context, c *clientv3.Client) (timed, error) {
+		asked := time.Now()
+		r, err := c.TimeToLive(ctx, lease)
+		return timed{asked, r}, err
+	})
+	if err != nil {
+		return sample{}, false, err
+	}
+	s = sample{r.asked, time.Now(), time.Duration(r.TTL) * time.Second, time.Duration(r.GrantedTTL) * time.Second}
+	return s, r.TTL >= 0, nil
+}
+
+// kernelLead is how long before the end of a lease the addresses that it
+// protects are gone at the latest, see docs/fencing.md.
+const kernelLead = 1250 * time.Millisecond
 
 // early returns until when a new owner must wait because the key of the former
-// one vanished although its lease had time left and it did not give the key up:
-// a lease can be revoked by hand, and etcd 3.4 was seen to lose one 0.6 s after
-// it had acknowledged a renewal. The former owner may not have heard of it and
-// goes on until its own deadline. The zero time means not to wait. ttl stands
-// for that of a lease of which nothing was seen yet.
-func (b *Board) early(v view, ttl time.Duration) time.Time {
+// one vanished although its lease may have had time left and it did not give the
+// key up: a key can be deleted and a lease revoked by hand, and etcd 3.4 was seen
+// to lose one 0.6 s after it had acknowledged a renewal. The former owner may not
+// have heard of it and goes on until its own deadline. The zero time means not
+// to wait.
+//
+// alive says that the lease is there still. Otherwise the last sample tells: a
+// lease that expired had nothing left by then. ttl stands for that of a lease of
+// which nothing was seen.
+func (b *Board) early(v view, alive bool, ttl time.Duration) time.Time {
 	g := v.gone
-	if g.token == 0 || v.released == g.token {
-		return time.Time{}
-	}
 	b.mu.Lock()
 	s, known := b.samples[g.lease]
 	b.mu.Unlock()
-	if !known {
-		s = sample{at: g.at, left: ttl, granted: ttl}
-	}
-	if left := s.left - g.at.Sub(s.at); left <= earlyBy {
-		return time.Time{}
-	}
-	// The whole of it, not less the margin: should the former owner be frozen, the
+	// The whole TTL, not less the margin: should the former owner be frozen, the
 	// kernel alone takes its addresses away.
-	return g.at.Add(s.granted)
+	switch {
+	case !known:
+		return g.at.Add(ttl)
+	case alive, s.left > g.at.Sub(s.asked):
+		return g.at.Add(s.granted)
+	}
+	// At most this much was left, with what the sample cut off.
+	left := s.left + time.Second - g.at.Sub(s.answered)
+	return g.at.Add(left - kernelLead)
 }

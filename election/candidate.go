@@ -307,9 +307,9 @@ func (k *candidate) queue(ctx context.Context, term *Term, token int64) bool {
 		case lost:
 			return false
 		case first:
-			until := k.m.early(v)
+			until := k.early(ctx, v)
 			if time.Until(until) <= 0 {
-				return true
+				return ctx.Err() == nil
 			}
 			reason := "waiting until the former owner must have noticed that its key is gone"
 			if k.status.Reason != reason {
@@ -334,6 +334,20 @@ func (k *candidate) queue(ctx context.Context, term *Term, token int64) bool {
 		case <-turn:
 		}
 	}
+}
+
+// early returns until when to wait for a former owner whose key is gone without
+// its will. Whose lease was this session's own has ended before this is asked.
+func (k *candidate) early(ctx context.Context, v view) time.Time {
+	g := v.gone
+	if g.token == 0 || v.released == g.token || k.m.session.had(g.lease) {
+		return time.Time{}
+	}
+	ctx, cancel := context.WithTimeout(ctx, sampleInterval)
+	defer cancel()
+	_, alive, err := k.m.board.take(ctx, g.lease)
+	// Whoever cannot be asked about may live.
+	return k.m.board.early(v, alive || err != nil, k.m.TTL)
 }
 
 // own runs hold for as long as we are the owner.

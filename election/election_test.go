@@ -308,6 +308,24 @@ func TestAKeyDeletedByHandEndsTheOwnership(t *testing.T) {
 	}
 }
 
+func TestADeletedKeyOfALivingLeaseMakesTheNextOwnerWait(t *testing.T) {
+	s := newStage(t, 1)
+	a := s.play("a", 0, nil)
+	s.next("a", "holds")
+	b := s.play("b", 0, nil)
+	b.until(vrrp.Backup)
+	lease := <-a.leased
+	deleted := time.Now()
+	if _, err := s.etcd().Delete(t.Context(), fmt.Sprintf("%selections/%s/%x", prefix, instance, int64(lease))); err != nil {
+		t.Fatal(err)
+	}
+	s.next("a", "ends")
+	s.next("a", "gone")
+	if took := s.next("b", "holds").at.Sub(deleted); took < ttl-100*time.Millisecond {
+		t.Errorf("want b to wait for %v, it took %v", ttl, took)
+	}
+}
+
 func TestASuccessorAdoptsLeaseAndPlace(t *testing.T) {
 	s := newStage(t, 3)
 	a := s.play("a", 0, nil)

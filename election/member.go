@@ -104,15 +104,6 @@ func (m *Member) Begun(ctx context.Context) (adopted bool, err error) {
 	}
 }
 
-// early is Board.early, but for leases of this process itself: what they
-// protected here has ended before it asks.
-func (m *Member) early(v view) time.Time {
-	if m.session.had(v.gone.lease) {
-		return time.Time{}
-	}
-	return m.board.early(v, m.TTL)
-}
-
 // campaigning notes that an instance is campaigned for; call what it returns
 // when that has ended.
 func (m *Member) campaigning(instance string) func() {

@@ -13,6 +13,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/vishvananda/netlink"
@@ -188,6 +189,10 @@ func (n *Node) write(path string, content io.Reader, mode os.FileMode) error {
 		if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return err
 		}
+		// A process forked meanwhile would have it open for writing, and the kernel
+		// executes no such file (ETXTBSY, execve(2)).
+		syscall.ForkLock.RLock()
+		defer syscall.ForkLock.RUnlock()
 		f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
 		if err != nil {
 			return err

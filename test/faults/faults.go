@@ -214,19 +214,19 @@ func All() []Fault {
 			r.unplug("etcd", r.Victim.etcdPort())
 			return errors.Join(r.Switch.Unplug(r.Victim.servicePort()), r.Switch.Unplug(r.Victim.etcdPort()))
 		}, Limits: Limits{Median: 5 * time.Second, NoOwner: hostGone, Unseen: Lease}},
-		{Name: "partition-etcd", CI: true, Hold: longer, Inject: partitionEtcd, Limits: Limits{Median: time.Second, NoOwner: kernel}},
+		{Name: "partition-etcd", CI: true, Hold: longer, Inject: partitionEtcd, Limits: Limits{NoOwner: kernel}},
 		{Name: "partition-asymmetric-answers", Hold: longer, Inject: func(r *Run) error {
 			return r.mute(func(i int) (mute, unmute func() error) {
 				n, to := r.EtcdNodes[i], r.Victim.etcdAddress()
 				return func() error { return n.Mute(ServiceLink, to) }, func() error { return n.Unmute(ServiceLink, to) }
 			})
-		}, Limits: Limits{Median: time.Second, NoOwner: leaseLost}},
+		}, Limits: Limits{NoOwner: leaseLost}},
 		{Name: "partition-asymmetric-requests", Hold: longer, Inject: func(r *Run) error {
 			return r.mute(func(i int) (mute, unmute func() error) {
 				n, to := r.Victim.Node, etcdAddress(i)
 				return func() error { return n.Mute(EtcdLink, to) }, func() error { return n.Unmute(EtcdLink, to) }
 			})
-		}, Limits: Limits{Median: time.Second, NoOwner: kernel}},
+		}, Limits: Limits{NoOwner: kernel}},
 
 		{Name: "etcd-leader-killed", Etcd: true, Hold: 4 * time.Second, Inject: etcdLeaderKilled, Limits: Limits{NoOwner: leaseLost}},
 		{Name: "etcd-leader-hung", Etcd: true, CI: true, Hold: longer, Inject: etcdLeaderHung, Limits: Limits{NoOwner: leaseLost}},
