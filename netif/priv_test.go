@@ -114,6 +114,21 @@ func TestAnAddressThatFailedDuplicateDetectionIsRepaired(t *testing.T) {
 	})
 }
 
+// More happens than the kernel keeps for a reader that is busy (netlink(7)).
+func TestAnOverflowOfEventsIsSurvived(t *testing.T) {
+	w := kernelWorld(t)
+	o := options(t)
+	o.Log = nil
+	i := running(t, w, o)
+	hold(t, i, v4)
+	i.mu.Lock()
+	w.add(v6) // its event makes the reader wait for the lock
+	w.run(`for n in $(seq 4000); do echo "address add 10.1.$((n/250)).$((n%250))/32 dev eth0"; done | ip -batch -`)
+	w.remove(v4)
+	i.mu.Unlock()
+	w.wait("the address put back", func() bool { return strings.Contains(w.has(), v4.String()) })
+}
+
 // A batch that does not fit into one request goes on in the next.
 func TestThousandAddresses(t *testing.T) {
 	testnet.Require(t)
