@@ -80,10 +80,10 @@ func TestAnotherMachineWithTheAddressIsNamedAndOutvoted(t *testing.T) {
 	o.Log = zap.New(core)
 	o.Announce = Announce{}
 	i := running(t, w, o)
-	w.wait("the interface to be ready", func() bool { ok, _ := i.Ready(); return ok })
-	hold(t, i, v4, v6)
 	for _, p := range []netip.Prefix{v4, v6} {
+		// Again and again, as the neighbour's link may not be ready at first.
 		w.wait("a warning about "+p.String(), func() bool {
+			hold(t, i, p)(errDemoted)
 			return logs.FilterMessage(wasClaimed.text()).FilterField(zap.Stringer("address", p)).Len() > 0
 		})
 	}
