@@ -469,9 +469,10 @@ func TestJudge(t *testing.T) {
 func TestAFlapOfTheLinkIsNoFight(t *testing.T) {
 	inBubble(t, nil, func(t *testing.T, b *bubble) {
 		hold(t, b.i, v6)
+		b.until(100 * time.Millisecond) // nothing is due
 		b.down()
 		b.up() // before anybody had time to look
-		b.until(100 * time.Millisecond)
+		b.until(150 * time.Millisecond)
 		wantEqual(t, "2001:db8::254/128", b.has())
 		wantEqual(t, time.Time{}, lastFight(b.i, v6))
 	})

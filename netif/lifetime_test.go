@@ -42,7 +42,8 @@ func TestLifetime(t *testing.T) {
 }
 
 // The margin rests on what this measures: with the process that bound an address
-// doing nothing any more, the kernel removes it in time.
+// doing nothing any more, the kernel removes it in time. BERTH_SOAK=1 measures 25
+// rounds, in 100 s.
 func TestTheKernelRemovesInTime(t *testing.T) {
 	testnet.Require(t)
 	rounds := 1
@@ -115,9 +116,15 @@ func TestTheKernelRemovesInTime(t *testing.T) {
 						due[p] = time.Now().Add(time.Duration(seconds) * time.Second)
 					}
 				}
-				for range due {
+				for len(due) > 0 {
 					select {
 					case c := <-gone:
+						if due[c.prefix].IsZero() {
+							// Seen once on a machine with too much to do: the kernel takes away
+							// what is being renewed. A running process puts it back.
+							t.Logf("%s, round %d: %v went while it was being renewed", scene.name, round, c.prefix)
+							continue
+						}
 						by := c.at.Sub(due[c.prefix])
 						if by > margin || by < -expiring {
 							t.Errorf("%s, round %d: %v went %v after its time", scene.name, round, c.prefix, by)
@@ -129,6 +136,7 @@ func TestTheKernelRemovesInTime(t *testing.T) {
 						mu.Lock()
 						late[key] = append(late[key], by)
 						mu.Unlock()
+						delete(due, c.prefix)
 					case <-time.After(10 * time.Second):
 						t.Errorf("%s, round %d: want all of %v gone", scene.name, round, due)
 						return

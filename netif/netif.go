@@ -53,7 +53,8 @@ type kernel interface {
 	// bind gives addresses, there already or not, this many seconds to live from
 	// now, without a pause between them. After an error some may be bound.
 	bind(addrs []netip.Prefix, seconds int) error
-	// unbind removes addresses. What is not there is no error.
+	// unbind removes addresses. What is not there is no error; of IPv4, another
+	// prefix length of the same address may go in its place.
 	unbind(addrs []netip.Prefix) error
 	// send puts an Ethernet frame on the wire. It never blocks.
 	send(frame []byte) error
