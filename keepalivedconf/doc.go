@@ -44,7 +44,8 @@
 //
 // They work on any line, also in the middle of a block. A value may hold other
 // definitions, which are looked up when it is used. A use of several lines
-// must end its line. What is substituted is read again from the start.
+// must end its line. A blank in ${NAME } takes the place of the brace, which
+// stays in the line. What is substituted is read again from the start.
 //
 // # Includes (include.go, glob.go)
 //

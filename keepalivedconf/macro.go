@@ -134,8 +134,9 @@ type reference struct {
 
 // referenceAt returns the reference that text, which starts with a dollar
 // sign, begins with. Without braces a name must be followed by a blank, a
-// comma, a closing parenthesis or nothing. A definition of several lines
-// counts only at the end of the line.
+// comma, a closing parenthesis or nothing. Blanks without a parameter may
+// precede the closing brace, but then the first of them ends the reference. A
+// definition of several lines counts only at the end of the line.
 func (r *reader) referenceAt(text []byte) (reference, bool) {
 	ref := reference{}
 	i := 1
@@ -166,6 +167,9 @@ func (r *reader) referenceAt(text []byte) (reference, bool) {
 		}
 		if i == len(text) || text[i] != '}' {
 			return ref, false
+		}
+		if !hasParams {
+			i = paramsFrom // the brace, or a blank in its place
 		}
 		i++
 	} else if i < len(text) && !isBlank(text[i]) && text[i] != ',' && text[i] != ')' {
@@ -235,6 +239,9 @@ func (r *reader) substitute(line []byte, limit int) replaced {
 			return replaced{text: out.text}
 		}
 		out.changed = true
+		if ref.braces && out.text[at+ref.length-1] != '}' {
+			r.warn("keepalived takes the first blank after ${%s for the }, which stays in the line and may end a block; write ${%s}", ref.name, ref.name)
+		}
 		tail := out.text[at+ref.length:]
 		if ref.params != "" && len(value) < ref.length && len(tail) > 0 {
 			// keepalived moves only one letter of what follows; the others

@@ -58,6 +58,8 @@ func TestMessages(t *testing.T) {
 			"k:8: $X is not replaced, because a letter follows it at once; write ${X}"},
 		{"definition that is not there", []string{"k", instance("", "${X}")},
 			"k:7: ${X} is not defined, and its braces count as a block; define it above or remove it"},
+		{"blank in the braces of a definition", []string{"k", "$X=192.0.2.1\n" + instance("", "${X }")},
+			"k:8: keepalived takes the first blank after ${X for the }, which stays in the line and may end a block; write ${X}"},
 		{"byte order mark", []string{"k", "\ufeff" + instance("", "192.0.2.1")},
 			"k:1: the file starts with a byte order mark, which makes the first word of the first line unknown; save the file without it"},
 		{"line too long", []string{"k", "#" + strings.Repeat("x", 1023) + "\n" + instance("", "192.0.2.1")},
