@@ -177,7 +177,7 @@ const (
 	beyond     = 2500 * time.Millisecond // after an outage of etcd
 	longer     = Lease + 3*time.Second   // than the lease, with a take-over
 	shorter    = 2 * time.Second         // than the lease
-	restartSec = 100 * time.Millisecond  // of the unit
+	restartDelay = 100 * time.Millisecond  // of the unit
 )
 
 // All returns the faults in the order of the table.
@@ -188,13 +188,13 @@ func All() []Fault {
 			if err := r.Victim.Signal(r.Ctx, unix.SIGKILL); err != nil {
 				return err
 			}
-			return errors.Join(r.Pass(restartSec), r.Victim.Start())
+			return errors.Join(r.Pass(restartDelay), r.Victim.Start())
 		}},
 		{Name: "upgrade", CI: true, Hold: shorter, Stays: true, Inject: func(r *Run) error {
 			if err := r.Victim.Signal(r.Ctx, unix.SIGUSR2); err != nil {
 				return err
 			}
-			return errors.Join(r.Pass(restartSec), r.Victim.Start())
+			return errors.Join(r.Pass(restartDelay), r.Victim.Start())
 		}},
 		{Name: "sigstop-sigcont", CI: true, Hold: longer, Inject: func(r *Run) error {
 			r.heal(func() error { return r.Victim.Signal(r.Ctx, unix.SIGCONT) })
