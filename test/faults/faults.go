@@ -167,16 +167,16 @@ func (r *Run) heal(f func() error) { r.undo = append(r.undo, f) }
 
 // Figures that several faults share: see the table.
 const (
-	calm       = 300 * time.Millisecond  // before a fault
-	after      = 1500 * time.Millisecond // a heal: the announcements of the first second, and who changes his mind
-	served     = 100 * time.Millisecond  // by the owner, at the client
-	kernel     = 2600 * time.Millisecond // the kernel takes the address, and the lease ends
-	leaseLost  = Lease + time.Second     // etcd lost the lease itself
-	handOver   = 50 * time.Millisecond   // by agreement
-	hostGone   = 5600 * time.Millisecond
-	beyond     = 2500 * time.Millisecond // after an outage of etcd
-	longer     = Lease + 3*time.Second   // than the lease, with a take-over
-	shorter    = 2 * time.Second         // than the lease
+	calm         = 300 * time.Millisecond  // before a fault
+	after        = 1500 * time.Millisecond // a heal: the announcements of the first second, and who changes his mind
+	served       = 100 * time.Millisecond  // by the owner, at the client
+	kernel       = 2600 * time.Millisecond // the kernel takes the address, and the lease ends
+	leaseLost    = Lease + time.Second     // etcd lost the lease itself
+	handOver     = 50 * time.Millisecond   // by agreement
+	hostGone     = 5600 * time.Millisecond
+	beyond       = 2500 * time.Millisecond // after an outage of etcd
+	longer       = Lease + 3*time.Second   // than the lease, with a take-over
+	shorter      = 2 * time.Second         // than the lease
 	restartDelay = 100 * time.Millisecond  // of the unit
 )
 
