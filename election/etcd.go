@@ -125,8 +125,7 @@ func (e *Etcd) Close() error {
 	return errors.Join(errs...)
 }
 
-// client returns the connection to an endpoint. With a user name it signs in
-// first, which takes a call.
+// client returns the connection to an endpoint. It waits for nobody.
 func (e *Etcd) client(i int) (*clientv3.Client, error) {
 	p := &e.endpoints[i]
 	p.mu.Lock()
@@ -134,21 +133,23 @@ func (e *Etcd) client(i int) (*clientv3.Client, error) {
 	if p.client != nil {
 		return p.client, nil
 	}
+	options := []grpc.DialOption{grpc.WithConnectParams(grpc.ConnectParams{
+		Backoff:           backoff.Config{BaseDelay: reconnectFirst, Multiplier: 1.6, Jitter: 0.2, MaxDelay: reconnectLongest},
+		MinConnectTimeout: connectTimeout,
+	})}
+	if e.options.Username != "" {
+		options = append(options, newLogin(e.options.Username, e.options.Password).options()...)
+	}
 	c, err := clientv3.New(clientv3.Config{
 		Endpoints:            e.options.Endpoints[i : i+1],
 		DialTimeout:          connectTimeout,
 		DialKeepAliveTime:    silencePing,
 		DialKeepAliveTimeout: silenceTimeout,
 		TLS:                  e.tls,
-		Username:             e.options.Username,
-		Password:             e.options.Password,
 		// Retrying is up to the caller, who knows other endpoints.
 		MaxUnaryRetries: 1,
 		Logger:          zap.NewNop(),
-		DialOptions: []grpc.DialOption{grpc.WithConnectParams(grpc.ConnectParams{
-			Backoff:           backoff.Config{BaseDelay: reconnectFirst, Multiplier: 1.6, Jitter: 0.2, MaxDelay: reconnectLongest},
-			MinConnectTimeout: connectTimeout,
-		})},
+		DialOptions:     options,
 	})
 	if err != nil {
 		return nil, err
@@ -224,7 +225,9 @@ func call[T any](ctx context.Context, e *Etcd, op func(context.Context, *clientv
 }
 
 // definitive reports whether an error is etcd's answer and not the lack of one.
-func definitive(err error) bool { return errors.Is(err, rpctypes.ErrLeaseNotFound) || refused(err) }
+func definitive(err error) bool {
+	return errors.Is(err, rpctypes.ErrLeaseNotFound) || errors.Is(err, rpctypes.ErrNoSpace) || refused(err)
+}
 
 // refused reports whether etcd knows us not, or not enough.
 func refused(err error) bool {
