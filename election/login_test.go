@@ -96,4 +96,3 @@ func TestATokenThatEtcdForgotIsReplaced(t *testing.T) {
 		t.Error(err)
 	}
 }
-
