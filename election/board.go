@@ -19,7 +19,7 @@ import (
 // Keys below the prefix. Names of instances are path-escaped.
 const (
 	electionsDir = "elections/" // <instance>/<lease in hex>: a place in the queue
-	releasedDir  = "released/"  // <instance>: the token that was last given up by its owner
+	releasedDir  = "released/"  // <instance>: the token that an owner last gave up
 	wantedDir    = "wanted/"    // <instance>: who is asked to take over
 )
 
@@ -50,17 +50,13 @@ type entry struct {
 	token int64 // create revision
 }
 
-// vanished is an owner's key that is gone.
-type vanished struct {
-	entry
-	at time.Time
-}
-
 // contest is what the board knows of one instance.
 type contest struct {
 	queue    []entry // the owner first
-	gone     vanished
+	gone     []entry // former owners that judge has not seen yet
 	released int64
+	until    time.Time // nobody new may own before, see judge
+	former   string    // the member on whose account
 	wish     wish
 	changed  chan struct{}
 }
@@ -76,7 +72,9 @@ type sample struct {
 type Board struct {
 	etcd   *Etcd
 	prefix string
-	moved  func() // told of each change, with the lock held; must not block
+	ttl    time.Duration               // stands for that of a lease of which nothing was seen
+	had    func(clientv3.LeaseID) bool // whether a lease is or was this process's
+	moved  func()                      // told of each change, with the lock held; must not block
 	log    *zap.Logger
 
 	mu       sync.Mutex
@@ -88,19 +86,18 @@ type Board struct {
 	read     chan struct{} // closed when everything was read for the first time
 }
 
-func newBoard(e *Etcd, prefix string, moved func(), log *zap.Logger) *Board {
-	return &Board{etcd: e, prefix: prefix, moved: moved, log: log, contests: map[string]*contest{},
+func newBoard(m *Member) *Board {
+	return &Board{etcd: m.Etcd, prefix: m.Prefix, ttl: m.TTL, had: m.session.had, moved: m.Moved, log: m.Log, contests: map[string]*contest{},
 		samples: map[clientv3.LeaseID]sample{}, news: make(chan struct{}, 1), read: make(chan struct{})}
 }
 
 // view is a copy of a contest at a revision.
 type view struct {
 	queue    []entry
-	gone     vanished
-	released int64
+	until    time.Time
+	former   string
 	wish     wish
 	revision int64
-	current  bool
 }
 
 // of returns what is known of an instance and a channel that is closed at the
@@ -109,7 +106,7 @@ func (b *Board) of(instance string) (view, <-chan struct{}) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	c := b.contest(instance)
-	return view{slices.Clone(c.queue), c.gone, c.released, c.wish, b.revision, b.current}, c.changed
+	return view{slices.Clone(c.queue), c.until, c.former, c.wish, b.revision}, c.changed
 }
 
 // Owner returns the member that has the instance by etcd's word, as far as this
@@ -255,7 +252,7 @@ func (b *Board) load(kvs []*mvccpb.KeyValue, revision int64) {
 	former := b.contests
 	b.contests = map[string]*contest{}
 	for name, c := range former { // who waits for one goes on to
-		b.contests[name] = &contest{gone: c.gone, changed: c.changed}
+		b.contests[name] = &contest{until: c.until, former: c.former, changed: c.changed}
 	}
 	for _, kv := range kvs {
 		b.put(kv)
@@ -264,6 +261,7 @@ func (b *Board) load(kvs []*mvccpb.KeyValue, revision int64) {
 		if f := former[name]; f != nil && len(f.queue) > 0 {
 			c.vanish(f.queue[0])
 		}
+		b.judge(c)
 	}
 	if b.revision == 0 {
 		close(b.read)
@@ -296,6 +294,7 @@ func (b *Board) apply(events []*clientv3.Event, revision int64) {
 	}
 	for name := range touched {
 		if c := b.contests[name]; c != nil {
+			b.judge(c)
 			c.ring()
 		}
 	}
@@ -380,7 +379,7 @@ func (b *Board) remove(key string) string {
 // vanish notes that the former owner is no longer there, if that is so.
 func (c *contest) vanish(owner entry) {
 	if !slices.ContainsFunc(c.queue, func(e entry) bool { return e.token == owner.token }) {
-		c.gone = vanished{owner, time.Now()}
+		c.gone = append(c.gone, owner)
 	}
 }
 
@@ -465,27 +464,31 @@ func (b *Board) unsampled(own clientv3.LeaseID) bool {
 // expiry: samples are a second apart, and in whole seconds.
 const earlyBy = 1500 * time.Millisecond
 
-// early returns until when a new owner must wait because the key of the former
-// one vanished although its lease had time left and it did not give the key up:
-// a lease can be revoked by hand, and etcd 3.4 was seen to lose one 0.6 s after
-// it had acknowledged a renewal. The former owner may not have heard of it and
-// goes on until its own deadline. The zero time means not to wait. ttl stands
-// for that of a lease of which nothing was seen yet.
-func (b *Board) early(v view, ttl time.Duration) time.Time {
-	g := v.gone
-	if g.token == 0 || v.released == g.token {
-		return time.Time{}
+// judge decides for how long a new owner must wait because the key of a former
+// one vanished although its lease had time left and nobody gave the key up: a
+// lease can be revoked by hand, and etcd 3.4 was seen to lose one 0.6 s after it
+// had acknowledged a renewal. The former owner may not have heard of it and goes
+// on until its own deadline. An owner of later that gave up its key had waited
+// for this one. Of leases of this process itself the work here has ended before
+// anybody asks. It is called with the lock held, after all that etcd did at once.
+func (b *Board) judge(c *contest) {
+	now := time.Now()
+	for _, g := range c.gone {
+		if c.released >= g.token || b.had(g.lease) {
+			continue
+		}
+		s, known := b.samples[g.lease]
+		if !known {
+			s = sample{at: now, left: b.ttl, granted: b.ttl}
+		}
+		if s.left-now.Sub(s.at) <= earlyBy {
+			continue
+		}
+		// The whole of it, not less the margin: should the former owner be frozen,
+		// the kernel alone takes its addresses away.
+		if until := now.Add(s.granted); until.After(c.until) {
+			c.until, c.former = until, g.Member
+		}
 	}
-	b.mu.Lock()
-	s, known := b.samples[g.lease]
-	b.mu.Unlock()
-	if !known {
-		s = sample{at: g.at, left: ttl, granted: ttl}
-	}
-	if left := s.left - g.at.Sub(s.at); left <= earlyBy {
-		return time.Time{}
-	}
-	// The whole of it, not less the margin: should the former owner be frozen, the
-	// kernel alone takes its addresses away.
-	return g.at.Add(s.granted)
+	c.gone = nil
 }

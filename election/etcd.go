@@ -226,8 +226,12 @@ func call[T any](ctx context.Context, e *Etcd, op func(context.Context, *clientv
 
 // definitive reports whether an error is etcd's answer and not the lack of one.
 func definitive(err error) bool {
-	return errors.Is(err, rpctypes.ErrLeaseNotFound) || errors.Is(err, rpctypes.ErrNoSpace) || refused(err)
+	return errors.Is(err, rpctypes.ErrLeaseNotFound) || stubborn(err)
 }
+
+// stubborn reports whether etcd will say the same until a person has set
+// something right.
+func stubborn(err error) bool { return errors.Is(err, rpctypes.ErrNoSpace) || refused(err) }
 
 // refused reports whether etcd knows us not, or not enough.
 func refused(err error) bool {

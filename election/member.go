@@ -45,7 +45,7 @@ func (m *Member) Init() {
 	if m.Moved == nil {
 		m.Moved = func() {}
 	}
-	m.board = newBoard(m.Etcd, m.Prefix, m.Moved, m.Log)
+	m.board = newBoard(m)
 	m.campaigns = map[string]int{}
 	m.Metrics.begin()
 }
@@ -104,15 +104,6 @@ func (m *Member) Begun(ctx context.Context) (adopted bool, err error) {
 	}
 }
 
-// early is Board.early, but for leases of this process itself: what they
-// protected here has ended before it asks.
-func (m *Member) early(v view) time.Time {
-	if m.session.had(v.gone.lease) {
-		return time.Time{}
-	}
-	return m.board.early(v, m.TTL)
-}
-
 // campaigning notes that an instance is campaigned for; call what it returns
 // when that has ended.
 func (m *Member) campaigning(instance string) func() {
@@ -150,7 +141,7 @@ func (m *Member) tidy(ctx context.Context) {
 		if wanted {
 			continue
 		}
-		if err := m.resign(ctx, instance, e.key, e.token); err != nil && !errors.Is(err, context.Canceled) {
+		if err := m.resign(ctx, instance, e.key, e.token, true); err != nil && !errors.Is(err, context.Canceled) {
 			m.Log.Warn("cannot give up a place that nobody here wants any more", zap.String("instance", instance), zap.Error(err))
 		}
 	}

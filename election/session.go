@@ -293,7 +293,7 @@ func (s *Session) begin(ctx context.Context, lease clientv3.LeaseID) (renewal, e
 			s.Log.Warn("cannot get a lease from etcd yet; trying again", zap.Strings("endpoints", s.Etcd.options.Endpoints), zap.Error(err))
 		}
 		wait := hedge // it may fail at once
-		if refused(err) {
+		if stubborn(err) {
 			wait = refusedWait
 		}
 		select {
