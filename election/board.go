@@ -52,6 +52,7 @@ type entry struct {
 
 // contest is what the board knows of one instance.
 type contest struct {
+	follows  int     // campaigns of this process
 	queue    []entry // the owner first
 	gone     []entry // former owners that judge has not seen yet
 	released int64
@@ -136,6 +137,26 @@ func (b *Board) places(lease clientv3.LeaseID) map[string]entry {
 	return found
 }
 
+// follow notes that a campaign for an instance begins; call what it returns when
+// that has ended.
+func (b *Board) follow(instance string) (end func()) {
+	add := func(n int) {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		b.contest(instance).follows += n
+	}
+	add(1)
+	b.look()
+	return func() { add(-1) }
+}
+
+// followed reports whether there is a campaign for an instance.
+func (b *Board) followed(instance string) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.contest(instance).follows > 0
+}
+
 func (b *Board) contest(instance string) *contest {
 	c := b.contests[instance]
 	if c == nil {
@@ -167,7 +188,7 @@ var errSilent = errors.New("the watch gives no sign of life")
 func (b *Board) run(ctx context.Context) error {
 	failing := false
 	for n := 0; ; n++ {
-		followed, err := b.follow(ctx, b.etcd.pick(n), func() {
+		current, err := b.copy(ctx, b.etcd.pick(n), func() {
 			if failing {
 				failing = false
 				b.log.Info("following the election again")
@@ -179,7 +200,7 @@ func (b *Board) run(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		if !followed {
+		if !current {
 			// The endpoint that answered last need not be the next to do so.
 			if !failing {
 				failing = true
@@ -195,9 +216,9 @@ func (b *Board) run(ctx context.Context) error {
 	}
 }
 
-// follow reads everything from an endpoint and then every change, until that
+// copy reads everything from an endpoint and then every change, until that
 // fails. It reports whether everything was read.
-func (b *Board) follow(ctx context.Context, endpoint int, read func()) (bool, error) {
+func (b *Board) copy(ctx context.Context, endpoint int, read func()) (bool, error) {
 	c, err := b.etcd.client(endpoint)
 	if err != nil {
 		return false, err
@@ -252,7 +273,7 @@ func (b *Board) load(kvs []*mvccpb.KeyValue, revision int64) {
 	former := b.contests
 	b.contests = map[string]*contest{}
 	for name, c := range former { // who waits for one goes on to
-		b.contests[name] = &contest{until: c.until, former: c.former, changed: c.changed}
+		b.contests[name] = &contest{follows: c.follows, until: c.until, former: c.former, changed: c.changed}
 	}
 	for _, kv := range kvs {
 		b.put(kv)
@@ -422,15 +443,15 @@ func (b *Board) watchLeases(ctx context.Context, own func() clientv3.LeaseID) er
 	}
 }
 
-// leases returns the leases of other members that have a place in any queue,
-// and forgets the samples of those that are long gone.
+// leases returns the leases of other members that have a place in a queue that is
+// followed, and forgets the samples of those that are long gone.
 func (b *Board) leases(own clientv3.LeaseID) []clientv3.LeaseID {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	found := map[clientv3.LeaseID]bool{}
 	for _, c := range b.contests {
 		for _, e := range c.queue {
-			if e.lease != own {
+			if c.follows > 0 && e.lease != own {
 				found[e.lease] = true
 			}
 		}

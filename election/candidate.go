@@ -99,7 +99,7 @@ type candidate struct {
 	unsettled, settled int64
 }
 
-// retry spaces the attempts of an owner that failed at once, so that others get
+// retryHold spaces the attempts of an owner that failed at once, so that others get
 // their turn.
 const retryHold = 2 * time.Second
 
@@ -116,7 +116,7 @@ func (m *Member) Campaign(ctx context.Context, c Campaign, hold func(context.Con
 		c.Log = zap.NewNop()
 	}
 	k := &candidate{Campaign: c, m: m}
-	defer m.campaigning(c.Instance)()
+	defer m.board.follow(c.Instance)()
 	for {
 		err := k.round(ctx, hold)
 		if ctx.Err() != nil {
@@ -205,6 +205,9 @@ func (k *candidate) obstructed(ctx context.Context, term *Term, message string, 
 	}
 }
 
+// answerTime is how long etcd may take to answer before that is said.
+const answerTime = time.Second
+
 var errAlone = errors.New("etcd has not answered for longer than the lease")
 
 // ready waits until the member has a lease, the host is able and nobody else is
@@ -223,13 +226,20 @@ func (k *candidate) ready(ctx context.Context) (*Term, error) {
 		case !ok:
 			k.tell(Status{State: vrrp.Fault, Reason: why})
 		case term == nil:
-			k.tell(Status{State: vrrp.Fault, Reason: "etcd does not answer"})
-			if k.Alone {
-				wait := time.Until(heard.Add(k.m.session.TTL))
-				if wait <= 0 {
-					return nil, errAlone
-				}
-				silent = time.After(wait)
+			quiet := time.Since(heard)
+			switch {
+			case quiet >= answerTime:
+				k.tell(Status{State: vrrp.Fault, Reason: "etcd does not answer"})
+			case k.status.State == vrrp.Master:
+				k.tell(Status{State: vrrp.Fault, Reason: "without a lease in etcd"})
+			}
+			switch {
+			case quiet < answerTime:
+				silent = time.After(answerTime - quiet)
+			case k.Alone && quiet < k.m.session.TTL:
+				silent = time.After(k.m.session.TTL - quiet)
+			case k.Alone:
+				return nil, errAlone
 			}
 		case k.aside(v):
 			k.tell(Status{State: vrrp.Backup, Owner: owner(v), Reason: ErrHandOver.Error()})

@@ -125,6 +125,12 @@ func (t *Term) keep() {
 	t.sent, t.boot, t.kept = time.Now(), bootTime(), true
 }
 
+func (t *Term) isKept() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.kept
+}
+
 // renewal is one acknowledged grant or keep-alive.
 type renewal struct {
 	lease clientv3.LeaseID
@@ -461,16 +467,16 @@ func (s *Session) maintain(ctx context.Context, t *Term) (cause error) {
 			s.hear()
 			s.Etcd.prefer(a.endpoint)
 			open, denied = 0, false
-			if failing {
-				failing = false
-				s.Log.Info("etcd acknowledges the lease again")
-			}
 			if t.extend(a.renewal, lead) {
 				keepOn(false)
 				due = t.before(lead)
 				overdue.Reset(time.Until(due))
 				next.Reset(time.Until(a.sent.Add(interval)))
 				s.renewed()
+			}
+			if failing && !keeping {
+				failing = false
+				s.Log.Info("etcd acknowledges the lease again")
 			}
 		case <-overdue.C:
 			switch stalled := time.Since(due) > keepStall || t.Check() != nil; {
