@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"net/url"
 	"os"
 	"slices"
 	"strings"
@@ -80,22 +81,36 @@ func NewEtcd(o Options) (*Etcd, error) {
 			return nil, err
 		}
 		// As above, for the authorities. The usual verification is switched off
-		// because its pool is fixed; VerifyConnection makes the same one.
+		// because its pool is fixed; tlsOf makes the same one.
 		e.tls.InsecureSkipVerify = true
-		e.tls.VerifyConnection = func(cs tls.ConnectionState) error {
-			pool, err := readPool(o.CAFile)
-			if err != nil {
-				return err
-			}
-			v := x509.VerifyOptions{Roots: pool, DNSName: cs.ServerName, Intermediates: x509.NewCertPool()}
-			for _, c := range cs.PeerCertificates[1:] {
-				v.Intermediates.AddCert(c)
-			}
-			_, err = cs.PeerCertificates[0].Verify(v)
-			return err
-		}
 	}
 	return e, nil
+}
+
+// tlsOf returns what a connection to an endpoint needs, nil if nothing.
+func (e *Etcd) tlsOf(endpoint string) *tls.Config {
+	if e.tls == nil || e.options.CAFile == "" {
+		return e.tls
+	}
+	host := endpoint // which no certificate has
+	if u, err := url.Parse(endpoint); err == nil {
+		host = u.Hostname()
+	}
+	c := e.tls.Clone()
+	c.VerifyConnection = func(cs tls.ConnectionState) error {
+		pool, err := readPool(e.options.CAFile)
+		if err != nil {
+			return err
+		}
+		// Not cs.ServerName, which is empty where an address was dialled.
+		v := x509.VerifyOptions{Roots: pool, DNSName: host, Intermediates: x509.NewCertPool()}
+		for _, c := range cs.PeerCertificates[1:] {
+			v.Intermediates.AddCert(c)
+		}
+		_, err = cs.PeerCertificates[0].Verify(v)
+		return err
+	}
+	return c
 }
 
 func readPool(file string) (*x509.CertPool, error) {
@@ -145,7 +160,7 @@ func (e *Etcd) client(i int) (*clientv3.Client, error) {
 		DialTimeout:          connectTimeout,
 		DialKeepAliveTime:    silencePing,
 		DialKeepAliveTimeout: silenceTimeout,
-		TLS:                  e.tls,
+		TLS:                  e.tlsOf(e.options.Endpoints[i]),
 		// Retrying is up to the caller, who knows other endpoints.
 		MaxUnaryRetries: 1,
 		Logger:          zap.NewNop(),
