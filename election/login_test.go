@@ -3,10 +3,13 @@ package election_test
 import (
 	"fmt"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
 
 	"berth/election"
 	"berth/internal/etcdtest"
@@ -96,3 +99,35 @@ func TestATokenThatEtcdForgotIsReplaced(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestARefusalIsSaidAlsoAfterASilence(t *testing.T) {
+	s, o := newGuardedStage(t, 1)
+	s.cluster.Member(0).Hang()
+	o.Password = "guess"
+	said := make(chan string, 1000)
+	log := zap.New(zapcore.NewCore(zapcore.NewJSONEncoder(zapcore.EncoderConfig{MessageKey: "message"}), lines(said), zap.WarnLevel))
+	s.playWith(o, "a", 0, func(m *election.Member, _ *election.Campaign) { m.Log = log })
+	for _, want := range []string{"deadline", "authentication failed"} {
+		for found := false; !found; {
+			select {
+			case line := <-said:
+				found = strings.Contains(line, "cannot get a lease") && strings.Contains(line, want)
+			case <-time.After(patience):
+				t.Fatalf("want a line with %q", want)
+			}
+		}
+		if err := s.cluster.Member(0).Heal(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// lines is a place for what is logged.
+type lines chan string
+
+func (l lines) Write(text []byte) (int, error) {
+	l <- string(text)
+	return len(text), nil
+}
+
+func (lines) Sync() error { return nil }

@@ -275,7 +275,7 @@ const refusedWait = 5 * time.Second
 // it still lives, because what it holds in etcd is still ours then; else a new
 // one. It goes on trying until ctx ends.
 func (s *Session) begin(ctx context.Context, lease clientv3.LeaseID) (renewal, error) {
-	failed := false
+	failed, said := false, ""
 	for {
 		r, err := s.try(ctx, lease)
 		switch {
@@ -294,13 +294,14 @@ func (s *Session) begin(ctx context.Context, lease clientv3.LeaseID) (renewal, e
 			err = fmt.Errorf("the answer took %v", time.Since(r.sent).Round(time.Millisecond))
 			lease = r.lease
 		}
-		if !failed {
-			failed = true
-			s.Log.Warn("cannot get a lease from etcd yet; trying again", zap.Strings("endpoints", s.Etcd.options.Endpoints), zap.Error(err))
-		}
 		wait := hedge // it may fail at once
 		if stubborn(err) {
 			wait = refusedWait
+		}
+		// That etcd refuses is news to one who reads that it cannot be reached.
+		if !failed || stubborn(err) && said != err.Error() {
+			failed, said = true, err.Error()
+			s.Log.Warn("cannot get a lease from etcd yet; trying again", zap.Strings("endpoints", s.Etcd.options.Endpoints), zap.Error(err))
 		}
 		select {
 		case <-ctx.Done():
@@ -416,7 +417,8 @@ func (s *Session) maintain(ctx context.Context, t *Term) (cause error) {
 	defer overdue.Stop()
 	open := 0       // renewals since the last acknowledged one
 	heard := t.sent // when the newest acknowledged renewal was begun
-	failing, keeping, denied := false, false, false
+	failing, keeping := false, false
+	var denied error // by which etcd refused us since it last acknowledged
 	keepOn := func(now bool) {
 		if keeping != now {
 			keeping = now
@@ -457,7 +459,9 @@ func (s *Session) maintain(ctx context.Context, t *Term) (cause error) {
 				s.Metrics.renewal(false)
 				// What was sent before the newest acknowledged one is no news.
 				if a.begun.After(heard) {
-					denied = denied || refused(a.err)
+					if refused(a.err) {
+						denied = a.err
+					}
 					fail(a.err)
 				}
 				continue
@@ -466,7 +470,7 @@ func (s *Session) maintain(ctx context.Context, t *Term) (cause error) {
 			s.Metrics.renewal(true)
 			s.hear()
 			s.Etcd.prefer(a.endpoint)
-			open, denied = 0, false
+			open, denied = 0, nil
 			if t.extend(a.renewal, lead) {
 				keepOn(false)
 				due = t.before(lead)
@@ -480,11 +484,10 @@ func (s *Session) maintain(ctx context.Context, t *Term) (cause error) {
 			}
 		case <-overdue.C:
 			switch stalled := time.Since(due) > keepStall || t.Check() != nil; {
+			case denied != nil: // with Keep, too: it answers, so that it can elect others
+				return fmt.Errorf("%w: %w", ErrOverdue, denied)
 			case !s.Keep:
 				return ErrOverdue
-			case denied:
-				// It answers, so that it can give the lease to others.
-				return fmt.Errorf("%w, because it refuses to", ErrOverdue)
 			case stalled:
 				// Others may have been elected meanwhile, and the kernel has
 				// taken the addresses away.
