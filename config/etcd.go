@@ -3,6 +3,7 @@ package config
 import (
 	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 )
@@ -16,7 +17,7 @@ func (p *parser) fillEtcd(r *raw, c *Config) {
 	tls := false
 	for _, text := range r.Etcd.Endpoints {
 		u, err := url.Parse(text)
-		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || strings.Trim(u.Path, "/") != "" || u.User != nil {
+		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.Port() == "" || strings.Trim(u.Path, "/") != "" || u.User != nil {
 			p.report(line, "etcd.endpoints: %q is no URL of an etcd member, such as https://192.0.2.1:2379", text)
 			continue
 		}
@@ -87,7 +88,7 @@ func (p *parser) fillElection(r *raw, c *Config) {
 			}
 			seen[ip.Addr()] = true
 		}
-		if len(in.Addresses) == 0 {
+		if !slices.ContainsFunc(in.Addresses, func(a address) bool { return a.text != "" }) {
 			p.report(line, "election.instances: %q has no addresses", in.Name)
 		}
 		e.Instances = append(e.Instances, ElectionInstance{in.Name, addresses})

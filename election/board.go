@@ -19,7 +19,7 @@ import (
 // Keys below the prefix. Names of instances are path-escaped.
 const (
 	electionsDir = "elections/" // <instance>/<lease in hex>: a place in the queue
-	releasedDir  = "released/"  // <instance>: the token that was last given up by its owner
+	releasedDir  = "released/"  // <instance>: the token that an owner last gave up
 	wantedDir    = "wanted/"    // <instance>: who is asked to take over
 )
 
@@ -50,19 +50,24 @@ type entry struct {
 	token int64 // create revision
 }
 
-// vanished is an owner's key that is gone.
-type vanished struct {
-	entry
-	at time.Time
-}
-
 // contest is what the board knows of one instance.
 type contest struct {
+	follows  int     // campaigns of this process
 	queue    []entry // the owner first
-	gone     vanished
+	gone     []entry // former owners that judge has not seen yet
 	released int64
+	until    time.Time // nobody new may own before, see judge
+	former   string    // the member on whose account
+	doubts   []doubt   // to be settled by whoever owns next
 	wish     wish
 	changed  chan struct{}
+}
+
+// doubt is a lease that should have expired with the key that vanished.
+type doubt struct {
+	lease  clientv3.LeaseID
+	member string
+	until  time.Time // when its member has ended, if it has not
 }
 
 // sample is what was last seen of a lease of another member.
@@ -77,7 +82,9 @@ type sample struct {
 type Board struct {
 	etcd   *Etcd
 	prefix string
-	moved  func() // told of each change, with the lock held; must not block
+	ttl    time.Duration               // stands for that of a lease of which nothing was seen
+	had    func(clientv3.LeaseID) bool // whether a lease is or was this process's
+	moved  func()                      // told of each change, with the lock held; must not block
 	log    *zap.Logger
 
 	mu       sync.Mutex
@@ -89,19 +96,19 @@ type Board struct {
 	read     chan struct{} // closed when everything was read for the first time
 }
 
-func newBoard(e *Etcd, prefix string, moved func(), log *zap.Logger) *Board {
-	return &Board{etcd: e, prefix: prefix, moved: moved, log: log, contests: map[string]*contest{},
+func newBoard(m *Member) *Board {
+	return &Board{etcd: m.Etcd, prefix: m.Prefix, ttl: m.TTL, had: m.session.had, moved: m.Moved, log: m.Log, contests: map[string]*contest{},
 		samples: map[clientv3.LeaseID]sample{}, news: make(chan struct{}, 1), read: make(chan struct{})}
 }
 
 // view is a copy of a contest at a revision.
 type view struct {
 	queue    []entry
-	gone     vanished
-	released int64
+	until    time.Time
+	former   string
+	doubts   []doubt
 	wish     wish
 	revision int64
-	current  bool
 }
 
 // of returns what is known of an instance and a channel that is closed at the
@@ -110,7 +117,7 @@ func (b *Board) of(instance string) (view, <-chan struct{}) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	c := b.contest(instance)
-	return view{slices.Clone(c.queue), c.gone, c.released, c.wish, b.revision, b.current}, c.changed
+	return view{slices.Clone(c.queue), c.until, c.former, slices.Clone(c.doubts), c.wish, b.revision}, c.changed
 }
 
 // Owner returns the member that has the instance by etcd's word, as far as this
@@ -138,6 +145,26 @@ func (b *Board) places(lease clientv3.LeaseID) map[string]entry {
 		}
 	}
 	return found
+}
+
+// follow notes that a campaign for an instance begins; call what it returns when
+// that has ended.
+func (b *Board) follow(instance string) (end func()) {
+	add := func(n int) {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		b.contest(instance).follows += n
+	}
+	add(1)
+	b.look()
+	return func() { add(-1) }
+}
+
+// followed reports whether there is a campaign for an instance.
+func (b *Board) followed(instance string) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.contest(instance).follows > 0
 }
 
 func (b *Board) contest(instance string) *contest {
@@ -171,7 +198,7 @@ var errSilent = errors.New("the watch gives no sign of life")
 func (b *Board) run(ctx context.Context) error {
 	failing := false
 	for n := 0; ; n++ {
-		followed, err := b.follow(ctx, b.etcd.pick(n), func() {
+		current, err := b.copy(ctx, b.etcd.pick(n), func() {
 			if failing {
 				failing = false
 				b.log.Info("following the election again")
@@ -183,7 +210,7 @@ func (b *Board) run(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		if !followed {
+		if !current {
 			// The endpoint that answered last need not be the next to do so.
 			if !failing {
 				failing = true
@@ -199,9 +226,9 @@ func (b *Board) run(ctx context.Context) error {
 	}
 }
 
-// follow reads everything from an endpoint and then every change, until that
+// copy reads everything from an endpoint and then every change, until that
 // fails. It reports whether everything was read.
-func (b *Board) follow(ctx context.Context, endpoint int, read func()) (bool, error) {
+func (b *Board) copy(ctx context.Context, endpoint int, read func()) (bool, error) {
 	c, err := b.etcd.client(endpoint)
 	if err != nil {
 		return false, err
@@ -256,7 +283,7 @@ func (b *Board) load(kvs []*mvccpb.KeyValue, revision int64) {
 	former := b.contests
 	b.contests = map[string]*contest{}
 	for name, c := range former { // who waits for one goes on to
-		b.contests[name] = &contest{gone: c.gone, changed: c.changed}
+		b.contests[name] = &contest{follows: c.follows, until: c.until, former: c.former, doubts: c.doubts, changed: c.changed}
 	}
 	for _, kv := range kvs {
 		b.put(kv)
@@ -265,6 +292,7 @@ func (b *Board) load(kvs []*mvccpb.KeyValue, revision int64) {
 		if f := former[name]; f != nil && len(f.queue) > 0 {
 			c.vanish(f.queue[0])
 		}
+		b.judge(c)
 	}
 	if b.revision == 0 {
 		close(b.read)
@@ -297,6 +325,7 @@ func (b *Board) apply(events []*clientv3.Event, revision int64) {
 	}
 	for name := range touched {
 		if c := b.contests[name]; c != nil {
+			b.judge(c)
 			c.ring()
 		}
 	}
@@ -381,7 +410,7 @@ func (b *Board) remove(key string) string {
 // vanish notes that the former owner is no longer there, if that is so.
 func (c *contest) vanish(owner entry) {
 	if !slices.ContainsFunc(c.queue, func(e entry) bool { return e.token == owner.token }) {
-		c.gone = vanished{owner, time.Now()}
+		c.gone = append(c.gone, owner)
 	}
 }
 
@@ -422,15 +451,15 @@ func (b *Board) watchLeases(ctx context.Context, own func() clientv3.LeaseID) er
 	}
 }
 
-// leases returns the leases of other members that have a place in any queue,
-// and forgets the samples of those that are long gone.
+// leases returns the leases of other members that have a place in a queue that is
+// followed, and forgets the samples of those that are long gone.
 func (b *Board) leases(own clientv3.LeaseID) []clientv3.LeaseID {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	found := map[clientv3.LeaseID]bool{}
 	for _, c := range b.contests {
 		for _, e := range c.queue {
-			if e.lease != own {
+			if c.follows > 0 && e.lease != own {
 				found[e.lease] = true
 			}
 		}
@@ -482,30 +511,56 @@ func (b *Board) take(ctx context.Context, lease clientv3.LeaseID) (s sample, ali
 // protects are gone at the latest, see docs/fencing.md.
 const kernelLead = 1250 * time.Millisecond
 
-// early returns until when a new owner must wait because the key of the former
-// one vanished although its lease may have had time left and it did not give the
-// key up: a key can be deleted and a lease revoked by hand, and etcd 3.4 was seen
-// to lose one 0.6 s after it had acknowledged a renewal. The former owner may not
-// have heard of it and goes on until its own deadline. The zero time means not
-// to wait.
-//
-// alive says that the lease is there still. Otherwise the last sample tells: a
-// lease that expired had nothing left by then. ttl stands for that of a lease of
-// which nothing was seen.
-func (b *Board) early(v view, alive bool, ttl time.Duration) time.Time {
-	g := v.gone
-	b.mu.Lock()
-	s, known := b.samples[g.lease]
-	b.mu.Unlock()
-	// The whole TTL, not less the margin: should the former owner be frozen, the
-	// kernel alone takes its addresses away.
-	switch {
-	case !known:
-		return g.at.Add(ttl)
-	case alive, s.left > g.at.Sub(s.asked):
-		return g.at.Add(s.granted)
+// judge decides for how long a new owner must wait because the key of a former
+// one vanished although its lease may have had time left and nobody gave the key
+// up: a key can be deleted and a lease revoked by hand, and etcd 3.4 was seen to
+// lose one 0.6 s after it had acknowledged a renewal. The former owner may not have
+// heard of it and goes on until its own deadline. An owner of later that gave up
+// its key had waited for this one. Of leases of this process itself the work here
+// has ended before anybody asks. It is called with the lock held, after all that
+// etcd did at once.
+func (b *Board) judge(c *contest) {
+	now := time.Now()
+	for _, g := range c.gone {
+		if c.released >= g.token || b.had(g.lease) {
+			continue
+		}
+		s, known := b.samples[g.lease]
+		if !known {
+			s = sample{asked: now, answered: now, left: b.ttl, granted: b.ttl}
+		}
+		// The whole of it, not less the margin: should the former owner be frozen,
+		// the kernel alone takes its addresses away.
+		wait := s.granted
+		if s.left <= now.Sub(s.asked) {
+			// It can have expired. No more than this was left, with what the sample
+			// cut off; and whether it is gone at all is to be asked.
+			wait = s.left + time.Second - now.Sub(s.answered) - kernelLead
+			c.doubts = append(c.doubts, doubt{g.lease, g.Member, now.Add(s.granted)})
+		}
+		c.wait(now.Add(wait), g.Member)
 	}
-	// At most this much was left, with what the sample cut off.
-	left := s.left + time.Second - g.at.Sub(s.answered)
-	return g.at.Add(left - kernelLead)
+	c.gone = nil
+}
+
+// wait makes new owners wait until then for a former one.
+func (c *contest) wait(until time.Time, former string) {
+	if until.After(c.until) {
+		c.until, c.former = until, former
+	}
+}
+
+// settle asks whether a lease that should have expired is gone. New owners wait
+// for one that lives, or about which etcd does not answer.
+func (b *Board) settle(ctx context.Context, instance string, d doubt) {
+	ctx, cancel := context.WithTimeout(ctx, sampleInterval)
+	defer cancel()
+	_, alive, err := b.take(ctx, d.lease)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	c := b.contest(instance)
+	if alive || err != nil {
+		c.wait(d.until, d.member)
+	}
+	c.doubts = slices.DeleteFunc(c.doubts, func(o doubt) bool { return o == d })
 }

@@ -2,44 +2,49 @@ package election
 
 import (
 	"testing"
+	"testing/synctest"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
 // How long a new owner waits after the key of the former one vanished, from what
-// was last seen of its lease.
-func TestEarly(t *testing.T) {
+// was last seen of its lease, and whether it asks for the lease first.
+func TestJudge(t *testing.T) {
 	const ttl, granted = 7 * time.Second, 5 * time.Second
-	now := time.Now()
-	seen := func(left, before time.Duration) *sample {
-		return &sample{asked: now.Add(-before), answered: now.Add(-before + time.Millisecond), left: left, granted: granted}
-	}
+	type seen struct{ left, asked, answered time.Duration } // before the key vanished
 	for _, row := range []struct {
-		name   string
-		sample *sample // before the key vanished, which is now
-		alive  bool
-		want   time.Duration // from then
+		name  string
+		seen  *seen
+		wait  time.Duration
+		doubt bool
 	}{
-		{"nothing seen of the lease", nil, false, ttl},
-		{"expired by itself", seen(time.Second, 1100*time.Millisecond), false, 0},
-		{"expired by itself, not seen for long", seen(4*time.Second, 4100*time.Millisecond), false, 0},
-		{"revoked right after a renewal", seen(4*time.Second, 500*time.Millisecond), false, granted},
-		{"revoked with little left", seen(2*time.Second, 1900*time.Millisecond), false, granted},
-		{"the key was deleted, the lease lives", seen(time.Second, 1100*time.Millisecond), true, granted},
-		{"seen at the moment of its end", seen(0, 0), false, 0},
-		{"an answer that took long", &sample{asked: now.Add(-3 * time.Second), answered: now, left: 2 * time.Second, granted: granted}, false, 1750 * time.Millisecond},
+		{"nothing seen of the lease", nil, ttl, false},
+		{"expired", &seen{time.Second, 1100 * time.Millisecond, 1100 * time.Millisecond}, 0, true},
+		{"expired, not looked at for long", &seen{4 * time.Second, 4100 * time.Millisecond, 4100 * time.Millisecond}, 0, true},
+		{"ended right after a renewal", &seen{4 * time.Second, 500 * time.Millisecond, 500 * time.Millisecond}, granted, false},
+		{"ended with little left", &seen{2 * time.Second, 1900 * time.Millisecond, 1900 * time.Millisecond}, granted, false},
+		{"looked at in the moment of its end", &seen{0, 0, 0}, 0, true},
+		{"the answer took long", &seen{2 * time.Second, 3 * time.Second, 0}, 1750 * time.Millisecond, true},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			b := newBoard(nil, "", func() {}, nil)
-			const lease clientv3.LeaseID = 1
-			if row.sample != nil {
-				b.samples[lease] = *row.sample
-			}
-			got := b.early(view{gone: vanished{entry{lease: lease, token: 1}, now}}, row.alive, ttl).Sub(now)
-			if max(0, got) != row.want {
-				t.Errorf("want %v, got %v", row.want, got)
-			}
+			synctest.Test(t, func(t *testing.T) {
+				const lease clientv3.LeaseID = 1
+				m := &Member{TTL: ttl}
+				m.Init()
+				if s := row.seen; s != nil {
+					m.board.samples[lease] = sample{time.Now().Add(-s.asked), time.Now().Add(-s.answered), s.left, granted}
+				}
+				c := m.board.contest("api")
+				c.gone = []entry{{lease: lease, token: 3}}
+				m.board.judge(c)
+				if got := max(0, time.Until(c.until)); got != row.wait {
+					t.Errorf("want to wait for %v, got %v", row.wait, got)
+				}
+				if got := len(c.doubts) > 0; got != row.doubt {
+					t.Errorf("want a doubt: %t, got %t", row.doubt, got)
+				}
+			})
 		})
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"time"
 
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 
@@ -90,13 +91,15 @@ type candidate struct {
 	Campaign
 	m      *Member
 	status Status
-	failed string // what was last said of a failure to own
+	failed string // what was last said of a failure
+	turn   bool   // ours has come with the token in use
 	// unsettled is a token whose giving up etcd has not confirmed; the key must
-	// not be used again, because the request may still come through.
-	unsettled int64
+	// not be used again, because the request may still come through. settled is
+	// the last one that was confirmed.
+	unsettled, settled int64
 }
 
-// retry spaces the attempts of an owner that failed at once, so that others get
+// retryHold spaces the attempts of an owner that failed at once, so that others get
 // their turn.
 const retryHold = 2 * time.Second
 
@@ -113,7 +116,7 @@ func (m *Member) Campaign(ctx context.Context, c Campaign, hold func(context.Con
 		c.Log = zap.NewNop()
 	}
 	k := &candidate{Campaign: c, m: m}
-	defer m.campaigning(c.Instance)()
+	defer m.board.follow(c.Instance)()
 	for {
 		err := k.round(ctx, hold)
 		if ctx.Err() != nil {
@@ -154,53 +157,89 @@ func (k *candidate) round(ctx context.Context, hold func(context.Context, Grant)
 	if err != nil {
 		return nil
 	}
-	if k.unsettled != 0 && !k.resign(ctx, term, k.unsettled) {
+	if k.unsettled != 0 {
+		k.resign(ctx, term, k.unsettled)
 		return nil
 	}
 	token, err := k.enter(ctx, term)
 	if err != nil {
-		// The lease is gone, or etcd is; the session finds out which.
-		k.Log.Debug("cannot queue up", zap.Error(err))
-		select {
-		case <-ctx.Done():
-		case <-term.ctx.Done():
-		case <-time.After(hedge):
-		}
+		k.obstructed(ctx, term, "cannot queue up", err)
 		return nil
 	}
-	if k.queue(ctx, term, token) {
+	if k.turn = k.queue(ctx, term, token); k.turn {
 		err = k.own(ctx, term, token, hold)
 	}
 	// Whatever ended it: while the lease lives, nobody else comes in before the
-	// key is gone.
-	if term.ctx.Err() == nil && !errors.Is(context.Cause(ctx), ErrLeave) {
+	// key is gone. A successor can take over what is owned, but would not know
+	// for whom we wait.
+	leave := errors.Is(context.Cause(ctx), ErrLeave) && (k.turn || !time.Now().Before(k.until()))
+	if term.ctx.Err() == nil && !leave {
 		k.resign(ctx, term, token)
 	}
 	return err
 }
 
+func (k *candidate) until() time.Time {
+	v, _ := k.m.board.of(k.Instance)
+	return v.until
+}
+
+// obstructed waits after etcd did not do what was asked, and says so if somebody
+// has to set something right.
+func (k *candidate) obstructed(ctx context.Context, term *Term, message string, err error) {
+	wait := hedge // the lease is gone, or etcd is; the session finds out which
+	if stubborn(err) && ctx.Err() == nil && term.ctx.Err() == nil {
+		wait = refusedWait
+		if k.failed != err.Error() {
+			k.failed = err.Error()
+			k.Log.Error(message+"; trying again", zap.Error(err), zap.Duration("wait", wait))
+		}
+		k.tell(Status{State: vrrp.Fault, Reason: message + ": " + err.Error()})
+	} else {
+		k.Log.Debug(message, zap.Error(err))
+	}
+	select {
+	case <-ctx.Done():
+	case <-term.ctx.Done():
+	case <-time.After(wait):
+	}
+}
+
+// answerTime is how long etcd may take to answer before that is said.
+const answerTime = time.Second
+
 var errAlone = errors.New("etcd has not answered for longer than the lease")
 
 // ready waits until the member has a lease, the host is able and nobody else is
-// wanted.
+// wanted. It returns as well when there is a place to give up.
 func (k *candidate) ready(ctx context.Context) (*Term, error) {
 	for {
 		term, heard, newTerm := k.m.session.state()
 		v, news := k.m.board.of(k.Instance)
 		able := k.AbleChanged()
 		ok, why := k.Able()
+		if term != nil && (!ok || k.aside(v)) && k.placed(v, term) {
+			return term, nil
+		}
 		var silent <-chan time.Time
 		switch {
 		case !ok:
 			k.tell(Status{State: vrrp.Fault, Reason: why})
 		case term == nil:
-			k.tell(Status{State: vrrp.Fault, Reason: "etcd does not answer"})
-			if k.Alone {
-				wait := time.Until(heard.Add(k.m.session.TTL))
-				if wait <= 0 {
-					return nil, errAlone
-				}
-				silent = time.After(wait)
+			quiet := time.Since(heard)
+			switch {
+			case quiet >= answerTime:
+				k.tell(Status{State: vrrp.Fault, Reason: "etcd does not answer"})
+			case k.status.State == vrrp.Master:
+				k.tell(Status{State: vrrp.Fault, Reason: "without a lease in etcd"})
+			}
+			switch {
+			case quiet < answerTime:
+				silent = time.After(answerTime - quiet)
+			case k.Alone && quiet < k.m.session.TTL:
+				silent = time.After(k.m.session.TTL - quiet)
+			case k.Alone:
+				return nil, errAlone
 			}
 		case k.aside(v):
 			k.tell(Status{State: vrrp.Backup, Owner: owner(v), Reason: ErrHandOver.Error()})
@@ -216,6 +255,19 @@ func (k *candidate) ready(ctx context.Context) (*Term, error) {
 		case <-silent:
 		}
 	}
+}
+
+// placed finds a place of ours that is from before: adopted, or taken by a request
+// that came through late. It makes it the one to give up.
+func (k *candidate) placed(v view, term *Term) bool {
+	i := slices.IndexFunc(v.queue, func(e entry) bool { return e.lease == term.Lease && e.token > k.settled })
+	if i < 0 {
+		return false
+	}
+	if k.unsettled != v.queue[i].token {
+		k.unsettled, k.turn = v.queue[i].token, false // for all that is known
+	}
+	return true
 }
 
 func owner(v view) string {
@@ -307,16 +359,19 @@ func (k *candidate) queue(ctx context.Context, term *Term, token int64) bool {
 		case lost:
 			return false
 		case first:
-			until := k.early(ctx, v)
-			if time.Until(until) <= 0 {
+			if len(v.doubts) > 0 {
+				k.m.board.settle(ctx, k.Instance, v.doubts[0])
+				continue
+			}
+			if time.Until(v.until) <= 0 {
 				return ctx.Err() == nil
 			}
 			reason := "waiting until the former owner must have noticed that its key is gone"
 			if k.status.Reason != reason {
-				k.Log.Warn(reason, zap.String("owner", v.gone.Member), zap.Duration("wait", time.Until(until).Round(time.Millisecond)))
+				k.Log.Warn(reason, zap.String("owner", v.former), zap.Duration("wait", time.Until(v.until).Round(time.Millisecond)))
 			}
 			k.tell(Status{State: vrrp.Backup, Reason: reason})
-			turn = time.After(time.Until(until))
+			turn = time.After(time.Until(v.until))
 		case waiting:
 			reason := "another member is the owner"
 			if owner(v) == k.m.Name {
@@ -334,20 +389,6 @@ func (k *candidate) queue(ctx context.Context, term *Term, token int64) bool {
 		case <-turn:
 		}
 	}
-}
-
-// early returns until when to wait for a former owner whose key is gone without
-// its will. Whose lease was this session's own has ended before this is asked.
-func (k *candidate) early(ctx context.Context, v view) time.Time {
-	g := v.gone
-	if g.token == 0 || v.released == g.token || k.m.session.had(g.lease) {
-		return time.Time{}
-	}
-	ctx, cancel := context.WithTimeout(ctx, sampleInterval)
-	defer cancel()
-	_, alive, err := k.m.board.take(ctx, g.lease)
-	// Whoever cannot be asked about may live.
-	return k.m.board.early(v, alive || err != nil, k.m.TTL)
 }
 
 // own runs hold for as long as we are the owner.
@@ -423,39 +464,46 @@ func (k *candidate) alone(ctx context.Context, hold func(context.Context, Grant)
 // resignTime bounds the giving up of a key by a process that ends.
 const resignTime = time.Second
 
-// resign gives the key up, in one transaction with the record that says so, and
-// reports whether etcd confirmed it. Unless ctx has ended it tries for as long
-// as the term lasts: the key must not be used again while a request to delete
-// it may be under way.
-func (k *candidate) resign(ctx context.Context, term *Term, token int64) bool {
+// resign gives the key up, in one transaction with the record that says so if it
+// was an owner's. Unless ctx has ended it tries for as long as the term lasts: the
+// key must not be used again while a request to delete it may be under way.
+func (k *candidate) resign(ctx context.Context, term *Term, token int64) {
+	k.unsettled = token
+	asking := ctx
 	if ctx.Err() != nil {
 		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), resignTime)
 		defer cancel()
-		ctx = end
+		asking = end
 	}
-	ctx, stop := joined(ctx, term.ctx)
+	asking, stop := joined(asking, term.ctx)
 	defer stop()
-	k.unsettled = token
-	if err := k.m.resign(ctx, k.Instance, k.key(term.Lease), token); err != nil {
-		k.Log.Warn("cannot give up the place in the election yet", zap.Error(err))
-		return false
+	if err := k.m.resign(asking, k.Instance, k.key(term.Lease), token, k.turn); err != nil {
+		k.obstructed(ctx, term, "cannot give up the place in the election", err)
+		return
 	}
-	k.unsettled = 0
-	return true
+	k.unsettled, k.settled = 0, token
 }
 
-// resign deletes a key and writes that this was its owner's will.
-func (m *Member) resign(ctx context.Context, instance, key string, token int64) error {
+// resign deletes a key and, with owned, writes that this was its owner's will.
+func (m *Member) resign(ctx context.Context, instance, key string, token int64, owned bool) error {
 	value, err := json.Marshal(released{token, m.Name})
 	if err != nil {
 		return err
 	}
-	_, err = call(ctx, m.Etcd, func(ctx context.Context, c *clientv3.Client) (*clientv3.TxnResponse, error) {
-		return c.Txn(ctx).
-			If(clientv3.Compare(clientv3.CreateRevision(key), "=", token)).
-			Then(clientv3.OpDelete(key), clientv3.OpPut(m.Prefix+releasedDir+url.PathEscape(instance), string(value))).
-			Commit()
-	})
+	erase := func(ops ...clientv3.Op) error {
+		_, err := call(ctx, m.Etcd, func(ctx context.Context, c *clientv3.Client) (*clientv3.TxnResponse, error) {
+			return c.Txn(ctx).If(clientv3.Compare(clientv3.CreateRevision(key), "=", token)).Then(ops...).Commit()
+		})
+		return err
+	}
+	ops := []clientv3.Op{clientv3.OpDelete(key)}
+	if owned {
+		err = erase(append(ops, clientv3.OpPut(m.Prefix+releasedDir+url.PathEscape(instance), string(value)))...)
+	}
+	// Without space etcd still deletes. Then the next owner waits longer.
+	if !owned || errors.Is(err, rpctypes.ErrNoSpace) {
+		err = erase(ops...)
+	}
 	if err != nil {
 		return fmt.Errorf("give up %s: %w", key, err)
 	}

@@ -234,6 +234,31 @@ func TestKeepGoesOnWithoutEtcdUntilItSaysTheLeaseIsGone(t *testing.T) {
 	s.next("a", "holds")
 }
 
+func TestKeepEndsWhenEtcdRefuses(t *testing.T) {
+	s, o := newGuardedStage(t, 3)
+	for _, i := range []int{1, 2} { // no token of theirs
+		s.cluster.Member(i).Hang()
+	}
+	s.playWith(o, "a", 0, func(m *election.Member, _ *election.Campaign) { m.Keep = true })
+	s.next("a", "holds")
+	root, err := clientv3.New(clientv3.Config{Endpoints: o.Endpoints[:1], Username: "root", Password: password})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer root.Close()
+	if _, err := root.UserChangePassword(t.Context(), user, "another"); err != nil {
+		t.Fatal(err)
+	}
+	s.cluster.Member(0).Hang()
+	if err := s.cluster.Member(1).Heal(); err != nil {
+		t.Fatal(err)
+	}
+	// It answers, so that others can be elected.
+	if e := s.next("a", "ends"); !errors.Is(e.why, election.ErrOverdue) {
+		t.Errorf("want it overdue, got %v", e.why)
+	}
+}
+
 func TestARevokedLeaseMakesTheNextOwnerWait(t *testing.T) {
 	s := newStage(t, 3)
 	a := s.play("a", 0, nil)

@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"net/url"
 	"os"
 	"slices"
 	"strings"
@@ -80,22 +81,36 @@ func NewEtcd(o Options) (*Etcd, error) {
 			return nil, err
 		}
 		// As above, for the authorities. The usual verification is switched off
-		// because its pool is fixed; VerifyConnection makes the same one.
+		// because its pool is fixed; tlsOf makes the same one.
 		e.tls.InsecureSkipVerify = true
-		e.tls.VerifyConnection = func(cs tls.ConnectionState) error {
-			pool, err := readPool(o.CAFile)
-			if err != nil {
-				return err
-			}
-			v := x509.VerifyOptions{Roots: pool, DNSName: cs.ServerName, Intermediates: x509.NewCertPool()}
-			for _, c := range cs.PeerCertificates[1:] {
-				v.Intermediates.AddCert(c)
-			}
-			_, err = cs.PeerCertificates[0].Verify(v)
-			return err
-		}
 	}
 	return e, nil
+}
+
+// tlsOf returns what a connection to an endpoint needs, nil if nothing.
+func (e *Etcd) tlsOf(endpoint string) *tls.Config {
+	if e.tls == nil || e.options.CAFile == "" {
+		return e.tls
+	}
+	host := endpoint // which no certificate has
+	if u, err := url.Parse(endpoint); err == nil {
+		host = u.Hostname()
+	}
+	c := e.tls.Clone()
+	c.VerifyConnection = func(cs tls.ConnectionState) error {
+		pool, err := readPool(e.options.CAFile)
+		if err != nil {
+			return err
+		}
+		// Not cs.ServerName, which is empty where an address was dialled.
+		v := x509.VerifyOptions{Roots: pool, DNSName: host, Intermediates: x509.NewCertPool()}
+		for _, c := range cs.PeerCertificates[1:] {
+			v.Intermediates.AddCert(c)
+		}
+		_, err = cs.PeerCertificates[0].Verify(v)
+		return err
+	}
+	return c
 }
 
 func readPool(file string) (*x509.CertPool, error) {
@@ -125,8 +140,7 @@ func (e *Etcd) Close() error {
 	return errors.Join(errs...)
 }
 
-// client returns the connection to an endpoint. With a user name it signs in
-// first, which takes a call.
+// client returns the connection to an endpoint. It waits for nobody.
 func (e *Etcd) client(i int) (*clientv3.Client, error) {
 	p := &e.endpoints[i]
 	p.mu.Lock()
@@ -134,21 +148,23 @@ func (e *Etcd) client(i int) (*clientv3.Client, error) {
 	if p.client != nil {
 		return p.client, nil
 	}
+	options := []grpc.DialOption{grpc.WithConnectParams(grpc.ConnectParams{
+		Backoff:           backoff.Config{BaseDelay: reconnectFirst, Multiplier: 1.6, Jitter: 0.2, MaxDelay: reconnectLongest},
+		MinConnectTimeout: connectTimeout,
+	})}
+	if e.options.Username != "" {
+		options = append(options, newLogin(e.options.Username, e.options.Password).options()...)
+	}
 	c, err := clientv3.New(clientv3.Config{
 		Endpoints:            e.options.Endpoints[i : i+1],
 		DialTimeout:          connectTimeout,
 		DialKeepAliveTime:    silencePing,
 		DialKeepAliveTimeout: silenceTimeout,
-		TLS:                  e.tls,
-		Username:             e.options.Username,
-		Password:             e.options.Password,
+		TLS:                  e.tlsOf(e.options.Endpoints[i]),
 		// Retrying is up to the caller, who knows other endpoints.
 		MaxUnaryRetries: 1,
 		Logger:          zap.NewNop(),
-		DialOptions: []grpc.DialOption{grpc.WithConnectParams(grpc.ConnectParams{
-			Backoff:           backoff.Config{BaseDelay: reconnectFirst, Multiplier: 1.6, Jitter: 0.2, MaxDelay: reconnectLongest},
-			MinConnectTimeout: connectTimeout,
-		})},
+		DialOptions:     options,
 	})
 	if err != nil {
 		return nil, err
@@ -224,7 +240,13 @@ func call[T any](ctx context.Context, e *Etcd, op func(context.Context, *clientv
 }
 
 // definitive reports whether an error is etcd's answer and not the lack of one.
-func definitive(err error) bool { return errors.Is(err, rpctypes.ErrLeaseNotFound) || refused(err) }
+func definitive(err error) bool {
+	return errors.Is(err, rpctypes.ErrLeaseNotFound) || stubborn(err)
+}
+
+// stubborn reports whether etcd will say the same until a person has set
+// something right.
+func stubborn(err error) bool { return errors.Is(err, rpctypes.ErrNoSpace) || refused(err) }
 
 // refused reports whether etcd knows us not, or not enough.
 func refused(err error) bool {

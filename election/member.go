@@ -30,9 +30,6 @@ type Member struct {
 
 	session *Session
 	board   *Board
-
-	mu        sync.Mutex
-	campaigns map[string]int
 }
 
 // Init completes a member whose exported fields are set. Call it before
@@ -45,8 +42,7 @@ func (m *Member) Init() {
 	if m.Moved == nil {
 		m.Moved = func() {}
 	}
-	m.board = newBoard(m.Etcd, m.Prefix, m.Moved, m.Log)
-	m.campaigns = map[string]int{}
+	m.board = newBoard(m)
 	m.Metrics.begin()
 }
 
@@ -83,6 +79,13 @@ func (m *Member) End() time.Time {
 	return time.Time{}
 }
 
+// Kept reports whether the lease is kept without etcd's word. A successor could
+// not adopt it now.
+func (m *Member) Kept() bool {
+	t, _, _ := m.session.state()
+	return t != nil && t.isKept()
+}
+
 // Begun waits until etcd has acknowledged a lease and what is in etcd is known,
 // and reports whether the lease is the one to adopt.
 func (m *Member) Begun(ctx context.Context) (adopted bool, err error) {
@@ -104,19 +107,6 @@ func (m *Member) Begun(ctx context.Context) (adopted bool, err error) {
 	}
 }
 
-// campaigning notes that an instance is campaigned for; call what it returns
-// when that has ended.
-func (m *Member) campaigning(instance string) func() {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.campaigns[instance]++
-	return func() {
-		m.mu.Lock()
-		defer m.mu.Unlock()
-		m.campaigns[instance]--
-	}
-}
-
 // tidyInterval is how long an adopted place may wait for its campaign.
 const tidyInterval = 3 * time.Second
 
@@ -135,13 +125,10 @@ func (m *Member) tidy(ctx context.Context) {
 	case <-time.After(tidyInterval):
 	}
 	for instance, e := range m.board.places(m.Adopt) {
-		m.mu.Lock()
-		wanted := m.campaigns[instance] > 0
-		m.mu.Unlock()
-		if wanted {
+		if m.board.followed(instance) {
 			continue
 		}
-		if err := m.resign(ctx, instance, e.key, e.token); err != nil && !errors.Is(err, context.Canceled) {
+		if err := m.resign(ctx, instance, e.key, e.token, true); err != nil && !errors.Is(err, context.Canceled) {
 			m.Log.Warn("cannot give up a place that nobody here wants any more", zap.String("instance", instance), zap.Error(err))
 		}
 	}

@@ -68,11 +68,22 @@ type Term struct {
 func (t *Term) Context() context.Context { return t.ctx }
 
 // End returns the earliest moment at which etcd can end the lease. While a term
-// is kept without etcd, it is as if a renewal had just been acknowledged.
+// is kept without etcd, it is as if a renewal had just been acknowledged. Time
+// that the machine was suspended brings it nearer.
 func (t *Term) End() time.Time {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.sent.Add(t.ttl)
+	return t.sent.Add(t.ttl - t.suspended())
+}
+
+// suspended returns for how long the machine was suspended since the renewal,
+// which the monotonic clock leaves out. It is called with the lock held.
+func (t *Term) suspended() time.Duration {
+	// The two clocks are not read at once.
+	if d := bootTime() - t.boot - time.Since(t.sent); d > 100*time.Millisecond {
+		return d
+	}
+	return 0
 }
 
 // Check returns nil while the term stands. Unlike the context, whose end needs a
@@ -84,8 +95,7 @@ func (t *Term) Check() error {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	left := t.ttl - margin(t.ttl)
-	if time.Since(t.sent) >= left || bootTime()-t.boot >= left {
+	if time.Since(t.sent)+t.suspended() >= t.ttl-margin(t.ttl) {
 		return ErrOverdue
 	}
 	return nil
@@ -94,11 +104,13 @@ func (t *Term) Check() error {
 // before returns the moment that is so long before the end.
 func (t *Term) before(d time.Duration) time.Time { return t.End().Add(-d) }
 
-// extend takes an acknowledged renewal and reports whether it is news.
-func (t *Term) extend(r renewal) bool {
+// extend takes an acknowledged renewal and reports whether it is news. To a term
+// that is kept it is none if it would have to be kept on at once, lead before its
+// end: etcd answers what it was asked long ago in any order.
+func (t *Term) extend(r renewal, lead time.Duration) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if !r.sent.After(t.sent) && !t.kept {
+	if t.kept && time.Since(r.sent) >= r.ttl-lead || !t.kept && !r.sent.After(t.sent) {
 		return false
 	}
 	t.sent, t.boot, t.ttl, t.kept = r.sent, r.boot, r.ttl, false
@@ -111,6 +123,12 @@ func (t *Term) keep() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.sent, t.boot, t.kept = time.Now(), bootTime(), true
+}
+
+func (t *Term) isKept() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.kept
 }
 
 // renewal is one acknowledged grant or keep-alive.
@@ -221,7 +239,6 @@ func (s *Session) Run(ctx context.Context) error {
 		err = s.maintain(ctx, t)
 		s.publish(nil)
 		s.Metrics.lease(false)
-		t.cancel(err)
 		if errors.Is(err, ErrLeaseLost) {
 			lease = 0
 		}
@@ -258,7 +275,7 @@ const refusedWait = 5 * time.Second
 // it still lives, because what it holds in etcd is still ours then; else a new
 // one. It goes on trying until ctx ends.
 func (s *Session) begin(ctx context.Context, lease clientv3.LeaseID) (renewal, error) {
-	failed := false
+	failed, said := false, ""
 	for {
 		r, err := s.try(ctx, lease)
 		switch {
@@ -277,13 +294,14 @@ func (s *Session) begin(ctx context.Context, lease clientv3.LeaseID) (renewal, e
 			err = fmt.Errorf("the answer took %v", time.Since(r.sent).Round(time.Millisecond))
 			lease = r.lease
 		}
-		if !failed {
-			failed = true
-			s.Log.Warn("cannot get a lease from etcd yet; trying again", zap.Strings("endpoints", s.Etcd.options.Endpoints), zap.Error(err))
-		}
 		wait := hedge // it may fail at once
-		if refused(err) {
+		if stubborn(err) {
 			wait = refusedWait
+		}
+		// That etcd refuses is news to one who reads that it cannot be reached.
+		if !failed || stubborn(err) && said != err.Error() {
+			failed, said = true, err.Error()
+			s.Log.Warn("cannot get a lease from etcd yet; trying again", zap.Strings("endpoints", s.Etcd.options.Endpoints), zap.Error(err))
 		}
 		select {
 		case <-ctx.Done():
@@ -356,10 +374,10 @@ func renew(ctx context.Context, c *clientv3.Client, lease clientv3.LeaseID) (ren
 	return r, nil
 }
 
-// maintain renews the lease until the term ends, and returns why it did. A renewal
+// maintain renews the lease until it ends the term, and returns why. A renewal
 // that is not acknowledged is not given up when the next is sent, to the next
 // endpoint: whichever comes through first counts, from its own sending.
-func (s *Session) maintain(ctx context.Context, t *Term) error {
+func (s *Session) maintain(ctx context.Context, t *Term) (cause error) {
 	type answer struct {
 		renewal
 		begun    time.Time
@@ -370,6 +388,7 @@ func (s *Session) maintain(ctx context.Context, t *Term) error {
 	var running sync.WaitGroup
 	defer running.Wait()
 	defer stop()
+	defer func() { t.cancel(cause) }() // before anything is waited for
 	answers := make(chan answer)
 	send := func(endpoint int, until time.Time) {
 		running.Go(func() {
@@ -399,6 +418,14 @@ func (s *Session) maintain(ctx context.Context, t *Term) error {
 	open := 0       // renewals since the last acknowledged one
 	heard := t.sent // when the newest acknowledged renewal was begun
 	failing, keeping := false, false
+	var denied error // by which etcd refused us since it last acknowledged
+	keepOn := func(now bool) {
+		if keeping != now {
+			keeping = now
+			s.Metrics.degraded(now)
+		}
+	}
+	defer keepOn(false)
 	fail := func(err error) {
 		if !failing {
 			failing = true
@@ -411,6 +438,10 @@ func (s *Session) maintain(ctx context.Context, t *Term) error {
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case <-next.C:
+			// After a suspension, for which the other timer does not account.
+			if err := t.Check(); err != nil {
+				return err
+			}
 			if open > 0 {
 				fail(errors.New("no answer"))
 			}
@@ -428,6 +459,9 @@ func (s *Session) maintain(ctx context.Context, t *Term) error {
 				s.Metrics.renewal(false)
 				// What was sent before the newest acknowledged one is no news.
 				if a.begun.After(heard) {
+					if refused(a.err) {
+						denied = a.err
+					}
 					fail(a.err)
 				}
 				continue
@@ -436,35 +470,30 @@ func (s *Session) maintain(ctx context.Context, t *Term) error {
 			s.Metrics.renewal(true)
 			s.hear()
 			s.Etcd.prefer(a.endpoint)
-			open = 0
-			if failing {
-				failing = false
-				s.Log.Info("etcd acknowledges the lease again")
-			}
-			if keeping {
-				keeping = false
-				s.Metrics.degraded(false)
-			}
-			if t.extend(a.renewal) {
+			open, denied = 0, nil
+			if t.extend(a.renewal, lead) {
+				keepOn(false)
 				due = t.before(lead)
 				overdue.Reset(time.Until(due))
 				next.Reset(time.Until(a.sent.Add(interval)))
 				s.renewed()
 			}
+			if failing && !keeping {
+				failing = false
+				s.Log.Info("etcd acknowledges the lease again")
+			}
 		case <-overdue.C:
-			switch stalled := time.Since(due) > keepStall; {
+			switch stalled := time.Since(due) > keepStall || t.Check() != nil; {
+			case denied != nil: // with Keep, too: it answers, so that it can elect others
+				return fmt.Errorf("%w: %w", ErrOverdue, denied)
 			case !s.Keep:
 				return ErrOverdue
 			case stalled:
 				// Others may have been elected meanwhile, and the kernel has
 				// taken the addresses away.
-				if keeping {
-					s.Metrics.degraded(false)
-				}
 				return fmt.Errorf("%w, and %w", ErrOverdue, errStalled)
 			case !keeping:
-				keeping = true
-				s.Metrics.degraded(true)
+				keepOn(true)
 				s.Log.Error("etcd does not answer; going on without the lease, as on-etcd-loss says")
 			}
 			t.keep()

@@ -1,9 +1,19 @@
 package election_test
 
 import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"math/big"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -117,5 +127,66 @@ func TestUnusableCertificatesAreMistakesAtStart(t *testing.T) {
 		if _, err := election.NewEtcd(o); err == nil {
 			t.Errorf("%s: no error", name)
 		}
+	}
+}
+
+func TestACertificateOfAnotherHostIsRefused(t *testing.T) {
+	t.Parallel()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature,
+		DNSNames: []string{"other.example"}, IPAddresses: []net.IP{net.IPv4(192, 0, 2, 1)},
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ca := filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, host := range []string{"127.0.0.1", "localhost"} {
+		t.Run(host, func(t *testing.T) {
+			l, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{NextProtos: []string{"h2"}, Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			handshakes := make(chan error, 100)
+			var serving sync.WaitGroup
+			serving.Go(func() {
+				for {
+					c, err := l.Accept()
+					if err != nil {
+						return
+					}
+					// The client's refusal comes with the first that is read.
+					_, err = c.Read(make([]byte, 1))
+					handshakes <- err
+					c.Close()
+				}
+			})
+			t.Cleanup(func() { l.Close(); serving.Wait() })
+			_, port, _ := net.SplitHostPort(l.Addr().String())
+			etcd, err := election.NewEtcd(election.Options{Endpoints: []string{"https://" + net.JoinHostPort(host, port)}, CAFile: ca})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer etcd.Close()
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			etcd.Ask(ctx, prefix)
+			select {
+			case err := <-handshakes:
+				if err == nil {
+					t.Error("want the certificate refused, got a request")
+				}
+			default:
+				t.Error("want an attempt to connect")
+			}
+		})
 	}
 }

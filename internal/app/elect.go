@@ -48,10 +48,10 @@ func (o *Options) Elect(ctx context.Context, configPath string) error {
 	if err != nil {
 		return err
 	}
-	ctx, stop := context.WithCancelCause(ctx)
+	own, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	again, err := o.elect(ctx, cfg, stop, log)
-	if err != nil || !again {
+	again, err := o.elect(own, cfg, stop, log)
+	if err != nil || !again || ctx.Err() != nil { // told to end while it was about to begin anew
 		return err
 	}
 	return o.Again()
@@ -115,8 +115,8 @@ func (o *Options) elect(ctx context.Context, cfg *config.Config, stop func(error
 		{"status", e.status.Run},
 		{"metrics", exporter.Run},
 		{"systemd", func(ctx context.Context) error { return tellSystemd(ctx, func(context.Context) {}, log) }},
-		{"upgrade", func(ctx context.Context) error { return o.awaitUpgrade(ctx, cfg.Path, stop, log) }},
-		{"reload", func(ctx context.Context) error { return o.awaitReload(ctx, cfg.Path, stop, log) }},
+		{"upgrade", func(ctx context.Context) error { return o.awaitUpgrade(ctx, cfg.Path, e.replaceable, stop, log) }},
+		{"reload", func(ctx context.Context) error { return e.awaitReload(ctx, o, stop) }},
 	}
 	if e.cloud != nil {
 		tasks = append(tasks, task{"provider", e.cloud.prepare}, task{"audit", e.cloud.audit})
@@ -136,19 +136,40 @@ func (o *Options) elect(ctx context.Context, cfg *config.Config, stop func(error
 	return false, nil
 }
 
+// replaceable returns an error while a successor could not take over what is
+// owned here.
+func (e *elector) replaceable() error {
+	if e.member.Kept() {
+		return errors.New("etcd does not answer, so that nobody could take over what is kept here; try again when it does")
+	}
+	return nil
+}
+
+// replaceableBy is replaceable for a successor with another configuration.
+func (e *elector) replaceableBy(next *config.Config) error {
+	if memberName(next) != e.member.Name || next.Etcd.Prefix != e.cfg.Etcd.Prefix || next.RunDirectory != e.cfg.RunDirectory {
+		return errors.New("etcd.member, etcd.prefix and run-directory change with a stop and a start of berth only; " +
+			"whoever looked elsewhere would not find what this process owns")
+	}
+	return e.replaceable()
+}
+
 // awaitReload ends everything on SIGHUP, to begin anew. A file that is no good
 // changes nothing.
-func (o *Options) awaitReload(ctx context.Context, configPath string, stop func(error), log *zap.Logger) error {
+func (e *elector) awaitReload(ctx context.Context, o *Options, stop func(error)) error {
 	return onSignal(ctx, unix.SIGHUP, func() {
-		cfg, err := o.loadElection(configPath)
+		cfg, err := o.loadElection(e.cfg.Path)
 		if err == nil {
 			err = o.buildable(cfg)
 		}
+		if err == nil {
+			err = e.replaceableBy(cfg)
+		}
 		if err != nil {
-			log.Error("the configuration was not read again; the former stays in force", zap.Error(err))
+			e.log.Error("the configuration was not read again; the former stays in force", zap.Error(err))
 			return
 		}
-		notifySystemd(log, reloading())
+		notifySystemd(e.log, reloading())
 		stop(errBeginAnew)
 	})
 }
@@ -273,13 +294,19 @@ func (e *elector) own(ctx context.Context, in config.ElectionInstance, g electio
 			prefixes = append(prefixes, ip.Prefix)
 		}
 		parts = append(parts, func(ctx context.Context) error {
-			return e.iface.Hold(ctx, prefixes, func() {
+			err := e.iface.Hold(ctx, prefixes, func() {
 				log.Info("addresses are bound", zap.Stringers("addresses", prefixes))
 				if e.cloud == nil {
 					e.bound(in)
 				}
 				close(bound)
 			})
+			if err != context.Cause(ctx) {
+				untilGone(func() error {
+					return e.iface.Sweep(func(p netip.Prefix) bool { return !slices.Contains(prefixes, p) })
+				}, g.End(), log)
+			}
+			return err
 		})
 	}
 	if e.cloud != nil {
@@ -302,6 +329,27 @@ func (e *elector) own(ctx context.Context, in config.ElectionInstance, g electio
 		})
 	}
 	return runAll(ctx, parts)
+}
+
+// sweepAgain is the pause between attempts to remove what could not be removed.
+const sweepAgain = 100 * time.Millisecond
+
+// untilGone returns when addresses are gone after all, or at the end, by which the
+// kernel has taken them away because nobody renews them. Before that the key must
+// not be given up.
+func untilGone(sweep func() error, end time.Time, log *zap.Logger) {
+	var failed string
+	for time.Now().Before(end) {
+		err := sweep()
+		if err == nil {
+			return
+		}
+		if failed != err.Error() {
+			failed = err.Error()
+			log.Error("cannot remove addresses; nobody else gets them until the kernel has taken them away", zap.Error(err), zap.Duration("left", time.Until(end)))
+		}
+		time.Sleep(min(sweepAgain, time.Until(end)))
+	}
 }
 
 // bound puts the addresses into the status, where no loop does.

@@ -116,7 +116,9 @@ func (o *Options) FIFO(ctx context.Context, configPath, fifoPath string) error {
 		{"addresses", s.truth.Run},
 		{"metrics", s.metrics.Run},
 		{"systemd", func(ctx context.Context) error { return tellSystemd(ctx, s.reader.Flush, s.log) }},
-		{"upgrade", func(ctx context.Context) error { return o.awaitUpgrade(ctx, configPath, stop, s.log) }},
+		{"upgrade", func(ctx context.Context) error {
+			return o.awaitUpgrade(ctx, configPath, func() error { return nil }, stop, s.log)
+		}},
 	}
 	// Started by keepalived as its vrrp_notify_fifo_script: when keepalived
 	// ends there is nobody left to write.

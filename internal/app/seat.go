@@ -128,7 +128,7 @@ func takeSeat(ctx context.Context, cfg *config.Config, log *zap.Logger) (*seat, 
 	case errors.Is(err, os.ErrNotExist):
 	case err != nil:
 		log.Warn("cannot tell the lease of the process before this one", zap.Error(err))
-	case former.Boot == s.boot:
+	case former.Boot == s.boot && former.Prefix == s.lease.Prefix && former.Member == s.lease.Member:
 		s.found = clientv3.LeaseID(former.ID)
 	}
 	return s, nil
@@ -173,13 +173,16 @@ func (s *seat) write() {
 	s.failing, s.written = err != nil, time.Now()
 }
 
-// leave gives the seat up. With adopt the record stays, for a successor.
+// leave gives the seat up. With adopt the record stays, for a successor; and so
+// does that of a predecessor whose lease this process has not come to adopt.
 func (s *seat) leave(adopt bool) error {
 	if s.lock == nil {
 		return nil
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	var err error
-	if !adopt {
+	if !adopt && s.lease.ID != 0 {
 		if err = os.Remove(s.path); errors.Is(err, os.ErrNotExist) {
 			err = nil
 		}

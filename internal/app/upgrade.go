@@ -36,12 +36,17 @@ const (
 // checkTime bounds the new binary's check of the configuration.
 const checkTime = 10 * time.Second
 
-// awaitUpgrade ends berth on SIGUSR2, by stop, unless the binary that is
-// installed now finds something wrong with the configuration.
-func (o *Options) awaitUpgrade(ctx context.Context, configPath string, stop func(error), log *zap.Logger) error {
+// awaitUpgrade ends berth on SIGUSR2, by stop, unless a successor could not take
+// over, as replaceable says, or the binary that is installed now finds something
+// wrong with the configuration.
+func (o *Options) awaitUpgrade(ctx context.Context, configPath string, replaceable func() error, stop func(error), log *zap.Logger) error {
 	return onSignal(ctx, unix.SIGUSR2, func() {
 		if err := o.checkWithNewBinary(ctx, configPath); err != nil {
 			log.Error("not upgrading: the new binary refuses the configuration", zap.Error(err))
+			return
+		}
+		if err := replaceable(); err != nil {
+			log.Error("not upgrading", zap.Error(err))
 			return
 		}
 		stop(errUpgrade)

@@ -1,0 +1,122 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"berth/internal/etcdtest"
+
+	"golang.org/x/sys/unix"
+)
+
+// newElectingHost makes a host that takes part in an election for a floating IP, with
+// no interface to bind it to.
+func newElectingHost(t *testing.T, name, etcd string) *fencedHost {
+	t.Helper()
+	h := newFencedHost(t, name, etcd, "")
+	h.configure("", etcd, "")
+	return h
+}
+
+// configure writes a configuration: more of the section etcd, and more of the
+// section election.
+func (h *fencedHost) configure(etcdExtra, etcd, extra string) {
+	h.t.Helper()
+	text := fmt.Sprintf("provider: fake\nrun-directory: %s/run\nrefresh-interval: 100ms\n"+
+		"etcd: {endpoints: [%q], member: %s, lease-ttl: 5s%s}\nelection: {instances: [{name: \"odd/name ü\", addresses: [192.0.2.1/24]}]%s}\n",
+		h.dir, etcd, h.name, etcdExtra, extra)
+	if err := os.WriteFile(filepath.Join(h.dir, "berth.yml"), []byte(text), 0o600); err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+func (b *fencedBerth) signal(s unix.Signal) {
+	b.host.t.Helper()
+	if err := b.cmd.Process.Signal(s); err != nil {
+		b.host.t.Fatal(err)
+	}
+}
+
+func TestElectMovesNothingWhenItIsReplacedAndAllWhenItLeaves(t *testing.T) {
+	etcd := etcdtest.Start(t, 1, etcdtest.Options{}).Endpoints()[0]
+	h1, h2 := newElectingHost(t, "h1", etcd), newElectingHost(t, "h2", etcd)
+	one := h1.start("elect", "berth.yml")
+	one.says(refreshed)
+	two := h2.start("elect", "berth.yml")
+	for _, how := range []unix.Signal{unix.SIGHUP, unix.SIGUSR2, unix.SIGKILL} {
+		one.signal(how)
+		if how != unix.SIGHUP {
+			_ = one.cmd.Wait()
+			one = h1.start("elect", "berth.yml")
+		}
+		one.says("adopted the lease of the process before this one")
+		one.says(refreshed)
+	}
+	one.says(refreshed)
+	one.says(refreshed) // so that one of the other's would have come
+	for drained := false; !drained; {
+		select {
+		case line := <-two.lines:
+			if strings.Contains(line, refreshed) {
+				t.Error("want the other host to wait, it acts")
+			}
+		default:
+			drained = true
+		}
+	}
+	one.signal(unix.SIGTERM)
+	left := time.Now()
+	if took := two.says(refreshed).Sub(left); took > time.Second {
+		t.Errorf("want the other host to act at once, it took %v", took)
+	}
+	if err := one.cmd.Wait(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestElectRefusesToBeReplacedByWhoWouldNotFindItsLease(t *testing.T) {
+	c := etcdtest.Start(t, 1, etcdtest.Options{})
+	etcd := c.Endpoints()[0]
+	h := newElectingHost(t, "h1", etcd)
+	h.configure("", etcd, ", on-etcd-loss: keep")
+	one := h.start("elect", "berth.yml")
+	one.says(refreshed)
+	h.configure(", prefix: /other", etcd, ", on-etcd-loss: keep")
+	one.signal(unix.SIGHUP)
+	one.says("change with a stop and a start of berth only")
+	h.configure("", etcd, ", on-etcd-loss: keep")
+	if err := c.Member(0).Kill(); err != nil {
+		t.Fatal(err)
+	}
+	one.says("going on without the lease")
+	one.signal(unix.SIGHUP)
+	one.says("nobody could take over what is kept here")
+	one.signal(unix.SIGUSR2)
+	one.says("not upgrading")
+	one.says(refreshed)
+	if err := c.Member(0).Restart(); err != nil {
+		t.Fatal(err)
+	}
+	one.says("acknowledges the lease again")
+	one.signal(unix.SIGHUP)
+	one.says("adopted the lease", "cannot get a lease")
+}
+
+func TestAStartThatFailsLeavesTheLeaseToTheNext(t *testing.T) {
+	etcd := etcdtest.Start(t, 1, etcdtest.Options{}).Endpoints()[0]
+	h := newElectingHost(t, "h1", etcd)
+	one := h.start("elect", "berth.yml")
+	one.says(refreshed)
+	one.signal(unix.SIGKILL)
+	_ = one.cmd.Wait()
+	h.configure(", username: x, password-file: /nonexistent", etcd, "")
+	bad := h.start("elect", "berth.yml")
+	bad.says("etcd.password")
+	_ = bad.cmd.Wait()
+	h.configure("", etcd, "")
+	h.start("elect", "berth.yml").says("adopted the lease")
+}

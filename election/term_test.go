@@ -1,0 +1,80 @@
+package election
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// A machine cannot be suspended by a test; its clocks can be told to have been.
+
+func newTestTerm(age, suspended time.Duration) *Term {
+	t := &Term{sent: time.Now().Add(-age), boot: bootTime() - age - suspended, ttl: 10 * time.Second}
+	t.ctx, t.cancel = context.WithCancelCause(context.Background())
+	return t
+}
+
+func TestASuspensionBringsTheEndNearer(t *testing.T) {
+	for name, tt := range map[string]struct {
+		age, suspended, left time.Duration
+		stands               bool
+	}{
+		"never suspended":               {2 * time.Second, 0, 8 * time.Second, true},
+		"suspended for a while":         {2 * time.Second, 3 * time.Second, 5 * time.Second, true},
+		"suspended up to the margin":    {2 * time.Second, 7500 * time.Millisecond, 500 * time.Millisecond, false},
+		"suspended for a day":           {0, 24 * time.Hour, 10*time.Second - 24*time.Hour, false},
+		"not suspended, and in the end": {9500 * time.Millisecond, 0, 500 * time.Millisecond, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			term := newTestTerm(tt.age, tt.suspended)
+			if left := time.Until(term.End()); (left - tt.left).Abs() > 100*time.Millisecond {
+				t.Errorf("want %v left, got %v", tt.left, left)
+			}
+			if err := term.Check(); (err == nil) != tt.stands {
+				t.Errorf("want that it stands: %t, got %v", tt.stands, err)
+			}
+		})
+	}
+}
+
+func TestASuspensionEndsATermSoonAfterWaking(t *testing.T) {
+	etcd, err := NewEtcd(Options{Endpoints: []string{"http://127.0.0.1:1"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer etcd.Close()
+	for name, keep := range map[string]bool{"release": false, "keep": true} {
+		t.Run(name, func(t *testing.T) {
+			ctx, cancel := context.WithTimeoutCause(t.Context(), 3*time.Second, errors.New("it went on"))
+			defer cancel()
+			s := &Session{Etcd: etcd, Keep: keep, Log: zap.NewNop()}
+			if err := s.maintain(ctx, newTestTerm(0, time.Hour)); !errors.Is(err, ErrOverdue) {
+				t.Errorf("want it overdue, got %v", err)
+			}
+		})
+	}
+}
+
+func TestATermThatIsKeptTakesOnlyARenewalThatHelps(t *testing.T) {
+	const lead = 2500 * time.Millisecond
+	for name, tt := range map[string]struct {
+		age  time.Duration
+		news bool
+	}{
+		"answered in time":     {time.Second, true},
+		"answered rather late": {7 * time.Second, true},
+		"answered too late":    {8 * time.Second, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			term := newTestTerm(0, 0)
+			term.keep()
+			r := renewal{sent: time.Now().Add(-tt.age), boot: bootTime() - tt.age, ttl: 10 * time.Second}
+			if news := term.extend(r, lead); news != tt.news {
+				t.Errorf("want news: %t, got %t", tt.news, news)
+			}
+		})
+	}
+}
