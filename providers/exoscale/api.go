@@ -144,7 +144,7 @@ func (c *Client) instances(ctx context.Context, op string, filter ...sdk.ListIns
 			return err
 		}
 		for _, in := range got.Instances {
-			if !uuidForm.MatchString(in.ID.String()) {
+			if !providers.IsUUID(in.ID.String()) {
 				return errors.New("an instance in it has no id")
 			}
 			ids = append(ids, strings.ToLower(in.ID.String()))
@@ -168,7 +168,7 @@ func (c *Client) list(ctx context.Context) (map[netip.Prefix]elasticIP, error) {
 		}
 		for _, e := range got.ElasticIPS {
 			network, err := parseNetwork(e.IP, e.Cidr)
-			if err != nil || !uuidForm.MatchString(e.ID.String()) {
+			if err != nil || !providers.IsUUID(e.ID.String()) {
 				strange++
 				continue
 			}
@@ -232,7 +232,7 @@ func parseObjects(cached map[netip.Prefix]string) map[netip.Prefix]elasticIP {
 	}
 	objects := make(map[netip.Prefix]elasticIP, len(cached))
 	for network, text := range cached {
-		if f := strings.Fields(text); len(f) >= 2 && uuidForm.MatchString(f[0]) {
+		if f := strings.Fields(text); len(f) >= 2 && providers.IsUUID(f[0]) {
 			objects[network] = elasticIP{id: f[0], ip: f[1], managed: slices.Contains(f[2:], "managed")}
 		}
 	}
