@@ -144,9 +144,10 @@ func (g *graph) notifyMaster(ctx context.Context, names []string, ancestors []*p
 			return dropSuperseded(g.holder.hold(ctx, name, ask), g.log.With(zap.String("instance", name)))
 		})
 	}
+	// Last, and so the first to run: it is what the claim waits for.
 	tasks = append(tasks,
-		task{"holdings", func(ctx context.Context) error { return runAll(ctx, holdings) }},
-		task{"verification", func(ctx context.Context) error { return relayAsks(ctx, asks) }})
+		task{"verification", func(ctx context.Context) error { return relayAsks(ctx, asks) }},
+		task{"holdings", func(ctx context.Context) error { return runAll(ctx, holdings) }})
 	err := g.holder.fence.run(ctx, func(ctx context.Context) error { return runTasks(ctx, tasks...) })
 	if ctx.Err() == nil {
 		return err
