@@ -3,7 +3,7 @@ package notify
 import "testing"
 
 func TestOrderOfScripts(t *testing.T) {
-	const limit = 32768
+	limit := func() int { return 32768 }
 	for _, row := range []struct {
 		name string
 		s, t Script
@@ -39,7 +39,7 @@ func TestServiceHasNoPlaceInTheOrder(t *testing.T) {
 		{"script after service", late, service, false},
 		{"script of another boot", Record{Boot: "b", Script: Script{Start: 2}}, early, false},
 	} {
-		if got := row.r.after(row.s, 1<<22); got != row.want {
+		if got := row.r.after(row.s, pidLimit); got != row.want {
 			t.Errorf("%s: after = %v, want %v", row.name, got, row.want)
 		}
 	}

@@ -39,19 +39,20 @@ type Script struct {
 
 // after reports whether s was started after t, within one boot. Many forks
 // share a clock tick of 10 ms; among them the pid decides, which the kernel
-// counts up and begins anew at limit.
-func (s Script) after(t Script, limit int) bool {
+// counts up and begins anew at limit. That is read only then: claims wait.
+func (s Script) after(t Script, limit func() int) bool {
 	if s.Start != t.Start {
 		return s.Start > t.Start
 	}
-	ahead := ((s.PID-t.PID)%limit + limit) % limit
-	return ahead != 0 && ahead < limit/2
+	n := limit()
+	ahead := ((s.PID-t.PID)%n + n) % n
+	return ahead != 0 && ahead < n/2
 }
 
 // after reports whether the event on record r is newer than that of s. A
 // service has no events in the order of scripts: it is never newer, and for it
 // nothing is.
-func (r Record) after(s Record, limit int) bool {
+func (r Record) after(s Record, limit func() int) bool {
 	return !r.Service && !s.Service && r.Boot == s.Boot && r.Script.after(s.Script, limit)
 }
 
@@ -85,7 +86,7 @@ func Enter(lockFile string, self Record, log *zap.Logger) error {
 	case errors.Is(err, os.ErrNotExist):
 	case err != nil:
 		log.Warn("cannot tell the newest event; taking this one for it", zap.Error(err))
-	case former.after(self, pidLimit()):
+	case former.after(self, pidLimit):
 		return superseded(former)
 	case former.Boot == self.Boot && former.Config != self.Config && former.Config != "":
 		log.Warn("another berth acts for this instance with a different configuration; keep one",

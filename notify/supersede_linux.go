@@ -50,7 +50,7 @@ func Supersede(ctx context.Context, lockFile string, self Record, log *zap.Logge
 	if r.Boot != self.Boot || r.PID == self.PID {
 		return nil
 	}
-	if r.after(self, pidLimit()) {
+	if r.after(self, pidLimit) {
 		return superseded(r)
 	}
 	p, err := pidfd.Open(r.PID)

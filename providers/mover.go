@@ -5,8 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"iter"
-	"maps"
 	"net/http"
 	"net/netip"
 	"strings"
@@ -87,8 +85,8 @@ func (m *Mover) Observe(ctx context.Context, addrs []netip.Addr) (map[netip.Addr
 	}
 	holders := make(map[netip.Addr]Holder, len(addrs))
 	for _, a := range addrs {
-		if network, ok := Containing(maps.Keys(ips), a); ok {
-			holders[a] = m.holder(network, ips[network])
+		if network, ip, ok := Containing(ips, a); ok {
+			holders[a] = m.holder(network, ip)
 		} else {
 			holders[a] = Holder{Kind: NotManaged}
 		}
@@ -186,8 +184,8 @@ func (m *Mover) object(ctx context.Context, addr netip.Addr) (key string, listed
 	m.mu.Lock()
 	objects := m.objects
 	m.mu.Unlock()
-	if network, ok := Containing(maps.Keys(objects), addr); ok {
-		return objects[network], false, nil
+	if _, key, ok := Containing(objects, addr); ok {
+		return key, false, nil
 	}
 	key, err = m.lookUp(ctx, addr)
 	return key, true, err
@@ -199,11 +197,11 @@ func (m *Mover) lookUp(ctx context.Context, addr netip.Addr) (string, error) {
 	if err != nil {
 		return "", SharedError(ctx, m.Provider, m.OpList, err)
 	}
-	network, ok := Containing(maps.Keys(ips), addr)
+	_, ip, ok := Containing(ips, addr)
 	if !ok {
 		return "", NotManagedError(m.Provider, m.OpPoint, addr)
 	}
-	return ips[network].Key, nil
+	return ip.Key, nil
 }
 
 // point moves a floating IP here. Addresses of one network are one object, so
@@ -244,15 +242,17 @@ func ParseNetwork(text string) (netip.Prefix, error) {
 	return p.Masked(), err
 }
 
-// Containing returns the smallest of the networks that has addr in it. Floating
-// IPs do not overlap today; should they, the smallest is where traffic goes.
-func Containing(networks iter.Seq[netip.Prefix], addr netip.Addr) (netip.Prefix, bool) {
-	var best netip.Prefix
-	found := false
-	for p := range networks {
-		if p.Contains(addr) && (!found || p.Bits() > best.Bits()) {
-			best, found = p, true
+// Containing returns the smallest of the networks that has addr in it, and what
+// belongs to it. Floating IPs do not overlap today; should they, the smallest is
+// where traffic goes. A burst of claims asks for as many addresses as there are
+// networks: it does not go through them all.
+func Containing[V any](networks map[netip.Prefix]V, addr netip.Addr) (netip.Prefix, V, bool) {
+	for bits := addr.BitLen(); bits >= 0; bits-- {
+		network, _ := addr.Prefix(bits)
+		if v, ok := networks[network]; ok {
+			return network, v, true
 		}
 	}
-	return best, found
+	var none V
+	return netip.Prefix{}, none, false
 }

@@ -118,3 +118,23 @@ func (s *OwnServer) Is(id string) bool {
 	defer s.mu.Unlock()
 	return s.id != "" && strings.EqualFold(s.id, id)
 }
+
+// IsUUID tells whether s is a UUID as the clouds write it (RFC 9562, section 4).
+// A regular expression would be compiled at each start of a notify script.
+func IsUUID(s string) bool {
+	if len(s) != 36 {
+		return false
+	}
+	for i := range len(s) {
+		switch c := s[i]; {
+		case i == 8 || i == 13 || i == 18 || i == 23:
+			if c != '-' {
+				return false
+			}
+		case c >= '0' && c <= '9', c >= 'a' && c <= 'f', c >= 'A' && c <= 'F':
+		default:
+			return false
+		}
+	}
+	return true
+}

@@ -180,8 +180,10 @@ func (b *book) watch() <-chan struct{} {
 	return b.changed
 }
 
-// Run reads the file again whenever it, or a file it includes, has changed.
+// Run reads the file again whenever it, or a file it includes, has changed. It
+// begins with the first reading, beside the locking of the first instance.
 func (b *book) Run(ctx context.Context) error {
+	_, _ = b.reading() // whoever needs it gets the error
 	tick := time.NewTicker(bookInterval)
 	defer tick.Stop()
 	for {

@@ -113,6 +113,11 @@ func (g *graph) notifyMaster(ctx context.Context, names []string, ancestors []*p
 		{"status", g.status.Run},
 		{"keepalived.conf", g.book.Run},
 		{"audit", g.audit},
+		{"authorities", func(ctx context.Context) error {
+			g.trust() // beside the way to the first handshake
+			<-ctx.Done()
+			return context.Cause(ctx)
+		}},
 		{"addresses", func(ctx context.Context) error { return lookLater(ctx, g.holder.truth) }},
 	}
 	if len(ancestors) > 0 {
@@ -144,9 +149,10 @@ func (g *graph) notifyMaster(ctx context.Context, names []string, ancestors []*p
 			return dropSuperseded(g.holder.hold(ctx, name, ask), g.log.With(zap.String("instance", name)))
 		})
 	}
+	// Last, and so the first to run: it is what the claim waits for.
 	tasks = append(tasks,
-		task{"holdings", func(ctx context.Context) error { return runAll(ctx, holdings) }},
-		task{"verification", func(ctx context.Context) error { return relayAsks(ctx, asks) }})
+		task{"verification", func(ctx context.Context) error { return relayAsks(ctx, asks) }},
+		task{"holdings", func(ctx context.Context) error { return runAll(ctx, holdings) }})
 	err := g.holder.fence.run(ctx, func(ctx context.Context) error { return runTasks(ctx, tasks...) })
 	if ctx.Err() == nil {
 		return err

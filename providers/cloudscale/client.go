@@ -81,7 +81,7 @@ func New(d providers.Deps, node *yaml.Node) (providers.Provider, error) {
 		c.names[strings.ToLower(id)] = host
 	}
 	configured := cmp.Or(conf.serverUUID, conf.hostnameToServerUUID[hostname])
-	if configured != "" && !uuidForm.MatchString(configured) {
+	if configured != "" && !providers.IsUUID(configured) {
 		log.Warn("configured server id is no UUID", zap.String("provider", name), zap.String("server", configured))
 	}
 	if configured == "" && len(conf.hostnameToServerUUID) > 0 {

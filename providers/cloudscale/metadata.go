@@ -5,7 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
-	"regexp"
+
+	"berth/providers"
 )
 
 const (
@@ -13,8 +14,6 @@ const (
 
 	opMetadata = "read metadata"
 )
-
-var uuidForm = regexp.MustCompile(`^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$`)
 
 // askMetadata returns the id of this host from the metadata service.
 func (c *Client) askMetadata(ctx context.Context) (string, error) {
@@ -41,7 +40,7 @@ func parseMetadata(b []byte) (string, error) {
 	if err := json.Unmarshal(b, &doc); err != nil {
 		return "", err
 	}
-	if !uuidForm.MatchString(doc.Meta.UUID) {
+	if !providers.IsUUID(doc.Meta.UUID) {
 		return "", errors.New("meta.cloudscale_uuid is no UUID: is this a server of cloudscale? Otherwise set server-uuid")
 	}
 	return doc.Meta.UUID, nil

@@ -2,6 +2,8 @@ package cloudscale
 
 import (
 	"testing"
+
+	"berth/providers"
 )
 
 func FuzzParseMetadata(f *testing.F) {
@@ -9,7 +11,7 @@ func FuzzParseMetadata(f *testing.F) {
 	f.Add([]byte(`{"meta":null}`))
 	f.Add([]byte("\xff"))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		if id, err := parseMetadata(b); err == nil && !uuidForm.MatchString(id) {
+		if id, err := parseMetadata(b); err == nil && !providers.IsUUID(id) {
 			t.Errorf("%q is no UUID", id)
 		}
 	})

@@ -144,7 +144,7 @@ func (c *Client) instances(ctx context.Context, op string, filter ...sdk.ListIns
 			return err
 		}
 		for _, in := range got.Instances {
-			if !uuidForm.MatchString(in.ID.String()) {
+			if !providers.IsUUID(in.ID.String()) {
 				return errors.New("an instance in it has no id")
 			}
 			ids = append(ids, strings.ToLower(in.ID.String()))
@@ -168,7 +168,7 @@ func (c *Client) list(ctx context.Context) (map[netip.Prefix]elasticIP, error) {
 		}
 		for _, e := range got.ElasticIPS {
 			network, err := parseNetwork(e.IP, e.Cidr)
-			if err != nil || !uuidForm.MatchString(e.ID.String()) {
+			if err != nil || !providers.IsUUID(e.ID.String()) {
 				strange++
 				continue
 			}
@@ -232,7 +232,7 @@ func parseObjects(cached map[netip.Prefix]string) map[netip.Prefix]elasticIP {
 	}
 	objects := make(map[netip.Prefix]elasticIP, len(cached))
 	for network, text := range cached {
-		if f := strings.Fields(text); len(f) >= 2 && uuidForm.MatchString(f[0]) {
+		if f := strings.Fields(text); len(f) >= 2 && providers.IsUUID(f[0]) {
 			objects[network] = elasticIP{id: f[0], ip: f[1], managed: slices.Contains(f[2:], "managed")}
 		}
 	}
@@ -243,7 +243,7 @@ func parseObjects(cached map[netip.Prefix]string) map[netip.Prefix]elasticIP {
 // not there, by listing. listed tells that the API was asked.
 func (c *Client) object(ctx context.Context, addr netip.Addr) (object elasticIP, listed bool, err error) {
 	c.mu.Lock()
-	object, ok := containing(c.objects, addr)
+	_, object, ok := providers.Containing(c.objects, addr)
 	c.mu.Unlock()
 	if !ok {
 		object, err = c.lookUp(ctx, addr)
@@ -259,7 +259,7 @@ func (c *Client) lookUp(ctx context.Context, addr netip.Addr) (elasticIP, error)
 	if err != nil {
 		return elasticIP{}, providers.SharedError(ctx, name, opList, err)
 	}
-	object, ok := containing(objects, addr)
+	_, object, ok := providers.Containing(objects, addr)
 	if !ok {
 		return elasticIP{}, providers.NotManagedError(name, opAttach, addr)
 	}
@@ -272,16 +272,4 @@ func (c *Client) warnManaged(addr netip.Addr, object elasticIP) {
 		c.warnOnce("elastic IP has a health check of the provider's: that, and not who it is attached to, decides where traffic goes",
 			zap.String("address", addr.String()))
 	}
-}
-
-// containing returns the smallest network that has addr in it.
-func containing(objects map[netip.Prefix]elasticIP, addr netip.Addr) (elasticIP, bool) {
-	best := -1
-	var object elasticIP
-	for network, o := range objects {
-		if network.Contains(addr) && network.Bits() > best {
-			best, object = network.Bits(), o
-		}
-	}
-	return object, best >= 0
 }

@@ -29,6 +29,7 @@ const (
 
 // Client is a providers.Provider.
 type Client struct {
+	providers.TLS
 	log         *zap.Logger
 	caller      *providers.Caller
 	credentials *providers.Credentials

@@ -3,7 +3,6 @@ package exoscale
 import (
 	"errors"
 	"fmt"
-	"regexp"
 	"strings"
 
 	"gopkg.in/yaml.v3"
@@ -14,12 +13,6 @@ import (
 const (
 	vendorKeyEnv    = "EXOSCALE_API_KEY"
 	vendorSecretEnv = "EXOSCALE_API_SECRET"
-)
-
-var (
-	uuidForm = regexp.MustCompile(`^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$`)
-	// zoneForm is what may become part of a host name.
-	zoneForm = regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`)
 )
 
 // Entry registers the provider.
@@ -59,18 +52,28 @@ func decode(node *yaml.Node) (config, error) {
 		_, err := baseURL(c.endpoint)
 		errs = append(errs, err)
 	}
-	if c.zone != "" && !zoneForm.MatchString(c.zone) {
+	if c.zone != "" && !isZone(c.zone) {
 		errs = append(errs, errors.New("exoscale.zone: want a zone such as ch-gva-2"))
 	}
-	if c.instanceID != "" && !uuidForm.MatchString(c.instanceID) {
+	if c.instanceID != "" && !providers.IsUUID(c.instanceID) {
 		errs = append(errs, errors.New("exoscale.instance-id: want the UUID of an instance"))
 	}
 	for _, p := range c.peers {
-		if !uuidForm.MatchString(p) {
+		if !providers.IsUUID(p) {
 			errs = append(errs, fmt.Errorf("exoscale.peers: want UUIDs of instances, got %q", p))
 		}
 	}
 	return c, errors.Join(errs...)
+}
+
+// isZone tells whether a zone may become part of a host name.
+func isZone(s string) bool {
+	for part := range strings.SplitSeq(s, "-") {
+		if part == "" || strings.Trim(part, "abcdefghijklmnopqrstuvwxyz0123456789") != "" {
+			return false
+		}
+	}
+	return true
 }
 
 // baseURL brings an endpoint into the form that the SDK needs: paths are appended

@@ -88,7 +88,7 @@ func FuzzDrive(f *testing.F) {
 	f.Add(image(file{"META_DAT.;1", "meta-data", metaData}))
 	f.Add(image(file{"META-DATA", "", metaData}))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		if id, err := readDrive(bytes.NewReader(b), "instance-id"); err == nil && !uuidForm.MatchString(id) {
+		if id, err := readDrive(bytes.NewReader(b), "instance-id"); err == nil && !providers.IsUUID(id) {
 			t.Errorf("want a UUID or an error, got %q", id)
 		}
 	})

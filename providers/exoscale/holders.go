@@ -112,7 +112,7 @@ func (c *Client) wanted(ctx context.Context, addrs []netip.Addr) (map[netip.Addr
 	all := func(objects map[netip.Prefix]elasticIP) (map[netip.Addr]elasticIP, bool) {
 		found := map[netip.Addr]elasticIP{}
 		for _, a := range addrs {
-			if o, ok := containing(objects, a); ok {
+			if _, o, ok := providers.Containing(objects, a); ok {
 				found[a] = o
 				c.warnManaged(a, o)
 			}

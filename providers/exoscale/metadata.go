@@ -129,9 +129,9 @@ func (c *Client) askMetadata(ctx context.Context, what string) (string, error) {
 func parseMetadata(what, text string) (string, error) {
 	text = strings.ToLower(strings.TrimSpace(text))
 	switch {
-	case what == "instance-id" && !uuidForm.MatchString(text):
+	case what == "instance-id" && !providers.IsUUID(text):
 		return "", errors.New("instance-id is no UUID: is this an instance of Exoscale? Otherwise set instance-id")
-	case what == "availability-zone" && !zoneForm.MatchString(text):
+	case what == "availability-zone" && !isZone(text):
 		return "", errors.New("availability-zone is no zone: is this an instance of Exoscale? Otherwise set zone")
 	}
 	return text, nil

@@ -94,6 +94,7 @@ func decode(node *yaml.Node) (config, error) {
 
 // Client is a providers.Provider.
 type Client struct {
+	providers.TLS
 	caller      *providers.Caller
 	credentials *providers.Credentials
 	url         string
