@@ -82,8 +82,10 @@ func (l *login) heard(token string, err error) (forgotten bool) {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	// Nothing may go out with it any more: etcd refuses even a signing in that
+	// comes with a token it does not know.
 	if l.token == token {
-		l.in = false
+		l.in, l.token = false, ""
 	}
 	return true
 }

@@ -237,7 +237,6 @@ func (s *Session) Run(ctx context.Context) error {
 		s.Metrics.lease(true)
 		s.renewed()
 		err = s.maintain(ctx, t)
-		s.publish(nil)
 		s.Metrics.lease(false)
 		if errors.Is(err, ErrLeaseLost) {
 			lease = 0
@@ -388,7 +387,10 @@ func (s *Session) maintain(ctx context.Context, t *Term) (cause error) {
 	var running sync.WaitGroup
 	defer running.Wait()
 	defer stop()
-	defer func() { t.cancel(cause) }() // before anything is waited for
+	defer func() { // before anything is waited for
+		s.publish(nil)
+		t.cancel(cause)
+	}()
 	answers := make(chan answer)
 	send := func(endpoint int, until time.Time) {
 		running.Go(func() {
