@@ -36,6 +36,7 @@ type AccessOptions struct {
 // Access is what the client of a cloud is made of: the ways to its API and to the
 // metadata service of its servers, and what they need.
 type Access struct {
+	TLS
 	Log         *zap.Logger // never nil
 	Hostname    string      // "" if it cannot be read
 	API         *Caller

@@ -40,6 +40,13 @@ type Preparer interface {
 	Prepare(ctx context.Context) error
 }
 
+// Truster is what a provider offers beside Provider that calls an API over TLS.
+type Truster interface {
+	// Trust makes ready for the first handshake what needs no network. It may run
+	// beside everything else.
+	Trust()
+}
+
 // Releaser is what a provider offers beside Provider when an address can be made to
 // point nowhere.
 type Releaser interface {

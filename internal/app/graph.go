@@ -140,10 +140,18 @@ func bookOptions(c *config.Config, runDirectory string, log *zap.Logger) keepali
 	return keepalivedconf.Options{ConfigID: c.KeepalivedConfigID, Version: version}
 }
 
+// trust has the provider make ready whom to trust.
+func (c *cloud) trust() {
+	if p, ok := c.provider.(providers.Truster); ok {
+		p.Trust()
+	}
+}
+
 // prepare has the provider look up, while there is time, what the first claim
 // needs: a look-up must not stand before it. Failures are not fatal; the claim
 // itself looks up what is missing.
 func (c *cloud) prepare(ctx context.Context) error {
+	c.trust()
 	if p, ok := c.provider.(providers.Preparer); ok {
 		b := backoff.NewExponentialBackOff(backoff.WithMaxInterval(c.interval), backoff.WithMaxElapsedTime(0))
 		failed := false

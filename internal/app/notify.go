@@ -113,6 +113,11 @@ func (g *graph) notifyMaster(ctx context.Context, names []string, ancestors []*p
 		{"status", g.status.Run},
 		{"keepalived.conf", g.book.Run},
 		{"audit", g.audit},
+		{"authorities", func(ctx context.Context) error {
+			g.trust() // beside the way to the first handshake
+			<-ctx.Done()
+			return context.Cause(ctx)
+		}},
 		{"addresses", func(ctx context.Context) error { return lookLater(ctx, g.holder.truth) }},
 	}
 	if len(ancestors) > 0 {

@@ -29,6 +29,7 @@ const (
 
 // Client is a providers.Provider.
 type Client struct {
+	providers.TLS
 	log         *zap.Logger
 	caller      *providers.Caller
 	credentials *providers.Credentials
@@ -85,6 +86,7 @@ func New(d providers.Deps, node *yaml.Node) (providers.Provider, error) {
 		}
 	}
 	c := &Client{
+		TLS:         providers.TLS{Endpoint: base},
 		log:         access.Log,
 		caller:      access.API,
 		credentials: access.Credentials,

@@ -94,6 +94,7 @@ func decode(node *yaml.Node) (config, error) {
 
 // Client is a providers.Provider.
 type Client struct {
+	providers.TLS
 	caller      *providers.Caller
 	credentials *providers.Credentials
 	url         string
@@ -141,6 +142,7 @@ func New(d providers.Deps, node *yaml.Node) (providers.Provider, error) {
 		transport = providers.NewTransport(true, roots)
 	}
 	return &Client{
+		TLS: providers.TLS{Endpoint: conf.url},
 		caller: providers.NewCaller(providers.CallerOptions{
 			Provider: name, Transport: transport, Credentials: credentials, Timeout: timeout, Log: log, Metrics: d.Metrics}),
 		credentials: credentials,

@@ -38,6 +38,7 @@ type bed struct {
 	dir     string
 	berth   string
 	minimal string
+	env     []string // nil for that of the benchmark
 
 	hits chan time.Time // arrivals of a PATCH
 }
@@ -80,6 +81,28 @@ func (t *bed) serve(w http.ResponseWriter, r *http.Request) {
 		t.hits <- time.Now()
 	}
 	t.sim.ServeHTTP(w, r)
+}
+
+// secure puts an API that speaks TLS and HTTP/2, as real ones do, in the place of
+// the other. Its certificate is trusted beside those of the files.
+func (t *bed) secure(b *testing.B, authorities ...string) {
+	b.Helper()
+	api := httptest.NewUnstartedServer(http.HandlerFunc(t.serve))
+	api.EnableHTTP2 = true
+	api.StartTLS()
+	b.Cleanup(api.Close)
+	trusted := string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: api.Certificate().Raw}))
+	for _, path := range authorities {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			b.Skip(err)
+		}
+		trusted += string(text)
+	}
+	t.write(b, "ca.pem", trusted)
+	t.env = append(os.Environ(), "SSL_CERT_FILE="+filepath.Join(t.dir, "ca.pem"))
+	t.url = api.URL
+	t.configure(b)
 }
 
 // configure writes berth's configuration.
@@ -125,14 +148,24 @@ func report(b *testing.B, berth, minimal []time.Duration) {
 }
 
 // BenchmarkStartToFirstUpdate is the notify script: from the start of the
-// process to the arrival of its update at the API.
+// process to the arrival of its update at the API, without and with TLS, the
+// latter with all the authorities that this host trusts.
 func BenchmarkStartToFirstUpdate(b *testing.B) {
-	t := newBed(b)
+	b.Run("http", func(b *testing.B) { startToFirstUpdate(b, newBed(b)) })
+	b.Run("https", func(b *testing.B) {
+		t := newBed(b)
+		t.secure(b, "/etc/ssl/certs/ca-certificates.crt")
+		startToFirstUpdate(b, t)
+	})
+}
+
+func startToFirstUpdate(b *testing.B, t *bed) {
 	run := func(name string, args ...string) time.Duration {
 		if err := t.sim.Assign(address, rival); err != nil {
 			b.Fatal(err)
 		}
 		cmd := exec.Command(name, args...)
+		cmd.Env = t.env
 		begun := time.Now()
 		if err := cmd.Start(); err != nil {
 			b.Fatal(err)
@@ -244,13 +277,7 @@ func BenchmarkBurstOfAThousand(b *testing.B) {
 		b.Fatal(err)
 	}
 	t.write(b, "keepalived.conf", conf.String())
-	api := httptest.NewUnstartedServer(http.HandlerFunc(t.serve))
-	api.EnableHTTP2 = true
-	api.StartTLS()
-	defer api.Close()
-	t.write(b, "ca.pem", string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: api.Certificate().Raw})))
-	t.url = api.URL
-	t.configure(b)
+	t.secure(b)
 	path := filepath.Join(t.dir, "fifo")
 	if err := unix.Mkfifo(path, 0o600); err != nil {
 		b.Fatal(err)
@@ -261,7 +288,7 @@ func BenchmarkBurstOfAThousand(b *testing.B) {
 	}
 	defer f.Close()
 	cmd := exec.Command(t.berth, "--fifo", filepath.Join(t.dir, "berth.yml"), path)
-	cmd.Env = append(os.Environ(), "SSL_CERT_FILE="+filepath.Join(t.dir, "ca.pem"))
+	cmd.Env = t.env
 	if err := cmd.Start(); err != nil {
 		b.Fatal(err)
 	}
