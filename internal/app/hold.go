@@ -47,6 +47,9 @@ type holder struct {
 	recording sync.Mutex
 }
 
+// recordDelay is when the claims of a burst are out.
+const recordDelay = 200 * time.Millisecond
+
 // hold is the holding of one instance: permit, then one loop per address until
 // ctx ends; with fencing, for as long as the fence is open. It is an
 // instance.Hold.
@@ -86,9 +89,14 @@ func (h *holder) hold(ctx context.Context, name string, verify <-chan struct{}) 
 			return
 		}
 		// Its events come in order, so that the record serves nobody but a
-		// notify script that finds the lock held. One at a time: a burst of
-		// claims needs the processors more.
+		// notify script that finds the lock held. Later, and one at a time: a
+		// burst of claims needs the processors more.
 		recording.Go(func() {
+			select {
+			case <-ctx.Done():
+				return // nobody will find it held
+			case <-time.After(recordDelay):
+			}
 			h.recording.Lock()
 			defer h.recording.Unlock()
 			// It is never superseded.
