@@ -47,6 +47,7 @@ type Reader struct {
 
 	flush      chan chan struct{}
 	split      splitter
+	chunk      [64 << 10]byte // once, as making it would start the garbage collector between a line and its claim
 	burst      []vrrp.Event
 	complaints map[string]bool
 }
@@ -185,14 +186,13 @@ func (r *Reader) drain(p *pipe) {
 			emit = r.Overflow
 		}
 	}
-	buf := make([]byte, 64<<10)
 	for total := 0; total < maxBurst; {
-		n := p.read(buf)
+		n := p.read(r.chunk[:])
 		if n == 0 {
 			break
 		}
 		total += n
-		r.split.feed(buf[:n], r.line, func() {
+		r.split.feed(r.chunk[:n], r.line, func() {
 			r.complain("too long", "skipping a FIFO line that is too long to be keepalived's", zap.Int("limit", maxLine))
 		})
 	}
