@@ -98,7 +98,7 @@ func (o *Options) elect(ctx context.Context, cfg *config.Config, stop func(error
 	}
 	defer e.member.Etcd.Close()
 	e.member.Keep = cfg.Election.OnEtcdLoss == config.Keep
-	e.member.Renewed = func() { e.seat.renewed(e.member.End()); e.moved() }
+	e.member.Renewed = e.moved
 	e.member.Moved = e.moved
 	e.member.Init()
 	if cfg.Election.Interface != "" {
@@ -113,6 +113,7 @@ func (o *Options) elect(ctx context.Context, cfg *config.Config, stop func(error
 	tasks := []task{
 		{"election", func(ctx context.Context) error { return e.member.Run(ctx, e.run) }},
 		{"status", e.status.Run},
+		{"record", func(ctx context.Context) error { return e.seat.run(ctx, e.member.End) }},
 		{"metrics", exporter.Run},
 		{"systemd", func(ctx context.Context) error { return tellSystemd(ctx, func(context.Context) {}, log) }},
 		{"upgrade", func(ctx context.Context) error { return o.awaitUpgrade(ctx, cfg.Path, e.replaceable, stop, log) }},

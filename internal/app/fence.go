@@ -18,7 +18,7 @@ import (
 type fence struct {
 	member *election.Member
 	alone  bool
-	lease  string // file name of the seat's record, for the status
+	seat   *seat // nil: of no use to a successor
 	status *status.Writer
 	log    *zap.Logger
 }
@@ -33,11 +33,7 @@ func (o *Options) newFence(cfg *config.Config, seat *seat, w *status.Writer, met
 	if err != nil {
 		return nil, err
 	}
-	f := &fence{member: m, alone: cfg.Fencing.OnEtcdLoss == config.Allow, status: w, log: log}
-	if seat != nil {
-		f.lease = seat.path
-		m.Renewed = func() { seat.renewed(m.End()) }
-	}
+	f := &fence{member: m, alone: cfg.Fencing.OnEtcdLoss == config.Allow, seat: seat, status: w, log: log}
 	m.Init()
 	return f, nil
 }
@@ -48,7 +44,12 @@ func (f *fence) run(ctx context.Context, run func(context.Context) error) error 
 	if f == nil {
 		return run(ctx)
 	}
-	err := f.member.Run(ctx, run)
+	err := f.member.Run(ctx, func(ctx context.Context) error {
+		if f.seat == nil {
+			return run(ctx)
+		}
+		return runTasks(ctx, task{"work", run}, task{"record", func(ctx context.Context) error { return f.seat.run(ctx, f.member.End) }})
+	})
 	if cerr := f.member.Etcd.Close(); cerr != nil {
 		f.log.Debug("cannot close the connections to etcd", zap.Error(cerr))
 	}
@@ -61,10 +62,13 @@ func (f *fence) whileOpen(ctx context.Context, name string, permit *guard.Permit
 	log := f.log.With(zap.String("instance", name))
 	c := election.Campaign{Instance: name, Alone: f.alone, Log: log, Changed: func(s election.Status) {
 		if s.State != vrrp.Master {
-			log.Warn("MASTER, but not acting: "+s.Reason, zap.String("owner", s.Owner))
+			log.Warn("MASTER, but not acting", zap.String("reason", s.Reason), zap.String("owner", s.Owner))
 		}
 		f.status.Update(name, func(in *status.Instance) {
-			in.Owner, in.Token, in.Lease, in.Error = s.Owner, s.Token, f.lease, ""
+			in.Owner, in.Token, in.Error = s.Owner, s.Token, ""
+			if f.seat != nil {
+				in.Lease = f.seat.path
+			}
 			if s.State != vrrp.Master {
 				in.Error, in.Addresses = "not acting: "+s.Reason, nil
 				if s.Owner != "" {

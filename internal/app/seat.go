@@ -84,7 +84,6 @@ type seat struct {
 
 	mu      sync.Mutex
 	lease   status.Lease
-	written time.Time
 	failing bool
 }
 
@@ -145,16 +144,23 @@ func (s *seat) leased(id clientv3.LeaseID) {
 // seatInterval is how often the end of the lease is put on record, for people.
 const seatInterval = time.Second
 
-// renewed notes when the lease ends.
-func (s *seat) renewed(end time.Time) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if end.IsZero() {
-		return
-	}
-	s.lease.End = end
-	if time.Since(s.written) >= seatInterval*9/10 {
-		s.write()
+// run keeps on record when the lease ends, until ctx does. It is not done where
+// the lease is renewed: a disk that hangs must not cost it.
+func (s *seat) run(ctx context.Context, end func() time.Time) error {
+	tick := time.NewTicker(seatInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-tick.C:
+		}
+		s.mu.Lock()
+		if now := end(); !now.IsZero() && now != s.lease.End {
+			s.lease.End = now
+			s.write()
+		}
+		s.mu.Unlock()
 	}
 }
 
@@ -170,7 +176,7 @@ func (s *seat) write() {
 	if err != nil && !s.failing {
 		s.log.Warn("cannot put the lease on record; a restart of berth will not adopt it", zap.Error(err))
 	}
-	s.failing, s.written = err != nil, time.Now()
+	s.failing = err != nil
 }
 
 // leave gives the seat up. With adopt the record stays, for a successor; and so

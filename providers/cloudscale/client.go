@@ -64,6 +64,7 @@ func New(d providers.Deps, node *yaml.Node) (providers.Provider, error) {
 	if err != nil {
 		return nil, err
 	}
+	access.Endpoint = base.String()
 	log, hostname := access.Log, access.Hostname
 	c := &Client{
 		Access:    access,

@@ -132,7 +132,7 @@ func TestMetadataThatIsNoneIsTransientAndSaysWhatToDo(t *testing.T) {
 		{"another cloud's", cloudsim.Fault{Kind: cloudsim.Status, Status: 200, Path: path, Body: `{"uuid":"` + lb1 + `","meta":{}}`}, "set server-uuid"},
 		{"no UUID", cloudsim.Fault{Kind: cloudsim.Status, Status: 200, Path: path, Body: `{"meta":{"cloudscale_uuid":"../servers"}}`}, "set server-uuid"},
 		{"garbage", cloudsim.Fault{Kind: cloudsim.Garbage, Path: path}, "read answer: invalid character"},
-		{"too large", cloudsim.Fault{Kind: cloudsim.Huge, Path: path}, "larger than 1048576 bytes"},
+		{"too large", cloudsim.Fault{Kind: cloudsim.Huge, Path: path}, "larger than 6291456 bytes"},
 		{"redirect", cloudsim.Fault{Kind: cloudsim.Redirect, Path: path, Location: "http://login.example/"}, "redirect to login.example is not followed"},
 		{"no answer", cloudsim.Fault{Kind: cloudsim.HangBeforeHeaders, Path: path}, "no answer in time"},
 	}

@@ -86,6 +86,7 @@ func New(d providers.Deps, node *yaml.Node) (providers.Provider, error) {
 		}
 	}
 	c := &Client{
+		TLS:         providers.TLS{Endpoint: base},
 		log:         access.Log,
 		caller:      access.API,
 		credentials: access.Credentials,

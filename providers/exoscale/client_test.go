@@ -681,7 +681,7 @@ func TestMetadataThatIsNoneIsTransientAndSaysWhatToDo(t *testing.T) {
 		{"page of a captive portal", cloudsim.Fault{Kind: cloudsim.Status, Status: 200, Path: path, Form: cloudsim.FormHTML}, "set instance-id"},
 		{"nothing", cloudsim.Fault{Kind: cloudsim.EmptyBody, Path: path}, "set instance-id"},
 		{"a zone that is none", cloudsim.Fault{Kind: cloudsim.Status, Status: 200, Path: path + "meta-data/availability-zone", Body: "x.evil.example/"}, "set zone"},
-		{"too large", cloudsim.Fault{Kind: cloudsim.Huge, Path: path}, "larger than 1048576 bytes"},
+		{"too large", cloudsim.Fault{Kind: cloudsim.Huge, Path: path}, "larger than 6291456 bytes"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

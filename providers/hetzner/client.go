@@ -71,6 +71,7 @@ func New(d providers.Deps, node *yaml.Node) (providers.Provider, error) {
 	if err != nil {
 		return nil, err
 	}
+	access.Endpoint = base
 	c := &Client{Access: access, base: base, userAgent: d.UserAgent}
 	configured := conf.serverID
 	if configured != "" {

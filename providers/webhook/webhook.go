@@ -142,6 +142,7 @@ func New(d providers.Deps, node *yaml.Node) (providers.Provider, error) {
 		transport = providers.NewTransport(true, roots)
 	}
 	return &Client{
+		TLS: providers.TLS{Endpoint: conf.url},
 		caller: providers.NewCaller(providers.CallerOptions{
 			Provider: name, Transport: transport, Credentials: credentials, Timeout: timeout, Log: log, Metrics: d.Metrics}),
 		credentials: credentials,
