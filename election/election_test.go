@@ -3,7 +3,9 @@ package election_test
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
+	"os"
 	"strconv"
 	"sync"
 	"testing"
@@ -25,6 +27,13 @@ const (
 
 // patience bounds every single wait.
 const patience = 20 * time.Second
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	// They wait for leases to end most of the time.
+	flag.Set("test.parallel", "5")
+	os.Exit(m.Run())
+}
 
 // event is something that a player did, in the order of all of them.
 type event struct {
