@@ -20,6 +20,7 @@ import (
 const (
 	electionsDir = "elections/" // <instance>/<lease in hex>: a place in the queue
 	releasedDir  = "released/"  // <instance>: the token that an owner last gave up
+	withdrawnDir = "withdrawn/" // <instance>: the token that was last given up by one who never owned
 	wantedDir    = "wanted/"    // <instance>: who is asked to take over
 )
 
@@ -36,7 +37,7 @@ type wish struct {
 	Except string `json:"except,omitempty"` // to give up
 }
 
-// released is the value of a released key.
+// released is the value of a released key, and of a withdrawn one.
 type released struct {
 	Token  int64  `json:"token"`
 	Member string `json:"member"`
@@ -56,11 +57,13 @@ type contest struct {
 	queue    []entry // the owner first
 	gone     []entry // former owners that judge has not seen yet
 	released int64
-	until    time.Time // nobody new may own before, see judge
-	former   string    // the member on whose account
-	doubts   []doubt   // to be settled by whoever owns next
-	wish     wish
-	changed  chan struct{}
+	// withdrawn are tokens that were given up unused, since judge has last seen.
+	withdrawn []int64
+	until     time.Time // nobody new may own before, see judge
+	former    string    // the member on whose account
+	doubts    []doubt   // to be settled by whoever owns next
+	wish      wish
+	changed   chan struct{}
 }
 
 // doubt is a lease that should have expired with the key that vanished.
@@ -369,6 +372,11 @@ func (b *Board) put(kv *mvccpb.KeyValue) string {
 		var r released
 		b.decode(kv, &r)
 		b.contest(instance).released = r.Token
+	case withdrawnDir:
+		var r released
+		b.decode(kv, &r)
+		c := b.contest(instance)
+		c.withdrawn = append(c.withdrawn, r.Token)
 	case wantedDir:
 		var w wish
 		b.decode(kv, &w)
@@ -516,13 +524,13 @@ const kernelLead = 1250 * time.Millisecond
 // up: a key can be deleted and a lease revoked by hand, and etcd 3.4 was seen to
 // lose one 0.6 s after it had acknowledged a renewal. The former owner may not have
 // heard of it and goes on until its own deadline. An owner of later that gave up
-// its key had waited for this one. Of leases of this process itself the work here
+// its key had waited for this one; one that gave up unused had not. Of leases of this process itself the work here
 // has ended before anybody asks. It is called with the lock held, after all that
 // etcd did at once.
 func (b *Board) judge(c *contest) {
 	now := time.Now()
 	for _, g := range c.gone {
-		if c.released >= g.token || b.had(g.lease) {
+		if c.released >= g.token || slices.Contains(c.withdrawn, g.token) || b.had(g.lease) {
 			continue
 		}
 		s, known := b.samples[g.lease]
@@ -540,7 +548,7 @@ func (b *Board) judge(c *contest) {
 		}
 		c.wait(now.Add(wait), g.Member)
 	}
-	c.gone = nil
+	c.gone, c.withdrawn = nil, nil
 }
 
 // wait makes new owners wait until then for a former one.

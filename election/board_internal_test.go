@@ -5,6 +5,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"go.etcd.io/etcd/api/v3/mvccpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
@@ -18,14 +19,17 @@ func TestJudge(t *testing.T) {
 		seen  *seen
 		wait  time.Duration
 		doubt bool
+		given string // the record that came with it
 	}{
-		{"nothing seen of the lease", nil, ttl, false},
-		{"expired", &seen{time.Second, 1100 * time.Millisecond, 1100 * time.Millisecond}, 0, true},
-		{"expired, not looked at for long", &seen{4 * time.Second, 4100 * time.Millisecond, 4100 * time.Millisecond}, 0, true},
-		{"ended right after a renewal", &seen{4 * time.Second, 500 * time.Millisecond, 500 * time.Millisecond}, granted, false},
-		{"ended with little left", &seen{2 * time.Second, 1900 * time.Millisecond, 1900 * time.Millisecond}, granted, false},
-		{"looked at in the moment of its end", &seen{0, 0, 0}, 0, true},
-		{"the answer took long", &seen{2 * time.Second, 3 * time.Second, 0}, 1750 * time.Millisecond, true},
+		{"nothing seen of the lease", nil, ttl, false, ""},
+		{"expired", &seen{time.Second, 1100 * time.Millisecond, 1100 * time.Millisecond}, 0, true, ""},
+		{"expired, not looked at for long", &seen{4 * time.Second, 4100 * time.Millisecond, 4100 * time.Millisecond}, 0, true, ""},
+		{"ended right after a renewal", &seen{4 * time.Second, 500 * time.Millisecond, 500 * time.Millisecond}, granted, false, ""},
+		{"ended with little left", &seen{2 * time.Second, 1900 * time.Millisecond, 1900 * time.Millisecond}, granted, false, ""},
+		{"looked at in the moment of its end", &seen{0, 0, 0}, 0, true, ""},
+		{"the answer took long", &seen{2 * time.Second, 3 * time.Second, 0}, 1750 * time.Millisecond, true, ""},
+		{"given up by its owner", &seen{4 * time.Second, 0, 0}, 0, false, releasedDir},
+		{"given up unused", &seen{4 * time.Second, 0, 0}, 0, false, withdrawnDir},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -37,6 +41,9 @@ func TestJudge(t *testing.T) {
 				}
 				c := m.board.contest("api")
 				c.gone = []entry{{lease: lease, token: 3}}
+				if row.given != "" {
+					m.board.put(&mvccpb.KeyValue{Key: []byte(row.given + "api"), Value: []byte(`{"token":3}`)})
+				}
 				m.board.judge(c)
 				if got := max(0, time.Until(c.until)); got != row.wait {
 					t.Errorf("want to wait for %v, got %v", row.wait, got)

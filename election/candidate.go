@@ -92,12 +92,21 @@ type candidate struct {
 	m      *Member
 	status Status
 	failed string // what was last said of a failure
-	turn   bool   // ours has come with the token in use
+	use    use    // of the token in use
 	// unsettled is a token whose giving up etcd has not confirmed; the key must
 	// not be used again, because the request may still come through. settled is
 	// the last one that was confirmed.
 	unsettled, settled int64
 }
+
+// use is what was made of a place in the queue. The next owner must know it.
+type use uint8
+
+const (
+	unknown use = iota // it was taken by a process or a term before
+	waited             // its turn has never come
+	owned
+)
 
 // retryHold spaces the attempts of an owner that failed at once, so that others get
 // their turn.
@@ -161,27 +170,37 @@ func (k *candidate) round(ctx context.Context, hold func(context.Context, Grant)
 		k.resign(ctx, term, k.unsettled)
 		return nil
 	}
-	token, err := k.enter(ctx, term)
+	token, taken, err := k.enter(ctx, term)
 	if err != nil {
 		k.obstructed(ctx, term, "cannot queue up", err)
 		return nil
 	}
-	if k.turn = k.queue(ctx, term, token); k.turn {
+	if k.use = unknown; taken {
+		k.use = waited
+	}
+	if k.queue(ctx, term, token) {
+		k.use = owned
 		err = k.own(ctx, term, token, hold)
 	}
 	// Whatever ended it: while the lease lives, nobody else comes in before the
-	// key is gone. A successor can take over what is owned, but would not know
-	// for whom we wait.
-	leave := errors.Is(context.Cause(ctx), ErrLeave) && (k.turn || !time.Now().Before(k.until()))
+	// key is gone. Who comes after us may not know for whom we wait, and waits too
+	// if it is told nothing.
+	waiting := k.waiting()
+	if k.use == waited && waiting {
+		k.use = unknown
+	}
+	leave := errors.Is(context.Cause(ctx), ErrLeave) && (k.use == owned || !waiting)
 	if term.ctx.Err() == nil && !leave {
 		k.resign(ctx, term, token)
 	}
 	return err
 }
 
-func (k *candidate) until() time.Time {
+// waiting reports whether a former owner may still be at work.
+func (k *candidate) waiting() bool {
 	v, _ := k.m.board.of(k.Instance)
-	return v.until
+	now := time.Now()
+	return v.until.After(now) || slices.ContainsFunc(v.doubts, func(d doubt) bool { return d.until.After(now) })
 }
 
 // obstructed waits after etcd did not do what was asked, and says so if somebody
@@ -265,7 +284,7 @@ func (k *candidate) placed(v view, term *Term) bool {
 		return false
 	}
 	if k.unsettled != v.queue[i].token {
-		k.unsettled, k.turn = v.queue[i].token, false // for all that is known
+		k.unsettled, k.use = v.queue[i].token, unknown
 	}
 	return true
 }
@@ -292,12 +311,12 @@ func (k *candidate) key(lease clientv3.LeaseID) string {
 }
 
 // enter takes a place in the queue, or finds the one it has already, and returns
-// its token.
-func (k *candidate) enter(ctx context.Context, term *Term) (int64, error) {
+// its token and whether it was taken now.
+func (k *candidate) enter(ctx context.Context, term *Term) (token int64, taken bool, err error) {
 	key := k.key(term.Lease)
 	value, err := json.Marshal(Place{k.m.Name, k.Addresses, time.Now().UTC()})
 	if err != nil {
-		return 0, err
+		return 0, false, err
 	}
 	ctx, stop := joined(ctx, term.ctx)
 	defer stop()
@@ -308,12 +327,12 @@ func (k *candidate) enter(ctx context.Context, term *Term) (int64, error) {
 			Else(clientv3.OpGet(key)).Commit()
 	})
 	if err != nil {
-		return 0, err
+		return 0, false, err
 	}
 	if r.Succeeded {
-		return r.Header.Revision, nil
+		return r.Header.Revision, true, nil
 	}
-	return r.Responses[0].GetResponseRange().Kvs[0].CreateRevision, nil
+	return r.Responses[0].GetResponseRange().Kvs[0].CreateRevision, false, nil
 }
 
 // joined returns a context that ends with either of two.
@@ -464,8 +483,8 @@ func (k *candidate) alone(ctx context.Context, hold func(context.Context, Grant)
 // resignTime bounds the giving up of a key by a process that ends.
 const resignTime = time.Second
 
-// resign gives the key up, in one transaction with the record that says so if it
-// was an owner's. Unless ctx has ended it tries for as long as the term lasts: the
+// resign gives the key up, in one transaction with the record of what was made of
+// it. Unless ctx has ended it tries for as long as the term lasts: the
 // key must not be used again while a request to delete it may be under way.
 func (k *candidate) resign(ctx context.Context, term *Term, token int64) {
 	k.unsettled = token
@@ -477,15 +496,17 @@ func (k *candidate) resign(ctx context.Context, term *Term, token int64) {
 	}
 	asking, stop := joined(asking, term.ctx)
 	defer stop()
-	if err := k.m.resign(asking, k.Instance, k.key(term.Lease), token, k.turn); err != nil {
+	if err := k.m.resign(asking, k.Instance, k.key(term.Lease), token, k.use); err != nil {
 		k.obstructed(ctx, term, "cannot give up the place in the election", err)
 		return
 	}
 	k.unsettled, k.settled = 0, token
 }
 
-// resign deletes a key and, with owned, writes that this was its owner's will.
-func (m *Member) resign(ctx context.Context, instance, key string, token int64, owned bool) error {
+// resign deletes a key and writes that this was the will of its owner, or of one
+// that never was. Where nothing is known of that, nothing is written, and the next
+// owner waits.
+func (m *Member) resign(ctx context.Context, instance, key string, token int64, use use) error {
 	value, err := json.Marshal(released{token, m.Name})
 	if err != nil {
 		return err
@@ -497,11 +518,15 @@ func (m *Member) resign(ctx context.Context, instance, key string, token int64, 
 		return err
 	}
 	ops := []clientv3.Op{clientv3.OpDelete(key)}
-	if owned {
-		err = erase(append(ops, clientv3.OpPut(m.Prefix+releasedDir+url.PathEscape(instance), string(value)))...)
+	dir := releasedDir
+	if use == waited {
+		dir = withdrawnDir
 	}
-	// Without space etcd still deletes. Then the next owner waits longer.
-	if !owned || errors.Is(err, rpctypes.ErrNoSpace) {
+	if use != unknown {
+		err = erase(append(ops, clientv3.OpPut(m.Prefix+dir+url.PathEscape(instance), string(value)))...)
+	}
+	// Without space etcd still deletes. Then the next owner waits.
+	if use == unknown || errors.Is(err, rpctypes.ErrNoSpace) {
 		err = erase(ops...)
 	}
 	if err != nil {

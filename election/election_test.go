@@ -411,8 +411,11 @@ func TestAWantedMemberTakesOverFromTheEndOfTheQueue(t *testing.T) {
 	if e := s.next("a", "ends"); !errors.Is(e.why, election.ErrHandOver) {
 		t.Errorf("want a hand-over, got %v", e.why)
 	}
-	s.next("a", "gone")
-	s.next("c", "holds")
+	gone := s.next("a", "gone")
+	// Not even for b, which may have been the first in the queue for a moment.
+	if took := s.next("c", "holds").at.Sub(gone.at); took > ttl/2 {
+		t.Errorf("want c to wait for nobody, it took %v", took)
+	}
 	if err := election.Takeover(t.Context(), etcd, prefix, instance, "nobody"); err == nil {
 		t.Error("want a refusal to hand over to a member that is not there")
 	}

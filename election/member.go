@@ -128,7 +128,7 @@ func (m *Member) tidy(ctx context.Context) {
 		if m.board.followed(instance) {
 			continue
 		}
-		if err := m.resign(ctx, instance, e.key, e.token, true); err != nil && !errors.Is(err, context.Canceled) {
+		if err := m.resign(ctx, instance, e.key, e.token, owned); err != nil && !errors.Is(err, context.Canceled) {
 			m.Log.Warn("cannot give up a place that nobody here wants any more", zap.String("instance", instance), zap.Error(err))
 		}
 	}
