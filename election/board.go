@@ -91,7 +91,8 @@ type Board struct {
 	log    *zap.Logger
 
 	mu       sync.Mutex
-	current  bool // the watch is alive
+	current  bool      // the watch is alive
+	heard    time.Time // when it gave a sign of life, after which nothing from before is missing
 	revision int64
 	contests map[string]*contest
 	samples  map[clientv3.LeaseID]sample
@@ -189,7 +190,7 @@ const (
 	listTime = 2 * time.Second
 	// pulse is how often the watch is asked for a sign of life, silence how
 	// long it may take to give one: a member of etcd that hangs says nothing.
-	pulse   = 500 * time.Millisecond
+	pulse   = 250 * time.Millisecond
 	silence = 2 * time.Second
 	// reconnect is the pause before the next endpoint is tried.
 	reconnect = 100 * time.Millisecond
@@ -240,12 +241,14 @@ func (b *Board) copy(ctx context.Context, endpoint int, read func()) (bool, erro
 	ctx, cancel := context.WithCancel(clientv3.WithRequireLeader(ctx))
 	defer cancel()
 	listCtx, cancelList := context.WithTimeout(ctx, listTime)
+	asked := time.Now()
 	all, err := c.Get(listCtx, b.prefix, clientv3.WithPrefix())
 	cancelList()
 	if err != nil {
 		return false, fmt.Errorf("list %s: %w", b.prefix, err)
 	}
 	b.load(all.Kvs, all.Header.Revision)
+	b.hear(asked)
 	read()
 	// The library does not close the channel when ctx ends before it has begun.
 	changes := c.Watch(ctx, b.prefix, clientv3.WithPrefix(), clientv3.WithRev(all.Header.Revision+1))
@@ -275,8 +278,22 @@ func (b *Board) copy(ctx context.Context, endpoint int, read func()) (bool, erro
 			}
 			heard = time.Now()
 			b.apply(r.Events, r.Header.Revision)
+			b.hear(heard)
 		}
 	}
+}
+
+func (b *Board) hear(at time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.heard = at
+}
+
+// since returns when the board last knew everything.
+func (b *Board) since() time.Time {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.heard
 }
 
 // load replaces everything.

@@ -34,11 +34,14 @@ type Node struct {
 	nl   *netlink.Handle
 	ns   []namespace
 
+	// Of its own: Close waits for those who read it.
+	observing sync.Mutex
+	observed  map[int]*Node // by the kernel's id for its network here
+
 	mu        sync.Mutex
 	closed    bool
 	processes []*Process
 	watches   []chan struct{} // closed to end an address subscription
-	observed  map[int]*Node   // by the kernel's id for its network here
 	readers   sync.WaitGroup
 }
 

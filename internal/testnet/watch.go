@@ -38,8 +38,8 @@ func (n *Node) Observe(other *Node) error {
 	if err != nil {
 		return fmt.Errorf("observe %s from %s: %w", other.Name, n.Name, err)
 	}
-	n.mu.Lock()
-	defer n.mu.Unlock()
+	n.observing.Lock()
+	defer n.observing.Unlock()
 	if n.observed == nil {
 		n.observed = make(map[int]*Node)
 	}
@@ -156,8 +156,8 @@ func (n *Node) sender(control []byte) *Node {
 	}
 	for _, m := range messages {
 		if m.Header.Level == unix.SOL_NETLINK && m.Header.Type == listenAllNSID && len(m.Data) >= 4 {
-			n.mu.Lock()
-			defer n.mu.Unlock()
+			n.observing.Lock()
+			defer n.observing.Unlock()
 			return n.observed[int(int32(binary.NativeEndian.Uint32(m.Data)))]
 		}
 	}

@@ -70,7 +70,14 @@ func episode(t *testing.T, l *faults.Lab, dice *rand.Rand) error {
 	default:
 		chosen = []faults.Fault{pick(false), pick(true)}
 	}
+	// The owner of this moment may be about to hear that its key is gone.
 	victim := l.Owner()
+	for victim == nil {
+		if err := l.Settle(t.Context()); err != nil {
+			return err
+		}
+		victim = l.Owner()
+	}
 	if !chosen[0].Owner && dice.IntN(3) == 0 {
 		victim = l.Hosts[dice.IntN(len(l.Hosts))]
 	}
