@@ -247,8 +247,8 @@ func (b *Board) copy(ctx context.Context, endpoint int, read func()) (bool, erro
 	if err != nil {
 		return false, fmt.Errorf("list %s: %w", b.prefix, err)
 	}
+	b.hear(asked) // first: load wakes those who wait for news
 	b.load(all.Kvs, all.Header.Revision)
-	b.hear(asked)
 	read()
 	// The library does not close the channel when ctx ends before it has begun.
 	changes := c.Watch(ctx, b.prefix, clientv3.WithPrefix(), clientv3.WithRev(all.Header.Revision+1))

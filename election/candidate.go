@@ -407,7 +407,8 @@ func (k *candidate) queue(ctx context.Context, term *Term, token int64) bool {
 			return false
 		case first:
 			if unheard(term, k.m.board) <= 0 {
-				break // so it was, before the news stopped
+				turn = time.After(pulse) // so it was, before the news stopped
+				break
 			}
 			if len(v.doubts) > 0 {
 				k.m.board.settle(ctx, k.Instance, v.doubts[0])
