@@ -64,8 +64,23 @@ func ask(ctx context.Context, e *Etcd, prefix, instance string, w wish, done fun
 	if err != nil {
 		return err
 	}
-	if ok, err := done(queue); ok || err != nil {
-		return err
+	// Who has just stood aside for another, or has just been started, comes soon.
+	for tries := 0; ; tries++ {
+		ok, err := done(queue)
+		if ok || err != nil && tries == 10 {
+			return err
+		}
+		if err == nil {
+			break
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(100 * time.Millisecond):
+		}
+		if again, err := readQueue(ctx, e, dir); err == nil {
+			queue = again
+		}
 	}
 	value, err := json.Marshal(w)
 	if err != nil {

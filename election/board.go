@@ -91,8 +91,7 @@ type Board struct {
 	log    *zap.Logger
 
 	mu       sync.Mutex
-	current  bool      // the watch is alive
-	heard    time.Time // when it gave a sign of life, after which nothing from before is missing
+	current  bool // the watch is alive
 	revision int64
 	contests map[string]*contest
 	samples  map[clientv3.LeaseID]sample
@@ -190,7 +189,7 @@ const (
 	listTime = 2 * time.Second
 	// pulse is how often the watch is asked for a sign of life, silence how
 	// long it may take to give one: a member of etcd that hangs says nothing.
-	pulse   = 250 * time.Millisecond
+	pulse   = 500 * time.Millisecond
 	silence = 2 * time.Second
 	// reconnect is the pause before the next endpoint is tried.
 	reconnect = 100 * time.Millisecond
@@ -241,13 +240,11 @@ func (b *Board) copy(ctx context.Context, endpoint int, read func()) (bool, erro
 	ctx, cancel := context.WithCancel(clientv3.WithRequireLeader(ctx))
 	defer cancel()
 	listCtx, cancelList := context.WithTimeout(ctx, listTime)
-	asked := time.Now()
 	all, err := c.Get(listCtx, b.prefix, clientv3.WithPrefix())
 	cancelList()
 	if err != nil {
 		return false, fmt.Errorf("list %s: %w", b.prefix, err)
 	}
-	b.hear(asked) // first: load wakes those who wait for news
 	b.load(all.Kvs, all.Header.Revision)
 	read()
 	// The library does not close the channel when ctx ends before it has begun.
@@ -278,22 +275,8 @@ func (b *Board) copy(ctx context.Context, endpoint int, read func()) (bool, erro
 			}
 			heard = time.Now()
 			b.apply(r.Events, r.Header.Revision)
-			b.hear(heard)
 		}
 	}
-}
-
-func (b *Board) hear(at time.Time) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.heard = at
-}
-
-// since returns when the board last knew everything.
-func (b *Board) since() time.Time {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.heard
 }
 
 // load replaces everything.

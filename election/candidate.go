@@ -23,9 +23,6 @@ var (
 	ErrKeyLost = errors.New("the key in etcd is gone")
 	// ErrHandOver says that another member is wanted.
 	ErrHandOver = errors.New("handing over as asked")
-	// ErrUnheard says that nothing was heard of the election for so long that the
-	// key may be gone.
-	ErrUnheard = errors.New("nothing was heard of the election for too long")
 	// ErrReachable ends acting without etcd.
 	ErrReachable = errors.New("etcd answers again")
 )
@@ -41,7 +38,6 @@ type Grant struct {
 	// Token grows with each change of owner; 0 for one that acts without etcd.
 	Token int64
 	term  *Term
-	board *Board
 }
 
 // End returns the earliest moment at which another member can become owner. It
@@ -51,18 +47,7 @@ func (g Grant) End() time.Time {
 	if g.term == nil {
 		return time.Now().Add(time.Minute)
 	}
-	return end(g.term, g.board)
-}
-
-// end returns when the permission of a term ends that is not renewed: with the
-// lease, or a TTL after the last news, because the next owner waits for so long if
-// the key was deleted behind our back.
-func end(t *Term, b *Board) time.Time {
-	end := t.End()
-	if heard := b.since().Add(t.life()); !t.isKept() && heard.Before(end) {
-		return heard
-	}
-	return end
+	return g.term.End()
 }
 
 // Check returns nil while the permission stands. Call it immediately before each
@@ -71,20 +56,7 @@ func (g Grant) Check() error {
 	if g.term == nil {
 		return nil
 	}
-	if unheard(g.term, g.board) <= 0 {
-		return ErrUnheard
-	}
 	return g.term.Check()
-}
-
-// unheard returns for how long an owner may go on without news. A term that is
-// kept goes on without.
-func unheard(t *Term, b *Board) time.Duration {
-	life := t.life()
-	if t.isKept() {
-		return life
-	}
-	return life - margin(life) - time.Since(b.since())
 }
 
 // Status is what a candidate knows of its instance.
@@ -406,10 +378,6 @@ func (k *candidate) queue(ctx context.Context, term *Term, token int64) bool {
 		case lost:
 			return false
 		case first:
-			if unheard(term, k.m.board) <= 0 {
-				turn = time.After(pulse) // so it was, before the news stopped
-				break
-			}
 			if len(v.doubts) > 0 {
 				k.m.board.settle(ctx, k.Instance, v.doubts[0])
 				continue
@@ -451,7 +419,7 @@ func (k *candidate) own(ctx context.Context, term *Term, token int64, hold func(
 	k.tell(Status{State: vrrp.Master, Owner: k.m.Name, Token: token, Reason: "elected"})
 	k.Log.Info("became the owner", zap.Int64("token", token))
 	done := make(chan error, 1)
-	go func() { done <- hold(ctx, Grant{Token: token, term: term, board: k.m.board}) }()
+	go func() { done <- hold(ctx, Grant{Token: token, term: term}) }()
 	for {
 		v, news := k.m.board.of(k.Instance)
 		able := k.AbleChanged()
@@ -464,10 +432,6 @@ func (k *candidate) own(ctx context.Context, term *Term, token int64, hold func(
 		case stand(v, token) == lost:
 			cancel(ErrKeyLost)
 		}
-		left := unheard(term, k.m.board)
-		if left <= 0 {
-			cancel(ErrUnheard)
-		}
 		select {
 		case err := <-done:
 			return k.ended(ctx, err)
@@ -475,7 +439,6 @@ func (k *candidate) own(ctx context.Context, term *Term, token int64, hold func(
 			return k.ended(ctx, <-done)
 		case <-news:
 		case <-able:
-		case <-time.After(left):
 		}
 	}
 }

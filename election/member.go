@@ -74,7 +74,7 @@ func (m *Member) Owner(instance string) (name string, other, ok bool) {
 // End returns when the lease ends, the zero time if there is none.
 func (m *Member) End() time.Time {
 	if t, _, _ := m.session.state(); t != nil {
-		return end(t, m.board)
+		return t.End()
 	}
 	return time.Time{}
 }

@@ -125,13 +125,6 @@ func (t *Term) keep() {
 	t.sent, t.boot, t.kept = time.Now(), bootTime(), true
 }
 
-// life returns for how long a renewal is good.
-func (t *Term) life() time.Duration {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.ttl
-}
-
 func (t *Term) isKept() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
