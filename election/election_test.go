@@ -157,6 +157,21 @@ func (s *stage) etcd() *clientv3.Client {
 	return c
 }
 
+// leftBy puts the key of an owner under a lease that nobody renews, as a dead one
+// leaves it.
+func (s *stage) leftBy(member string, c *clientv3.Client, ttl time.Duration) clientv3.LeaseID {
+	s.Helper()
+	lease, err := c.Grant(s.Context(), int64(ttl/time.Second))
+	if err != nil {
+		s.Fatal(err)
+	}
+	key := fmt.Sprintf("%selections/%s/%x", prefix, instance, int64(lease.ID))
+	if _, err := c.Put(s.Context(), key, fmt.Sprintf(`{"member":%q}`, member), clientv3.WithLease(lease.ID)); err != nil {
+		s.Fatal(err)
+	}
+	return lease.ID
+}
+
 func TestTheNextOwnerComesAfterTheFormerIsGone(t *testing.T) {
 	s := newStage(t, 3)
 	a := s.play("a", 300*time.Millisecond, nil)
@@ -299,16 +314,7 @@ func TestARevokedLeaseMakesTheNextOwnerWait(t *testing.T) {
 
 func TestAnExpiredLeaseMakesNobodyWait(t *testing.T) {
 	s := newStage(t, 3)
-	// A key of a lease that nobody renews, as a dead owner leaves it.
-	c := s.etcd()
-	lease, err := c.Grant(t.Context(), 3)
-	if err != nil {
-		t.Fatal(err)
-	}
-	key := fmt.Sprintf("%selections/%s/%x", prefix, instance, int64(lease.ID))
-	if _, err := c.Put(t.Context(), key, `{"member":"dead"}`, clientv3.WithLease(lease.ID)); err != nil {
-		t.Fatal(err)
-	}
+	s.leftBy("dead", s.etcd(), 3*time.Second)
 	begun := time.Now()
 	b := s.play("b", 0, nil)
 	if st := b.until(vrrp.Backup); st.Owner != "dead" {

@@ -1,13 +1,10 @@
 package election_test
 
 import (
-	"fmt"
 	"strings"
 	"sync"
 	"testing"
 	"time"
-
-	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"berth/election"
 	"berth/vrrp"
@@ -125,14 +122,7 @@ func TestWhoGivesUpWaitingPassesTheWaitOn(t *testing.T) {
 		t.Run(map[bool]string{false: "to one who saw the key vanish", true: "to one who came later"}[late], func(t *testing.T) {
 			s := newStage(t, 1)
 			c := s.etcd()
-			lease, err := c.Grant(t.Context(), int64(long/time.Second))
-			if err != nil {
-				t.Fatal(err)
-			}
-			key := fmt.Sprintf("%selections/%s/%x", prefix, instance, int64(lease.ID))
-			if _, err := c.Put(t.Context(), key, `{"member":"former"}`, clientv3.WithLease(lease.ID)); err != nil {
-				t.Fatal(err)
-			}
+			lease := s.leftBy("former", c, long)
 			able := newAbility(true)
 			s.play("b", 0, able.of).until(vrrp.Backup)
 			if !late {
@@ -140,7 +130,7 @@ func TestWhoGivesUpWaitingPassesTheWaitOn(t *testing.T) {
 			}
 			s.quiet(time.Second) // for a look at the lease
 			revoked := time.Now()
-			if _, err := c.Revoke(t.Context(), lease.ID); err != nil {
+			if _, err := c.Revoke(t.Context(), lease); err != nil {
 				t.Fatal(err)
 			}
 			if late {
@@ -163,19 +153,12 @@ func TestWhoGivesUpWaitingPassesTheWaitOn(t *testing.T) {
 func TestAPlaceInWhichOneWaitedIsNotLeftToASuccessor(t *testing.T) {
 	s := newStage(t, 1)
 	c := s.etcd()
-	lease, err := c.Grant(t.Context(), 8)
-	if err != nil {
-		t.Fatal(err)
-	}
-	key := fmt.Sprintf("%selections/%s/%x", prefix, instance, int64(lease.ID))
-	if _, err := c.Put(t.Context(), key, `{"member":"former"}`, clientv3.WithLease(lease.ID)); err != nil {
-		t.Fatal(err)
-	}
+	lease := s.leftBy("former", c, 8*time.Second)
 	b := s.play("b", 0, nil)
 	b.until(vrrp.Backup)
 	s.play("c", 0, nil).until(vrrp.Backup)
 	s.quiet(time.Second)
-	if _, err := c.Revoke(t.Context(), lease.ID); err != nil {
+	if _, err := c.Revoke(t.Context(), lease); err != nil {
 		t.Fatal(err)
 	}
 	revoked := time.Now()
