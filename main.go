@@ -106,7 +106,13 @@ func usage(err error) error {
 
 // arguments checks how many arguments there are.
 func arguments(check cobra.PositionalArgs) cobra.PositionalArgs {
-	return func(cmd *cobra.Command, args []string) error { return usage(check(cmd, args)) }
+	return func(cmd *cobra.Command, args []string) error {
+		err := check(cmd, args)
+		if _, names, some := strings.Cut(cmd.Use, " "); err != nil && some {
+			err = fmt.Errorf("%s expects %s, got %d arguments", cmd.CommandPath(), names, len(args))
+		}
+		return usage(err)
+	}
 }
 
 // oneOf checks the value of an --output flag.

@@ -61,6 +61,9 @@ type endpoint struct {
 
 // NewEtcd checks the options. It connects to nobody.
 func NewEtcd(o Options) (*Etcd, error) {
+	if len(o.Endpoints) == 0 {
+		return nil, errors.New("endpoints is missing, such as [https://192.0.2.1:2379]")
+	}
 	e := &Etcd{options: o, endpoints: make([]endpoint, len(o.Endpoints))}
 	if !slices.ContainsFunc(o.Endpoints, func(u string) bool { return strings.HasPrefix(u, "https://") }) {
 		return e, nil
