@@ -12,6 +12,7 @@ import (
 // How long a new owner waits after the key of the former one vanished, from what
 // was last seen of its lease, and whether it asks for the lease first.
 func TestJudge(t *testing.T) {
+	// The margin of a term of granted is half a second.
 	const ttl, granted = 7 * time.Second, 5 * time.Second
 	type seen struct{ left, asked, answered time.Duration } // before the key vanished
 	for _, row := range []struct {
@@ -22,12 +23,13 @@ func TestJudge(t *testing.T) {
 		given string // the record that came with it
 	}{
 		{"nothing seen of the lease", nil, ttl, false, ""},
-		{"expired", &seen{time.Second, 1100 * time.Millisecond, 1100 * time.Millisecond}, 0, true, ""},
-		{"expired, not looked at for long", &seen{4 * time.Second, 4100 * time.Millisecond, 4100 * time.Millisecond}, 0, true, ""},
+		{"expired", &seen{time.Second, 1500 * time.Millisecond, 1500 * time.Millisecond}, 0, true, ""},
+		{"expired, not looked at for long", &seen{4 * time.Second, 4600 * time.Millisecond, 4600 * time.Millisecond}, 0, true, ""},
+		{"can have expired, or been ended with up to a second left", &seen{4 * time.Second, 4100 * time.Millisecond, 4100 * time.Millisecond}, 400 * time.Millisecond, true, ""},
 		{"ended right after a renewal", &seen{4 * time.Second, 500 * time.Millisecond, 500 * time.Millisecond}, granted, false, ""},
 		{"ended with little left", &seen{2 * time.Second, 1900 * time.Millisecond, 1900 * time.Millisecond}, granted, false, ""},
-		{"looked at in the moment of its end", &seen{0, 0, 0}, 0, true, ""},
-		{"the answer took long", &seen{2 * time.Second, 3 * time.Second, 0}, 1750 * time.Millisecond, true, ""},
+		{"looked at in the moment of its end", &seen{0, 0, 0}, 500 * time.Millisecond, true, ""},
+		{"the answer took long", &seen{2 * time.Second, 3 * time.Second, 0}, 2500 * time.Millisecond, true, ""},
 		{"given up by its owner", &seen{4 * time.Second, 0, 0}, 0, false, releasedDir},
 		{"given up unused", &seen{4 * time.Second, 0, 0}, 0, false, withdrawnDir},
 	} {

@@ -385,7 +385,7 @@ func (k *candidate) queue(ctx context.Context, term *Term, token int64) bool {
 			if time.Until(v.until) <= 0 {
 				return ctx.Err() == nil
 			}
-			reason := "waiting until the former owner must have noticed that its key is gone"
+			reason := "waiting until the former owner must have ended"
 			if k.status.Reason != reason {
 				k.Log.Warn(reason, zap.String("owner", v.former), zap.Duration("wait", time.Until(v.until).Round(time.Millisecond)))
 			}
