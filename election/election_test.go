@@ -12,7 +12,9 @@ import (
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest"
+	"go.uber.org/zap/zaptest/observer"
 
 	"berth/election"
 	"berth/internal/etcdtest"
@@ -368,12 +370,18 @@ func TestASuccessorAdoptsLeaseAndPlace(t *testing.T) {
 	s.next("a", "ends")
 	s.next("a", "gone")
 	a.stop(nil)
-	successor := s.play("a", 0, func(m *election.Member, _ *election.Campaign) { m.Adopt = lease })
+	core, said := observer.New(zap.WarnLevel)
+	successor := s.play("a", 0, func(m *election.Member, _ *election.Campaign) {
+		m.Adopt, m.TTL, m.Log = lease, ttl+time.Second, zap.New(core)
+	})
 	if again := s.next("a", "holds"); again.Token != held.Token {
 		t.Errorf("want the same token %d, got %d", held.Token, again.Token)
 	}
 	if got := <-successor.leased; got != lease {
 		t.Errorf("want lease %x, got %x", lease, got)
+	}
+	if n := said.FilterField(zap.Duration("configured", ttl+time.Second)).Len(); n != 1 {
+		t.Errorf("want it to be said once that the lease is not as configured, got %d times", n)
 	}
 }
 

@@ -227,7 +227,10 @@ func (s *Session) Run(ctx context.Context) error {
 		if err != nil {
 			break
 		}
-		lease = first.lease
+		if lease = first.lease; lease == s.Adopt && first.ttl != s.TTL {
+			s.Log.Warn("the lease of the process before this one has another time to live; a stop and a start gets one of the configured",
+				zap.Duration("ttl", first.ttl), zap.Duration("configured", s.TTL))
+		}
 		t := &Term{Lease: lease, sent: first.sent, boot: first.boot, ttl: first.ttl}
 		t.ctx, t.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
 		if s.Leased != nil {
