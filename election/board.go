@@ -229,7 +229,7 @@ func (b *Board) copy(ctx context.Context, endpoint int, read func()) (bool, erro
 	all, err := c.Get(listCtx, b.prefix, clientv3.WithPrefix())
 	cancelList()
 	if err != nil {
-		return false, fmt.Errorf("list %s: %w", b.prefix, err)
+		return false, b.etcd.at(endpoint, fmt.Errorf("list %s: %w", b.prefix, err))
 	}
 	b.load(all.Kvs, all.Header.Revision)
 	read()

@@ -151,10 +151,10 @@ func (e *Etcd) client(i int) (*clientv3.Client, error) {
 	if p.client != nil {
 		return p.client, nil
 	}
-	options := []grpc.DialOption{grpc.WithConnectParams(grpc.ConnectParams{
+	options := append(reasons(), grpc.WithConnectParams(grpc.ConnectParams{
 		Backoff:           backoff.Config{BaseDelay: reconnectFirst, Multiplier: 1.6, Jitter: 0.2, MaxDelay: reconnectLongest},
 		MinConnectTimeout: connectTimeout,
-	})}
+	}))
 	if e.options.Username != "" {
 		options = append(options, newLogin(e.options.Username, e.options.Password).options()...)
 	}
@@ -182,6 +182,11 @@ func (e *Etcd) pick(n int) int { return (int(e.current.Load()) + n) % len(e.endp
 // prefer remembers an endpoint that answers.
 func (e *Etcd) prefer(i int) { e.current.Store(int64(i)) }
 
+// at names the endpoint in an error.
+func (e *Etcd) at(i int, err error) error {
+	return fmt.Errorf("%s: %w", e.options.Endpoints[i], err)
+}
+
 const (
 	// hedge is how long one endpoint is waited for before the next is asked as
 	// well.
@@ -193,7 +198,8 @@ const (
 // call asks one endpoint after the other, each beside those that were asked
 // before it, until one answers or ctx ends: op must be safe to be done more than
 // once. An answer that no other endpoint would change is an error too, see
-// definitive. The error when ctx ends names the last failure.
+// definitive. The error when ctx ends is its cause with the last failure of each
+// endpoint.
 func call[T any](ctx context.Context, e *Etcd, op func(context.Context, *clientv3.Client) (T, error)) (T, error) {
 	type answer struct {
 		value    T
@@ -202,6 +208,8 @@ func call[T any](ctx context.Context, e *Etcd, op func(context.Context, *clientv
 	}
 	callCtx, cancel := context.WithCancel(ctx)
 	answers := make(chan answer)
+	var mu sync.Mutex
+	failures := make([]error, len(e.endpoints))
 	var asked sync.WaitGroup
 	defer asked.Wait() // after the cancel below
 	defer cancel()
@@ -214,32 +222,52 @@ func call[T any](ctx context.Context, e *Etcd, op func(context.Context, *clientv
 			if c, a.err = e.client(i); a.err == nil {
 				a.value, a.err = op(opCtx, c)
 			}
+			if a.err != nil && !definitive(a.err) {
+				mu.Lock()
+				defer mu.Unlock()
+				failures[i] = e.at(i, a.err)
+				return
+			}
 			select {
 			case answers <- a:
 			case <-callCtx.Done():
 			}
 		})
 	}
-	var last error
 	next := time.NewTimer(0)
 	defer next.Stop()
 	for n := 0; ; {
 		select {
 		case <-ctx.Done():
+			asked.Wait()
 			var none T
-			return none, errors.Join(context.Cause(ctx), last)
-		case a := <-answers:
-			if a.err == nil || definitive(a.err) {
-				e.prefer(a.endpoint)
-				return a.value, a.err
+			if err := inLine(failures); err != nil {
+				return none, fmt.Errorf("%w: %w", context.Cause(ctx), err)
 			}
-			last = a.err
+			return none, context.Cause(ctx)
+		case a := <-answers:
+			e.prefer(a.endpoint)
+			return a.value, a.err
 		case <-next.C:
 			ask(e.pick(n))
 			n++
 			next.Reset(hedge)
 		}
 	}
+}
+
+// inLine puts what the endpoints failed with into one error, nil if none did.
+func inLine(failures []error) (err error) {
+	for _, f := range failures {
+		switch {
+		case f == nil:
+		case err == nil:
+			err = f
+		default:
+			err = fmt.Errorf("%w; %w", err, f)
+		}
+	}
+	return err
 }
 
 // definitive reports whether an error is etcd's answer and not the lack of one.

@@ -117,7 +117,7 @@ func TestARefusalIsSaidAlsoAfterASilence(t *testing.T) {
 	said := make(chan string, 1000)
 	log := zap.New(zapcore.NewCore(zapcore.NewJSONEncoder(zapcore.EncoderConfig{MessageKey: "message"}), lines(said), zap.WarnLevel))
 	s.playWith(o, "a", 0, func(m *election.Member, _ *election.Campaign) { m.Log = log })
-	for _, want := range []string{"deadline", "authentication failed"} {
+	for _, want := range []string{"no answer", "authentication failed"} {
 		for found := false; !found; {
 			select {
 			case line := <-said:

@@ -320,20 +320,17 @@ func (s *Session) try(ctx context.Context, lease clientv3.LeaseID) (renewal, err
 		return call(ctx, s.Etcd, func(ctx context.Context, c *clientv3.Client) (renewal, error) { return renew(ctx, c, lease) })
 	}
 	// One endpoint at a time: each grant that came through is another lease.
-	var last error
-	for n := 0; ctx.Err() == nil; n++ {
+	failures := make([]error, len(s.Etcd.endpoints))
+	for n := range failures {
 		i := s.Etcd.pick(n)
 		r, err := s.grant(ctx, i)
 		if err == nil {
 			s.Etcd.prefer(i)
 			return r, nil
 		}
-		last = err
-		if n+1 >= len(s.Etcd.endpoints) {
-			break
-		}
+		failures[i] = s.Etcd.at(i, err)
 	}
-	return renewal{}, last
+	return renewal{}, inLine(failures)
 }
 
 func (s *Session) grant(ctx context.Context, endpoint int) (renewal, error) {
@@ -363,11 +360,11 @@ func renew(ctx context.Context, c *clientv3.Client, lease clientv3.LeaseID) (ren
 	}
 	r := renewal{lease: lease, sent: time.Now(), boot: bootTime()}
 	if err := stream.Send(&pb.LeaseKeepAliveRequest{ID: int64(lease)}); err != nil {
-		return renewal{}, rpctypes.Error(err)
+		return renewal{}, rpctypes.Error(reasonOf(ctx, err))
 	}
 	resp, err := stream.Recv()
 	if err != nil {
-		return renewal{}, rpctypes.Error(err)
+		return renewal{}, rpctypes.Error(reasonOf(ctx, err))
 	}
 	if resp.TTL <= 0 {
 		return renewal{}, rpctypes.ErrLeaseNotFound
@@ -467,7 +464,7 @@ func (s *Session) maintain(ctx context.Context, t *Term) (cause error) {
 					if refused(a.err) {
 						denied = a.err
 					}
-					fail(a.err)
+					fail(s.Etcd.at(a.endpoint, a.err))
 				}
 				continue
 			}

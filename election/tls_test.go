@@ -178,7 +178,9 @@ func TestACertificateOfAnotherHostIsRefused(t *testing.T) {
 			defer etcd.Close()
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 			defer cancel()
-			etcd.Ask(ctx, prefix)
+			if err := etcd.Ask(ctx, prefix)[0].Err; err == nil || !strings.Contains(err.Error(), "certificate is valid for") {
+				t.Errorf("want it said what is wrong with the certificate, got %v", err)
+			}
 			select {
 			case err := <-handshakes:
 				if err == nil {
