@@ -136,6 +136,21 @@ func (b *fencedBerth) says(want string, never ...string) time.Time {
 	}
 }
 
+// hasNotSaid fails if a line since the last that says waited for has the text.
+func (b *fencedBerth) hasNotSaid(text string) {
+	b.host.t.Helper()
+	for {
+		select {
+		case line := <-b.lines:
+			if strings.Contains(line, text) {
+				b.host.t.Errorf("%s: want no %q, got %s", b.host.name, text, line)
+			}
+		default:
+			return
+		}
+	}
+}
+
 const refreshed = "REFRESH 192.0.2.1/24"
 
 func TestOfTwoMastersOnlyTheOwnerOfTheLeaseActs(t *testing.T) {
@@ -239,68 +254,4 @@ func TestAllowLetsVRRPAloneDecideWithoutEtcd(t *testing.T) {
 	}
 	one.says("etcd answers again")
 	one.says(refreshed)
-}
-
-func TestElectedOwnerPointsFloatingIPs(t *testing.T) {
-	etcd := etcdtest.Start(t, 1, etcdtest.Options{})
-	elector := func(name string) *fencedHost {
-		h := newFencedHost(t, name, etcd.Endpoints()[0], "")
-		text := fmt.Sprintf("provider: fake\nrun-directory: %s/run\nrefresh-interval: 100ms\netcd: {endpoints: [%q], member: %s, lease-ttl: 4s}\n"+
-			"election: {instances: [{name: api, addresses: [192.0.2.1/24]}]}\n", h.dir, etcd.Endpoints()[0], name)
-		if err := os.WriteFile(filepath.Join(h.dir, "berth.yml"), []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		return h
-	}
-	h1, h2 := elector("h1"), elector("h2")
-	one := h1.start("elect", "berth.yml")
-	one.says(refreshed)
-	two := h2.start("elect", "berth.yml")
-	two.says("taking part", refreshed)
-
-	// A reload begins anew in the same process and moves nothing; a file that is
-	// no good does not even do that.
-	config := filepath.Join(h1.dir, "berth.yml")
-	good, err := os.ReadFile(config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, step := range []struct{ text, says string }{
-		{"nonsense: 1\n", "the configuration was not read again"},
-		{strings.Replace(string(good), "192.0.2.1/24", "192.0.2.2/24", 1), "REFRESH 192.0.2.2/24"},
-		{string(good), refreshed},
-	} {
-		if err := os.WriteFile(config, []byte(step.text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		if err := one.cmd.Process.Signal(unix.SIGHUP); err != nil {
-			t.Fatal(err)
-		}
-		one.says(step.says)
-	}
-	select {
-	case line := <-two.lines:
-		if strings.Contains(line, "REFRESH") {
-			t.Error("want nothing to move at a reload")
-		}
-	default:
-	}
-
-	for _, step := range []struct {
-		host    *fencedHost
-		command string
-		owner   *fencedBerth
-		says    string
-	}{
-		{h2, "takeover", two, "api: h2 is the owner"},
-		{h2, "release", one, "api: handed over by h2"},
-		{h1, "takeover", one, "api: h1 is the owner"}, // as it is
-	} {
-		step.host.start(step.command, "api", "--config", "berth.yml").says(step.says)
-		step.owner.says(refreshed)
-	}
-	if err := one.cmd.Process.Signal(unix.SIGTERM); err != nil {
-		t.Fatal(err)
-	}
-	two.says(refreshed)
 }
