@@ -248,7 +248,7 @@ func (k *candidate) ready(ctx context.Context) (*Term, error) {
 			quiet := time.Since(heard)
 			switch {
 			case quiet >= answerTime:
-				k.tell(Status{State: vrrp.Fault, Reason: "etcd does not answer"})
+				k.tell(Status{State: vrrp.Fault, Reason: ErrNoAnswer.Error()})
 			case k.status.State == vrrp.Master:
 				k.tell(Status{State: vrrp.Fault, Reason: "without a lease in etcd"})
 			}

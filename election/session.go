@@ -314,7 +314,7 @@ func (s *Session) begin(ctx context.Context, lease clientv3.LeaseID) (renewal, e
 
 // try makes one round of attempts.
 func (s *Session) try(ctx context.Context, lease clientv3.LeaseID) (renewal, error) {
-	ctx, cancel := context.WithTimeout(ctx, 2*patience)
+	ctx, cancel := context.WithTimeoutCause(ctx, 2*patience, ErrNoAnswer)
 	defer cancel()
 	if lease != 0 {
 		return call(ctx, s.Etcd, func(ctx context.Context, c *clientv3.Client) (renewal, error) { return renew(ctx, c, lease) })

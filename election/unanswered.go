@@ -2,6 +2,7 @@ package election
 
 import (
 	"context"
+	"errors"
 	"strconv"
 	"strings"
 
@@ -9,6 +10,9 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 )
+
+// ErrNoAnswer says that no endpoint answers.
+var ErrNoAnswer = errors.New("etcd does not answer")
 
 // unanswered says why a request got no answer before its context ended. grpc tells,
 // in words only, and the client library puts the bare end of the context in the

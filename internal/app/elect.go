@@ -407,7 +407,7 @@ func (o *Options) handOver(ctx context.Context, configPath, instance string,
 		return err
 	}
 	defer etcd.Close()
-	ctx, cancel := context.WithTimeoutCause(ctx, cfg.LockTimeout, errors.New("etcd does not answer"))
+	ctx, cancel := context.WithTimeoutCause(ctx, cfg.LockTimeout, election.ErrNoAnswer)
 	defer cancel()
 	if err := ask(ctx, etcd, cfg.Etcd.Prefix, instance, memberName(cfg)); err != nil {
 		return err

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"berth/config"
+	"berth/election"
 	"berth/keepalivedconf"
 	"berth/providers"
 	"berth/vrrp"
@@ -71,12 +72,10 @@ func (o *Options) Show(ctx context.Context, configPath string, so ShowOptions) e
 	if err != nil {
 		return err
 	}
+	var etcdErr, providerErr error
 	if !so.Offline && (cfg.Fencing.Enabled || len(cfg.Election.Instances) > 0) {
-		if err := o.askOwners(ctx, cfg, &out); err != nil {
-			return err
-		}
+		etcdErr = o.askOwners(ctx, cfg, &out)
 	}
-	var providerErr error
 	if !so.Offline && cfg.Provider != "" && cfg.Provider != "fake" && !o.DryRun {
 		p, err := o.newProvider(cfg, "", nil, o.Logger())
 		if err != nil {
@@ -97,7 +96,7 @@ func (o *Options) Show(ctx context.Context, configPath string, so ShowOptions) e
 	if err == nil && out.Refused {
 		err = errRefused
 	}
-	return errors.Join(err, providerErr)
+	return errors.Join(err, etcdErr, providerErr)
 }
 
 // readKeepalived fills in what keepalived's configuration has.
@@ -155,7 +154,7 @@ func (o *Options) askOwners(ctx context.Context, cfg *config.Config, out *shown)
 		return err
 	}
 	defer etcd.Close()
-	ctx, cancel := context.WithTimeoutCause(ctx, cfg.LockTimeout, errors.New("etcd does not answer; --offline does not ask it"))
+	ctx, cancel := context.WithTimeoutCause(ctx, cfg.LockTimeout, election.ErrNoAnswer)
 	defer cancel()
 	owners, err := etcd.Owners(ctx, cfg.Etcd.Prefix)
 	for i := range out.Instances {
