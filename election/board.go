@@ -100,6 +100,14 @@ type view struct {
 	revision int64
 }
 
+// newest returns the token of who came last, 0 if nobody is there.
+func (v view) newest() int64 {
+	if len(v.queue) == 0 {
+		return 0
+	}
+	return v.queue[len(v.queue)-1].token
+}
+
 // of returns what is known of an instance and a channel that is closed at the
 // next change of it.
 func (b *Board) of(instance string) (view, <-chan struct{}) {

@@ -80,6 +80,10 @@ type Campaign struct {
 	// Alone lets the member act without etcd when that has not answered for
 	// longer than the lease.
 	Alone bool
+	// Joined, which may be nil, is told while this member owns the instance that
+	// another one has come into the queue: a network that was cut may be whole
+	// again. It must not block.
+	Joined func()
 	// Changed, which may be nil, is told of each change of status. It must not
 	// block.
 	Changed func(Status)
@@ -420,8 +424,13 @@ func (k *candidate) own(ctx context.Context, term *Term, token int64, hold func(
 	k.Log.Info("became the owner", zap.Int64("token", token))
 	done := make(chan error, 1)
 	go func() { done <- hold(ctx, Grant{Token: token, term: term}) }()
-	for {
+	v, _ := k.m.board.of(k.Instance)
+	for newest := v.newest(); ; {
 		v, news := k.m.board.of(k.Instance)
+		if n := v.newest(); n > newest && k.Joined != nil {
+			newest = n
+			k.Joined()
+		}
 		able := k.AbleChanged()
 		ok, why := k.Able()
 		switch {

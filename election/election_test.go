@@ -516,6 +516,25 @@ func TestAnUnableHostIsNoCandidate(t *testing.T) {
 	}
 }
 
+func TestAnOwnerIsToldWhenSomebodyJoins(t *testing.T) {
+	s := newStage(t, 1)
+	joined := make(chan time.Time, 10)
+	listen := func(_ *election.Member, c *election.Campaign) { c.Joined = func() { joined <- time.Now() } }
+	s.play("a", 0, listen)
+	s.next("a", "holds")
+	for _, name := range []string{"b", "c"} {
+		s.play(name, 0, listen).until(vrrp.Backup)
+		select {
+		case <-joined:
+		case <-time.After(patience):
+			t.Fatalf("want a to be told of %s", name)
+		}
+	}
+	if n := len(joined); n != 0 {
+		t.Errorf("want a alone to be told, once of each, got %d more", n)
+	}
+}
+
 func TestManyInstancesShareOneLease(t *testing.T) {
 	s := newStage(t, 1)
 	etcd, err := election.NewEtcd(election.Options{Endpoints: s.cluster.Endpoints()})

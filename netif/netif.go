@@ -130,6 +130,7 @@ type Interface struct {
 	left    map[netip.Addr]bool // with ErrLeave
 	fights  map[netip.Addr]*fights
 	again   time.Time // when to renew even if the end does not move; zero for never
+	told    time.Time // when all was last announced anew
 	failing bool      // the last look failed
 }
 
@@ -252,7 +253,8 @@ func (i *Interface) Renewed() {
 }
 
 // Announce says that neighbours may have missed what was announced so far: all
-// that is held is announced from the beginning. It never blocks.
+// that is held is announced from the beginning, once in a second at most. It never
+// blocks.
 func (i *Interface) Announce() {
 	i.healed.Store(true)
 	i.wakeUp()

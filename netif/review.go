@@ -284,6 +284,13 @@ func (i *Interface) announceAll(healed bool, at *earliest) {
 	if !i.link.ready() {
 		return // coming up begins anew
 	}
+	if now := time.Now(); healed && now.Before(i.told.Add(fightGap)) {
+		i.healed.Store(true)
+		at.by(i.told.Add(fightGap))
+		healed = false
+	} else if healed {
+		i.told = now
+	}
 	for a, b := range i.held {
 		if !b.bound || len(i.present[a]) == 0 {
 			continue

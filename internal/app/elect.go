@@ -278,6 +278,7 @@ func (e *elector) campaign(ctx context.Context, in config.ElectionInstance) erro
 	}
 	if e.iface != nil {
 		c.Able, c.AbleChanged = e.iface.Ready, e.iface.Changed
+		c.Joined = e.iface.Announce
 	}
 	return e.member.Campaign(ctx, c, func(ctx context.Context, g election.Grant) error { return e.own(ctx, in, g) })
 }

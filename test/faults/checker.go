@@ -38,10 +38,15 @@ const (
 	beforeGain = 100 * time.Millisecond
 )
 
+// reunion is how long after the end of a split the hosts may take to find each
+// other in etcd: who has it tries again every half second, for a second each time.
+const reunion = 2 * time.Second
+
 // Judge returns the figures of a history and everything in it that no fault
 // excuses: more than one owner beyond what an act allows; an announcement by a
 // host that has not got the address; an end without one owner and service; an
-// owner that has not announced itself three times in its first second.
+// owner that has not announced itself three times in its first second, or not soon
+// after the end of a split in which the client could not hear it.
 func Judge(h *History) (f Figures, problems []string) {
 	if h.Lost {
 		problems = append(problems, "changes of addresses were lost: nothing is proved")
@@ -153,16 +158,19 @@ func judgeAnnouncements(h *History, address netip.Addr, spans []Span) (heard tim
 	if bound.IsZero() {
 		return 0, problems
 	}
-	count := 0
+	from, early, within, need, count := bound, beforeGain, time.Second, 3, 0
+	if healed := h.deafUntil(bound); !healed.IsZero() {
+		from, early, within, need = healed, 0, reunion, 1
+	}
 	for _, a := range h.Announcements {
-		if a.Address == address && a.Host == owner && a.At.Sub(bound) >= -beforeGain && a.At.Sub(bound) <= time.Second+h.Stalled(bound, a.At) {
+		if a.Address == address && a.Host == owner && a.At.Sub(from) >= -early && a.At.Sub(from) <= within+h.Stalled(from, a.At) {
 			if count++; count == 1 {
-				heard = a.At.Sub(bound) - h.Stalled(bound, a.At)
+				heard = a.At.Sub(from) - h.Stalled(from, a.At)
 			}
 		}
 	}
-	if count < 3 && h.End.Sub(bound) > time.Second {
-		problems = append(problems, fmt.Sprintf("%v: announced %d times by %s in the first second after %s", address, count, owner, clock(bound)))
+	if count < need && h.End.Sub(from) > within {
+		problems = append(problems, fmt.Sprintf("%v: announced %d times by %s within %v of %s", address, count, owner, within, clock(from)))
 	}
 	return max(0, heard), problems
 }

@@ -23,9 +23,10 @@ func ms(n int) time.Duration { return time.Duration(n) * time.Millisecond }
 
 // story makes a history of words: "100+a" is the address coming to host a after
 // 100 ms, "-a" leaving it, "!a" announced by it, "#" an act that allows 20 ms of
-// two owners, "*" the end of a fault, "~" the client losing service, "=" having
-// it again. The client asks every 10 ms but where "z" says that the machine ran
-// nothing for 100 ms. It begins with a as the owner and ends after 3 s.
+// two owners, "?" an act after which the client hears nobody but the victim, "*"
+// the end of a fault, "~" the client losing service, "=" having it again. The
+// client asks every 10 ms but where "z" says that the machine ran nothing for
+// 100 ms. It begins with a as the owner and ends after 3 s.
 func story(t *testing.T, text string) *faults.History {
 	t.Helper()
 	address := faults.Address4
@@ -35,7 +36,7 @@ func story(t *testing.T, text string) *faults.History {
 	lost := make(map[int]bool) // by the request's number: from here lost or not
 	stalls := make(map[int]bool)
 	for word := range strings.FieldsSeq(text) {
-		i := strings.IndexAny(word, "+-!#*~=z")
+		i := strings.IndexAny(word, "+-!#?*~=z")
 		n, err := strconv.Atoi(word[:i])
 		if err != nil {
 			t.Fatal(err)
@@ -48,6 +49,8 @@ func story(t *testing.T, text string) *faults.History {
 			h.Announcements = append(h.Announcements, faults.Announcement{At: at, Host: host, Address: address})
 		case '#':
 			h.Acts = append(h.Acts, faults.Act{At: at, What: "fault", Allow: ms(20)})
+		case '?':
+			h.Acts = append(h.Acts, faults.Act{At: at, What: "split", Deaf: true})
 		case '*':
 			h.Acts = append(h.Acts, faults.Act{At: at, What: "healed", Heal: true})
 		case '~', '=':
@@ -116,7 +119,10 @@ func TestJudge(t *testing.T) {
 		{"announced too early", "500-a 501!b 630+b 631!b 632!b 633!b", faults.Figures{NoOwner: ms(130), Announced: ms(1), Owners: []string{"a", "b"}},
 			[]string{"announced by b at 03:04:05.501, which had it not"}},
 		{"announced too seldom", "500-a 501+b 502!b 503!b 1600!b", faults.Figures{NoOwner: ms(1), Announced: ms(1), Owners: []string{"a", "b"}},
-			[]string{"announced 2 times by b in the first second"}},
+			[]string{"announced 2 times by b within 1s"}},
+		{"announced to a client that was cut off", "400? 500-a 501+b 600* 1400!b", faults.Figures{NoOwner: ms(1), Announced: ms(800), Down: ms(200), Owners: []string{"a", "b"}}, nil},
+		{"not announced anew after a split", "400? 500-a 501+b 502!b 503!b 504!b 600* 2700!b", faults.Figures{NoOwner: ms(1), Down: ms(200), Owners: []string{"a", "b"}},
+			[]string{"announced 0 times by b within 2s of 03:04:05.600"}},
 		{"announced by the wrong one", "500-a 501+b 502!c", faults.Figures{NoOwner: ms(1), Owners: []string{"a", "b"}},
 			[]string{"announced by c", "announced 0 times by b"}},
 	} {

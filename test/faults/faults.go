@@ -36,6 +36,8 @@ type Fault struct {
 	Etcd bool
 	// Alone says that only a run of its own can judge it.
 	Alone bool
+	// Deaf says that the client hears nobody but the victim while it lasts.
+	Deaf bool
 	// Stays says that the owner stays the same.
 	Stays  bool
 	Limits Limits
@@ -52,6 +54,9 @@ type Limits struct {
 	// Unseen is added to NoOwner for the outage of the client: the owner has the
 	// address but cannot be reached, or cannot be found at once.
 	Unseen time.Duration
+	// Reunited is added to the time that the client may be without service after
+	// the heal.
+	Reunited time.Duration
 }
 
 // A Run is one fault, or more, in a lab.
@@ -77,7 +82,7 @@ func NewRun(ctx context.Context, l *Lab, victim *Host) (*Run, error) {
 
 // Begin injects a fault.
 func (r *Run) Begin(f Fault) error {
-	r.record.act(Act{What: f.Name + " of " + r.Victim.Name(), Allow: f.Limits.TwoOwners})
+	r.record.act(Act{What: f.Name + " of " + r.Victim.Name(), Allow: f.Limits.TwoOwners, Deaf: f.Deaf})
 	if err := f.Inject(r); err != nil {
 		return fmt.Errorf("inject %s: %w", f.Name, err)
 	}
@@ -105,7 +110,7 @@ func Do(ctx context.Context, l *Lab, f Fault) (*History, error) {
 	if err == nil {
 		err = l.Until(ctx, "one owner and service after "+f.Name, func() bool { return l.Served(healed) })
 	}
-	err = errors.Join(err, r.Pass(after))
+	err = errors.Join(err, r.Pass(max(after, f.Limits.Reunited+calm)))
 	return l.History(r.Since), err
 }
 
@@ -121,8 +126,8 @@ func (f Fault) Exceeded(got Figures) (problems []string) {
 	}{
 		{"two owners", got.TwoOwnersMax, f.Limits.TwoOwners},
 		{"no owner", got.NoOwner, limit},
-		{"client without service", got.Outage, limit + f.Limits.Unseen + served},
-		{"client without service after the heal", got.AfterHeal, served},
+		{"client without service", got.Outage, limit + f.Limits.Unseen + f.Limits.Reunited + served},
+		{"client without service after the heal", got.AfterHeal, f.Limits.Reunited + served},
 	} {
 		if c.got > c.limit {
 			problems = append(problems, fmt.Sprintf("%s for %v, allowed %v", c.what, c.got, c.limit))
@@ -177,6 +182,7 @@ const (
 	beyond       = 2500 * time.Millisecond // after an outage of etcd
 	longer       = Lease + 3*time.Second   // than the lease, with a take-over
 	shorter      = 2 * time.Second         // than the lease
+	longest      = longer + 6*time.Second  // than the announcements after a take-over
 	restartDelay = 100 * time.Millisecond  // of the unit
 )
 
@@ -214,6 +220,13 @@ func All() []Fault {
 			r.unplug("etcd", r.Victim.etcdPort())
 			return errors.Join(r.Switch.Unplug(r.Victim.servicePort()), r.Switch.Unplug(r.Victim.etcdPort()))
 		}, Limits: Limits{Median: 5 * time.Second, NoOwner: hostGone, Unseen: Lease}},
+		// The client stays with the former owner, and knows its hardware address.
+		{Name: "partition-with-client", CI: true, Owner: true, Deaf: true, Hold: longest, Inject: func(r *Run) error {
+			r.unplug("service", r.Victim.servicePort())
+			r.unplug("service", clientPort)
+			r.unplug("etcd", r.Victim.etcdPort())
+			return errors.Join(r.Switch.Plug("aside", r.Victim.servicePort()), r.Switch.Plug("aside", clientPort), r.Switch.Unplug(r.Victim.etcdPort()))
+		}, Limits: Limits{NoOwner: kernel, Unseen: longest, Reunited: reunion}},
 		{Name: "partition-etcd", CI: true, Hold: longer, Inject: partitionEtcd, Limits: Limits{NoOwner: kernel}},
 		{Name: "partition-asymmetric-answers", Hold: longer, Inject: func(r *Run) error {
 			return r.mute(func(i int) (mute, unmute func() error) {

@@ -35,6 +35,9 @@ type Act struct {
 	// Allow is for how long there may be two owners because of it, if that
 	// begins within a second.
 	Allow time.Duration
+	// Deaf says that from here to the next heal the client hears nobody but the
+	// victim.
+	Deaf bool
 }
 
 // A History is all that is known of one run.
@@ -49,6 +52,21 @@ type History struct {
 	Acts          []Act
 	// Lost says that changes were lost on their way here: nothing is proved.
 	Lost bool
+}
+
+// deafUntil returns the end of a time in which the client could hear only the
+// victim, if a moment lies in one.
+func (h *History) deafUntil(at time.Time) (until time.Time) {
+	deaf := false
+	for _, a := range h.Acts {
+		switch {
+		case a.At.After(at) && deaf && a.Heal:
+			return a.At
+		case !a.At.After(at):
+			deaf = a.Deaf || deaf && !a.Heal
+		}
+	}
+	return time.Time{}
 }
 
 // A Span is a time in which an address had the same owners.

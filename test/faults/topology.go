@@ -36,7 +36,9 @@ const (
 
 	etcdPath  = "/usr/bin/berth-lab-etcd"
 	clockPath = "/run/clock"
-	prefix    = "/berth/"
+	// clientPort is the client's at the switch.
+	clientPort = "client"
+	prefix     = "/berth/"
 )
 
 // patience bounds every single wait of the lab.
@@ -99,7 +101,7 @@ func (l *Lab) build() (err error) {
 	if l.Switch, err = l.node("switch"); err != nil {
 		return err
 	}
-	if err := errors.Join(l.Switch.Bridge("service"), l.Switch.Bridge("etcd")); err != nil {
+	if err := errors.Join(l.Switch.Bridge("service"), l.Switch.Bridge("aside"), l.Switch.Bridge("etcd")); err != nil {
 		return err
 	}
 	l.record = newRecorder(&l.bell, []netip.Addr{Address4, Address6})
@@ -110,7 +112,7 @@ func (l *Lab) build() (err error) {
 	if l.Client, err = l.node("client"); err != nil {
 		return err
 	}
-	if err := l.join(l.Client, ServiceLink, "service", "client", "192.0.2.2/24", "2001:db8::2/64"); err != nil {
+	if err := l.join(l.Client, ServiceLink, "service", clientPort, "192.0.2.2/24", "2001:db8::2/64"); err != nil {
 		return err
 	}
 	for i := range l.options.Hosts {
