@@ -64,9 +64,6 @@ type Term struct {
 	kept bool // sent and boot are those of a moment at which we went on without etcd
 }
 
-// Context returns the context to work under.
-func (t *Term) Context() context.Context { return t.ctx }
-
 // End returns the earliest moment at which etcd can end the lease. While a term
 // is kept without etcd, it is as if a renewal had just been acknowledged. Time
 // that the machine was suspended brings it nearer.

@@ -456,7 +456,7 @@ func TestInProcessClientCanBeAnyServer(t *testing.T) {
 
 func TestListensOnLoopbackOnly(t *testing.T) {
 	for _, addr := range []string{"0.0.0.0:0", ":0", "[::]:0", "192.0.2.1:80"} {
-		err := cloudsim.ListenAndServe(t.Context(), addr, newSim(t))
+		err := cloudsim.Run(t.Context(), cloudsim.RunOptions{Listen: addr, Out: io.Discard})
 		if err == nil || !strings.Contains(err.Error(), "loopback only") {
 			t.Errorf("%s: want a refusal, got %v", addr, err)
 		}

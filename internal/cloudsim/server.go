@@ -414,16 +414,8 @@ func (s *Sim) send(w http.ResponseWriter, x *exchange, a answer) {
 	w.Write(a.body) // a client that has gone is its own affair
 }
 
-// ListenAndServe serves s on addr until ctx ends, then stops at once. It refuses
-// an address that is not loopback, as everybody could move everything.
-func ListenAndServe(ctx context.Context, addr string, s *Sim) error {
-	l, err := listenLoopback(addr)
-	if err != nil {
-		return err
-	}
-	return serve(ctx, l, s)
-}
-
+// listenLoopback refuses an address that is not loopback, as everybody could move
+// everything.
 func listenLoopback(addr string) (net.Listener, error) {
 	ta, err := net.ResolveTCPAddr("tcp", addr)
 	if err != nil {

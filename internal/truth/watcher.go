@@ -2,7 +2,6 @@ package truth
 
 import (
 	"context"
-	"slices"
 	"sync"
 	"time"
 
@@ -211,18 +210,4 @@ func (h *Watch) look(bound Bound, now time.Time) time.Time {
 		h.w.log.Info("none of the addresses is on this host; events alone count for this instance", zap.String("instance", h.instance))
 	}
 	return due
-}
-
-// Suspended returns those of the addresses that are suspended, in order.
-func (h *Watch) Suspended() []vrrp.FloatingIP {
-	h.w.mu.Lock()
-	defer h.w.mu.Unlock()
-	var list []vrrp.FloatingIP
-	for ip, s := range h.sights {
-		if s.suspended {
-			list = append(list, ip)
-		}
-	}
-	slices.SortFunc(list, func(a, b vrrp.FloatingIP) int { return a.Addr().Compare(b.Addr()) })
-	return list
 }
