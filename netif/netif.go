@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -34,7 +33,10 @@ type Options struct {
 	// address, so that it may be removed here. It must return false while that is
 	// unknown. Call Renewed when its answer becomes true.
 	Elsewhere func(netip.Prefix) bool
-	// Neither function may call the Interface.
+	// Contested, which may be nil, is told when an address begins to be fought over
+	// again and again, and when that has ended. It must not block.
+	Contested func(p netip.Prefix, contested bool)
+	// None of these functions may call the Interface.
 
 	// Record is the path of a file for what was bound, so that Sweep finds it after
 	// a change of Managed; "" for none.
@@ -159,6 +161,9 @@ func open(o Options, k kernel) (*Interface, error) {
 	if o.Log == nil {
 		o.Log = zap.NewNop()
 	}
+	if o.Contested == nil {
+		o.Contested = func(netip.Prefix, bool) {}
+	}
 	i := &Interface{
 		o: o, kernel: k, log: o.Log,
 		managed: make(map[netip.Addr]netip.Prefix, len(o.Managed)),
@@ -182,38 +187,6 @@ func open(o Options, k kernel) (*Interface, error) {
 
 // Close frees the sockets. Run and every Hold must have returned.
 func (i *Interface) Close() error { return i.kernel.Close() }
-
-// Present returns the managed addresses that are on the interface now.
-func (i *Interface) Present() []netip.Prefix {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	if err := i.look(); err != nil {
-		i.log.Warn("cannot look at the addresses of the interface", zap.Error(err))
-	}
-	var list []netip.Prefix
-	for a := range i.present {
-		list = append(list, i.managed[a])
-	}
-	return sorted(list)
-}
-
-// Contested returns the addresses that are being fought over.
-func (i *Interface) Contested() []netip.Prefix {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	var list []netip.Prefix
-	for a, f := range i.fights {
-		if f.contested() {
-			list = append(list, i.managed[a])
-		}
-	}
-	return sorted(list)
-}
-
-func sorted(list []netip.Prefix) []netip.Prefix {
-	slices.SortFunc(list, netip.Prefix.Compare)
-	return list
-}
 
 // Sweep removes managed addresses that are here and not held, and those that an
 // earlier run bound by its record, but for those that keep wants. It returns

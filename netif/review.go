@@ -349,12 +349,17 @@ func (i *Interface) defend(a netip.Addr, f *fight, why reason, now time.Time, at
 	case before:
 		i.log.Debug(why.text(), fields...)
 	case f.contested:
-		i.o.Metrics.setContested(a, true)
+		i.contest(a, true)
 		i.log.Warn("the address is contested: from now on it is defended every ten seconds", append(fields, zap.String("reason", string(why)))...)
 	default:
 		i.log.Warn(why.text(), fields...)
 	}
 	return true
+}
+
+func (i *Interface) contest(a netip.Addr, on bool) {
+	i.o.Metrics.setContested(a, on)
+	i.o.Contested(i.managed[a], on)
 }
 
 func (r reason) text() string {
@@ -375,7 +380,7 @@ func (i *Interface) age(now time.Time, at *earliest) {
 		f.local.age(now)
 		f.wire.age(now)
 		if before && !f.contested() {
-			i.o.Metrics.setContested(a, false)
+			i.contest(a, false)
 			i.log.Info("the address is no longer contested", zap.Stringer("address", i.managed[a]))
 		}
 		if f.contested() {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -262,4 +263,19 @@ func (f *frames) list() []frame { return f.sent() }
 func (f *frames) send(data []byte) error {
 	_, err := f.conn.WriteTo(data, &packet.Addr{HardwareAddr: data[:6]})
 	return err
+}
+
+// Present returns the managed addresses that are on the interface now.
+func (i *Interface) Present() []netip.Prefix {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if err := i.look(); err != nil {
+		return nil
+	}
+	var list []netip.Prefix
+	for a := range i.present {
+		list = append(list, i.managed[a])
+	}
+	slices.SortFunc(list, netip.Prefix.Compare)
+	return list
 }

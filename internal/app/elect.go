@@ -203,6 +203,14 @@ func (e *elector) open() (*netif.Interface, error) {
 			_, other, known := e.member.Owner(instances[p])
 			return known && other
 		},
+		Contested: func(p netip.Prefix, on bool) {
+			e.status.Update(instances[p], func(in *status.Instance) {
+				in.Contested = slices.DeleteFunc(in.Contested, func(a string) bool { return a == p.String() })
+				if on {
+					in.Contested = append(in.Contested, p.String())
+				}
+			})
+		},
 		Record:  strings.TrimSuffix(e.seat.path, filepath.Ext(e.seat.path)) + ".addresses",
 		Log:     e.log,
 		Metrics: e.meters.netif,

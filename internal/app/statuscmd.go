@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -54,6 +56,9 @@ func statusTable(w io.Writer, all []status.Instance, now time.Time, alive func(s
 		if note == "" && in.Correction != "" {
 			note = fmt.Sprintf("%d times corrected from the machine: %s", in.Corrections, in.Correction)
 		}
+		if note == "" && len(in.Contested) > 0 {
+			note = "somebody changes again and again: " + strings.Join(in.Contested, ", ")
+		}
 		if len(in.Addresses) == 0 {
 			fmt.Fprintf(tw, "%s\t%s\t%s\t-\t%s\t-\t%s\t%s\n", in.Instance, in.State, since(in.Since, now), dash(in.Owner), lease(in, now), dash(note))
 		}
@@ -73,7 +78,7 @@ func statusTable(w io.Writer, all []status.Instance, now time.Time, alive func(s
 				if line == "" {
 					line = "the address has gone from this host without an event"
 				}
-			case a.Contested:
+			case a.Contested, slices.Contains(in.Contested, a.Address):
 				state = "contested"
 			}
 			fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", in.Instance, state, since(in.Since, now), a.Address, dash(owner), since(a.LastCall, now), lease(in, now), dash(line))

@@ -40,11 +40,14 @@ type Instance struct {
 	Owner string `json:"owner,omitempty"`
 	Token int64  `json:"token,omitempty"`
 	Lease string `json:"lease,omitempty"`
+	// Contested are the addresses over which there is a fight on this host or its
+	// network, whoever owns them.
+	Contested []string `json:"contested,omitempty"`
 	// LeaseEnd is filled in by Read.
 	LeaseEnd time.Time `json:"lease_end,omitzero"`
 	PID      int       `json:"pid"`
 	Start    uint64    `json:"start"` // with pid unique within a boot
-	Mode     string    `json:"mode"`  // notify or fifo
+	Mode     string    `json:"mode"`  // notify, fifo or elect
 	Updated  time.Time `json:"updated"`
 }
 
@@ -129,6 +132,7 @@ func (w *Writer) Flush() {
 	for name := range w.dirty {
 		in := *w.known[name]
 		in.Addresses = append([]Address{}, in.Addresses...) // [] in JSON, never null
+		in.Contested = slices.Clone(in.Contested)
 		todo = append(todo, in)
 	}
 	clear(w.dirty)
