@@ -1,0 +1,47 @@
+package app
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+	"time"
+
+	"berth/internal/status"
+	"berth/refresher"
+	"berth/vrrp"
+)
+
+func TestStatusTable(t *testing.T) {
+	now := time.Now()
+	here := status.Address{Address: "192.0.2.1/32", Owner: refresher.Here}
+	for _, tt := range []struct {
+		name string
+		in   status.Instance
+		gone bool // the process that wrote it
+		want string
+	}{
+		{"owner", status.Instance{State: vrrp.Master, Addresses: []status.Address{here}}, false, "MASTER 0s ago 192.0.2.1/32 this host - - -"},
+		{"process is gone", status.Instance{State: vrrp.Master, PID: 7, Addresses: []status.Address{here}}, true,
+			"MASTER 0s ago 192.0.2.1/32 this host - - STALE: process 7 is gone, nobody acts for this instance"},
+		{"lease", status.Instance{State: vrrp.Master, LeaseEnd: now.Add(3210 * time.Millisecond), Addresses: []status.Address{here}}, false,
+			"MASTER 0s ago 192.0.2.1/32 this host - 3.2s left -"},
+		{"other owner", status.Instance{State: vrrp.Backup, Owner: "host2"}, false, "BACKUP 0s ago - host2 - - -"},
+		{"contested at the provider", status.Instance{State: vrrp.Master, Addresses: []status.Address{{Address: "192.0.2.1/32", Owner: "lb2", Contested: true}}}, false,
+			"contested 0s ago 192.0.2.1/32 lb2 - - -"},
+		{"contested on the owner", status.Instance{State: vrrp.Master, Addresses: []status.Address{here}, Contested: []string{"192.0.2.1/32"}}, false,
+			"contested 0s ago 192.0.2.1/32 this host - - somebody changes again and again: 192.0.2.1/32"},
+		{"contested on another host", status.Instance{State: vrrp.Backup, Owner: "host2", Contested: []string{"192.0.2.1/32"}}, false,
+			"BACKUP 0s ago - host2 - - somebody changes again and again: 192.0.2.1/32"},
+		{"cannot own", status.Instance{State: vrrp.Fault, Error: "interface eth0 is down"}, false, "FAULT 0s ago - - - - interface eth0 is down"},
+	} {
+		tt.in.Instance, tt.in.Since = "api", now
+		var out bytes.Buffer
+		if err := statusTable(&out, []status.Instance{tt.in}, now, func(status.Instance) bool { return !tt.gone }); err != nil {
+			t.Fatal(err)
+		}
+		_, row, _ := strings.Cut(out.String(), "\n")
+		if got := strings.Join(strings.Fields(row), " "); got != "api "+tt.want {
+			t.Errorf("%s: want %q, got %q", tt.name, "api "+tt.want, got)
+		}
+	}
+}
