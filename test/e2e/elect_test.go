@@ -1,0 +1,90 @@
+//go:build linux
+
+package e2e_test
+
+import (
+	"fmt"
+	"net/netip"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"berth/internal/status"
+	"berth/internal/testnet"
+	"berth/test/lab"
+	"berth/vrrp"
+)
+
+// elects starts berth elect for an IPv4 and an IPv6 address, on the interface and
+// at the provider.
+func (f *field) elects(h *lab.Host) *testnet.Process {
+	f.t.Helper()
+	f.must(h.ConfigureBerth(lab.Fast + fmt.Sprintf(`etcd: {endpoints: ["http://10.77.0.1:2379"], member: %s, lease-ttl: 4s}
+election: {interface: %s, instances: [{name: api, addresses: [%v, %v]}]}
+`, h.Name, lab.Link, lab.IPv4a, lab.IPv6n)))
+	p, err := h.Start("berth", lab.BerthPath, "elect", lab.BerthConf)
+	f.must(err)
+	return p
+}
+
+// waits returns when h is in the queue of an instance that another host owns.
+func (f *field) waits(h *lab.Host) {
+	f.t.Helper()
+	f.until(h.Name+" to wait for its turn", func() bool {
+		var all []status.Instance
+		f.must(h.Do(func() (err error) {
+			all, err = status.Read("/run/berth")
+			return err
+		}))
+		return len(all) == 1 && all[0].State == vrrp.Backup && all[0].Owner != ""
+	})
+}
+
+// The owner has the addresses on its interface before the provider sends packets
+// there, and whoever gives them up asks nothing of the provider any more.
+func TestElectedOwnerBindsAndPoints(t *testing.T) {
+	t.Parallel()
+	f := newField(t)
+	f.etcd()
+	addresses := []netip.Addr{lab.IPv4a, lab.IPv6n}
+	client := f.client(addresses...)
+	b1 := f.elects(f.host1)
+	f.served(f.host1, time.Now(), client...)
+	b2 := f.elects(f.host2)
+	f.waits(f.host2)
+
+	takes := func(h, from *lab.Host, since time.Time) {
+		t.Helper()
+		f.served(h, since, client...)
+		for _, ip := range addresses {
+			has, bound := h.Has(ip)
+			if left, gone := from.Has(ip); !has || left || !bound.After(gone) {
+				t.Errorf("want %v on %s after it has left %s, got %t since %v, %t since %v", ip, h.Name, from.Name, has, bound, left, gone)
+			}
+			var first time.Time
+			for _, r := range f.Requests(h, since) {
+				if r.Write && first.IsZero() {
+					first = r.Time
+				}
+			}
+			if !first.After(bound) {
+				t.Errorf("want the first claim of %s after %v was bound at %v, got it at %v", h.Name, ip, bound, first)
+			}
+			for _, r := range f.Requests(from, since) {
+				if r.Time.After(bound) {
+					t.Errorf("want no request of %s after %v was bound on %s, got %s %s at %v", from.Name, ip, h.Name, r.Method, r.Path, r.Time)
+				}
+			}
+		}
+	}
+	stopped := time.Now()
+	f.must(b1.Signal(unix.SIGTERM))
+	takes(f.host2, f.host1, stopped)
+
+	f.elects(f.host1)
+	f.waits(f.host1)
+	killed := time.Now()
+	f.must(b2.Signal(unix.SIGKILL))
+	takes(f.host1, f.host2, killed)
+}
