@@ -44,6 +44,9 @@ type elector struct {
 // everything as it is; on SIGHUP it does so and begins anew in the same process.
 func (o *Options) Elect(ctx context.Context, configPath string) error {
 	log := o.Logger()
+	if o.DryRun {
+		return errDryElection
+	}
 	cfg, err := o.loadElection(configPath)
 	if err != nil {
 		return err
@@ -56,6 +59,9 @@ func (o *Options) Elect(ctx context.Context, configPath string) error {
 	}
 	return o.Again()
 }
+
+// errDryElection refuses to take part without consequences.
+var errDryElection = &UsageError{errors.New("--dry-run is not for elections: whoever takes part can become the owner; berth show and berth --test change nothing")}
 
 // loadElection reads a configuration that must have an election.
 func (o *Options) loadElection(path string) (*config.Config, error) {
@@ -76,7 +82,7 @@ func (o *Options) elect(ctx context.Context, cfg *config.Config, stop func(error
 	}
 	e.status = status.NewWriter(cfg.RunDirectory, status.Instance{PID: self.PID, Start: self.Start, Mode: "elect"}, log)
 	e.holder = &holder{cfg: cfg, self: self, status: e.status, meters: e.meters, log: log, pace: &refresher.Pace{Interval: cfg.RefreshInterval}}
-	if cfg.Provider != "" && cfg.Provider != "none" || o.DryRun {
+	if cfg.Provider != "" && cfg.Provider != "none" {
 		if e.cloud, err = o.newCloud(cfg, e.meters.providers, log); err != nil {
 			return false, err
 		}
@@ -404,6 +410,9 @@ func (o *Options) Release(ctx context.Context, configPath, instance string) erro
 
 func (o *Options) handOver(ctx context.Context, configPath, instance string,
 	ask func(ctx context.Context, e *election.Etcd, prefix, instance, member string) error, done string) error {
+	if o.DryRun {
+		return errDryElection
+	}
 	cfg, err := o.load(configPath)
 	if err != nil {
 		return err

@@ -23,10 +23,14 @@ type fence struct {
 	log    *zap.Logger
 }
 
+// fenced reports whether there is a fence. A dry run has none: to own an instance
+// in etcd is a change, and would keep the real owner out.
+func (o *Options) fenced(cfg *config.Config) bool { return cfg.Fencing.Enabled && !o.DryRun }
+
 // newFence returns nil if fencing is off. With a seat, the lease is adopted from
 // a predecessor and left to a successor.
 func (o *Options) newFence(cfg *config.Config, seat *seat, w *status.Writer, metrics *election.Metrics, log *zap.Logger) (*fence, error) {
-	if !cfg.Fencing.Enabled {
+	if !o.fenced(cfg) {
 		return nil, nil
 	}
 	m, err := o.newMember(cfg, seat, metrics, log)

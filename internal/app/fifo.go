@@ -85,7 +85,7 @@ func (o *Options) FIFO(ctx context.Context, configPath, fifoPath string) error {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	var upgrade error // set when a successor is to take over
-	if first.cfg.Fencing.Enabled {
+	if o.fenced(first.cfg) {
 		seat, err := takeSeat(ctx, first.cfg, s.log)
 		if err != nil {
 			return err
