@@ -178,18 +178,19 @@ func judgeAnnouncements(h *History, address netip.Addr, spans []Span) (heard tim
 // owned reports whether the sender of an announcement had the address when it
 // was sent, as far as that can be told.
 func (h *History) owned(a Announcement) bool {
-	owned := false
+	var before, next Change // of the sender's
 	for _, c := range h.Changes {
 		if c.Address != a.Address || c.Host != a.Host {
 			continue
 		}
-		if c.At.After(a.At) {
-			return owned || c.Owned && c.At.Sub(a.At)-h.Stalled(a.At, c.At) <= beforeGain
+		if next = c; c.At.After(a.At) {
+			break
 		}
-		// Lost long enough ago, or it counts as having it.
-		owned = c.Owned || a.At.Sub(c.At)-h.Stalled(c.At, a.At) <= afterLoss
+		before, next = c, Change{}
 	}
-	return owned
+	return before.Owned ||
+		!before.At.IsZero() && a.At.Sub(before.At)-h.Stalled(before.At, a.At) <= afterLoss ||
+		next.Owned && next.At.Sub(a.At)-h.Stalled(a.At, next.At) <= beforeGain
 }
 
 func latest(a, b time.Time) time.Time {

@@ -37,20 +37,32 @@ func TestRandomFaultsAndHeals(t *testing.T) {
 		tell(t, l, nil)
 		t.Fatal(err)
 	}
-	begin := time.Now()
-	for round := 1; time.Since(begin) < last && !t.Failed(); round++ {
-		if err := episode(t, l, dice); err != nil {
-			t.Errorf("round %d: %v", round, err)
+	rounds := 0
+	for begin := time.Now(); time.Since(begin) < last && !t.Failed(); {
+		rounds++
+		// What the end of the last round led to is judged as well.
+		since := latest(begin, time.Now().Add(-time.Second))
+		err := episode(t, l, dice)
+		h := l.History(since)
+		_, problems := faults.Judge(h)
+		if err != nil {
+			problems = append(problems, err.Error())
+		}
+		for _, p := range problems {
+			t.Errorf("round %d: %s", rounds, p)
+		}
+		if t.Failed() {
+			tell(t, l, h)
 		}
 	}
-	h := l.History(begin)
-	_, problems := faults.Judge(h)
-	for _, p := range problems {
-		t.Error(p)
+	fmt.Printf("%d rounds of random faults and heals\n", rounds)
+}
+
+func latest(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
 	}
-	if t.Failed() {
-		tell(t, l, h)
-	}
+	return b
 }
 
 // episode is a fault or two, and the end of them.
