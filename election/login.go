@@ -57,7 +57,7 @@ func (l *login) signIn(ctx context.Context, c *grpc.ClientConn) (string, error) 
 	case l.turn <- struct{}{}:
 		defer func() { <-l.turn }()
 	case <-ctx.Done():
-		return "", ctx.Err()
+		return "", noAnswer(ctx)
 	}
 	if token, in := l.state(); in {
 		return token, nil

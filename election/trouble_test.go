@@ -99,20 +99,30 @@ func TestWhoCannotQueueUpSaysWhy(t *testing.T) {
 	}
 }
 
-func TestARefusalToGiveUpIsNotAskedForWithoutAPause(t *testing.T) {
+func TestAPlaceWhoseGivingUpIsRefusedIsNotAskedForWithoutAPauseNorUsedAgain(t *testing.T) {
 	s, o := newGuardedStage(t, 1)
 	able := newAbility(true)
 	s.playWith(o, "a", 0, able.of)
-	s.next("a", "holds")
-	if _, err := s.root().UserRevokeRole(t.Context(), user, "root"); err != nil {
+	held := s.next("a", "holds")
+	root := s.root()
+	if _, err := root.UserRevokeRole(t.Context(), user, "root"); err != nil {
 		t.Fatal(err)
 	}
 	able.set(false)
+	s.next("a", "ends")
+	s.next("a", "gone")
 	able.set(true)
 	before := s.calls("KV", "Txn")
-	<-time.After(2 * time.Second)
+	s.quiet(2 * time.Second)
 	if n := s.calls("KV", "Txn") - before; n > 15 {
 		t.Errorf("want few attempts in 2 s, got %d", n)
+	}
+	// A request to give it up may still be under way.
+	if _, err := root.UserGrantRole(t.Context(), user, "root"); err != nil {
+		t.Fatal(err)
+	}
+	if again := s.next("a", "holds"); again.Token <= held.Token {
+		t.Errorf("want a token after %d, got %d", held.Token, again.Token)
 	}
 }
 

@@ -28,6 +28,9 @@ func (u *unanswered) Error() string { return u.reason }
 // Unwrap returns the error of the context that ended.
 func (u *unanswered) Unwrap() error { return u.ended }
 
+// noAnswer says that nothing is known but that the context ended first.
+func noAnswer(ctx context.Context) *unanswered { return &unanswered{"no answer", ctx.Err()} }
+
 // reasonOf returns the reason in an error with which grpc ended a request because
 // its context had ended, and any other error as it is.
 func reasonOf(ctx context.Context, err error) error {
@@ -35,7 +38,7 @@ func reasonOf(ctx context.Context, err error) error {
 	if !ok || s.Code() != codes.DeadlineExceeded && s.Code() != codes.Canceled || ctx.Err() == nil {
 		return err
 	}
-	u := &unanswered{"no answer", ctx.Err()}
+	u := noAnswer(ctx)
 	if _, quoted, found := strings.Cut(s.Message(), "connection error: desc = "); found {
 		if reason, err := strconv.Unquote(quoted); err == nil {
 			u.reason = strings.TrimPrefix(strings.TrimPrefix(reason, "transport: "), "Error while dialing: ")

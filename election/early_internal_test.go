@@ -1,12 +1,17 @@
 package election
 
 import (
+	"context"
+	"errors"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"berth/internal/etcdtest"
+	"berth/vrrp"
 )
 
 // How long a new owner waits after the key of the former one vanished, from what
@@ -55,5 +60,66 @@ func TestJudge(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// A key can be deleted by hand when its lease seems to be at its end, and is renewed.
+func TestANewOwnerWaitsForALeaseThatLivesThoughItCouldHaveExpired(t *testing.T) {
+	t.Parallel()
+	cluster := etcdtest.Start(t, 1, etcdtest.Options{})
+	etcd, err := NewEtcd(Options{Endpoints: cluster.Endpoints()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer etcd.Close()
+	c, err := etcd.client(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lease, err := c.Grant(t.Context(), 60)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := "/berth/" + electionsDir + "api/former"
+	if _, err := c.Put(t.Context(), key, `{"member":"former"}`, clientv3.WithLease(lease.ID)); err != nil {
+		t.Fatal(err)
+	}
+	m := &Member{Etcd: etcd, Prefix: "/berth/", Name: "next", TTL: 4 * time.Second}
+	m.Init()
+	waits, holds := make(chan struct{}, 10), make(chan time.Time, 1)
+	ctx, cancel := context.WithTimeoutCause(t.Context(), 20*time.Second, errors.New("the test takes too long"))
+	ended := make(chan error, 1)
+	go func() {
+		defer close(ended)
+		ended <- m.Run(ctx, func(ctx context.Context) error {
+			changed := func(s Status) {
+				if s.State == vrrp.Backup {
+					waits <- struct{}{}
+				}
+			}
+			return m.Campaign(ctx, Campaign{Instance: "api", Changed: changed}, func(ctx context.Context, _ Grant) error {
+				holds <- time.Now()
+				<-ctx.Done()
+				return context.Cause(ctx)
+			})
+		})
+	}()
+	defer func() { cancel(); <-ended }()
+	<-waits
+	const granted = 3 * time.Second
+	m.board.mu.Lock()
+	m.board.samples[lease.ID] = sample{asked: time.Now().Add(-time.Second), answered: time.Now().Add(-time.Second), granted: granted}
+	m.board.mu.Unlock()
+	deleted := time.Now()
+	if _, err := c.Delete(t.Context(), key); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case at := <-holds:
+		if took := at.Sub(deleted); took < granted-100*time.Millisecond {
+			t.Errorf("want the next owner to wait for %v, it took %v", granted, took)
+		}
+	case err := <-ended:
+		t.Fatal(err)
 	}
 }
