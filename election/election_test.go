@@ -336,9 +336,13 @@ func TestAKeyDeletedByHandEndsTheOwnership(t *testing.T) {
 	if took := e.at.Sub(deleted); took > 200*time.Millisecond {
 		t.Errorf("want it at once, it took %v", took)
 	}
-	s.next("a", "gone")
-	if again := s.next("a", "holds"); again.Token <= held.Token {
+	gone := s.next("a", "gone")
+	again := s.next("a", "holds")
+	if again.Token <= held.Token {
 		t.Errorf("want a new token, got %d after %d", again.Token, held.Token)
+	}
+	if took := again.at.Sub(gone.at); took > time.Second {
+		t.Errorf("want a not to wait for itself, it took %v", took)
 	}
 }
 
