@@ -63,6 +63,23 @@ func TestJudge(t *testing.T) {
 	}
 }
 
+// A watch that is begun anew does not tell what happened before.
+func TestAKeyThatVanishedWhileNobodyWatchedIsMissed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const lease, granted = 1, 5 * time.Second
+		m := &Member{Prefix: "/berth/", TTL: granted}
+		m.Init()
+		key := &mvccpb.KeyValue{Key: []byte("/berth/" + electionsDir + "api/1"), Value: []byte(`{"member":"former"}`), Lease: lease, CreateRevision: 3}
+		m.board.load([]*mvccpb.KeyValue{key}, 3)
+		m.board.samples[lease] = sample{asked: time.Now(), answered: time.Now(), left: 4 * time.Second, granted: granted}
+		m.board.load(nil, 9)
+		v, _ := m.board.of("api")
+		if got := time.Until(v.until); got != granted || v.former != "former" {
+			t.Errorf("want to wait %v for former, got %v for %q", granted, got, v.former)
+		}
+	})
+}
+
 // A key can be deleted by hand when its lease seems to be at its end, and is renewed.
 func TestANewOwnerWaitsForALeaseThatLivesThoughItCouldHaveExpired(t *testing.T) {
 	t.Parallel()

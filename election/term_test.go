@@ -78,3 +78,12 @@ func TestATermThatIsKeptTakesOnlyARenewalThatHelps(t *testing.T) {
 		})
 	}
 }
+
+func TestARenewalThatWasSentEarlierDoesNotMoveTheEnd(t *testing.T) {
+	term := newTestTerm(time.Second, 0)
+	end := term.End()
+	earlier := renewal{sent: time.Now().Add(-3 * time.Second), boot: bootTime() - 3*time.Second, ttl: 10 * time.Second}
+	if term.extend(earlier, time.Second) || !term.End().Equal(end) {
+		t.Errorf("want the end to stay at %v, got %v", end, term.End())
+	}
+}
