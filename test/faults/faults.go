@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"berth/internal/etcdtest"
+	"berth/internal/testnet"
 )
 
 // A Fault is something that goes wrong in the lab, by name.
@@ -244,6 +245,7 @@ func All() []Fault {
 		{Name: "etcd-leader-killed", Etcd: true, Hold: 4 * time.Second, Inject: etcdLeaderKilled, Limits: Limits{NoOwner: leaseLost}},
 		{Name: "etcd-leader-hung", Etcd: true, CI: true, Hold: longer, Inject: etcdLeaderHung, Limits: Limits{NoOwner: leaseLost}},
 		{Name: "etcd-leader-slow", Etcd: true, Hold: longer, Inject: etcdLeaderSlow, Limits: Limits{NoOwner: leaseLost}},
+		{Name: "etcd-leader-cut-off", Etcd: true, Hold: longer, Inject: etcdLeaderCutOff, Limits: Limits{NoOwner: leaseLost}},
 		{Name: "etcd-majority-lost", Etcd: true, Hold: longer, Inject: func(r *Run) error { return r.killEtcd(2) },
 			Limits: Limits{NoOwner: beyond, BeyondLease: true}},
 		{Name: "etcd-majority-lost-keep", Etcd: true, OnEtcdLoss: "keep", Hold: longer, Stays: true, Inject: func(r *Run) error { return r.killEtcd(2) }},
@@ -413,6 +415,30 @@ func etcdLeaderHung(r *Run) error {
 	r.ready()
 	r.heal(m.Resume)
 	return m.Pause()
+}
+
+// etcdLeaderCutOff keeps the leader from the other members, but not from the hosts.
+func etcdLeaderCutOff(r *Run) error {
+	m, err := r.leader()
+	if err != nil {
+		return err
+	}
+	r.ready()
+	i := slices.Index(r.Etcd.Members(), m)
+	var errs []error
+	for j, n := range r.EtcdNodes {
+		if j == i {
+			continue
+		}
+		for _, way := range []struct {
+			from *testnet.Node
+			to   netip.Addr
+		}{{n, etcdAddress(i)}, {r.EtcdNodes[i], etcdAddress(j)}} {
+			r.heal(func() error { return way.from.Unmute(ServiceLink, way.to) })
+			errs = append(errs, way.from.Mute(ServiceLink, way.to))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // etcdLeaderSlow lets the leader run a quarter of the time: enough to stay leader.
