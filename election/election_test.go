@@ -192,6 +192,10 @@ func TestTheNextOwnerComesAfterTheFormerIsGone(t *testing.T) {
 	if took := second.at.Sub(gone.at); took > time.Second {
 		t.Errorf("want b to own at once, it took %v", took)
 	}
+	a.stop(nil)
+	if left, err := s.etcd().TimeToLive(t.Context(), <-a.leased); err != nil || left.TTL >= 0 {
+		t.Errorf("want the lease given back, got %+v, %v", left, err)
+	}
 }
 
 func TestAnOwnerCutOffFromEtcdEndsBeforeItsLease(t *testing.T) {

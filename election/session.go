@@ -238,9 +238,6 @@ func (s *Session) Run(ctx context.Context) error {
 		s.renewed()
 		err = s.maintain(ctx, t)
 		s.Metrics.lease(false)
-		if errors.Is(err, ErrLeaseLost) {
-			lease = 0
-		}
 		if ctx.Err() != nil {
 			break
 		}
