@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -440,6 +441,9 @@ func TestAWantedMemberTakesOverFromTheEndOfTheQueue(t *testing.T) {
 	s.next("c", "gone")
 	if e := <-s.events; e.what != "holds" || e.who == "c" {
 		t.Errorf("want another one to hold, got that %s %s", e.who, e.what)
+	}
+	if err := election.Release(t.Context(), etcd, prefix, "other", "c"); err == nil || !strings.Contains(err.Error(), "nobody else takes part") {
+		t.Errorf("want a refusal to hand over where nobody else is, got %v", err)
 	}
 }
 
