@@ -298,6 +298,13 @@ func All() []Fault {
 		{"partition-etcd+key-deleted", [2]func(*Run) error{partitionEtcd, func(r *Run) error {
 			return errors.Join(r.Pass(shorter), r.holder(deleteKey(r)))
 		}}, Limits{NoOwner: kernel + leaseLost}},
+		// The holder may have watched its key by that leader.
+		{"etcd-leader-cut-off+key-deleted", [2]func(*Run) error{etcdLeaderCutOff, func(r *Run) error {
+			return errors.Join(r.Pass(shorter), r.holder(deleteKey(r)))
+		}}, Limits{NoOwner: 2 * leaseLost}},
+		{"etcd-leader-hung+key-deleted", [2]func(*Run) error{etcdLeaderHung, func(r *Run) error {
+			return errors.Join(r.Pass(shorter), r.holder(deleteKey(r)))
+		}}, Limits{NoOwner: 2 * leaseLost}},
 		{"link-down+etcd-leader-killed", [2]func(*Run) error{linkDown, etcdLeaderKilled}, Limits{NoOwner: leaseLost}},
 	} {
 		all = append(all, Fault{Name: pair.name, Alone: true, Hold: longer, Limits: pair.limits, Inject: func(r *Run) error {
