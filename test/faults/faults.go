@@ -93,8 +93,10 @@ func (r *Run) Begin(f Fault) error {
 // Do is one run: it waits until the lab is as it should be, injects the fault,
 // heals it and gives the berths the time to be wrong about it. The error is that
 // of a lab that did not do what was asked, or that did not come back to one owner
-// and service; the history is there in any case but a lab that never was so.
-func Do(ctx context.Context, l *Lab, f Fault) (*History, error) {
+// and service; the history is there in any case but a lab that never was so. phase,
+// from 0 to 1, shifts the fault between two renewals of the lease, on which it
+// depends how long the lease of a dead owner lives.
+func Do(ctx context.Context, l *Lab, f Fault, phase float64) (*History, error) {
 	if err := l.Settle(ctx); err != nil {
 		return nil, err
 	}
@@ -102,7 +104,7 @@ func Do(ctx context.Context, l *Lab, f Fault) (*History, error) {
 	if err != nil {
 		return nil, err
 	}
-	err = errors.Join(r.Pass(calm), r.Begin(f))
+	err = errors.Join(r.Pass(calm+time.Duration(phase*float64(renewal))), r.Begin(f))
 	if err == nil {
 		err = r.Pass(f.Hold)
 	}
@@ -174,12 +176,14 @@ func (r *Run) heal(f func() error) { r.undo = append(r.undo, f) }
 // Figures that several faults share: see the table.
 const (
 	calm         = 300 * time.Millisecond  // before a fault
+	renewal      = Lease / 5               // from one to the next
 	after        = 1500 * time.Millisecond // a heal: the announcements of the first second, and who changes his mind
 	served       = 100 * time.Millisecond  // by the owner, at the client
 	kernel       = 2600 * time.Millisecond // the kernel takes the address, and the lease ends
 	leaseLost    = Lease + time.Second     // etcd lost the lease itself
 	handOver     = 50 * time.Millisecond   // by agreement
 	hostGone     = 5600 * time.Millisecond
+	prolonged    = 3 * time.Second         // all leases, by a new leader of etcd
 	beyond       = 2500 * time.Millisecond // after an outage of etcd
 	longer       = Lease + 3*time.Second   // than the lease, with a take-over
 	shorter      = 2 * time.Second         // than the lease
@@ -291,7 +295,7 @@ func All() []Fault {
 			r.heal(r.Idle.Start)
 			return r.Idle.Signal(r.Ctx, unix.SIGKILL)
 		}}, Limits{NoOwner: kernel}},
-		{"host-death+etcd-leader-hung", [2]func(*Run) error{hostDeath, etcdLeaderHung}, Limits{NoOwner: hostGone + leaseLost}},
+		{"host-death+etcd-leader-hung", [2]func(*Run) error{hostDeath, etcdLeaderHung}, Limits{NoOwner: hostGone + prolonged + leaseLost}},
 		{"partition-etcd+etcd-leader-slow", [2]func(*Run) error{partitionEtcd, etcdLeaderSlow}, Limits{NoOwner: kernel + leaseLost}},
 		{"partition-etcd+kill9", [2]func(*Run) error{partitionEtcd, kill9}, Limits{NoOwner: kernel}},
 		// The holder does not see what becomes of its key, and has its lease still.

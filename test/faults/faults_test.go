@@ -118,12 +118,12 @@ func TestFaults(t *testing.T) {
 		t.Run(f.Name, func(t *testing.T) {
 			t.Parallel()
 			var got []faults.Figures
-			for range *runs {
+			for n := range *runs {
 				options := faults.Options{OnEtcdLoss: f.OnEtcdLoss, Clock: f.Clock}
 				if err := f.Applies(options); err != nil {
 					t.Skip(err)
 				}
-				figures, ok := once(t, newElection(t, options), f)
+				figures, ok := once(t, newElection(t, options), f, (float64(n)+0.5)/float64(*runs))
 				got = append(got, figures)
 				if !ok {
 					break
@@ -138,8 +138,8 @@ func TestFaults(t *testing.T) {
 }
 
 // once does a run and judges it.
-func once(t *testing.T, l *faults.Lab, f faults.Fault) (faults.Figures, bool) {
-	h, err := faults.Do(t.Context(), l, f)
+func once(t *testing.T, l *faults.Lab, f faults.Fault, phase float64) (faults.Figures, bool) {
+	h, err := faults.Do(t.Context(), l, f, phase)
 	var figures faults.Figures
 	var problems []string
 	if h != nil {
