@@ -5,6 +5,7 @@ package faults
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 )
@@ -169,7 +170,9 @@ func judgeAnnouncements(h *History, address netip.Addr, spans []Span) (heard tim
 			}
 		}
 	}
-	if count < need && h.End.Sub(from) > within {
+	// Who is hit by a fault meanwhile owes nothing.
+	hit := slices.ContainsFunc(h.Acts, func(a Act) bool { return a.Fault && a.At.After(from) && a.At.Before(from.Add(within)) })
+	if count < need && h.End.Sub(from) > within && !hit {
 		problems = append(problems, fmt.Sprintf("%v: announced %d times by %s within %v of %s", address, count, owner, within, clock(from)))
 	}
 	return max(0, heard), problems

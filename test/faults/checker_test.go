@@ -48,7 +48,7 @@ func story(t *testing.T, text string) *faults.History {
 		case '!':
 			h.Announcements = append(h.Announcements, faults.Announcement{At: at, Host: host, Address: address})
 		case '#':
-			h.Acts = append(h.Acts, faults.Act{At: at, What: "fault", Allow: ms(20)})
+			h.Acts = append(h.Acts, faults.Act{At: at, What: "fault", Fault: true, Allow: ms(20)})
 		case '?':
 			h.Acts = append(h.Acts, faults.Act{At: at, What: "split", Deaf: true})
 		case '*':
@@ -120,6 +120,7 @@ func TestJudge(t *testing.T) {
 			[]string{"announced by b at 03:04:05.501, which had it not"}},
 		{"announced too seldom", "500-a 501+b 502!b 503!b 1600!b", faults.Figures{NoOwner: ms(1), Announced: ms(1), Owners: []string{"a", "b"}},
 			[]string{"announced 2 times by b within 1s"}},
+		{"announced too seldom, hit by a fault", "500-a 501+b 502!b 503!b 900#", faults.Figures{NoOwner: ms(1), Announced: ms(1), Owners: []string{"a", "b"}}, nil},
 		{"announced to a client that was cut off", "400? 500-a 501+b 600* 1400!b", faults.Figures{NoOwner: ms(1), Announced: ms(800), Down: ms(200), Owners: []string{"a", "b"}}, nil},
 		{"not announced anew after a split", "400? 500-a 501+b 502!b 503!b 504!b 600* 2700!b", faults.Figures{NoOwner: ms(1), Down: ms(200), Owners: []string{"a", "b"}},
 			[]string{"announced 0 times by b within 2s of 03:04:05.600"}},

@@ -83,7 +83,7 @@ func NewRun(ctx context.Context, l *Lab, victim *Host) (*Run, error) {
 
 // Begin injects a fault.
 func (r *Run) Begin(f Fault) error {
-	r.record.act(Act{What: f.Name + " of " + r.Victim.Name(), Allow: f.Limits.TwoOwners, Deaf: f.Deaf})
+	r.record.act(Act{What: f.Name + " of " + r.Victim.Name(), Fault: true, Allow: f.Limits.TwoOwners, Deaf: f.Deaf})
 	if err := f.Inject(r); err != nil {
 		return fmt.Errorf("inject %s: %w", f.Name, err)
 	}

@@ -30,8 +30,8 @@ type Announcement struct {
 type Act struct {
 	At   time.Time
 	What string
-	// Heal says that the act ended a fault.
-	Heal bool
+	// Fault says that the act began a fault, Heal that it ended one.
+	Fault, Heal bool
 	// Allow is for how long there may be two owners because of it, if that
 	// begins within a second.
 	Allow time.Duration
