@@ -104,13 +104,8 @@ func TestAnAddressThatFailedDuplicateDetectionIsRepaired(t *testing.T) {
 	// The operator's own, found to be a duplicate a second later.
 	w.run("ip address del 2001:db8::254/128 dev eth0; ip address add 2001:db8::254/128 dev eth0")
 	w.wait("it usable and with a limited life", func() bool {
-		_, list, err := i.kernel.state()
-		for _, a := range list {
-			if a.prefix == v6 {
-				return err == nil && !a.duplicate && a.valid != forever
-			}
-		}
-		return false
+		there := i.there(v6)
+		return len(there) == 1 && !there[0].duplicate && there[0].valid != forever
 	})
 }
 
