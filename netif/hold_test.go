@@ -510,6 +510,7 @@ func TestTheEndOfAHoldRemovesWhatAFightLeft(t *testing.T) {
 func TestOwnFramesAreNoClaim(t *testing.T) {
 	inBubble(t, nil, func(t *testing.T, b *bubble) {
 		hold(t, b.i, v4)
+		synctest.Wait() // a review would answer the claim
 		if b.i.disputed(v4.Addr(), fakeMAC) || b.i.disputed(v6.Addr(), broadcast) {
 			t.Error("want neither the own MAC nor an address that is not held to matter")
 		}
