@@ -45,9 +45,10 @@ const reunion = 2 * time.Second
 
 // Judge returns the figures of a history and everything in it that no fault
 // excuses: more than one owner beyond what an act allows; an announcement by a
-// host that has not got the address; an end without one owner and service; an
-// owner that has not announced itself three times in its first second, or not soon
-// after the end of a split in which the client could not hear it.
+// host that has not got the address; an end without one owner and service, unless
+// it goes on; an owner that has not announced itself three times in its first
+// second, or not soon after the end of a split in which the client could not hear
+// it.
 func Judge(h *History) (f Figures, problems []string) {
 	if h.Lost {
 		problems = append(problems, "changes of addresses were lost: nothing is proved")
@@ -80,7 +81,7 @@ func Judge(h *History) (f Figures, problems []string) {
 				one.AfterHeal = max(one.AfterHeal, o.To.Sub(from)-h.Stalled(from, o.To))
 			}
 		}
-		if outages := h.Outages(address); len(outages) > 0 && !outages[len(outages)-1].To.Before(h.End) {
+		if outages := h.Outages(address); len(outages) > 0 && !outages[len(outages)-1].To.Before(h.End) && !h.Open {
 			problems = append(problems, fmt.Sprintf("%v: not served at the end, since %s", address, clock(outages[len(outages)-1].From)))
 		}
 		heard, found := judgeAnnouncements(h, address, spans)
@@ -120,7 +121,7 @@ func judgeOwners(h *History, spans []Span) (f Figures, problems []string) {
 			}
 		}
 	}
-	if last := spans[len(spans)-1]; len(last.Owners) != 1 {
+	if last := spans[len(spans)-1]; len(last.Owners) != 1 && !h.Open {
 		problems = append(problems, fmt.Sprintf("%d owners at the end, since %s", len(last.Owners), clock(last.From)))
 	}
 	return f, problems

@@ -144,6 +144,14 @@ func TestJudge(t *testing.T) {
 	}
 }
 
+func TestHistoryThatGoesOnNeedsNoEnd(t *testing.T) {
+	h := story(t, "2500~ 2900-a")
+	h.Open = true
+	if _, problems := faults.Judge(h); len(problems) != 0 {
+		t.Errorf("want no problem, got %q", problems)
+	}
+}
+
 func TestHistoryWithLostChangesProvesNothing(t *testing.T) {
 	h := story(t, "")
 	h.Lost = true

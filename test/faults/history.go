@@ -52,6 +52,8 @@ type History struct {
 	Acts          []Act
 	// Lost says that changes were lost on their way here: nothing is proved.
 	Lost bool
+	// Open says that things go on: that End sees them changing is no problem.
+	Open bool
 }
 
 // deafUntil returns the end of a time in which the client could hear only the
