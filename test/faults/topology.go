@@ -289,7 +289,7 @@ func (l *Lab) Candidates(ctx context.Context) ([]Candidate, error) {
 	dir := prefix + "elections/" + Instance + "/"
 	err := l.Etcd.Call(ctx, "kv/range", map[string]any{
 		"key": []byte(dir), "range_end": []byte(strings.TrimSuffix(dir, "/") + "0"),
-		"sort_order": "ASCEND", "sort_target": "CREATE", "keys_only": true,
+		"sort_order": "ASCEND", "sort_target": "CREATE",
 	}, &found)
 	return found.KVs, err
 }
