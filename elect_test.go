@@ -172,9 +172,7 @@ func TestElectedOwnerPointsFloatingIPs(t *testing.T) {
 		if err := os.WriteFile(config, []byte(step.text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if err := one.cmd.Process.Signal(unix.SIGHUP); err != nil {
-			t.Fatal(err)
-		}
+		one.signal(unix.SIGHUP)
 		one.says(step.says)
 	}
 	two.hasNotSaid("REFRESH")
@@ -192,8 +190,6 @@ func TestElectedOwnerPointsFloatingIPs(t *testing.T) {
 		step.host.start(step.command, electedInstance, "--config", "berth.yml").says(step.says)
 		step.owner.says(refreshed)
 	}
-	if err := one.cmd.Process.Signal(unix.SIGTERM); err != nil {
-		t.Fatal(err)
-	}
+	one.signal(unix.SIGTERM)
 	two.says(refreshed)
 }

@@ -299,16 +299,10 @@ func All() []Fault {
 		{"partition-etcd+etcd-leader-slow", [2]func(*Run) error{partitionEtcd, etcdLeaderSlow}, Limits{NoOwner: kernel + leaseLost}},
 		{"partition-etcd+kill9", [2]func(*Run) error{partitionEtcd, kill9}, Limits{NoOwner: kernel}},
 		// The holder does not see what becomes of its key, and has its lease still.
-		{"partition-etcd+key-deleted", [2]func(*Run) error{partitionEtcd, func(r *Run) error {
-			return errors.Join(r.Pass(shorter), r.holder(deleteKey(r)))
-		}}, Limits{NoOwner: kernel + leaseLost}},
+		{"partition-etcd+key-deleted", [2]func(*Run) error{partitionEtcd, keyDeletedLater}, Limits{NoOwner: kernel + leaseLost}},
 		// The holder may have watched its key by that leader.
-		{"etcd-leader-cut-off+key-deleted", [2]func(*Run) error{etcdLeaderCutOff, func(r *Run) error {
-			return errors.Join(r.Pass(shorter), r.holder(deleteKey(r)))
-		}}, Limits{NoOwner: 2 * leaseLost}},
-		{"etcd-leader-hung+key-deleted", [2]func(*Run) error{etcdLeaderHung, func(r *Run) error {
-			return errors.Join(r.Pass(shorter), r.holder(deleteKey(r)))
-		}}, Limits{NoOwner: 2 * leaseLost}},
+		{"etcd-leader-cut-off+key-deleted", [2]func(*Run) error{etcdLeaderCutOff, keyDeletedLater}, Limits{NoOwner: 2 * leaseLost}},
+		{"etcd-leader-hung+key-deleted", [2]func(*Run) error{etcdLeaderHung, keyDeletedLater}, Limits{NoOwner: 2 * leaseLost}},
 		{"link-down+etcd-leader-killed", [2]func(*Run) error{linkDown, etcdLeaderKilled}, Limits{NoOwner: leaseLost}},
 	} {
 		all = append(all, Fault{Name: pair.name, Alone: true, Hold: longer, Limits: pair.limits, Inject: func(r *Run) error {
@@ -507,6 +501,9 @@ func deleteKey(r *Run) func(Candidate) error {
 		return r.Etcd.Call(r.Ctx, "kv/deleterange", map[string][]byte{"key": c.Key}, nil)
 	}
 }
+
+// keyDeletedLater deletes the holder's key when another fault has had its effect.
+func keyDeletedLater(r *Run) error { return errors.Join(r.Pass(shorter), r.holder(deleteKey(r))) }
 
 // leftOver has the addresses on a host that is not the owner when its berth
 // starts. How long it had them before is not berth's doing.
