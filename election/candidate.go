@@ -493,8 +493,8 @@ func (k *candidate) alone(ctx context.Context, hold func(context.Context, Grant)
 const resignTime = time.Second
 
 // resign gives the key up, in one transaction with the record of what was made of
-// it. Unless ctx has ended it tries for as long as the term lasts: the
-// key must not be used again while a request to delete it may be under way.
+// it. Unless ctx has ended it tries for as long as the term lasts: the key must not
+// be used again while a request to delete it may be under way.
 func (k *candidate) resign(ctx context.Context, term *Term, token int64) {
 	k.unsettled = token
 	asking := ctx

@@ -40,7 +40,8 @@ const (
 )
 
 // reunion is how long after the end of a split the hosts may take to find each
-// other in etcd: who has it tries again every half second, for a second each time.
+// other in etcd: a host that cannot reach it tries again every half second, for a
+// second each time.
 const reunion = 2 * time.Second
 
 // Judge returns the figures of a history and everything in it that no fault
