@@ -13,17 +13,17 @@ import (
 var allowed = map[string]string{
 	"berth":                      "internal/app",
 	"berth/vrrp":                 "", // the nouns; everything may import it
-	"berth/config":               "vrrp",
+	"berth/config":               "vrrp internal/files",
 	"berth/keepalivedconf":       "vrrp",
 	"berth/fifo":                 "vrrp",
 	"berth/instance":             "vrrp", // knows neither clouds nor locks
-	"berth/guard":                "",
-	"berth/election":             "vrrp internal/metrics", // what an owner does is a function given to it
-	"berth/refresher":            "vrrp internal/metrics", // a provider's errors tell their class by behaviour
-	"berth/notify":               "vrrp internal/pidfd",   // signals the predecessor, never a recycled pid
-	"berth/netif":                "internal/metrics",      // addresses of this host; decides nothing about who has them
-	"berth/selftest":             "",                      // probes arrive as functions
-	"berth/providers":            "vrrp internal/metrics", // decides nothing about retries
+	"berth/guard":                "internal/files",
+	"berth/election":             "vrrp internal/files internal/metrics", // what an owner does is a function given to it
+	"berth/refresher":            "vrrp internal/metrics",                // a provider's errors tell their class by behaviour
+	"berth/notify":               "vrrp internal/files internal/pidfd",   // signals the predecessor, never a recycled pid
+	"berth/netif":                "internal/files internal/metrics",      // addresses of this host; decides nothing about who has them
+	"berth/selftest":             "",                                     // probes arrive as functions
+	"berth/providers":            "vrrp internal/files internal/metrics", // decides nothing about retries
 	"berth/providers/cloudscale": "providers",
 	"berth/providers/exoscale":   "providers",
 	"berth/providers/hetzner":    "providers",
@@ -33,10 +33,11 @@ var allowed = map[string]string{
 	"berth/providers/fake":       "providers providers/none vrrp", // beside its printing it is none
 	// the one list of clouds
 	"berth/providers/catalog":  "providers providers/cloudscale providers/exec providers/exoscale providers/fake providers/hetzner providers/none providers/webhook",
+	"berth/internal/files":     "", // how files are read and replaced, for all that do
 	"berth/internal/metrics":   "", // a noun to count with, as a library would be
 	"berth/internal/pidfd":     "",
-	"berth/internal/supervise": "internal/pidfd",
-	"berth/internal/status":    "vrrp",
+	"berth/internal/supervise": "internal/files internal/pidfd",
+	"berth/internal/status":    "vrrp internal/files",
 	"berth/internal/truth":     "vrrp", // kernel and keepalived arrive as functions
 	"berth/internal/cloudsim":  "",
 	"berth/internal/app":       "*", // the only wiring

@@ -13,6 +13,7 @@ import (
 
 	"berth/config"
 	"berth/election"
+	"berth/internal/files"
 	"berth/internal/status"
 	"berth/notify"
 
@@ -171,7 +172,7 @@ func (s *seat) write() {
 	}
 	text, err := json.Marshal(s.lease)
 	if err == nil {
-		err = status.WriteFile(s.path, append(text, '\n'))
+		err = files.Replace(s.path, append(text, '\n'), 0o644)
 	}
 	if err != nil && !s.failing {
 		s.log.Warn("cannot put the lease on record; a restart of berth will not adopt it", zap.Error(err))

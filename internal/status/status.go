@@ -16,6 +16,7 @@ import (
 	"sync"
 	"time"
 
+	"berth/internal/files"
 	"berth/vrrp"
 
 	"go.uber.org/zap"
@@ -160,27 +161,7 @@ func (w *Writer) write(in Instance) error {
 	if err := os.MkdirAll(w.dir, 0o755); err != nil {
 		return err
 	}
-	return WriteFile(filepath.Join(w.dir, fileName(in.Instance)), append(text, '\n'))
-}
-
-// WriteFile replaces a file that everybody may read, whole or not at all.
-func WriteFile(path string, text []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(path), ".new-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name()) // fails after the rename, as it should
-	_, err = f.Write(text)
-	if err == nil {
-		err = f.Chmod(0o644)
-	}
-	if cerr := f.Close(); err == nil {
-		err = cerr
-	}
-	if err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), path)
+	return files.Replace(filepath.Join(w.dir, fileName(in.Instance)), append(text, '\n'), 0o644)
 }
 
 // Lease is the lease of a member of etcd, kept beside the instances.

@@ -1,0 +1,130 @@
+// Package files reads and replaces regular files whose paths a configuration
+// names, or that lie where others may write.
+//
+// A path can lead anywhere: to a FIFO, on which open(2) waits for ever, to
+// /dev/zero, which never ends, to a file that another user made. So nothing here
+// blocks in open, nothing but a regular file is read, and every read has a bound.
+package files
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+)
+
+// ErrNotRegular says that a path leads to something that is no regular file: a
+// directory, a FIFO, a socket, a device.
+var ErrNotRegular = errors.New("not a regular file")
+
+// ErrTooLarge says that a file has more bytes than its kind ever has.
+var ErrTooLarge = errors.New("larger than such a file can be")
+
+// ErrForeign says that a file may have been made by another user: it has another
+// owner, or a second name.
+var ErrForeign = errors.New("not a file that this user alone has made")
+
+// Read returns the whole content of a regular file of at most max bytes. It
+// follows symbolic links, as Kubernetes mounts secrets behind them. The error is
+// an *fs.PathError, and matches ErrNotRegular, ErrTooLarge or the error of the
+// system, such as fs.ErrNotExist.
+func Read(path string, max int64) ([]byte, error) {
+	text, _, err := ReadInfo(path, max)
+	return text, err
+}
+
+// ReadInfo is Read, with what fstat(2) says of the very file that was read.
+func ReadInfo(path string, max int64) ([]byte, fs.FileInfo, error) {
+	f, err := open(path, 0)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer f.Close()
+	return read(f, path, max)
+}
+
+// ReadOwn is Read for a file that this program wrote, in a directory where others
+// may write too: it follows no symbolic link in the last component of path, and
+// the file must belong to the effective user and have one name only. The error
+// matches ErrForeign, or unix.ELOOP, where that is not so.
+func ReadOwn(path string, max int64) ([]byte, error) {
+	f, err := open(path, unix.O_NOFOLLOW)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	if err := Own(f); err != nil {
+		return nil, err
+	}
+	text, _, err := read(f, path, max)
+	return text, err
+}
+
+// Own returns an error that matches ErrNotRegular or ErrForeign unless f is a
+// regular file of the effective user with one name only.
+func Own(f *os.File) error {
+	var st unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+		return &fs.PathError{Op: "stat", Path: f.Name(), Err: err}
+	}
+	switch {
+	case st.Mode&unix.S_IFMT != unix.S_IFREG:
+		return &fs.PathError{Op: "open", Path: f.Name(), Err: ErrNotRegular}
+	case int(st.Uid) != os.Geteuid():
+		return &fs.PathError{Op: "open", Path: f.Name(), Err: fmt.Errorf("%w: its owner is user %d", ErrForeign, st.Uid)}
+	case st.Nlink != 1:
+		return &fs.PathError{Op: "open", Path: f.Name(), Err: fmt.Errorf("%w: it has %d names", ErrForeign, st.Nlink)}
+	}
+	return nil
+}
+
+func open(path string, flags int) (*os.File, error) {
+	return os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY|flags, 0)
+}
+
+func read(f *os.File, path string, max int64) ([]byte, fs.FileInfo, error) {
+	st, err := f.Stat()
+	if err != nil {
+		return nil, nil, err
+	}
+	if !st.Mode().IsRegular() {
+		return nil, nil, &fs.PathError{Op: "read", Path: path, Err: ErrNotRegular}
+	}
+	text, err := io.ReadAll(io.LimitReader(f, max+1))
+	if err != nil {
+		return nil, nil, err
+	}
+	if int64(len(text)) > max {
+		return nil, nil, &fs.PathError{Op: "read", Path: path, Err: fmt.Errorf("%w: more than %d bytes", ErrTooLarge, max)}
+	}
+	return text, st, nil
+}
+
+// Replace replaces a file, whole or not at all: a reader sees the old content or
+// the new. The unfinished file has a random name that begins with a dot, in the
+// same directory, which must exist, and nobody else can have made it. Whatever
+// stood at path goes, a symbolic link too. The content is not flushed to the disk.
+func Replace(path string, text []byte, mode fs.FileMode) error {
+	f, err := os.CreateTemp(filepath.Dir(path), ".new-*") // O_EXCL, mode 0600
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(text)
+	if err == nil {
+		err = f.Chmod(mode)
+	}
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		return errors.Join(err, os.Remove(f.Name()))
+	}
+	return nil
+}

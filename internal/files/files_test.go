@@ -1,0 +1,112 @@
+package files_test
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"berth/internal/files"
+
+	"golang.org/x/sys/unix"
+)
+
+func write(t *testing.T, path, text string) string {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// Each row would hang, or eat the memory, if it were opened or read as usual.
+func TestOnlyRegularFilesOfBoundedSizeAreRead(t *testing.T) {
+	dir := t.TempDir()
+	in := func(name string) string { return filepath.Join(dir, name) }
+	if err := unix.Mkfifo(in("fifo"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	write(t, in("small"), "text\n")
+	write(t, in("large"), strings.Repeat("x", 101))
+	write(t, in("full"), strings.Repeat("x", 100))
+	if err := os.Truncate(write(t, in("sparse"), ""), 1<<40); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(os.Symlink("small", in("link")), os.Link(in("full"), in("second name"))); err != nil {
+		t.Fatal(err)
+	}
+	for _, row := range []struct {
+		path           string
+		want, wantOwn  string
+		err, errForOwn error
+	}{
+		{in("small"), "text\n", "text\n", nil, nil},
+		{in("link"), "text\n", "", nil, unix.ELOOP},
+		{in("full"), strings.Repeat("x", 100), "", nil, files.ErrForeign},
+		{in("large"), "", "", files.ErrTooLarge, files.ErrTooLarge},
+		{in("sparse"), "", "", files.ErrTooLarge, files.ErrTooLarge},
+		{in("fifo"), "", "", files.ErrNotRegular, files.ErrNotRegular},
+		{in("none"), "", "", os.ErrNotExist, os.ErrNotExist},
+		{dir, "", "", files.ErrNotRegular, files.ErrNotRegular},
+		{"/dev/zero", "", "", files.ErrNotRegular, files.ErrNotRegular},
+	} {
+		if got, err := files.Read(row.path, 100); string(got) != row.want || !errors.Is(err, row.err) {
+			t.Errorf("Read %s: got %q and %v, want %q and %v", row.path, got, err, row.want, row.err)
+		}
+		got, err := files.ReadOwn(row.path, 100)
+		if string(got) != row.wantOwn || !errors.Is(err, row.errForOwn) {
+			t.Errorf("ReadOwn %s: got %q and %v, want %q and %v", row.path, got, err, row.wantOwn, row.errForOwn)
+		}
+		if err != nil && !strings.Contains(err.Error(), row.path) {
+			t.Errorf("%v does not name %s", err, row.path)
+		}
+	}
+}
+
+func TestAFileOfAnotherUserIsNotOurs(t *testing.T) {
+	if os.Geteuid() != 0 {
+		if os.Getenv("BERTH_TEST_REQUIRE_ROOT") == "1" {
+			t.Fatal("needs root")
+		}
+		t.Skip("needs root to give a file away")
+	}
+	path := write(t, filepath.Join(t.TempDir(), "record"), "x")
+	if err := os.Chown(path, 12345, 12345); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := files.ReadOwn(path, 100); !errors.Is(err, files.ErrForeign) {
+		t.Errorf("got %v, want ErrForeign", err)
+	}
+}
+
+func TestReplaceGoesThroughNoLinkAndLeavesNothingBehind(t *testing.T) {
+	dir := t.TempDir()
+	victim := write(t, filepath.Join(dir, "victim"), "root's")
+	path := filepath.Join(dir, "status")
+	if err := os.Symlink(victim, path); err != nil {
+		t.Fatal(err)
+	}
+	if err := files.Replace(path, []byte("ours"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if text, err := os.ReadFile(victim); err != nil || string(text) != "root's" {
+		t.Errorf("what the link led to is now %q, %v", text, err)
+	}
+	st, err := os.Lstat(path)
+	if err != nil || st.Mode() != 0o644 {
+		t.Errorf("got %v, %v; want a regular file with mode 0644", st.Mode(), err)
+	}
+	// A directory in the way: nothing is replaced.
+	blocked := filepath.Join(dir, "blocked")
+	if err := os.MkdirAll(filepath.Join(blocked, "x"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := files.Replace(blocked, []byte("ours"), 0o644); err == nil {
+		t.Error("replaced a directory")
+	}
+	left, err := filepath.Glob(filepath.Join(dir, ".new-*"))
+	if err != nil || len(left) != 0 {
+		t.Errorf("left behind: %v, %v", left, err)
+	}
+}
