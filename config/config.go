@@ -21,6 +21,7 @@ type Config struct {
 	KeepalivedVersion  string // empty: that of the installed keepalived
 	KeepalivedPIDFile  string
 	RunDirectory       string
+	LogFile            string            // of the notify script, the service and elections; empty: see package logs
 	ManagedAddresses   []vrrp.FloatingIP // instead of the instance's own
 	RefreshInterval    time.Duration
 	RefreshTimeout     time.Duration

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"berth/config"
+	"berth/internal/section"
 
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/zap"
@@ -18,19 +19,12 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// options know one provider, whose section takes only the key token.
+// options know two providers; the section of one takes only the key token.
 var options = config.Options{Sections: map[string]config.SectionCheck{
 	"cloudscale": func(n *yaml.Node) error {
-		if n.Kind != yaml.MappingNode {
-			return nil
-		}
-		for i := 0; i < len(n.Content); i += 2 {
-			if n.Content[i].Value != "token" {
-				return fmt.Errorf("line %d: cloudscale: unknown key %q", n.Content[i].Line, n.Content[i].Value)
-			}
-		}
-		return nil
+		return section.Read("cloudscale", n, section.Keys{"token": new(string)}).Err()
 	},
+	"none": func(n *yaml.Node) error { return section.Read("none", n, nil).Err() },
 }}
 
 func parse(text string) (*config.Config, error) {
@@ -43,12 +37,12 @@ func shown(c *config.Config) string {
 	for _, a := range c.ManagedAddresses {
 		addrs = append(addrs, a.String())
 	}
-	return fmt.Sprintf("lock %s %v; keepalived %s id=%q version=%q pid=%s; run %s; managed %v; refresh %v/%v; back-off %+v; metrics %+v; provider %q",
+	return fmt.Sprintf("lock %s %v; keepalived %s id=%q version=%q pid=%s; run %s log=%q; managed %v; refresh %v/%v; back-off %+v; metrics %+v; provider %q",
 		c.LockFileTemplate, c.LockTimeout, c.KeepalivedConfig, c.KeepalivedConfigID, c.KeepalivedVersion, c.KeepalivedPIDFile,
-		c.RunDirectory, addrs, c.RefreshInterval, c.RefreshTimeout, c.BackOff, c.Metrics, c.Provider)
+		c.RunDirectory, c.LogFile, addrs, c.RefreshInterval, c.RefreshTimeout, c.BackOff, c.Metrics, c.Provider)
 }
 
-const defaultsShown = `lock /var/lock/berth-%s.lock 10s; keepalived /etc/keepalived/keepalived.conf id="" version="" pid=/run/keepalived.pid; run /run/berth; managed []; refresh 1m0s/10s; back-off {InitialInterval:1s Multiplier:1.1 MaxInterval:10s MaxElapsedTime:0s}; metrics {Listen: Textfile:}; provider ""`
+const defaultsShown = `lock /var/lock/berth-%s.lock 10s; keepalived /etc/keepalived/keepalived.conf id="" version="" pid=/run/keepalived.pid; run /run/berth log=""; managed []; refresh 1m0s/10s; back-off {InitialInterval:1s Multiplier:1.1 MaxInterval:10s MaxElapsedTime:0s}; metrics {Listen: Textfile:}; provider ""`
 
 func TestFilesThatSayNothingHaveTheDefaults(t *testing.T) {
 	for name, text := range map[string]string{
@@ -86,6 +80,7 @@ keepalived-config-id: id
 keepalived-version: 2.2.7
 keepalived-pid-file: /p
 run-directory: /r
+log-file: /l
 managed-addresses: [192.0.2.1/24, 192.0.2.2, "2001:db8::1", 192.0.2.1]
 refresh-interval: 2m
 refresh-timeout: 500ms
@@ -97,7 +92,7 @@ cloudscale: {token: x}
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := `lock /a/%s.x 1m30s; keepalived /k id="id" version="2.2.7" pid=/p; run /r; managed [192.0.2.1/24 192.0.2.2/32 2001:db8::1/128]; refresh 2m0s/500ms; back-off {InitialInterval:2s Multiplier:2 MaxInterval:20s MaxElapsedTime:0s}; metrics {Listen:[::1]:9100 Textfile:/m/berth.prom}; provider "cloudscale"`
+	want := `lock /a/%s.x 1m30s; keepalived /k id="id" version="2.2.7" pid=/p; run /r log="/l"; managed [192.0.2.1/24 192.0.2.2/32 2001:db8::1/128]; refresh 2m0s/500ms; back-off {InitialInterval:2s Multiplier:2 MaxInterval:20s MaxElapsedTime:0s}; metrics {Listen:[::1]:9100 Textfile:/m/berth.prom}; provider "cloudscale"`
 	if diff := cmp.Diff(want, shown(c)); diff != "" {
 		t.Errorf("configuration (-want +got):\n%s", diff)
 	}
@@ -130,62 +125,83 @@ election:
 	}
 }
 
+const knownKeys = "known are back-off, cloudscale, election, etcd, fencing, keepalived-config, keepalived-config-id, keepalived-pid-file, " +
+	"keepalived-version, lock-file-template, lock-timeout, log-file, managed-addresses, metrics, none, provider, refresh-interval, refresh-timeout, run-directory"
+
 func TestMistakes(t *testing.T) {
 	for _, row := range []struct{ name, text, want string }{
-		{"unknown key", "a: 1\nlock-timeout: 1s\n", `berth.yml:1: unknown key "a"`},
-		{"unknown key in back-off", "back-off:\n  max: 1s\n", `berth.yml:2: unknown key "max"`},
-		{"unknown key in a provider's section", "cloudscale:\n  tokn: x\n", `berth.yml:2: cloudscale: unknown key "tokn"`},
+		{"unknown key", "a: 1\nlock-timeout: 1s\n", `berth.yml:1: unknown key "a"; ` + knownKeys},
+		{"unknown key in back-off", "back-off:\n  max: 1s\n", `berth.yml:2: back-off: unknown key "max"; known are initial-interval, max-elapsed-time, max-interval, multiplier`},
+		{"unknown key in a provider's section", "cloudscale:\n  tokn: x\n", `berth.yml:2: cloudscale: unknown key "tokn"; did you mean token?`},
 		{"all mistakes at once, in the order of lines", "lock-timeout: x\nb: 1\nrefresh-timeout: y\n",
-			"berth.yml:1: \"x\" is no duration; write it with its unit, such as 30s or 1m30s\nberth.yml:2: unknown key \"b\"\nberth.yml:3: \"y\" is no duration; write it with its unit, such as 30s or 1m30s"},
-		{"key twice", "provider: a\nprovider: b\n", `berth.yml:2: mapping key "provider" already defined at line 1`},
-		{"duration without unit", "refresh-interval: 60\n", `berth.yml:1: "60" is no duration; write it with its unit, such as 30s or 1m30s`},
-		{"negative duration", "lock-timeout: -1s\n", "berth.yml:1: -1s is negative; a duration is 0 or more"},
-		{"duration that must not be 0", "refresh-interval: 0\n", "berth.yml:1: refresh-interval is 0; it must be longer"},
-		{"lock template without %s", "lock-file-template: /x\n", `berth.yml:1: lock-file-template "/x" must hold exactly one %s, for the name of the instance, and no other %`},
-		{"lock template with two %s", "lock-file-template: /%s%s\n", `berth.yml:1: lock-file-template "/%s%s" must hold exactly one %s, for the name of the instance, and no other %`},
-		{"lock template with %d", "lock-file-template: /%s%d\n", `berth.yml:1: lock-file-template "/%s%d" must hold exactly one %s, for the name of the instance, and no other %`},
-		{"no address", "managed-addresses:\n  - 192.0.2.1\n  - foo\n", `berth.yml:3: managed-addresses: "foo" is no IP address; write one such as 192.0.2.10, 192.0.2.10/24 or 2001:db8::10`},
-		{"address with zone", "managed-addresses: ['fe80::1%eth0']\n", `berth.yml:1: managed-addresses: "fe80::1%eth0" is no IP address; write one such as 192.0.2.10, 192.0.2.10/24 or 2001:db8::10`},
-		{"list where a text is due", "provider: [a]\n", "berth.yml:1: expects text, found a list"},
-		{"text where a map is due does not show the text", "back-off: SECRET\n", "berth.yml:1: expects a map, found text"},
-		{"multiplier below 1", "back-off: {multiplier: 0.5}\n", "berth.yml:1: back-off.multiplier is 0.5; it must be from 1 to 1000"},
-		{"multiplier that is no number", "back-off: {multiplier: .nan}\n", "berth.yml:1: back-off.multiplier is NaN; it must be from 1 to 1000"},
-		{"initial interval above the maximum", "back-off: {initial-interval: 5s, max-interval: 2s}\n", "berth.yml:1: back-off.initial-interval 5s is longer than back-off.max-interval 2s"},
-		{"unknown key in metrics", "metrics:\n  path: /x\n", `berth.yml:2: unknown key "path"`},
-		{"metrics without a port", "metrics: {listen: 127.0.0.1}\n", `berth.yml:1: metrics.listen "127.0.0.1" is no address and port, such as 127.0.0.1:9100`},
-		{"metrics at a port that is none", "metrics: {listen: \":70000\"}\n", `berth.yml:1: metrics.listen ":70000" is no address and port, such as 127.0.0.1:9100`},
-		{"metrics in a file that nobody would read", "metrics: {textfile: /m/berth.txt}\n", `berth.yml:1: metrics.textfile "/m/berth.txt" must end in .prom`},
-		{"fencing without etcd", "fencing: {enabled: true}\n", "berth.yml: etcd.endpoints is missing; fencing and election need it, such as [https://192.0.2.1:2379]"},
-		{"endpoint without scheme", "etcd:\n  endpoints: [192.0.2.1:2379]\n", `berth.yml:1: etcd.endpoints: "192.0.2.1:2379" is no URL of an etcd member, such as https://192.0.2.1:2379`},
-		{"endpoint with a path", "etcd: {endpoints: [\"http://192.0.2.1:2379/v3\"]}\n", `berth.yml:1: etcd.endpoints: "http://192.0.2.1:2379/v3" is no URL of an etcd member, such as https://192.0.2.1:2379`},
-		{"endpoint without a port", "etcd: {endpoints: [\"https://192.0.2.1\"]}\n", `berth.yml:1: etcd.endpoints: "https://192.0.2.1" is no URL of an etcd member, such as https://192.0.2.1:2379`},
+			"berth.yml:1: lock-timeout: found a text of 1 character; write a duration with its unit, such as 30s or 1m30s\nberth.yml:2: unknown key \"b\"; " + knownKeys + "\nberth.yml:3: refresh-timeout: found a text of 1 character; write a duration with its unit, such as 30s or 1m30s"},
+		{"key twice", "provider: none\nprovider: none\n", "berth.yml:2: provider: the key is there twice; keep one"},
+		{"duration without unit", "refresh-interval: 60\n", "berth.yml:1: refresh-interval: found a number; write a duration with its unit, such as 30s or 1m30s"},
+		{"negative duration", "lock-timeout: -1s\n", "berth.yml:1: lock-timeout: found -1s; write a longer duration, such as 30s"},
+		{"duration that must not be 0", "refresh-interval: 0\n", "berth.yml:1: refresh-interval: found 0s; write a longer duration, such as 30s"},
+		{"lock template without %s", "lock-file-template: /x\n", "berth.yml:1: lock-file-template: found a text of 2 characters; write a path with exactly one %s, for the name of the instance, and no other %, such as /run/lock/berth-%s.lock"},
+		{"lock template with two %s", "lock-file-template: /%s%s\n", "berth.yml:1: lock-file-template: found a text of 5 characters; write a path with exactly one %s, for the name of the instance, and no other %, such as /run/lock/berth-%s.lock"},
+		{"lock template with %d", "lock-file-template: /%s%d\n", "berth.yml:1: lock-file-template: found a text of 5 characters; write a path with exactly one %s, for the name of the instance, and no other %, such as /run/lock/berth-%s.lock"},
+		{"no address", "managed-addresses:\n  - 192.0.2.1\n  - foo\n", "berth.yml:3: managed-addresses, number 2: found a text of 3 characters; write an IP address such as 192.0.2.10, 192.0.2.10/24 or 2001:db8::10"},
+		{"address with zone", "managed-addresses: ['fe80::1%eth0']\n", "berth.yml:1: managed-addresses, number 1: found a text of 12 characters; write an IP address such as 192.0.2.10, 192.0.2.10/24 or 2001:db8::10"},
+		{"list where a text is due", "provider: [a]\n", "berth.yml:1: provider: found a list; write a text"},
+		{"text where a map is due does not show the text", "back-off: SECRET\n", "berth.yml:1: back-off: found a text of 6 characters; write keys and values"},
+		{"multiplier below 1", "back-off: {multiplier: 0.5}\n", "berth.yml:1: back-off.multiplier: found a number; write a number from 1 to 1000"},
+		{"multiplier that is no number", "back-off: {multiplier: .nan}\n", "berth.yml:1: back-off.multiplier: found a number; write a number from 1 to 1000"},
+		{"initial interval above the maximum", "back-off: {initial-interval: 5s, max-interval: 2s}\n", "berth.yml:1: back-off.initial-interval: found 5s; write no more than back-off.max-interval, which is 2s"},
+		{"unknown key in metrics", "metrics:\n  path: /x\n", `berth.yml:2: metrics: unknown key "path"; known are listen, textfile`},
+		{"metrics without a port", "metrics: {listen: 127.0.0.1}\n", "berth.yml:1: metrics.listen: found a text of 9 characters; write an address and a port, such as 127.0.0.1:9100"},
+		{"metrics at a port that is none", "metrics: {listen: \":70000\"}\n", "berth.yml:1: metrics.listen: found a text of 6 characters; write an address and a port, such as 127.0.0.1:9100"},
+		{"metrics in a file that nobody would read", "metrics: {textfile: /m/berth.txt}\n", "berth.yml:1: metrics.textfile: found a path that does not end in .prom; write one that does, such as /var/lib/prometheus/node-exporter/berth.prom"},
+		{"fencing without etcd", "fencing: {enabled: true}\n", "berth.yml: etcd.endpoints: missing; write the URLs of the etcd members, such as [https://192.0.2.1:2379]; fencing and elections need them"},
+		{"endpoint without scheme", "etcd:\n  endpoints: [192.0.2.1:2379]\n", "berth.yml:2: etcd.endpoints, number 1: found a text of 14 characters; write the URL of an etcd member, such as https://192.0.2.1:2379"},
+		{"endpoint with a path", "etcd: {endpoints: [\"http://192.0.2.1:2379/v3\"]}\n", "berth.yml:1: etcd.endpoints, number 1: found a URL with more than scheme, host and port; write the URL of an etcd member, such as https://192.0.2.1:2379"},
+		{"endpoint without a port", "etcd: {endpoints: [\"https://192.0.2.1\"]}\n", "berth.yml:1: etcd.endpoints, number 1: found a URL without a port; write the URL of an etcd member, such as https://192.0.2.1:2379"},
 		{"instance whose only address says nothing", etcdOf("5s") + "election: {interface: eth0, instances: [{name: a, addresses: [\"\"]}]}\n",
-			`berth.yml:2: election.instances: "a" has no addresses`},
-		{"certificate without key", "etcd: {endpoints: [\"https://192.0.2.1:2379\"], cert-file: /c}\n", "berth.yml:1: etcd: cert-file and key-file go together; one is missing"},
-		{"certificate without TLS", "etcd: {endpoints: [\"http://192.0.2.1:2379\"], ca-file: /c}\n", "berth.yml:1: etcd: ca-file and cert-file are for endpoints that begin with https://"},
-		{"password without user", "etcd: {password-file: /p}\n", "berth.yml:1: etcd: a password without username"},
-		{"lease too short for fencing", "etcd: {lease-ttl: 1s}\n", "berth.yml:1: etcd.lease-ttl is 1s; it must be 2s at least"},
+			"berth.yml:2: election.instances, number 1, addresses: missing; write those that have one owner, such as [192.0.2.254]"},
+		{"certificate without key", "etcd: {endpoints: [\"https://192.0.2.1:2379\"], cert-file: /c}\n", "berth.yml:1: etcd.key-file: missing; write the path of the key of cert-file"},
+		{"certificate without TLS", "etcd: {endpoints: [\"http://192.0.2.1:2379\"], ca-file: /c}\n", "berth.yml:1: etcd.ca-file: found endpoints without TLS; write endpoints that begin with https://, or leave this key out"},
+		{"password without user", "etcd: {password-file: /p}\n", "berth.yml:1: etcd.username: missing; write the name of the user whose password is given"},
+		{"lease too short for fencing", "etcd: {lease-ttl: 1s}\n", "berth.yml:1: etcd.lease-ttl: found 1s; write 2s or more"},
 		{"lease too short for an election", etcdOf("3s") + "election: {interface: eth0, instances: [{name: a, addresses: [192.0.2.1]}]}\n",
-			"berth.yml:1: etcd.lease-ttl is 3s; an election needs 4s at least"},
-		{"lease of half a second", "etcd: {lease-ttl: 4500ms}\n", "berth.yml:1: etcd.lease-ttl is 4.5s; etcd counts whole seconds"},
-		{"policy that fencing does not have", "fencing: {on-etcd-loss: keep}\n", `berth.yml:1: fencing.on-etcd-loss "keep" is not one of refuse, allow`},
+			"berth.yml:1: etcd.lease-ttl: found 3s; write 4s or more, which an election needs"},
+		{"lease of half a second", "etcd: {lease-ttl: 4500ms}\n", "berth.yml:1: etcd.lease-ttl: found 4.5s; write whole seconds, as etcd counts these, such as 6s"},
+		{"policy that fencing does not have", "fencing: {on-etcd-loss: keep}\n", "berth.yml:1: fencing.on-etcd-loss: found a text of 4 characters; write one of refuse, allow"},
 		{"policy that elections do not have", etcdOf("5s") + "election: {interface: eth0, on-etcd-loss: allow, instances: [{name: a, addresses: [192.0.2.1]}]}\n",
-			`berth.yml:2: election.on-etcd-loss "allow" is not one of release, keep`},
+			"berth.yml:2: election.on-etcd-loss: found a text of 5 characters; write one of release, keep"},
 		{"election of nothing", etcdOf("5s") + "election: {interface: eth0}\n",
-			"berth.yml:2: election.instances is missing; write one such as {name: api, addresses: [192.0.2.254]}"},
+			"berth.yml:2: election.instances: missing; write some, such as [{name: api, addresses: [192.0.2.254]}]"},
 		{"election without interface and provider", etcdOf("5s") + "election: {instances: [{name: a, addresses: [192.0.2.1]}]}\n",
-			"berth.yml:2: election.interface is missing; it is the one that gets the addresses, such as eth0"},
-		{"instance without name", etcdOf("5s") + "election: {interface: eth0, instances: [{addresses: [192.0.2.1]}]}\n", "berth.yml:2: election.instances: number 1 has no name"},
+			"berth.yml:2: election.interface: missing; write the name of the one that gets the addresses, such as eth0"},
+		{"instance without name", etcdOf("5s") + "election: {interface: eth0, instances: [{addresses: [192.0.2.1]}]}\n", "berth.yml:2: election.instances, number 1, name: missing; write a name such as api"},
 		{"instance twice", etcdOf("5s") + "election: {interface: eth0, instances: [{name: a, addresses: [192.0.2.1]}, {name: a, addresses: [192.0.2.2]}]}\n",
-			`berth.yml:2: election.instances: "a" is there twice`},
-		{"instance without addresses", etcdOf("5s") + "election: {interface: eth0, instances: [{name: a}]}\n", `berth.yml:2: election.instances: "a" has no addresses`},
+			"berth.yml:2: election.instances, number 2, name: found a name that another instance has; write one that none has"},
+		{"instance without addresses", etcdOf("5s") + "election: {interface: eth0, instances: [{name: a}]}\n", "berth.yml:2: election.instances, number 1, addresses: missing; write those that have one owner, such as [192.0.2.254]"},
 		{"address in two instances", etcdOf("5s") + "election:\n  interface: eth0\n  instances:\n    - {name: a, addresses: [192.0.2.1]}\n    - {name: b, addresses: [192.0.2.1/24]}\n",
-			"berth.yml:2: election.instances: 192.0.2.1 is there twice"},
+			"berth.yml:6: election.instances, number 2, addresses: found 192.0.2.1 a second time; write each address once"},
 		{"announcing never", etcdOf("5s") + "election: {interface: eth0, announce: {count: 0}, instances: [{name: a, addresses: [192.0.2.1]}]}\n",
-			"berth.yml:2: election.announce.count is 0; it must be from 1 to 100"},
-		{"list at the top", "- a\n", "berth.yml:1: the top level is no map; write lines of the form key: value"},
-		{"two documents", "provider: a\n---\nprovider: b\n", "berth.yml:2: a second YAML document; berth reads one document per file"},
-		{"no YAML", "x: 1\na: b: c\n", "berth.yml:2: mapping values are not allowed in this context"},
+			"berth.yml:2: election.announce.count: found a number; write a whole number from 1 to 100"},
+		{"provider that is misspelt", "provider: Clodscale\n", `berth.yml:1: provider: found "Clodscale"; write one of cloudscale, none`},
+		{"token as the provider", "provider: 5up3rS3cretT0ken\n", "berth.yml:1: provider: found a text of 16 characters; write one of cloudscale, none"},
+		{"token as a key", "5up3rS3cretT0ken: x\n", "berth.yml:1: unknown key (a text of 16 characters); " + knownKeys},
+		{"token as an alias", "provider: *5up3rS3cretT0ken\n", "berth.yml: an alias of an anchor that the file does not have; a value with other characters than letters and digits may need quotes around it"},
+		{"token as a file", "keepalived-config: 5up3rS3cretT0ken\n", "berth.yml:1: keepalived-config: found a text of 16 characters; write a path such as /etc/keepalived/keepalived.conf"},
+		{"endpoint with a password", "etcd: {endpoints: [\"https://root:secret@192.0.2.1:2379\"]}\n",
+			"berth.yml:1: etcd.endpoints, number 1: found a URL with a user or password (etcd.username and etcd.password-file are for these); write the URL of an etcd member, such as https://192.0.2.1:2379"},
+		{"endpoint with a password in its query", "etcd: {endpoints: [\"https://192.0.2.1:2379?password=secret\"]}\n",
+			"berth.yml:1: etcd.endpoints, number 1: found a URL with more than scheme, host and port; write the URL of an etcd member, such as https://192.0.2.1:2379"},
+		{"wrong endpoints are not missing as well", "etcd: {endpoints: none}\nfencing: {enabled: true}\n", "berth.yml:1: etcd.endpoints: found a text of 4 characters; write a list"},
+		{"wrong instances are not missing as well", etcdOf("5s") + "election: {interface: eth0, instances: none}\n", "berth.yml:2: election.instances: found a text of 4 characters; write a list"},
+		{"wrong addresses are not missing as well", etcdOf("5s") + "election: {interface: eth0, instances: [{name: a, addresses: none}]}\n",
+			"berth.yml:2: election.instances, number 1, addresses: found a text of 4 characters; write a list"},
+		{"after a wrong provider nobody knows whether an interface is missing", etcdOf("5s") + "provider: hetzner\nelection: {instances: [{name: a, addresses: [192.0.2.1]}]}\n",
+			"berth.yml:2: provider: found a text of 7 characters; write one of cloudscale, none"},
+		{"interface that no kernel has", etcdOf("5s") + "election: {interface: enp0s31f6-bridge, instances: [{name: a, addresses: [192.0.2.1]}]}\n",
+			"berth.yml:2: election.interface: found a text of 16 characters; write the name of a network interface, such as eth0"},
+		{"version that is none", "keepalived-version: newest\n", "berth.yml:1: keepalived-version: found a text of 6 characters; write a version such as 2.2.7"},
+		{"list at the top", "- a\n", "berth.yml:1: found a list; write keys and values"},
+		{"two documents", "provider: none\n---\nprovider: none\n", "berth.yml:2: a second YAML document; berth reads one document per file"},
+		{"no YAML", "x: 1\na: b: c\n", "berth.yml:2: mapping values are not allowed in this context; a value with other characters than letters and digits may need quotes around it"},
 		{"too large", "# " + strings.Repeat("x", 1<<20), "berth.yml: larger than 1048576 bytes; this is no berth configuration"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
@@ -234,7 +250,7 @@ func TestLockFileEscapesTheName(t *testing.T) {
 func TestLoadTellsWhoCanReadTheFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "berth.yml")
 	for mode, want := range map[os.FileMode]bool{0o600: false, 0o640: false, 0o644: true} {
-		if err := os.WriteFile(path, []byte("provider: fake\n"), 0o600); err != nil {
+		if err := os.WriteFile(path, []byte("provider: none\n"), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		if err := os.Chmod(path, mode); err != nil {
@@ -305,7 +321,7 @@ func TestSecretSources(t *testing.T) {
 		{name: "file for everybody", file: open, err: "token-file " + open + " can be read by everybody; run: chmod o= " + open},
 		{name: "empty file", file: empty, err: "token-file " + empty + " is empty"},
 		{name: "missing file", file: dir + "/none", err: "read token-file: open " + dir + "/none: no such file or directory"},
-		{name: "directory", file: dir, err: "read token-file: " + dir + " is a directory"},
+		{name: "directory", file: dir, err: "read token-file: read " + dir + ": not a regular file"},
 		{name: "systemd credential", env: map[string]string{"CREDENTIALS_DIRECTORY": dir, "V": "v"}, want: "from-credentials"},
 		{name: "no such credential, then the vendor's variable", env: map[string]string{"CREDENTIALS_DIRECTORY": "/none", "V": "v"}, want: "v"},
 		{name: "none"},

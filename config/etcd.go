@@ -3,117 +3,159 @@ package config
 import (
 	"net/netip"
 	"net/url"
-	"slices"
 	"strings"
 	"time"
+
+	"berth/internal/section"
 )
 
 // fillEtcd checks what is said of etcd. It must be complete where something in
 // the file needs it.
-func (p *parser) fillEtcd(r *raw, c *Config) {
-	line, e := p.lines["etcd"], &c.Etcd
-	c.Fencing.Enabled = r.Fencing.Enabled
-	p.setChoice(&c.Fencing.OnEtcdLoss, r.Fencing.OnEtcdLoss, "fencing", Refuse, Allow)
+func fillEtcd(top *section.Section, c *Config) {
+	var endpoints []string
+	var password string
+	e := &c.Etcd
+	s := top.Sub("etcd", section.Keys{
+		"endpoints":     &endpoints,
+		"ca-file":       &e.CAFile,
+		"cert-file":     &e.CertFile,
+		"key-file":      &e.KeyFile,
+		"username":      &e.Username,
+		"password":      &password,
+		"password-file": &e.PasswordFile,
+		"prefix":        &e.Prefix,
+		"member":        &e.Member,
+		"lease-ttl":     section.Duration{To: &e.LeaseTTL},
+	})
+	e.Password = Secret(password)
 	tls := false
-	for _, text := range r.Etcd.Endpoints {
-		u, err := url.Parse(text)
-		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.Port() == "" || strings.Trim(u.Path, "/") != "" || u.User != nil {
-			p.report(line, "etcd.endpoints: %q is no URL of an etcd member, such as https://192.0.2.1:2379", text)
+	for i, text := range endpoints {
+		if found, ok := isEndpoint(text); !ok {
+			s.RefuseItem("endpoints", i, found, "the URL of an etcd member, such as https://192.0.2.1:2379")
 			continue
 		}
-		tls = tls || u.Scheme == "https"
+		tls = tls || strings.HasPrefix(text, "https:")
 		e.Endpoints = append(e.Endpoints, strings.TrimSuffix(text, "/"))
 	}
-	e.CAFile, e.CertFile, e.KeyFile = r.Etcd.CAFile, r.Etcd.CertFile, r.Etcd.KeyFile
-	e.Username, e.Password, e.PasswordFile = r.Etcd.Username, Secret(r.Etcd.Password), r.Etcd.PasswordFile
-	e.Member = r.Etcd.Member
-	setText(&e.Prefix, r.Etcd.Prefix)
+	s.Path("ca-file", e.CAFile, "/etc/berth/ca.pem")
+	s.Path("cert-file", e.CertFile, "/etc/berth/client.pem")
+	s.Path("key-file", e.KeyFile, "/etc/berth/client-key.pem")
+	s.Path("password-file", e.PasswordFile, "/etc/berth/etcd-password")
+	s.Path("prefix", e.Prefix, "/berth/")
 	if !strings.HasSuffix(e.Prefix, "/") {
 		e.Prefix += "/"
 	}
-	if (e.CertFile == "") != (e.KeyFile == "") {
-		p.report(line, "etcd: cert-file and key-file go together; one is missing")
-	}
-	if !tls && len(e.Endpoints) > 0 && e.CAFile+e.CertFile != "" {
-		p.report(line, "etcd: ca-file and cert-file are for endpoints that begin with https://")
-	}
-	if e.Username == "" && (e.Password != "" || e.PasswordFile != "") {
-		p.report(line, "etcd: a password without username")
-	}
-	p.setDuration(&e.LeaseTTL, r.Etcd.LeaseTTL, "etcd.lease-ttl", positive)
-	if e.LeaseTTL%time.Second != 0 {
-		p.report(line, "etcd.lease-ttl is %v; etcd counts whole seconds", e.LeaseTTL)
-	}
-	_, elect := p.lines["election"]
 	switch {
-	case elect && e.LeaseTTL < minElectTTL:
-		p.report(line, "etcd.lease-ttl is %v; an election needs %v at least", e.LeaseTTL, minElectTTL)
-	case e.LeaseTTL < minFencingTTL:
-		p.report(line, "etcd.lease-ttl is %v; it must be %v at least", e.LeaseTTL, minFencingTTL)
+	case s.Given("cert-file") && !s.Given("key-file"):
+		s.Missing("key-file", "the path of the key of cert-file")
+	case s.Given("key-file") && !s.Given("cert-file"):
+		s.Missing("cert-file", "the path of the certificate of key-file")
 	}
-	if (c.Fencing.Enabled || elect) && len(r.Etcd.Endpoints) == 0 {
-		p.report(line, "etcd.endpoints is missing; fencing and election need it, such as [https://192.0.2.1:2379]")
+	if !tls && len(e.Endpoints) > 0 && len(e.Endpoints) == len(endpoints) {
+		for _, key := range []string{"ca-file", "cert-file"} {
+			if s.Given(key) {
+				s.Refuse(key, "endpoints without TLS", "endpoints that begin with https://, or leave this key out")
+			}
+		}
+	}
+	if !s.Given("username") && (s.Given("password") || s.Given("password-file")) {
+		s.Missing("username", "the name of the user whose password is given")
+	}
+	election := top.Given("election")
+	least, why := minFencingTTL, ""
+	if election {
+		least, why = minElectTTL, ", which an election needs"
+	}
+	switch {
+	case e.LeaseTTL%time.Second != 0:
+		s.Refuse("lease-ttl", e.LeaseTTL.String(), "whole seconds, as etcd counts these, such as 6s")
+	case e.LeaseTTL < least:
+		s.Refuse("lease-ttl", e.LeaseTTL.String(), least.String()+" or more"+why)
+	}
+	f := top.Sub("fencing", section.Keys{"enabled": &c.Fencing.Enabled, "on-etcd-loss": &c.Fencing.OnEtcdLoss})
+	choose(f, &c.Fencing.OnEtcdLoss, Refuse, Allow)
+	if (c.Fencing.Enabled || election) && !s.Given("endpoints") {
+		s.Missing("endpoints", "the URLs of the etcd members, such as [https://192.0.2.1:2379]; fencing and elections need them")
 	}
 }
 
-// fillElection checks what `berth elect` campaigns for.
-func (p *parser) fillElection(r *raw, c *Config) {
-	line, given := p.lines["election"]
-	e := &c.Election
-	p.setChoice(&e.OnEtcdLoss, r.Election.OnEtcdLoss, "election", Free, Keep)
-	e.Interface = r.Election.Interface
-	if n := r.Election.Announce.Count; n != nil {
-		if *n < 1 || *n > 100 {
-			p.report(line, "election.announce.count is %d; it must be from 1 to 100", *n)
-		}
-		e.Announce.Count = *n
+// isEndpoint reports whether a text is the URL of an etcd member; else it says
+// what is wrong with a URL, or nothing.
+func isEndpoint(text string) (found string, ok bool) {
+	u, err := url.Parse(text)
+	switch {
+	case err != nil, u.Scheme != "http" && u.Scheme != "https", u.Hostname() == "":
+		return "", false
+	case u.User != nil:
+		return "a URL with a user or password (etcd.username and etcd.password-file are for these)", false
+	case strings.Trim(u.Path, "/") != "", u.RawQuery != "", u.ForceQuery, u.Fragment != "":
+		return "a URL with more than scheme, host and port", false
+	case u.Port() == "":
+		return "a URL without a port", false
 	}
-	p.setDuration(&e.Announce.Interval, r.Election.Announce.Interval, "election.announce.interval", positive)
-	p.setDuration(&e.Announce.Refresh, r.Election.Announce.Refresh, "election.announce.refresh", positive)
+	return "", true
+}
+
+// maxInterface is IFNAMSIZ without the final zero, see netdevice(7).
+const maxInterface = 15
+
+// fillElection checks what `berth elect` campaigns for.
+func fillElection(top *section.Section, c *Config) {
+	e := &c.Election
+	s := top.Sub("election", section.Keys{
+		"interface":    &e.Interface,
+		"on-etcd-loss": &e.OnEtcdLoss,
+		"instances":    section.List,
+		"announce":     section.Any,
+	})
+	choose(s, &e.OnEtcdLoss, Free, Keep)
+	if n := e.Interface; len(n) > maxInterface || strings.ContainsAny(n, "/ ") {
+		s.Refuse("interface", "", "the name of a network interface, such as eth0")
+	}
+	a := s.Sub("announce", section.Keys{
+		"count":    &e.Announce.Count,
+		"interval": section.Duration{To: &e.Announce.Interval},
+		"refresh":  section.Duration{To: &e.Announce.Refresh},
+	})
+	if n := e.Announce.Count; n < 1 || n > 100 {
+		a.Refuse("count", "", "a whole number from 1 to 100")
+	}
 	names, seen := map[string]bool{}, map[netip.Addr]bool{}
-	for i, in := range r.Election.Instances {
-		if in.Name == "" {
-			p.report(line, "election.instances: number %d has no name", i+1)
-			continue
-		}
-		if names[in.Name] {
-			p.report(line, "election.instances: %q is there twice", in.Name)
-			continue
+	for i := range s.Len("instances") {
+		var in ElectionInstance
+		var list []string
+		item := s.Item("instances", i, section.Keys{"name": &in.Name, "addresses": &list})
+		if !item.Given("name") {
+			item.Missing("name", "a name such as api")
+		} else if names[in.Name] {
+			item.Refuse("name", "a name that another instance has", "one that none has")
 		}
 		names[in.Name] = true
-		addresses := p.addresses("election.instances", in.Addresses)
-		for _, ip := range addresses {
+		in.Addresses = addresses(item, "addresses", list)
+		for _, ip := range in.Addresses {
 			if seen[ip.Addr()] {
-				p.report(line, "election.instances: %s is there twice", ip.Addr())
+				item.Refuse("addresses", ip.Addr().String()+" a second time", "each address once")
 			}
 			seen[ip.Addr()] = true
 		}
-		if !slices.ContainsFunc(in.Addresses, func(a address) bool { return a.text != "" }) {
-			p.report(line, "election.instances: %q has no addresses", in.Name)
+		if item.Empty("addresses") {
+			item.Missing("addresses", "those that have one owner, such as [192.0.2.254]")
 		}
-		e.Instances = append(e.Instances, ElectionInstance{in.Name, addresses})
+		e.Instances = append(e.Instances, in)
 	}
-	if !given {
+	if !top.Given("election") {
 		return
 	}
-	if e.Interface == "" && (c.Provider == "" || c.Provider == "none") {
-		p.report(line, "election.interface is missing; it is the one that gets the addresses, such as eth0")
+	refused := top.Given("provider") && c.Provider == ""
+	if !s.Given("interface") && c.Pointing(false) == Nothing && !refused {
+		s.Missing("interface", "the name of the one that gets the addresses, such as eth0")
 	}
-	if len(r.Election.Instances) == 0 {
-		p.report(line, "election.instances is missing; write one such as {name: api, addresses: [192.0.2.254]}")
+	if s.Empty("instances") {
+		s.Missing("instances", "some, such as [{name: api, addresses: [192.0.2.254]}]")
 	}
 }
 
-// setChoice takes one of the words that on-etcd-loss can be.
-func (p *parser) setChoice(to *string, from, section string, words ...string) {
-	if from == "" {
-		return
-	}
-	for _, w := range words {
-		if from == w {
-			*to = w
-			return
-		}
-	}
-	p.report(p.lines[section], "%s.on-etcd-loss %q is not one of %s", section, from, strings.Join(words, ", "))
+// choose checks on-etcd-loss, whose text stands in its place already.
+func choose(s *section.Section, to *string, words ...string) {
+	s.Choice("on-etcd-loss", to, *to, words...)
 }

@@ -3,10 +3,11 @@ package config
 import (
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
+
+	"berth/internal/files"
 )
 
 // Stars are what a Secret prints as.
@@ -72,27 +73,14 @@ func (s SecretSource) Resolve(key string, inline Secret, file string, vendorEnv 
 }
 
 func readSecret(what, path string) (Secret, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return "", fmt.Errorf("read %s: %w", what, err)
-	}
-	defer f.Close()
-	st, err := f.Stat()
-	if err != nil {
-		return "", fmt.Errorf("read %s: %w", what, err)
-	}
-	if st.IsDir() {
-		return "", fmt.Errorf("read %s: %s is a directory", what, path)
-	}
-	if st.Mode().IsRegular() && st.Mode().Perm()&0o004 != 0 {
-		return "", fmt.Errorf("%s %s can be read by everybody; run: chmod o= %s", what, path, path)
-	}
-	text, err := io.ReadAll(io.LimitReader(f, maxSecret+1))
-	if err != nil {
-		return "", fmt.Errorf("read %s: %w", what, err)
-	}
-	if len(text) > maxSecret {
+	text, st, err := files.ReadInfo(path, maxSecret)
+	switch {
+	case errors.Is(err, files.ErrTooLarge):
 		return "", fmt.Errorf("%s %s is larger than %d bytes; this is no secret", what, path, maxSecret)
+	case err != nil:
+		return "", fmt.Errorf("read %s: %w", what, err)
+	case st.Mode().Perm()&0o004 != 0:
+		return "", fmt.Errorf("%s %s can be read by everybody; run: chmod o= %s", what, path, path)
 	}
 	secret := strings.TrimSpace(string(text))
 	if secret == "" {

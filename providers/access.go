@@ -2,13 +2,14 @@ package providers
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"net/url"
 	"strings"
 	"time"
 
 	"go.uber.org/zap"
+
+	"berth/internal/section"
 )
 
 const (
@@ -83,7 +84,7 @@ func (o AccessOptions) resolve(d Deps) ([]string, error) {
 		case err != nil:
 			return nil, fmt.Errorf("%s.%s: %w", o.Provider, s.Key, err)
 		case value == "":
-			return nil, fmt.Errorf("%s.%s: missing: set %s, %s-file or the environment variable %s", o.Provider, s.Key, s.Key, s.Key, s.Env)
+			return nil, fmt.Errorf("%s.%s: missing; write %s or %s-file, or set the environment variable %s", o.Provider, s.Key, s.Key, s.Key, s.Env)
 		case strings.ContainsFunc(value, func(r rune) bool { return r <= ' ' || r > '~' || r == ',' }):
 			return nil, fmt.Errorf("%s.%s: holds a space or another character that none has", o.Provider, s.Key)
 		}
@@ -92,17 +93,17 @@ func (o AccessOptions) resolve(d Deps) ([]string, error) {
 	return values, nil
 }
 
-// ParseEndpoint reads the endpoint of a section; example is one, for the error.
-func ParseEndpoint(section, endpoint, example string) (*url.URL, error) {
-	u, err := url.Parse(endpoint)
+// ParseEndpoint reads the endpoint of a section. It returns nil, and reports why to
+// the section, for what is none; example is one.
+func ParseEndpoint(s *section.Section, endpoint, example string) *url.URL {
+	u, err := url.Parse(endpoint) // whose error would repeat a password
 	switch {
-	case err != nil:
-		// The parser's own text would repeat a password.
-		return nil, errors.New(section + ".endpoint: not a URL")
-	case u.Scheme != "https" && u.Scheme != "http", u.Host == "":
-		return nil, errors.New(section + ".endpoint: want a URL such as " + example)
-	case u.User != nil, u.RawQuery != "", u.Fragment != "":
-		return nil, errors.New(section + ".endpoint: want a URL without user, query and fragment")
+	case err != nil, u.Scheme != "https" && u.Scheme != "http", u.Host == "":
+		s.Refuse("endpoint", "", "a URL such as "+example)
+	case u.User != nil, u.RawQuery != "", u.ForceQuery, u.Fragment != "":
+		s.Refuse("endpoint", "a URL with a user, a query or a fragment", "one without, such as "+example)
+	default:
+		return u
 	}
-	return u, nil
+	return nil
 }

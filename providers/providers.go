@@ -35,8 +35,8 @@ type Deps struct {
 
 // Entry is what is registered of a provider.
 type Entry struct {
-	// Check decodes the provider's section of the configuration and reports all
-	// that is wrong with it, each with its line. It asks nobody. It is meant for
+	// Check decodes the provider's section of the configuration. Its error joins a
+	// *section.Problem for each thing that is wrong. It asks nobody. It is meant for
 	// every section present, whichever provider is chosen. The node may be nil.
 	Check func(*yaml.Node) error
 	// New returns the provider for its section. It makes no call.
@@ -55,7 +55,7 @@ func (r Registry) Names() []string { return slices.Sorted(maps.Keys(r)) }
 func (r Registry) Entry(name string) (Entry, error) {
 	e, ok := r[name]
 	if !ok {
-		return Entry{}, fmt.Errorf("unknown provider %q, known are %s", name, strings.Join(r.Names(), ", "))
+		return Entry{}, fmt.Errorf("unknown provider; known are %s", strings.Join(r.Names(), ", "))
 	}
 	return e, nil
 }

@@ -29,7 +29,7 @@ func (o *Options) buildable(cfg *config.Config) error {
 			return err
 		}
 	}
-	if cfg.Provider == "fake" || o.DryRun || cfg.Provider == "" && len(cfg.Election.Instances) > 0 {
+	if how := cfg.Pointing(o.DryRun); how == config.Nothing || how == config.Print {
 		return nil
 	}
 	_, err := o.newProvider(cfg, "", nil, o.Logger())

@@ -67,7 +67,7 @@ var errDryElection = &UsageError{errors.New("--dry-run is not for elections: who
 func (o *Options) loadElection(path string) (*config.Config, error) {
 	cfg, err := o.load(path)
 	if err == nil && len(cfg.Election.Instances) == 0 {
-		err = &UsageError{fmt.Errorf("%s: election is missing; berth elect needs its interface and instances", path)}
+		err = &UsageError{fmt.Errorf("%s: election: missing; write its interface and instances, as in berth-elect.yml", path)}
 	}
 	return cfg, err
 }
@@ -82,7 +82,7 @@ func (o *Options) elect(ctx context.Context, cfg *config.Config, stop func(error
 	}
 	e.status = status.NewWriter(cfg.RunDirectory, status.Instance{PID: self.PID, Start: self.Start, Mode: "elect"}, log)
 	e.holder = &holder{cfg: cfg, self: self, status: e.status, meters: e.meters, log: log, pace: &refresher.Pace{Interval: cfg.RefreshInterval}}
-	if cfg.Provider != "" && cfg.Provider != "none" {
+	if cfg.Pointing(o.DryRun) != config.Nothing {
 		if e.cloud, err = o.newCloud(cfg, e.meters.providers, log); err != nil {
 			return false, err
 		}

@@ -52,7 +52,7 @@ func TestFloatyProviderMustBeCloudscaleOrExoscale(t *testing.T) {
 	for text, want := range map[string]string{
 		"provider: cloudscale\ncloudscale: {token: t, server-uuid: 11111111-1111-4111-8111-111111111111, endpoint: 'https://a.example', hostname-to-server-uuid: {}}\n": "",
 		"provider: exoscale\nexoscale: {key: EXOx, secret: s, endpoint: 'https://a.example/v2', instance-id: 11111111-1111-4111-8111-111111111111}\n":                   "",
-		"provider: nimbus\n": `unknown provider "nimbus"`,
+		"provider: nimbus\n": "provider: found a text of 6 characters; write one of cloudscale, exec, exoscale,",
 	} {
 		o, path := floatyConfig(t, "floaty", text)
 		c, err := o.load(path)

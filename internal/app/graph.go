@@ -77,7 +77,7 @@ func (o *Options) newGraph(cfg *config.Config, service bool, m *meters, log *zap
 // makes no calls.
 func (o *Options) newCloud(cfg *config.Config, m *providers.Metrics, log *zap.Logger) (*cloud, error) {
 	c := &cloud{interval: cfg.RefreshInterval, timeout: cfg.RefreshTimeout, log: log}
-	if o.DryRun || cfg.Provider == "fake" {
+	if cfg.Pointing(o.DryRun) == config.Print {
 		printer := fake.NewPrinter(o.Stdout, log)
 		c.target = func(ip vrrp.FloatingIP, check func(context.Context) error) refresher.Target {
 			return printer.Target(ip, check)
@@ -101,7 +101,7 @@ func (o *Options) newCloud(cfg *config.Config, m *providers.Metrics, log *zap.Lo
 // counted.
 func (o *Options) newProvider(cfg *config.Config, runDirectory string, m *providers.Metrics, log *zap.Logger) (providers.Provider, error) {
 	if cfg.Provider == "" {
-		return nil, &UsageError{fmt.Errorf("%s: provider is missing; it is one of %s", cfg.Path, strings.Join(catalog.Providers.Names(), ", "))}
+		return nil, &UsageError{fmt.Errorf("%s: provider: missing; write one of %s", cfg.Path, strings.Join(catalog.Providers.Names(), ", "))}
 	}
 	entry, err := catalog.Providers.Entry(cfg.Provider)
 	if err != nil {

@@ -46,7 +46,7 @@ func (o *Options) newEtcd(cfg *config.Config, log *zap.Logger) (*election.Etcd, 
 		var err error
 		password, err = o.secrets(cfg, log).Resolve("etcd.password", e.Password, e.PasswordFile, "BERTH_ETCD_PASSWORD")
 		if err == nil && password == "" {
-			err = errors.New("etcd.password is missing; give etcd.password-file, or $BERTH_ETCD_PASSWORD")
+			err = errors.New("etcd.password: missing; write etcd.password-file, or set $BERTH_ETCD_PASSWORD")
 		}
 		if err != nil {
 			return nil, &UsageError{fmt.Errorf("%s: %w", cfg.Path, err)}

@@ -99,7 +99,7 @@ func (o *Options) checks(configPath string) ([]selftest.Check, error) {
 			return askEtcd(ctx, etcd, cfg)
 		}))
 	}
-	if cfg.Provider == "fake" || o.DryRun || cfg.Provider == "" && len(cfg.Election.Instances) > 0 {
+	if how := cfg.Pointing(o.DryRun); how == config.Nothing || how == config.Print {
 		return checks, nil
 	}
 	p, err := o.newProvider(cfg, "", nil, log)

@@ -76,7 +76,7 @@ func (o *Options) Show(ctx context.Context, configPath string, so ShowOptions) e
 	if !so.Offline && (cfg.Fencing.Enabled || len(cfg.Election.Instances) > 0) {
 		etcdErr = o.askOwners(ctx, cfg, &out)
 	}
-	if !so.Offline && cfg.Provider != "" && cfg.Provider != "fake" && !o.DryRun {
+	if !so.Offline && cfg.Pointing(o.DryRun) == config.Call {
 		p, err := o.newProvider(cfg, "", nil, o.Logger())
 		if err != nil {
 			return err

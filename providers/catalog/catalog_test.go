@@ -13,7 +13,7 @@ import (
 
 func TestUnknownProviderIsToldWhichAreKnown(t *testing.T) {
 	_, err := catalog.Providers.Entry("claudscale")
-	want := `unknown provider "claudscale", known are cloudscale, exec, exoscale, fake, hetzner, none, webhook`
+	want := `unknown provider; known are cloudscale, exec, exoscale, fake, hetzner, none, webhook`
 	if err == nil || err.Error() != want {
 		t.Errorf("want %q, got %v", want, err)
 	}
@@ -74,7 +74,7 @@ func TestSectionsOfAnotherProviderAreCheckedToo(t *testing.T) {
 	for text, want := range map[string]string{
 		"exoscale:\n  secrt: x":   `line 2: exoscale: unknown key "secrt"`,
 		"cloudscale:\n  tokn: x":  `line 2: cloudscale: unknown key "tokn"`,
-		"exoscale:\n  peers: one": "line 2: exoscale.peers: want a list",
+		"exoscale:\n  peers: one": "line 2: exoscale.peers: found a text of 3 characters; write a list",
 	} {
 		if err := check(text); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("want %q, got %v", want, err)

@@ -55,10 +55,7 @@ func New(d providers.Deps, node *yaml.Node) (providers.Provider, error) {
 	if err != nil {
 		return nil, err
 	}
-	base, err := baseURL(conf.endpoint)
-	if err != nil {
-		return nil, err
-	}
+	base := conf.base
 	access, err := providers.NewAccess(d, providers.AccessOptions{Provider: name, CAFile: conf.caFile,
 		Secrets: []providers.SecretKey{{Key: "token", Inline: conf.token, File: conf.tokenFile, Env: vendorTokenEnv}}})
 	if err != nil {
@@ -82,9 +79,6 @@ func New(d providers.Deps, node *yaml.Node) (providers.Provider, error) {
 		c.names[strings.ToLower(id)] = host
 	}
 	configured := cmp.Or(conf.serverUUID, conf.hostnameToServerUUID[hostname])
-	if configured != "" && !providers.IsUUID(configured) {
-		log.Warn("configured server id is no UUID", zap.String("provider", name), zap.String("server", configured))
-	}
 	if configured == "" && len(conf.hostnameToServerUUID) > 0 {
 		log.Warn("hostname-to-server-uuid has no entry for this host, the metadata service is asked",
 			zap.String("provider", name), zap.String("hostname", hostname))

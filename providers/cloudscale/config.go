@@ -1,13 +1,16 @@
 package cloudscale
 
 import (
-	"errors"
+	"cmp"
+	"maps"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 
 	"gopkg.in/yaml.v3"
 
+	"berth/internal/section"
 	"berth/providers"
 )
 
@@ -33,12 +36,13 @@ type config struct {
 	caFile               string
 	serverUUID           string
 	hostnameToServerUUID map[string]string
+	base                 *url.URL // see baseURL
 }
 
 // decode reads the section and checks what can be checked without asking.
 func decode(node *yaml.Node) (config, error) {
 	var c config
-	err := providers.DecodeSection("cloudscale", node, providers.Keys{
+	s := section.Read(name, node, section.Keys{
 		"endpoint":                &c.endpoint,
 		"token":                   &c.token,
 		"token-file":              &c.tokenFile,
@@ -46,24 +50,32 @@ func decode(node *yaml.Node) (config, error) {
 		"server-uuid":             &c.serverUUID,
 		"hostname-to-server-uuid": &c.hostnameToServerUUID,
 	})
-	_, urlErr := baseURL(c.endpoint)
-	return c, errors.Join(err, urlErr)
+	c.base = baseURL(s, cmp.Or(c.endpoint, defaultEndpoint))
+	s.Path("token-file", c.tokenFile, "/etc/berth/token")
+	s.Path("ca-file", c.caFile, "/etc/berth/ca.pem")
+	const want = "the UUID of a server"
+	if c.serverUUID != "" && !providers.IsUUID(c.serverUUID) {
+		s.Refuse("server-uuid", "", want)
+	}
+	for _, host := range slices.Sorted(maps.Keys(c.hostnameToServerUUID)) {
+		if id := c.hostnameToServerUUID[host]; id != "" && !providers.IsUUID(id) {
+			s.RefuseEntry("hostname-to-server-uuid", host, "", want)
+		}
+	}
+	return c, s.Err()
 }
 
 // baseURL brings an endpoint into the form that the SDK needs: paths are resolved
 // against it and begin with v1/, so it must end in a slash and not in the /v1
 // that other tools of the vendor want there.
-func baseURL(endpoint string) (*url.URL, error) {
-	if endpoint == "" {
-		endpoint = defaultEndpoint
-	}
-	u, err := providers.ParseEndpoint(name, endpoint, defaultEndpoint)
-	if err != nil {
-		return nil, err
+func baseURL(s *section.Section, endpoint string) *url.URL {
+	u := providers.ParseEndpoint(s, endpoint, defaultEndpoint)
+	if u == nil {
+		return nil
 	}
 	path := strings.TrimRight(u.Path, "/")
 	u.Path, u.RawPath = strings.TrimRight(strings.TrimSuffix(path, "/v1"), "/")+"/", ""
-	return u, nil
+	return u
 }
 
 // inClear tells whether a token sent there could be read on the way.

@@ -47,6 +47,7 @@ import (
 	"go.uber.org/zap"
 	"gopkg.in/yaml.v3"
 
+	"berth/internal/section"
 	"berth/providers"
 )
 
@@ -76,26 +77,16 @@ type config struct {
 
 func decode(node *yaml.Node) (config, error) {
 	c := config{timeout: defaultTimeout, repeat: defaultRepeat}
-	var timeout, repeat string
-	errs := []error{providers.DecodeSection(name, node, providers.Keys{
-		"command": &c.command, "environment": &c.environment, "timeout": &timeout, "repeat-interval": &repeat})}
+	s := section.Read(name, node, section.Keys{
+		"command":         &c.command,
+		"environment":     &c.environment,
+		"timeout":         section.Duration{To: &c.timeout},
+		"repeat-interval": section.Duration{To: &c.repeat},
+	})
 	if len(c.command) > 0 && !filepath.IsAbs(c.command[0]) {
-		errs = append(errs, fmt.Errorf("exec.command: want the absolute path of a program, got %q", c.command[0]))
+		s.RefuseItem("command", 0, "", "the absolute path of a program")
 	}
-	for _, d := range []struct {
-		key, text string
-		to        *time.Duration
-	}{{"timeout", timeout, &c.timeout}, {"repeat-interval", repeat, &c.repeat}} {
-		if d.text == "" {
-			continue
-		}
-		v, err := time.ParseDuration(d.text)
-		if err != nil || v <= 0 {
-			errs = append(errs, fmt.Errorf("exec.%s: want a duration such as 10s", d.key))
-		}
-		*d.to = v
-	}
-	return c, errors.Join(errs...)
+	return c, s.Err()
 }
 
 // Client is a providers.Provider.
@@ -121,7 +112,7 @@ func New(d providers.Deps, node *yaml.Node) (providers.Provider, error) {
 		return nil, err
 	}
 	if len(conf.command) == 0 {
-		return nil, errors.New("exec.command: missing")
+		return nil, errors.New("exec.command: missing; write the absolute path of a program and its arguments as a list")
 	}
 	credentials, err := providers.NewCredentials(func() ([]string, error) {
 		return slices.Collect(maps.Values(conf.environment)), nil

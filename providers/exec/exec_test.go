@@ -282,10 +282,10 @@ func TestWithoutAPermitTheProgramIsNotStarted(t *testing.T) {
 
 func TestWrongSectionsAreRefused(t *testing.T) {
 	for text, want := range map[string]string{
-		"timeout: 1s":                         "exec.command: missing",
-		"command: [program]":                  `exec.command: want the absolute path of a program, got "program"`,
-		"command: /bin/true":                  "line 1: exec.command: want a list, got a text",
-		"command: [/bin/true]\ntimeout: soon": "exec.timeout: want a duration such as 10s",
+		"timeout: 1s":                         "exec.command: missing; write the absolute path of a program and its arguments as a list",
+		"command: [program]":                  "line 1: exec.command, number 1: found a text of 7 characters; write the absolute path of a program",
+		"command: /bin/true":                  "line 1: exec.command: found a text of 9 characters; write a list",
+		"command: [/bin/true]\ntimeout: soon": "line 2: exec.timeout: found a text of 4 characters; write a duration with its unit, such as 30s or 1m30s",
 	} {
 		if _, err := parse(nil, text); err == nil || err.Error() != want {
 			t.Errorf("%s: want %q, got %v", text, want, err)

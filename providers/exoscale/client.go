@@ -79,12 +79,7 @@ func New(d providers.Deps, node *yaml.Node) (providers.Provider, error) {
 	if err != nil {
 		return nil, err
 	}
-	base := ""
-	if conf.endpoint != "" {
-		if base, err = baseURL(conf.endpoint); err != nil {
-			return nil, err
-		}
-	}
+	base := conf.base
 	c := &Client{
 		TLS:         providers.TLS{Endpoint: base},
 		log:         access.Log,

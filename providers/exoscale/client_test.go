@@ -809,16 +809,16 @@ func TestClaimsOfOneNetworkShareTheWork(t *testing.T) {
 
 func TestWrongSectionsAreRefused(t *testing.T) {
 	tests := []struct{ name, text, want string }{
-		{"no key", "secret: " + secret, "exoscale.key: missing: set key, key-file or the environment variable EXOSCALE_API_KEY"},
-		{"no secret", "key: " + key, "exoscale.secret: missing: set secret, secret-file or the environment variable EXOSCALE_API_SECRET"},
+		{"no key", "secret: " + secret, "exoscale.key: missing; write key or key-file, or set the environment variable EXOSCALE_API_KEY"},
+		{"no secret", "key: " + key, "exoscale.secret: missing; write secret or secret-file, or set the environment variable EXOSCALE_API_SECRET"},
 		{"secret with a line end", "key: " + key + "\nsecret: \"" + secret + "\\n\"", "exoscale.secret: holds a space or another character that none has"},
 		{"key with a comma", "key: a,b\nsecret: " + secret, "exoscale.key: holds a space or another character that none has"},
-		{"zone that is none", plain + "\nzone: CH/GVA", "exoscale.zone: want a zone such as ch-gva-2"},
-		{"instance that is none", plain + "\ninstance-id: lb1", "exoscale.instance-id: want the UUID of an instance"},
-		{"peer that is none", plain + "\npeers: [lb2]", `exoscale.peers: want UUIDs of instances, got "lb2"`},
-		{"no URL", plain + "\nendpoint: api.exoscale.com", "exoscale.endpoint: want a URL such as https://api-ch-gva-2.exoscale.com/v2"},
-		{"URL with a password", plain + "\nendpoint: https://u:" + secret + "@h/", "exoscale.endpoint: want a URL without user, query and fragment"},
-		{"broken URL", plain + "\nendpoint: 'https://u:" + secret + "@h:x/'", "exoscale.endpoint: not a URL"},
+		{"zone that is none", plain + "\nzone: CH/GVA", "line 3: exoscale.zone: found a text of 6 characters; write a zone such as ch-gva-2"},
+		{"instance that is none", plain + "\ninstance-id: lb1", "line 3: exoscale.instance-id: found a text of 3 characters; write the UUID of an instance"},
+		{"peer that is none", plain + "\npeers: [lb2]", "line 3: exoscale.peers, number 1: found a text of 3 characters; write the UUID of an instance"},
+		{"no URL", plain + "\nendpoint: api.exoscale.com", "line 3: exoscale.endpoint: found a text of 16 characters; write a URL such as https://api-ch-gva-2.exoscale.com/v2"},
+		{"URL with a password", plain + "\nendpoint: https://u:" + secret + "@h/", "line 3: exoscale.endpoint: found a URL with a user, a query or a fragment; write one without, such as https://api-ch-gva-2.exoscale.com/v2"},
+		{"broken URL", plain + "\nendpoint: 'https://u:" + secret + "@h:x/'", "line 3: exoscale.endpoint: found a text of 47 characters; write a URL such as https://api-ch-gva-2.exoscale.com/v2"},
 		{"no authorities", plain + "\nca-file: /nonexistent", "exoscale: read ca-file: open /nonexistent: no such file or directory"},
 	}
 	for _, tt := range tests {

@@ -1,12 +1,11 @@
 package exoscale
 
 import (
-	"errors"
-	"fmt"
 	"strings"
 
 	"gopkg.in/yaml.v3"
 
+	"berth/internal/section"
 	"berth/providers"
 )
 
@@ -32,12 +31,13 @@ type config struct {
 	caFile             string
 	instanceID         string
 	peers              []string
+	base               string // see baseURL; empty for that of the zone
 }
 
 // decode reads the section and checks what can be checked without asking.
 func decode(node *yaml.Node) (config, error) {
 	var c config
-	errs := []error{providers.DecodeSection("exoscale", node, providers.Keys{
+	s := section.Read(name, node, section.Keys{
 		"endpoint":    &c.endpoint,
 		"zone":        &c.zone,
 		"key":         &c.key,
@@ -47,27 +47,35 @@ func decode(node *yaml.Node) (config, error) {
 		"ca-file":     &c.caFile,
 		"instance-id": &c.instanceID,
 		"peers":       &c.peers,
-	})}
+	})
 	if c.endpoint != "" {
-		_, err := baseURL(c.endpoint)
-		errs = append(errs, err)
+		c.base = baseURL(s, c.endpoint)
 	}
+	s.Path("key-file", c.keyFile, "/etc/berth/exoscale-key")
+	s.Path("secret-file", c.secretFile, "/etc/berth/exoscale-secret")
+	s.Path("ca-file", c.caFile, "/etc/berth/ca.pem")
 	if c.zone != "" && !isZone(c.zone) {
-		errs = append(errs, errors.New("exoscale.zone: want a zone such as ch-gva-2"))
+		s.Refuse("zone", "", "a zone such as ch-gva-2")
 	}
 	if c.instanceID != "" && !providers.IsUUID(c.instanceID) {
-		errs = append(errs, errors.New("exoscale.instance-id: want the UUID of an instance"))
+		s.Refuse("instance-id", "", "the UUID of an instance")
 	}
-	for _, p := range c.peers {
+	for i, p := range c.peers {
 		if !providers.IsUUID(p) {
-			errs = append(errs, fmt.Errorf("exoscale.peers: want UUIDs of instances, got %q", p))
+			s.RefuseItem("peers", i, "", "the UUID of an instance")
 		}
 	}
-	return c, errors.Join(errs...)
+	return c, s.Err()
 }
+
+// maxZone bounds the name of a zone; the longest has nine characters.
+const maxZone = 20
 
 // isZone tells whether a zone may become part of a host name.
 func isZone(s string) bool {
+	if len(s) > maxZone || !strings.Contains(s, "-") {
+		return false
+	}
 	for part := range strings.SplitSeq(s, "-") {
 		if part == "" || strings.Trim(part, "abcdefghijklmnopqrstuvwxyz0123456789") != "" {
 			return false
@@ -78,14 +86,14 @@ func isZone(s string) bool {
 
 // baseURL brings an endpoint into the form that the SDK needs: paths are appended
 // to it as text, and it ends in the API's version.
-func baseURL(endpoint string) (string, error) {
-	u, err := providers.ParseEndpoint(name, endpoint, zoneURL("ch-gva-2"))
-	if err != nil {
-		return "", err
+func baseURL(s *section.Section, endpoint string) string {
+	u := providers.ParseEndpoint(s, endpoint, zoneURL("ch-gva-2"))
+	if u == nil {
+		return ""
 	}
 	path := strings.TrimRight(u.Path, "/")
 	u.Path, u.RawPath = strings.TrimSuffix(path, "/v2")+"/v2", ""
-	return u.String(), nil
+	return u.String()
 }
 
 // zoneURL is where a zone's API is. The pattern holds for every zone there is;

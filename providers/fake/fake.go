@@ -13,6 +13,7 @@ import (
 	"go.uber.org/zap"
 	"gopkg.in/yaml.v3"
 
+	"berth/internal/section"
 	"berth/providers"
 	"berth/providers/none"
 	"berth/vrrp"
@@ -31,7 +32,7 @@ var Entry = providers.Entry{
 }
 
 func check(node *yaml.Node) error {
-	return providers.DecodeSection("fake", node, nil)
+	return section.Read("fake", node, nil).Err()
 }
 
 // Printer writes a line for each refresh that its targets would do.

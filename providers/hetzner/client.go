@@ -62,23 +62,19 @@ func New(d providers.Deps, node *yaml.Node) (providers.Provider, error) {
 	if err != nil {
 		return nil, err
 	}
-	base, err := baseURL(conf.endpoint)
-	if err != nil {
-		return nil, err
-	}
 	access, err := providers.NewAccess(d, providers.AccessOptions{Provider: name, CAFile: conf.caFile,
 		Secrets: []providers.SecretKey{{Key: "token", Inline: conf.token, File: conf.tokenFile, Env: vendorTokenEnv}}})
 	if err != nil {
 		return nil, err
 	}
-	access.Endpoint = base
-	c := &Client{Access: access, base: base, userAgent: d.UserAgent}
+	access.Endpoint = conf.endpoint
+	c := &Client{Access: access, base: conf.endpoint, userAgent: d.UserAgent}
 	configured := conf.serverID
 	if configured != "" {
 		configured, _ = parseID(configured) // decode has
 	}
 	cache := providers.NewIDCache(d.RunDir, providers.IDKey{
-		Provider: name, Endpoint: base, Hostname: access.Hostname, BootID: providers.BootID()}, access.Log)
+		Provider: name, Endpoint: conf.endpoint, Hostname: access.Hostname, BootID: providers.BootID()}, access.Log)
 	cached := cache.Load()
 	c.Mover = providers.NewMover(providers.MoverOptions{
 		Provider: name, Cache: cache, Log: access.Log,

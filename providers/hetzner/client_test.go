@@ -130,11 +130,11 @@ func TestMistakesInTheSection(t *testing.T) {
 	}
 	for text, want := range map[string]string{
 		"tokn: x":                             `line 1: hetzner: unknown key "tokn"`,
-		"server-id: lb1":                      "hetzner.server-id: want the number that the console shows",
-		"server-id: -1":                       "hetzner.server-id: want the number that the console shows",
-		"endpoint: api.hetzner.cloud":         "hetzner.endpoint: want a URL such as https://api.hetzner.cloud/v1",
-		"endpoint: https://u:secret@x.org":    "hetzner.endpoint: want a URL without user, query and fragment",
-		"endpoint: \"https://u:secret@%zz/\"": "hetzner.endpoint: not a URL",
+		"server-id: lb1":                      "line 1: hetzner.server-id: found a text of 3 characters; write the number that the console shows",
+		"server-id: -1":                       "line 1: hetzner.server-id: found a number; write the number that the console shows",
+		"endpoint: api.hetzner.cloud":         "line 1: hetzner.endpoint: found a text of 17 characters; write a URL such as https://api.hetzner.cloud/v1",
+		"endpoint: https://u:secret@x.org":    "line 1: hetzner.endpoint: found a URL with a user, a query or a fragment; write one without, such as https://api.hetzner.cloud/v1",
+		"endpoint: \"https://u:secret@%zz/\"": "line 1: hetzner.endpoint: found a text of 21 characters; write a URL such as https://api.hetzner.cloud/v1",
 	} {
 		if err := entry.Check(node(t, text)); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "secret") {
 			t.Errorf("%s: want %q, got %v", text, want, err)

@@ -1,12 +1,14 @@
 package hetzner
 
 import (
+	"cmp"
 	"errors"
 	"strconv"
 	"strings"
 
 	"gopkg.in/yaml.v3"
 
+	"berth/internal/section"
 	"berth/providers"
 )
 
@@ -26,7 +28,7 @@ var Entry = providers.Entry{
 
 // config is the section as written.
 type config struct {
-	endpoint         string
+	endpoint         string // without a slash at its end
 	token, tokenFile string
 	caFile           string
 	serverID         string
@@ -35,32 +37,23 @@ type config struct {
 // decode reads the section and checks what can be checked without asking.
 func decode(node *yaml.Node) (config, error) {
 	var c config
-	errs := []error{providers.DecodeSection(name, node, providers.Keys{
+	s := section.Read(name, node, section.Keys{
 		"endpoint":   &c.endpoint,
 		"token":      &c.token,
 		"token-file": &c.tokenFile,
 		"ca-file":    &c.caFile,
 		"server-id":  &c.serverID,
-	})}
-	_, err := baseURL(c.endpoint)
-	errs = append(errs, err)
+	})
+	c.endpoint = strings.TrimRight(cmp.Or(c.endpoint, defaultEndpoint), "/")
+	providers.ParseEndpoint(s, c.endpoint, defaultEndpoint)
+	s.Path("token-file", c.tokenFile, "/etc/berth/token")
+	s.Path("ca-file", c.caFile, "/etc/berth/ca.pem")
 	if c.serverID != "" {
 		if _, err := parseID(c.serverID); err != nil {
-			errs = append(errs, errors.New("hetzner.server-id: want the number that the console shows"))
+			s.Refuse("server-id", "", "the number that the console shows")
 		}
 	}
-	return c, errors.Join(errs...)
-}
-
-// baseURL returns the endpoint without a slash at its end.
-func baseURL(endpoint string) (string, error) {
-	if endpoint == "" {
-		endpoint = defaultEndpoint
-	}
-	if _, err := providers.ParseEndpoint(name, endpoint, defaultEndpoint); err != nil {
-		return "", err
-	}
-	return strings.TrimRight(endpoint, "/"), nil
+	return c, s.Err()
 }
 
 // parseID reads the id of a server, which is a positive number.

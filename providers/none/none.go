@@ -9,6 +9,7 @@ import (
 
 	"gopkg.in/yaml.v3"
 
+	"berth/internal/section"
 	"berth/providers"
 )
 
@@ -21,7 +22,7 @@ var Entry = providers.Entry{
 }
 
 func check(node *yaml.Node) error {
-	return providers.DecodeSection("none", node, nil)
+	return section.Read("none", node, nil).Err()
 }
 
 // provider has every address already, so that there is nothing to do.

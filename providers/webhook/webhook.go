@@ -40,6 +40,7 @@ import (
 	"go.uber.org/zap"
 	"gopkg.in/yaml.v3"
 
+	"berth/internal/section"
 	"berth/providers"
 )
 
@@ -73,23 +74,26 @@ type config struct {
 
 func decode(node *yaml.Node) (config, error) {
 	c := config{repeat: defaultRepeat}
-	var repeat string
-	errs := []error{providers.DecodeSection(name, node, providers.Keys{
-		"url": &c.url, "secret": &c.secret, "secret-file": &c.secretFile, "ca-file": &c.caFile, "repeat-interval": &repeat})}
+	s := section.Read(name, node, section.Keys{
+		"url":             &c.url,
+		"secret":          &c.secret,
+		"secret-file":     &c.secretFile,
+		"ca-file":         &c.caFile,
+		"repeat-interval": section.Duration{To: &c.repeat},
+	})
 	if c.url != "" {
-		u, err := url.Parse(c.url)
-		if err != nil || (u.Scheme != "https" && u.Scheme != "http") || u.Host == "" || u.User != nil {
-			// The parser's own text would repeat a password.
-			errs = append(errs, errors.New("webhook.url: want a URL such as https://hooks.example.net/berth"))
+		const want = "a URL such as https://hooks.example.net/berth"
+		u, err := url.Parse(c.url) // whose error would repeat a password
+		switch {
+		case err != nil, u.Scheme != "https" && u.Scheme != "http", u.Host == "":
+			s.Refuse("url", "", want)
+		case u.User != nil:
+			s.Refuse("url", "a URL with a user or password", want)
 		}
 	}
-	if repeat != "" {
-		var err error
-		if c.repeat, err = time.ParseDuration(repeat); err != nil || c.repeat <= 0 {
-			errs = append(errs, errors.New("webhook.repeat-interval: want a duration such as 5m"))
-		}
-	}
-	return c, errors.Join(errs...)
+	s.Path("secret-file", c.secretFile, "/etc/berth/webhook-secret")
+	s.Path("ca-file", c.caFile, "/etc/berth/ca.pem")
+	return c, s.Err()
 }
 
 // Client is a providers.Provider.
@@ -110,12 +114,12 @@ func New(d providers.Deps, node *yaml.Node) (providers.Provider, error) {
 		return nil, err
 	}
 	if conf.url == "" {
-		return nil, errors.New("webhook.url: missing")
+		return nil, errors.New("webhook.url: missing; write the URL of a server of your own, such as https://hooks.example.net/berth")
 	}
 	credentials, err := providers.NewCredentials(func() ([]string, error) {
 		secret, err := d.Secret("secret", conf.secret, conf.secretFile, secretEnv)
 		if err == nil && secret == "" {
-			err = errors.New("missing: set secret, secret-file or the environment variable " + secretEnv)
+			err = errors.New("missing; write secret or secret-file, or set the environment variable " + secretEnv)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("webhook.secret: %w", err)

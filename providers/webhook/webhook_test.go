@@ -231,11 +231,11 @@ func TestAuthorityOfOnesOwnIsTrusted(t *testing.T) {
 
 func TestWrongSectionsAreRefused(t *testing.T) {
 	tests := []struct{ name, text, want string }{
-		{"no url", "secret: x", "webhook.url: missing"},
-		{"no secret", "url: https://h/", "webhook.secret: missing: set secret, secret-file or the environment variable BERTH_WEBHOOK_SECRET"},
-		{"url with a password", "url: https://u:p@h/\nsecret: x", "webhook.url: want a URL such as https://hooks.example.net/berth"},
-		{"no interval", plain + "\nrepeat-interval: 5", "webhook.repeat-interval: want a duration such as 5m"},
-		{"interval of nothing", plain + "\nrepeat-interval: 0s", "webhook.repeat-interval: want a duration such as 5m"},
+		{"no url", "secret: x", "webhook.url: missing; write the URL of a server of your own, such as https://hooks.example.net/berth"},
+		{"no secret", "url: https://h/", "webhook.secret: missing; write secret or secret-file, or set the environment variable BERTH_WEBHOOK_SECRET"},
+		{"url with a password", "url: https://u:p@h/\nsecret: x", "line 1: webhook.url: found a URL with a user or password; write a URL such as https://hooks.example.net/berth"},
+		{"no interval", plain + "\nrepeat-interval: 5", "line 3: webhook.repeat-interval: found a number; write a duration with its unit, such as 30s or 1m30s"},
+		{"interval of nothing", plain + "\nrepeat-interval: 0s", "line 3: webhook.repeat-interval: found 0s; write a longer duration, such as 30s"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
