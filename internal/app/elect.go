@@ -15,6 +15,7 @@ import (
 	"berth/election"
 	"berth/guard"
 	"berth/internal/metrics"
+	"berth/internal/run"
 	"berth/internal/status"
 	"berth/netif"
 	"berth/notify"
@@ -116,21 +117,21 @@ func (o *Options) elect(ctx context.Context, cfg *config.Config, stop func(error
 	protect(log)
 	exporter := newExporter(registry, log)
 	exporter.show(cfg.Metrics)
-	tasks := []task{
-		{"election", func(ctx context.Context) error { return e.member.Run(ctx, e.run) }},
-		{"status", e.status.Run},
-		{"record", func(ctx context.Context) error { return e.seat.run(ctx, e.member.End) }},
-		{"metrics", exporter.Run},
-		{"systemd", func(ctx context.Context) error { return tellSystemd(ctx, func(context.Context) {}, log) }},
-		{"upgrade", func(ctx context.Context) error { return o.awaitUpgrade(ctx, cfg.Path, e.replaceable, stop, log) }},
-		{"reload", func(ctx context.Context) error { return e.awaitReload(ctx, o, stop) }},
+	tasks := []run.Task{
+		{Name: "election", Run: func(ctx context.Context) error { return e.member.Run(ctx, e.run) }},
+		{Name: "status", Run: e.status.Run},
+		{Name: "record", Run: func(ctx context.Context) error { return e.seat.run(ctx, e.member.End) }},
+		{Name: "metrics", Run: exporter.Run},
+		{Name: "systemd", Run: func(ctx context.Context) error { return tellSystemd(ctx, func(context.Context) {}, log) }},
+		{Name: "upgrade", Run: func(ctx context.Context) error { return o.awaitUpgrade(ctx, cfg.Path, e.replaceable, stop, log) }},
+		{Name: "reload", Run: func(ctx context.Context) error { return e.awaitReload(ctx, o, stop) }},
 	}
 	if e.cloud != nil {
-		tasks = append(tasks, task{"provider", e.cloud.prepare}, task{"audit", e.cloud.audit})
+		tasks = append(tasks, run.Task{Name: "provider", Run: e.cloud.prepare}, run.Task{Name: "audit", Run: e.cloud.audit})
 	}
 	log.Info("taking part in the election", zap.String("member", e.member.Name), zap.String("prefix", e.member.Prefix),
 		zap.Strings("instances", e.names()), zap.String("interface", cfg.Election.Interface))
-	err = runTasks(ctx, tasks...)
+	err = run.Together(ctx, tasks...)
 	if ctx.Err() == nil {
 		return false, err
 	}
@@ -236,7 +237,7 @@ func (e *elector) moved() {
 
 // run takes part until ctx ends, and returns after everything here has ended.
 func (e *elector) run(ctx context.Context) error {
-	tasks := []task{{"campaigns", e.campaigns}}
+	tasks := []run.Task{{Name: "campaigns", Run: e.campaigns}}
 	if e.iface != nil {
 		// The interface is watched until the last address is gone.
 		watchCtx, end := context.WithCancelCause(context.WithoutCancel(ctx))
@@ -245,7 +246,7 @@ func (e *elector) run(ctx context.Context) error {
 		defer watching.Wait()
 		defer func() { end(context.Cause(ctx)) }()
 	}
-	return runTasks(ctx, tasks...)
+	return run.Together(ctx, tasks...)
 }
 
 // campaigns removes what an earlier run left, unless its lease is adopted, and
@@ -278,11 +279,11 @@ func (e *elector) campaigns(ctx context.Context) error {
 			e.log.Error("cannot remove addresses of an earlier run", zap.Error(err))
 		}
 	}
-	var all []func(context.Context) error
+	var all []run.Task
 	for _, in := range e.cfg.Election.Instances {
-		all = append(all, func(ctx context.Context) error { return e.campaign(ctx, in) })
+		all = append(all, run.Task{Name: in.Name, Run: func(ctx context.Context) error { return e.campaign(ctx, in) }})
 	}
-	return runAll(ctx, all)
+	return run.All(ctx, all...)
 }
 
 func (e *elector) campaign(ctx context.Context, in config.ElectionInstance) error {
@@ -301,7 +302,7 @@ func (e *elector) campaign(ctx context.Context, in config.ElectionInstance) erro
 func (e *elector) own(ctx context.Context, in config.ElectionInstance, g election.Grant) error {
 	log := e.log.With(zap.String("instance", in.Name), zap.Int64("token", g.Token))
 	bound := make(chan struct{})
-	var parts []func(context.Context) error
+	var parts []run.Task
 	if e.iface == nil {
 		close(bound)
 	} else {
@@ -309,7 +310,7 @@ func (e *elector) own(ctx context.Context, in config.ElectionInstance, g electio
 		for _, ip := range in.Addresses {
 			prefixes = append(prefixes, ip.Prefix)
 		}
-		parts = append(parts, func(ctx context.Context) error {
+		parts = append(parts, run.Task{Name: "addresses", Run: func(ctx context.Context) error {
 			err := e.iface.Hold(ctx, prefixes, func() {
 				log.Info("addresses are bound", zap.Stringers("addresses", prefixes))
 				if e.cloud == nil {
@@ -323,10 +324,10 @@ func (e *elector) own(ctx context.Context, in config.ElectionInstance, g electio
 				}, g.End(), log)
 			}
 			return err
-		})
+		}})
 	}
 	if e.cloud != nil {
-		parts = append(parts, func(ctx context.Context) error {
+		parts = append(parts, run.Task{Name: "floating IPs", Run: func(ctx context.Context) error {
 			// A packet that the provider sends here must find the address.
 			select {
 			case <-ctx.Done():
@@ -342,9 +343,9 @@ func (e *elector) own(ctx context.Context, in config.ElectionInstance, g electio
 			set.Keep(ctx, in.Addresses)
 			<-ctx.Done()
 			return context.Cause(ctx)
-		})
+		}})
 	}
-	return runAll(ctx, parts)
+	return run.All(ctx, parts...)
 }
 
 // sweepAgain is the pause between attempts to remove what could not be removed.

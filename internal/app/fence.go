@@ -6,6 +6,7 @@ import (
 	"berth/config"
 	"berth/election"
 	"berth/guard"
+	"berth/internal/run"
 	"berth/internal/status"
 	"berth/vrrp"
 
@@ -42,17 +43,17 @@ func (o *Options) newFence(cfg *config.Config, seat *seat, w *status.Writer, met
 	return f, nil
 }
 
-// run keeps the lease while run runs, which returns when all holdings have
+// run keeps the lease while work runs, which returns when all holdings have
 // ended; without fencing it just calls it.
-func (f *fence) run(ctx context.Context, run func(context.Context) error) error {
+func (f *fence) run(ctx context.Context, work func(context.Context) error) error {
 	if f == nil {
-		return run(ctx)
+		return work(ctx)
 	}
 	err := f.member.Run(ctx, func(ctx context.Context) error {
 		if f.seat == nil {
-			return run(ctx)
+			return work(ctx)
 		}
-		return runTasks(ctx, task{"work", run}, task{"record", func(ctx context.Context) error { return f.seat.run(ctx, f.member.End) }})
+		return run.Together(ctx, run.Task{Name: "work", Run: work}, run.Task{Name: "record", Run: func(ctx context.Context) error { return f.seat.run(ctx, f.member.End) }})
 	})
 	if cerr := f.member.Etcd.Close(); cerr != nil {
 		f.log.Debug("cannot close the connections to etcd", zap.Error(cerr))

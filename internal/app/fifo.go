@@ -17,6 +17,7 @@ import (
 	"berth/guard"
 	"berth/instance"
 	"berth/internal/metrics"
+	"berth/internal/run"
 	"berth/internal/status"
 	"berth/internal/supervise"
 	"berth/internal/truth"
@@ -109,25 +110,25 @@ func (o *Options) FIFO(ctx context.Context, configPath, fifoPath string) error {
 	s.reader.Overflow = func(rest []vrrp.Event) { s.current.Load().finder.lines(rest) }
 	s.reader.Replaced = func() { s.current.Load().finder.look() }
 	s.reader.Owner = s.keepalivedUser
-	tasks := []task{
-		{"configuration", func(ctx context.Context) error { return s.serve(ctx, first) }},
-		{"instances", s.table.Run},
-		{"fifo", s.reader.Run},
-		{"addresses", s.truth.Run},
-		{"metrics", s.metrics.Run},
-		{"systemd", func(ctx context.Context) error { return tellSystemd(ctx, s.reader.Flush, s.log) }},
-		{"upgrade", func(ctx context.Context) error {
+	tasks := []run.Task{
+		{Name: "configuration", Run: func(ctx context.Context) error { return s.serve(ctx, first) }},
+		{Name: "instances", Run: s.table.Run},
+		{Name: "fifo", Run: s.reader.Run},
+		{Name: "addresses", Run: s.truth.Run},
+		{Name: "metrics", Run: s.metrics.Run},
+		{Name: "systemd", Run: func(ctx context.Context) error { return tellSystemd(ctx, s.reader.Flush, s.log) }},
+		{Name: "upgrade", Run: func(ctx context.Context) error {
 			return o.awaitUpgrade(ctx, configPath, func() error { return nil }, stop, s.log)
 		}},
 	}
 	// Started by keepalived as its vrrp_notify_fifo_script: when keepalived
 	// ends there is nobody left to write.
 	if len(s.origin.Keepalived) > 0 {
-		tasks = append(tasks, task{"ancestors", func(ctx context.Context) error {
+		tasks = append(tasks, run.Task{Name: "ancestors", Run: func(ctx context.Context) error {
 			return superviseAncestors(ctx, s.origin.Keepalived, func(int) { stop(supervise.ErrGone) })
 		}})
 	}
-	err = s.fence.run(ctx, func(ctx context.Context) error { return runTasks(ctx, tasks...) })
+	err = s.fence.run(ctx, func(ctx context.Context) error { return run.Together(ctx, tasks...) })
 	if ctx.Err() == nil {
 		return err
 	}
@@ -174,13 +175,13 @@ func (s *service) generation(ctx context.Context) (*generation, error) {
 // run runs what a generation needs until ctx ends.
 func (g *generation) run(ctx context.Context) error {
 	g.finder.look()
-	return runTasks(ctx,
-		task{"status", g.status.Run},
-		task{"keepalived.conf", g.book.Run},
-		task{"supervision", g.watcher.Run},
-		task{"provider", g.prepare},
-		task{"audit", g.audit},
-		task{"truth", g.finder.Run},
+	return run.Together(ctx,
+		run.Task{Name: "status", Run: g.status.Run},
+		run.Task{Name: "keepalived.conf", Run: g.book.Run},
+		run.Task{Name: "supervision", Run: g.watcher.Run},
+		run.Task{Name: "provider", Run: g.prepare},
+		run.Task{Name: "audit", Run: g.audit},
+		run.Task{Name: "truth", Run: g.finder.Run},
 	)
 }
 
@@ -194,24 +195,23 @@ func (s *service) serve(ctx context.Context, gen *generation) error {
 	hangup := make(chan os.Signal, 1)
 	signal.Notify(hangup, unix.SIGHUP)
 	defer signal.Stop(hangup)
-	start := func(gen *generation) (stop func()) {
+	start := func(gen *generation) (stop func(), ended <-chan error) {
 		genCtx, cancel := context.WithCancelCause(ctx)
-		done := make(chan struct{})
-		go func() {
-			defer close(done)
-			_ = gen.run(genCtx) // returns nothing but the end of its context
-		}()
+		done := make(chan error, 1)
+		go func() { done <- gen.run(genCtx) }()
 		return func() {
 			cancel(errReloaded)
 			<-done
-		}
+		}, done
 	}
-	stop := start(gen)
+	stop, ended := start(gen)
 	for {
 		select {
 		case <-ctx.Done():
 			stop()
 			return context.Cause(ctx)
+		case err := <-ended:
+			return err // a part cannot go on
 		case <-hangup:
 		}
 		notifySystemd(s.log, reloading())
@@ -220,11 +220,11 @@ func (s *service) serve(ctx context.Context, gen *generation) error {
 			s.log.Error("the configuration was not read again; the former stays in force", zap.Error(err))
 		} else {
 			next.book.inherit(s.current.Load().book)
-			stopNext := start(next)
+			stopNext, nextEnded := start(next)
 			s.current.Store(next)
 			s.metrics.show(next.cfg.Metrics)
 			stop()
-			stop = stopNext
+			stop, ended = stopNext, nextEnded
 			s.table.Restart(errReloaded)
 			s.log.Info("the configuration was read again", zap.String("file", s.configPath))
 		}

@@ -2,7 +2,6 @@ package app
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -207,57 +206,6 @@ func superviseAncestors(ctx context.Context, ancestors []*pidfd.Process, died fu
 	<-ctx.Done()
 	return context.Cause(ctx)
 }
-
-// task is something that runs until its context ends.
-type task struct {
-	name string
-	run  func(context.Context) error
-}
-
-// runTasks runs all tasks. The first to end on its own ends the others; the
-// returned error names it. It returns after the last has ended.
-func runTasks(ctx context.Context, tasks ...task) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	type ended struct {
-		name string
-		err  error
-	}
-	results := make(chan ended, len(tasks))
-	for _, t := range tasks {
-		go func() { results <- ended{t.name, t.run(ctx)} }()
-	}
-	var first error
-	for i := range tasks {
-		r := <-results
-		if i == 0 {
-			first = r.err
-			cancel(errOtherEnded)
-		}
-	}
-	return first
-}
-
-// runAll runs all of them and returns after the last has ended. The first that
-// fails ends the others.
-func runAll(ctx context.Context, all []func(context.Context) error) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	results := make(chan error, len(all))
-	for _, run := range all {
-		go func() { results <- run(ctx) }()
-	}
-	var first error
-	for range all {
-		if err := <-results; err != nil && first == nil {
-			first = err
-			cancel(errOtherEnded)
-		}
-	}
-	return first
-}
-
-var errOtherEnded = errors.New("another part of berth has ended")
 
 // stopGrace bounds what is done after the end: letting go, last messages.
 const stopGrace = 2 * time.Second

@@ -17,6 +17,7 @@ import (
 	"berth/instance"
 	"berth/internal/cloudsim"
 	"berth/internal/metrics"
+	"berth/internal/run"
 	"berth/vrrp"
 
 	"github.com/google/go-cmp/cmp"
@@ -86,7 +87,7 @@ cloudscale: {endpoint: "http://cloudscale.example", token: %s, server-uuid: %s}
 	ctx, cancel := context.WithCancelCause(t.Context())
 	done := make(chan error, 1)
 	go func() {
-		done <- runTasks(ctx, task{"instances", w.table.Run}, task{"keepalived.conf", g.book.Run}, task{"provider", g.prepare})
+		done <- run.Together(ctx, run.Task{Name: "instances", Run: w.table.Run}, run.Task{Name: "keepalived.conf", Run: g.book.Run}, run.Task{Name: "provider", Run: g.prepare})
 	}()
 	w.stop = func() {
 		cancel(errors.New("test is over"))

@@ -13,6 +13,7 @@ import (
 	"berth/fifo"
 	"berth/guard"
 	"berth/instance"
+	"berth/internal/run"
 	"berth/internal/truth"
 	"berth/refresher"
 	"berth/vrrp"
@@ -55,7 +56,9 @@ func TestNoWriteWhileTheLineThatForbidsItWaits(t *testing.T) {
 	}, nil)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
-	go func() { done <- runTasks(ctx, task{"instances", s.table.Run}, task{"fifo", s.reader.Run}) }()
+	go func() {
+		done <- run.Together(ctx, run.Task{Name: "instances", Run: s.table.Run}, run.Task{Name: "fifo", Run: s.reader.Run})
+	}()
 	s.reader.Flush(ctx) // it is there
 	f, err := os.OpenFile(path, os.O_RDWR, 0)
 	if err != nil {

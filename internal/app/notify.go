@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"berth/internal/pidfd"
+	"berth/internal/run"
 	"berth/internal/status"
 	"berth/internal/supervise"
 	"berth/internal/truth"
@@ -109,19 +110,19 @@ func (g *graph) notifyMaster(ctx context.Context, names []string, ancestors []*p
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	g.holder.truth = truth.NewWatcher(truth.Host{Addresses: truth.Addresses, Subscribe: truth.Subscribe}, g.log)
-	tasks := []task{
-		{"status", g.status.Run},
-		{"keepalived.conf", g.book.Run},
-		{"audit", g.audit},
-		{"authorities", func(ctx context.Context) error {
+	tasks := []run.Task{
+		{Name: "status", Run: g.status.Run},
+		{Name: "keepalived.conf", Run: g.book.Run},
+		{Name: "audit", Run: g.audit},
+		{Name: "authorities", Run: func(ctx context.Context) error {
 			g.trust() // beside the way to the first handshake
 			<-ctx.Done()
 			return context.Cause(ctx)
 		}},
-		{"addresses", func(ctx context.Context) error { return lookLater(ctx, g.holder.truth) }},
+		{Name: "addresses", Run: func(ctx context.Context) error { return lookLater(ctx, g.holder.truth) }},
 	}
 	if len(ancestors) > 0 {
-		tasks = append(tasks, task{"supervision", func(ctx context.Context) error {
+		tasks = append(tasks, run.Task{Name: "supervision", Run: func(ctx context.Context) error {
 			return superviseAncestors(ctx, ancestors, func(pid int) {
 				stop(fmt.Errorf("%w (pid %d)", supervise.ErrGone, pid))
 			})
@@ -138,22 +139,22 @@ func (g *graph) notifyMaster(ctx context.Context, names []string, ancestors []*p
 		}
 		g.log.Warn("was not started by keepalived; its death is noticed only through its pid file",
 			zap.String("pid_file", g.cfg.KeepalivedPIDFile))
-		tasks = append(tasks, task{"supervision", w.Run})
+		tasks = append(tasks, run.Task{Name: "supervision", Run: w.Run})
 	}
 	var asks []chan<- struct{}
-	var holdings []func(context.Context) error
+	var holdings []run.Task
 	for _, name := range names {
 		ask := make(chan struct{}, 1)
 		asks = append(asks, ask)
-		holdings = append(holdings, func(ctx context.Context) error {
+		holdings = append(holdings, run.Task{Name: name, Run: func(ctx context.Context) error {
 			return dropSuperseded(g.holder.hold(ctx, name, ask), g.log.With(zap.String("instance", name)))
-		})
+		}})
 	}
 	// Last, and so the first to run: it is what the claim waits for.
 	tasks = append(tasks,
-		task{"verification", func(ctx context.Context) error { return relayAsks(ctx, asks) }},
-		task{"holdings", func(ctx context.Context) error { return runAll(ctx, holdings) }})
-	err := g.holder.fence.run(ctx, func(ctx context.Context) error { return runTasks(ctx, tasks...) })
+		run.Task{Name: "verification", Run: func(ctx context.Context) error { return relayAsks(ctx, asks) }},
+		run.Task{Name: "holdings", Run: func(ctx context.Context) error { return run.All(ctx, holdings...) }})
+	err := g.holder.fence.run(ctx, func(ctx context.Context) error { return run.Together(ctx, tasks...) })
 	if ctx.Err() == nil {
 		return err
 	}
