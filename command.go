@@ -148,7 +148,11 @@ func statusCommand(o *app.Options) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "status [INSTANCE]",
 		Short: "Show what is managed now on this host",
-		Args:  arguments(cobra.MaximumNArgs(1)),
+		Long: `Show what is managed now on this host, from the files in the run directory.
+
+Exit status 1 if and only if an instance is MASTER here and nobody acts for it
+(STALE); 2 when that cannot be told.`,
+		Args: arguments(cobra.MaximumNArgs(1)),
 		RunE: func(_ *cobra.Command, args []string) error {
 			if err := oneOf(output, "table", "json"); err != nil {
 				return err

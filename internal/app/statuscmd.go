@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -17,7 +18,8 @@ import (
 )
 
 // Status prints what is managed now on this host, from the files in the run
-// directory. It fails when there is a name that nobody has written about.
+// directory. The error is for exit status 1 if and only if an instance is MASTER
+// here and nobody acts for it; what cannot be told is a *UsageError.
 func (o *Options) Status(runDirectory, instance string, asJSON bool) error {
 	all, err := status.Read(runDirectory)
 	wanted := []status.Instance{}
@@ -27,8 +29,13 @@ func (o *Options) Status(runDirectory, instance string, asJSON bool) error {
 		}
 	}
 	if instance != "" && len(wanted) == 0 && err == nil {
-		return fmt.Errorf("no status of instance %q below %s; no berth has acted for it since boot", instance, runDirectory)
+		return &UsageError{fmt.Errorf("no status of instance %q below %s; no berth has acted for it since boot", instance, runDirectory)}
 	}
+	unattended := stale(wanted, alive)
+	if err != nil && unattended == nil {
+		err = &UsageError{err}
+	}
+	err = errors.Join(err, unattended)
 	if asJSON {
 		enc := json.NewEncoder(o.Stdout)
 		enc.SetIndent("", "  ")
@@ -37,10 +44,26 @@ func (o *Options) Status(runDirectory, instance string, asJSON bool) error {
 	return errors.Join(statusTable(o.Stdout, wanted, time.Now(), alive), err)
 }
 
-// alive reports whether the process that wrote an entry still runs.
+// alive reports whether the process that wrote an entry still runs. A process that
+// cannot be looked at may run.
 func alive(in status.Instance) bool {
 	info, err := pidfd.Stat(in.PID)
-	return err == nil && info.Start == in.Start && info.State != 'Z'
+	if err != nil {
+		return !errors.Is(err, os.ErrNotExist)
+	}
+	return info.Start == in.Start && info.State != 'Z'
+}
+
+// stale returns an error that names the instances that are MASTER here although
+// the process that acted for them is gone.
+func stale(all []status.Instance, alive func(status.Instance) bool) error {
+	var errs []error
+	for _, in := range all {
+		if in.State == vrrp.Master && !alive(in) {
+			errs = append(errs, fmt.Errorf("STALE: %s is MASTER here, process %d is gone and nobody acts for it; start berth again", in.Instance, in.PID))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 func statusTable(w io.Writer, all []status.Instance, now time.Time, alive func(status.Instance) bool) error {
