@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -150,7 +151,7 @@ func checkSilence(t *testing.T, dir, what, text string) {
 	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	var out bytes.Buffer
+	var out output
 	commands := [][]string{{"config", "check", path}}
 	if berth(t, &out, "config", "check", path) == 0 {
 		// What the check accepts the others have to be quiet about as well.
@@ -169,8 +170,26 @@ func checkSilence(t *testing.T, dir, what, text string) {
 	}
 }
 
+// output takes what the parts of a program write beside each other.
+type output struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.Write(p)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.String()
+}
+
 // berth runs the program in this process and returns its exit status.
-func berth(t *testing.T, out *bytes.Buffer, args ...string) int {
+func berth(t *testing.T, out *output, args ...string) int {
 	t.Helper()
 	return run(t.Context(), append([]string{"berth"}, args...), func(string) string { return "" }, out, out)
 }

@@ -22,7 +22,8 @@ func command(o *app.Options) *cobra.Command {
 
 It is keepalived's notify script (the first form), reads its notify FIFO as a
 service (--fifo, recommended), and tests itself without changing anything
-(--test). Logs go to stderr.
+(--test). Logs go to stderr; where that is /dev/null, to the journal or to
+syslog; and to log-file instead, if the configuration has one.
 
 Exit status: 0 done, 1 failed, 2 mistake in usage or configuration.`,
 		Version:       o.Version,

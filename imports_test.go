@@ -11,19 +11,18 @@ import (
 // leaves see the nouns in vrrp, internal/app alone sees many. A new edge needs
 // its reason here.
 var allowed = map[string]string{
-	"berth":                "internal/app",
-	"berth/vrrp":           "", // the nouns; everything may import it
-	"berth/config":         "vrrp internal/files internal/section",
-	"berth/keepalivedconf": "vrrp",
-	"berth/fifo":           "vrrp",
-	"berth/instance":       "vrrp", // knows neither clouds nor locks
-	"berth/guard":          "internal/files",
-	"berth/election":       "vrrp internal/files internal/metrics", // what an owner does is a function given to it
-	"berth/refresher":      "vrrp internal/metrics",                // a provider's errors tell their class by behaviour
-	"berth/notify":         "vrrp internal/files internal/pidfd",   // signals the predecessor, never a recycled pid
-	"berth/netif":          "internal/files internal/metrics",      // addresses of this host; decides nothing about who has them
-	"berth/selftest":       "",                                     // probes arrive as functions
-	// decides nothing about retries
+	"berth":                      "internal/app internal/logs",
+	"berth/vrrp":                 "", // the nouns; everything may import it
+	"berth/config":               "vrrp internal/files internal/section",
+	"berth/keepalivedconf":       "vrrp",
+	"berth/fifo":                 "vrrp",
+	"berth/instance":             "vrrp", // knows neither clouds nor locks
+	"berth/guard":                "internal/files",
+	"berth/election":             "vrrp internal/files internal/metrics", // what an owner does is a function given to it
+	"berth/refresher":            "vrrp internal/metrics",                // a provider's errors tell their class by behaviour
+	"berth/notify":               "vrrp internal/files internal/pidfd",   // signals the predecessor, never a recycled pid
+	"berth/netif":                "internal/files internal/metrics",      // addresses of this host; decides nothing about who has them
+	"berth/selftest":             "",                                     // probes arrive as functions
 	"berth/providers":            "vrrp internal/files internal/metrics internal/section",
 	"berth/providers/cloudscale": "providers internal/section",
 	"berth/providers/exoscale":   "providers internal/section",
@@ -36,7 +35,9 @@ var allowed = map[string]string{
 	"berth/providers/catalog":  "providers providers/cloudscale providers/exec providers/exoscale providers/fake providers/hetzner providers/none providers/webhook",
 	"berth/internal/files":     "", // how files are read and replaced, for all that do
 	"berth/internal/section":   "", // how a section is read, the same for berth's own and the providers'
+	"berth/internal/logs":      "internal/files internal/metrics",
 	"berth/internal/run":       "", // tasks arrive as functions
+	"berth/internal/serve":     "", // the handler arrives as a value
 	"berth/internal/metrics":   "", // a noun to count with, as a library would be
 	"berth/internal/pidfd":     "",
 	"berth/internal/supervise": "internal/files internal/pidfd",

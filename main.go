@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"berth/internal/app"
+	"berth/internal/logs"
 
 	"github.com/spf13/cobra"
 	"go.uber.org/zap"
@@ -37,9 +38,18 @@ func main() {
 
 // run is the program: everything that main has from the system is an argument.
 func run(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) int {
+	log := logs.New(stderr)
+	return log.While(func() int { return logged(ctx, args, getenv, stdout, stderr, log) })
+}
+
+// logged is run with a log.
+func logged(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer, log *logs.Log) int {
 	path := executable(args[0])
-	o := &app.Options{Program: args[0], Executable: path, Version: Version, Getenv: getenv, Stdout: stdout, Stderr: stderr,
-		Again: func() error { return again(path) }}
+	o := &app.Options{Program: args[0], Executable: path, Version: Version, Getenv: getenv, Stdout: stdout, Stderr: stderr, Logs: log,
+		Again: func() error {
+			log.Flush()
+			return again(path)
+		}}
 	cmd := command(o)
 	cmd.SetArgs(args[1:])
 	cmd.SetOut(stdout)
@@ -56,9 +66,9 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 		if app.ExitStatus(err) == app.ExitUsage {
 			fields = append(fields, zap.String("help", "berth --help"))
 		}
-		log := o.Logger()
+		last := log.Last(o.JSONLog)
 		for _, line := range strings.Split(err.Error(), "\n") {
-			log.Error(line, fields...)
+			last.Error(line, fields...)
 			fields = nil
 		}
 	}

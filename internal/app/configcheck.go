@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"berth/config"
+	"berth/internal/logs"
 )
 
 // CheckConfig reads a configuration as every other command does, builds what
@@ -24,6 +25,9 @@ func (o *Options) CheckConfig(path string) error {
 // buildable reports what only the making of the parts can tell: a secret that
 // is missing or that everybody can read, a certificate that is none.
 func (o *Options) buildable(cfg *config.Config) error {
+	if err := logs.Check(cfg.LogFile); err != nil {
+		return &UsageError{fmt.Errorf("%s: log-file: %w", cfg.Path, err)}
+	}
 	if cfg.Fencing.Enabled || len(cfg.Election.Instances) > 0 {
 		if _, err := o.newEtcd(cfg, o.Logger()); err != nil {
 			return err

@@ -52,6 +52,7 @@ func (o *Options) Elect(ctx context.Context, configPath string) error {
 	if err != nil {
 		return err
 	}
+	o.Logs.File(cfg.LogFile)
 	own, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	again, err := o.elect(own, cfg, stop, log)
@@ -77,6 +78,7 @@ func (o *Options) loadElection(path string) (*config.Config, error) {
 func (o *Options) elect(ctx context.Context, cfg *config.Config, stop func(error), log *zap.Logger) (again bool, err error) {
 	registry := &metrics.Registry{}
 	e := &elector{cfg: cfg, meters: newMeters(registry), log: log}
+	o.Logs.Count(e.meters.dropped)
 	self, err := notify.Self(true)
 	if err != nil {
 		return false, err

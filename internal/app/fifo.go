@@ -64,6 +64,8 @@ func (o *Options) FIFO(ctx context.Context, configPath, fifoPath string) error {
 	if err != nil {
 		return err
 	}
+	o.Logs.File(first.cfg.LogFile)
+	o.Logs.Count(s.meters.dropped)
 	unlock, err := fifo.Lock(ctx, fifoPath)
 	switch {
 	case ctx.Err() != nil:
@@ -223,6 +225,7 @@ func (s *service) serve(ctx context.Context, gen *generation) error {
 			stopNext, nextEnded := start(next)
 			s.current.Store(next)
 			s.metrics.show(next.cfg.Metrics)
+			s.options.Logs.File(next.cfg.LogFile) // opened anew, as after a rotation
 			stop()
 			stop, ended = stopNext, nextEnded
 			s.table.Restart(errReloaded)

@@ -31,6 +31,7 @@ type meters struct {
 	corrections *metrics.Counter
 	election    *election.Metrics
 	netif       *netif.Metrics
+	dropped     *metrics.Counter
 }
 
 func newMeters(r *metrics.Registry) *meters {
@@ -43,6 +44,8 @@ func newMeters(r *metrics.Registry) *meters {
 			"Times that the machine showed what no event had told.", "instance"),
 		election: election.NewMetrics(r),
 		netif:    netif.NewMetrics(r),
+		dropped: r.Counter("berth_log_lines_dropped_total",
+			"Lines of the log that were dropped because nobody took them."),
 	}
 }
 

@@ -34,6 +34,7 @@ func (o *Options) Notify(ctx context.Context, configPath string, args []string) 
 	if err != nil {
 		return err
 	}
+	o.Logs.File(cfg.LogFile)
 	log := o.Logger()
 	// Opened before anything else: from here on the death of keepalived
 	// cannot be missed.

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 
 	"berth/config"
+	"berth/internal/logs"
 	"berth/providers/catalog"
 
 	"go.uber.org/zap"
@@ -25,6 +26,8 @@ type Options struct {
 	Getenv     func(string) string
 	Stdout     io.Writer
 	Stderr     io.Writer
+	// Logs takes the lines of the log; nil writes them to Stderr at once.
+	Logs *logs.Log
 	// Again executes the program anew in this process, with the same arguments; it
 	// returns only if that fails.
 	Again func() error
@@ -67,7 +70,12 @@ func (o *Options) verbose() bool {
 }
 
 // Logger returns the one logger of the process.
-func (o *Options) Logger() *zap.Logger { return newLogger(o.Stderr, o.verbose(), o.JSONLog) }
+func (o *Options) Logger() *zap.Logger {
+	if o.Logs == nil {
+		return logs.Direct(o.Stderr, o.verbose(), o.JSONLog)
+	}
+	return o.Logs.Logger(o.verbose(), o.JSONLog)
+}
 
 // load reads the configuration file.
 func (o *Options) load(path string) (*config.Config, error) {

@@ -121,3 +121,11 @@ func lease(in status.Instance, now time.Time) string {
 	}
 	return left.String() + " left"
 }
+
+// since prints a moment as people ask for it: how long ago.
+func since(t, now time.Time) string {
+	if t.IsZero() {
+		return "-"
+	}
+	return now.Sub(t).Round(time.Second).String() + " ago"
+}

@@ -1,0 +1,114 @@
+package logs
+
+import (
+	"io"
+	"slices"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+)
+
+// Direct returns a logger that writes each line where it is logged, and waits for
+// it. It is for tests, which look at the lines.
+func Direct(w io.Writer, verbose, json bool) *zap.Logger {
+	enc := textEncoder(true)
+	if json {
+		enc = jsonEncoder()
+	}
+	return zap.New(zapcore.NewCore(enc, zapcore.Lock(zapcore.AddSync(w)), level(verbose)))
+}
+
+func level(verbose bool) zapcore.Level {
+	if verbose {
+		return zapcore.DebugLevel
+	}
+	return zapcore.InfoLevel
+}
+
+// core is the zapcore.Core that queues.
+type core struct {
+	zapcore.LevelEnabler
+	log    *Log
+	json   bool
+	both   bool // to the log-file and to the standard place
+	fields []zapcore.Field
+}
+
+func (c *core) With(fields []zapcore.Field) zapcore.Core {
+	with := *c
+	with.fields = append(slices.Clip(c.fields), fields...)
+	return &with
+}
+
+func (c *core) Check(e zapcore.Entry, ce *zapcore.CheckedEntry) *zapcore.CheckedEntry {
+	if c.Enabled(e.Level) {
+		return ce.AddCore(e, c)
+	}
+	return ce
+}
+
+// Write encodes at once, because what the fields point to may change.
+func (c *core) Write(e zapcore.Entry, fields []zapcore.Field) error {
+	all := append(slices.Clip(c.fields), fields...)
+	c.log.mu.Lock()
+	file := c.log.file
+	c.log.mu.Unlock()
+	var lines []line
+	if file != nil {
+		text, err := encode(file, c.json, e, all)
+		if err != nil {
+			return err
+		}
+		lines = append(lines, line{e.Level, text, file})
+	}
+	if file == nil || c.both {
+		text, err := encode(c.log.standard, c.json, e, all)
+		if err != nil {
+			return err
+		}
+		lines = append(lines, line{e.Level, text, nil})
+	}
+	c.log.put(lines...)
+	return nil
+}
+
+// Sync does nothing: an event does not wait for its lines. Flush does.
+func (c *core) Sync() error { return nil }
+
+// encode returns a line for a place.
+func encode(p place, json bool, e zapcore.Entry, fields []zapcore.Field) ([]byte, error) {
+	enc := textEncoder(p.stamped())
+	if json && p.stamped() {
+		enc = jsonEncoder()
+	}
+	buf, err := enc.EncodeEntry(e, fields)
+	if err != nil {
+		return nil, err
+	}
+	defer buf.Free()
+	return slices.Clone(buf.Bytes()), nil
+}
+
+func encoderConfig() zapcore.EncoderConfig {
+	return zapcore.EncoderConfig{
+		TimeKey:        "ts",
+		LevelKey:       "level",
+		MessageKey:     "msg",
+		EncodeLevel:    zapcore.LowercaseLevelEncoder,
+		EncodeTime:     zapcore.RFC3339NanoTimeEncoder,
+		EncodeDuration: zapcore.StringDurationEncoder,
+	}
+}
+
+func jsonEncoder() zapcore.Encoder { return zapcore.NewJSONEncoder(encoderConfig()) }
+
+func textEncoder(stamped bool) zapcore.Encoder {
+	c := encoderConfig()
+	c.EncodeLevel = zapcore.CapitalLevelEncoder
+	c.ConsoleSeparator = " "
+	c.EncodeTime = zapcore.TimeEncoderOfLayout("2006-01-02T15:04:05.000Z07:00")
+	if !stamped {
+		c.TimeKey, c.LevelKey = "", "" // journal and syslog have their own
+	}
+	return zapcore.NewConsoleEncoder(c)
+}
