@@ -36,9 +36,9 @@ var allowed = map[string]string{
 	"berth/internal/files":     "", // how files are read and replaced, for all that do
 	"berth/internal/section":   "", // how a section is read, the same for berth's own and the providers'
 	"berth/internal/logs":      "internal/files internal/metrics",
-	"berth/internal/run":       "", // tasks arrive as functions
-	"berth/internal/serve":     "", // the handler arrives as a value
-	"berth/internal/metrics":   "", // a noun to count with, as a library would be
+	"berth/internal/run":       "",               // tasks arrive as functions
+	"berth/internal/serve":     "internal/files", // the handler arrives as a value
+	"berth/internal/metrics":   "",               // a noun to count with, as a library would be
 	"berth/internal/pidfd":     "",
 	"berth/internal/supervise": "internal/files internal/pidfd",
 	"berth/internal/status":    "vrrp internal/files",

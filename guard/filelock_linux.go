@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/gofrs/flock"
+	"golang.org/x/sys/unix"
 )
 
 // While nobody can be named who holds the lock, attempts are spaced: closely at
@@ -54,26 +55,36 @@ func (l *FileLock) Acquire(ctx context.Context) (*Permit, error) {
 	return newPermit(ctx, lock.Close), nil
 }
 
+// scarce reports whether an error says nothing of the file: there are no
+// descriptors, or no memory, for now.
+func scarce(err error) bool {
+	return errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) || errors.Is(err, unix.ENOMEM)
+}
+
 func (l *FileLock) wait(ctx context.Context, lock *flock.Flock) error {
 	for delay := firstRetry; ; delay = min(2*delay, lastRetry) {
 		locked, err := lock.TryLock()
-		if errors.Is(err, os.ErrNotExist) {
+		switch {
+		case scarce(err): // tried again, as where somebody holds the lock
+		case errors.Is(err, os.ErrNotExist):
 			return &UnusableError{fmt.Errorf("lock %s: the directory does not exist; run: mkdir -p %s", l.Path, filepath.Dir(l.Path))}
-		}
-		if err != nil {
+		case err != nil:
 			return &UnusableError{fmt.Errorf("lock %s: %w", l.Path, err)}
-		}
-		if locked {
+		case locked:
 			return nil
-		}
-		if err := l.Busy(ctx); err != nil {
-			return fmt.Errorf("lock %s: %w", l.Path, err)
-		}
-		if locked, err := lock.TryLock(); locked && err == nil {
-			return nil
+		default:
+			if err := l.Busy(ctx); err != nil {
+				return fmt.Errorf("lock %s: %w", l.Path, err)
+			}
+			if locked, err := lock.TryLock(); locked && err == nil {
+				return nil
+			}
 		}
 		select {
 		case <-ctx.Done():
+			if err != nil && ctx.Err() == context.DeadlineExceeded {
+				return fmt.Errorf("lock %s: %w; raise the limit of open files (LimitNOFILE in systemd)", l.Path, err)
+			}
 			return context.Cause(ctx)
 		case <-time.After(delay):
 		}

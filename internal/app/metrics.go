@@ -2,18 +2,13 @@ package app
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"net"
 	"net/http"
-	"os"
-	"path/filepath"
 	"sync"
-	"time"
 
 	"berth/config"
 	"berth/election"
 	"berth/internal/metrics"
+	"berth/internal/serve"
 	"berth/netif"
 	"berth/providers"
 	"berth/refresher"
@@ -62,13 +57,6 @@ func (m *meters) changed(instance string, state vrrp.State) {
 	}
 }
 
-const (
-	// textfileInterval is that of the scrapers that read such files.
-	textfileInterval = 15 * time.Second
-	// listenAgain is the wait after the address could not be had.
-	listenAgain = 10 * time.Second
-)
-
 // exporter shows the metrics where the configuration says. Nothing of it can
 // keep berth from its work: what fails is a warning, and tried again.
 type exporter struct {
@@ -111,10 +99,10 @@ func (e *exporter) Run(ctx context.Context) error {
 		whereCtx, cancel := context.WithCancelCause(ctx)
 		var wg sync.WaitGroup
 		if where.Listen != "" {
-			wg.Go(func() { e.listen(whereCtx, where.Listen) })
+			wg.Go(func() { serve.HTTP(whereCtx, where.Listen, e, e.log) })
 		}
 		if where.Textfile != "" {
-			wg.Go(func() { e.write(whereCtx, where.Textfile) })
+			wg.Go(func() { serve.Textfile(whereCtx, where.Textfile, e.registry.WriteText, e.log) })
 		}
 		select {
 		case <-ctx.Done():
@@ -124,42 +112,6 @@ func (e *exporter) Run(ctx context.Context) error {
 		wg.Wait()
 	}
 	return context.Cause(ctx)
-}
-
-// listen serves the metrics until ctx ends.
-func (e *exporter) listen(ctx context.Context, address string) {
-	failing := false
-	for ctx.Err() == nil {
-		err := e.serve(ctx, address, func(at net.Addr) {
-			failing = false
-			e.log.Info("metrics are served", zap.Stringer("listen", at))
-		})
-		if ctx.Err() != nil {
-			return
-		}
-		if !failing {
-			failing = true
-			e.log.Warn("cannot serve metrics; trying again", zap.String("listen", address), zap.Error(err))
-		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(listenAgain):
-		}
-	}
-}
-
-func (e *exporter) serve(ctx context.Context, address string, listening func(net.Addr)) error {
-	var lc net.ListenConfig
-	l, err := lc.Listen(ctx, "tcp", address)
-	if err != nil {
-		return err
-	}
-	listening(l.Addr())
-	srv := &http.Server{Handler: e, ReadTimeout: 5 * time.Second, WriteTimeout: 10 * time.Second, MaxHeaderBytes: 16 << 10,
-		ErrorLog: zap.NewStdLog(zap.NewNop())}
-	stop := context.AfterFunc(ctx, func() { srv.Close() })
-	defer stop()
-	return srv.Serve(l)
 }
 
 // ServeHTTP answers for /metrics.
@@ -174,43 +126,4 @@ func (e *exporter) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
 		_ = e.registry.WriteText(w) // a reader that has gone is its own affair
 	}
-}
-
-// write keeps a file until ctx ends, and then takes it away: left behind it
-// would go on telling of a MASTER.
-func (e *exporter) write(ctx context.Context, path string) {
-	tick := time.NewTicker(textfileInterval)
-	defer tick.Stop()
-	failing := false
-	for ctx.Err() == nil {
-		err := e.replace(path)
-		if err != nil && !failing {
-			e.log.Warn("cannot write metrics; trying again", zap.String("textfile", path), zap.Error(err))
-		}
-		failing = err != nil
-		select {
-		case <-ctx.Done():
-		case <-tick.C:
-		}
-	}
-	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
-		e.log.Warn("cannot remove metrics", zap.String("textfile", path), zap.Error(err))
-	}
-}
-
-// replace writes the file so that a reader sees the old one or the new one. The
-// name of the unfinished one is not of the kind that readers look for.
-func (e *exporter) replace(path string) error {
-	f, err := os.CreateTemp(filepath.Dir(path), ".berth-metrics-*")
-	if err != nil {
-		return err
-	}
-	err = errors.Join(e.registry.WriteText(f), f.Chmod(0o644), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		return errors.Join(fmt.Errorf("replace file: %w", err), os.Remove(f.Name()))
-	}
-	return nil
 }

@@ -18,6 +18,7 @@ import (
 
 	"berth/config"
 	"berth/internal/metrics"
+	"berth/internal/serve"
 	"berth/internal/status"
 	"berth/vrrp"
 
@@ -241,7 +242,7 @@ func TestTextfileIsKeptUpToDateAndGoesWithTheService(t *testing.T) {
 		more := e.registry.Counter("berth_more_total", "Help.")
 		synctest.Wait()
 		more.Add(1)
-		time.Sleep(textfileInterval + time.Millisecond)
+		time.Sleep(serve.TextfileInterval + time.Millisecond)
 		synctest.Wait()
 		text, err := os.ReadFile(path)
 		if err != nil || !strings.HasSuffix(string(text), "berth_more_total 1\n") {
@@ -262,11 +263,11 @@ func TestTextfileThatCannotBeWrittenIsAWarningUntilItCan(t *testing.T) {
 		dir := filepath.Join(t.TempDir(), "later")
 		_, said, stop := runExporter(t, config.Metrics{Textfile: filepath.Join(dir, "berth.prom")})
 		defer stop()
-		time.Sleep(3*textfileInterval + time.Millisecond)
+		time.Sleep(3*serve.TextfileInterval + time.Millisecond)
 		if err := os.Mkdir(dir, 0o700); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(textfileInterval)
+		time.Sleep(serve.TextfileInterval)
 		synctest.Wait()
 		if _, err := os.Stat(filepath.Join(dir, "berth.prom")); err != nil {
 			t.Error(err)
