@@ -1,6 +1,7 @@
 package app
 
 import (
+	"errors"
 	"fmt"
 
 	"berth/config"
@@ -22,20 +23,21 @@ func (o *Options) CheckConfig(path string) error {
 	return err
 }
 
-// buildable reports what only the making of the parts can tell: a secret that
-// is missing or that everybody can read, a certificate that is none.
+// buildable reports what only the making of the parts can tell, all of it: a secret
+// that is missing or that everybody can read, a certificate that is none, a
+// log-file that nobody could write.
 func (o *Options) buildable(cfg *config.Config) error {
+	var errs []error
 	if err := logs.Check(cfg.LogFile); err != nil {
-		return &UsageError{fmt.Errorf("%s: log-file: %w", cfg.Path, err)}
+		errs = append(errs, &UsageError{fmt.Errorf("%s: log-file: %w", cfg.Path, err)})
 	}
 	if cfg.Fencing.Enabled || len(cfg.Election.Instances) > 0 {
-		if _, err := o.newEtcd(cfg, o.Logger()); err != nil {
-			return err
-		}
+		_, err := o.newEtcd(cfg, o.Logger())
+		errs = append(errs, err)
 	}
-	if how := cfg.Pointing(o.DryRun); how == config.Nothing || how == config.Print {
-		return nil
+	if how := cfg.Pointing(o.DryRun); how == config.Call || how == config.Unchosen {
+		_, err := o.newProvider(cfg, "", nil, o.Logger())
+		errs = append(errs, err)
 	}
-	_, err := o.newProvider(cfg, "", nil, o.Logger())
-	return err
+	return errors.Join(errs...)
 }

@@ -41,6 +41,7 @@ import (
 	"net/netip"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -89,6 +90,21 @@ func decode(node *yaml.Node) (config, error) {
 	return c, s.Err()
 }
 
+// keysIn returns the arguments that may be keys, which the program may repeat on its
+// standard error: long ones that are no paths, and what stands behind an =.
+func keysIn(arguments []string) []string {
+	var keys []string
+	for _, a := range arguments {
+		if _, value, ok := strings.Cut(a, "="); ok {
+			a = value
+		}
+		if len(a) >= 16 && !section.IsPath(a) {
+			keys = append(keys, a)
+		}
+	}
+	return keys
+}
+
 // Client is a providers.Provider.
 type Client struct {
 	log     *zap.Logger
@@ -115,7 +131,7 @@ func New(d providers.Deps, node *yaml.Node) (providers.Provider, error) {
 		return nil, errors.New("exec.command: missing; write the absolute path of a program and its arguments as a list")
 	}
 	credentials, err := providers.NewCredentials(func() ([]string, error) {
-		return slices.Collect(maps.Values(conf.environment)), nil
+		return append(slices.Collect(maps.Values(conf.environment)), keysIn(conf.command[1:])...), nil
 	})
 	if err != nil {
 		return nil, err

@@ -358,3 +358,20 @@ esac
 		}
 	}
 }
+
+func TestKeysAmongTheArgumentsAreNotShown(t *testing.T) {
+	const key = "T0KENamongTHEarguments0123"
+	path, _ := script(t, `for a; do echo "using $a" >&2; done; echo '{"error":{"kind":"auth","message":"wrong '"$2"'"}}'`)
+	core, logs := observer.New(zap.DebugLevel)
+	p, err := parse(zap.New(core), "command: ["+path+", --token="+key+", "+key+", /etc/moves/of-this-cluster.conf]")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Claim(t.Context(), a4, permit); err == nil || strings.Contains(err.Error(), key) {
+		t.Errorf("got %v", err)
+	}
+	text := fmt.Sprint(logs.All())
+	if strings.Contains(text, key) || !strings.Contains(text, "/etc/moves/of-this-cluster.conf") {
+		t.Errorf("want the path and not the key, got %s", text)
+	}
+}

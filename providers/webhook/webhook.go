@@ -35,6 +35,7 @@ import (
 	"net/netip"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -96,6 +97,30 @@ func decode(node *yaml.Node) (config, error) {
 	return c, s.Err()
 }
 
+// keysIn returns the parts of a URL that may be keys: receivers of webhooks hide
+// themselves behind a long path or a query. An answer that repeats one must not be
+// shown. The URL was checked.
+func keysIn(text string) []string {
+	u, err := url.Parse(text)
+	if err != nil {
+		return nil
+	}
+	var keys []string
+	for part := range strings.SplitSeq(u.Path, "/") {
+		if len(part) >= 16 {
+			keys = append(keys, part)
+		}
+	}
+	for _, values := range u.Query() {
+		for _, v := range values {
+			if len(v) >= 8 {
+				keys = append(keys, v)
+			}
+		}
+	}
+	return keys
+}
+
 // Client is a providers.Provider.
 type Client struct {
 	providers.TLS
@@ -124,7 +149,7 @@ func New(d providers.Deps, node *yaml.Node) (providers.Provider, error) {
 		if err != nil {
 			return nil, fmt.Errorf("webhook.secret: %w", err)
 		}
-		return []string{secret}, nil
+		return append([]string{secret}, keysIn(conf.url)...), nil
 	})
 	if err != nil {
 		return nil, err

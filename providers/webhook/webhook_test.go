@@ -245,3 +245,30 @@ func TestWrongSectionsAreRefused(t *testing.T) {
 		})
 	}
 }
+
+// answering is a server whose answer is a function of the request's URL.
+type answering func(url string) (body string, err error)
+
+func (a answering) RoundTrip(r *http.Request) (*http.Response, error) {
+	body, err := a(r.URL.String())
+	if err != nil {
+		return nil, err
+	}
+	return &http.Response{StatusCode: 500, Status: "500", Header: http.Header{"Content-Type": {"text/plain"}},
+		Body: io.NopCloser(strings.NewReader(body)), Request: r}, nil
+}
+
+func TestKeysInTheURLAreNotShown(t *testing.T) {
+	const key = "T0KENinTHEpath0123456789"
+	for _, url := range []string{"https://hooks.example.net/" + key + "/x", "https://hooks.example.net/x?token=" + key} {
+		for name, server := range map[string]answering{
+			"an answer that repeats it": func(url string) (string, error) { return "no " + url, nil },
+			"an error that repeats it":  func(url string) (string, error) { return "", errors.New("cannot reach " + url) },
+		} {
+			p := newClient(t, server, "url: "+url+"\nsecret: "+secret)
+			if err := p.Claim(t.Context(), addr, permit); err == nil || strings.Contains(err.Error(), key) {
+				t.Errorf("%s, %s: got %v", url, name, err)
+			}
+		}
+	}
+}
