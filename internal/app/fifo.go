@@ -64,7 +64,6 @@ func (o *Options) FIFO(ctx context.Context, configPath, fifoPath string) error {
 	if err != nil {
 		return err
 	}
-	o.Logs.File(first.cfg.LogFile)
 	o.Logs.Count(s.meters.dropped)
 	unlock, err := fifo.Lock(ctx, fifoPath)
 	switch {
@@ -148,11 +147,15 @@ func (s *service) generation(ctx context.Context) (*generation, error) {
 	if err != nil {
 		return nil, err
 	}
+	former := s.current.Load()
+	if former == nil {
+		s.options.Logs.File(cfg.LogFile) // of a later one when it is in force
+	}
 	g, err := s.options.newGraph(cfg, true, s.meters, s.log)
 	if err != nil {
 		return nil, err
 	}
-	if former := s.current.Load(); former != nil &&
+	if former != nil &&
 		(!reflect.DeepEqual(former.cfg.Etcd, cfg.Etcd) || former.cfg.Fencing != cfg.Fencing || former.cfg.RunDirectory != cfg.RunDirectory && cfg.Fencing.Enabled) {
 		return nil, errors.New("etcd, fencing, and with fencing run-directory, change with a restart of berth only; it moves nothing")
 	}

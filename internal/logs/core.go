@@ -30,7 +30,7 @@ type core struct {
 	zapcore.LevelEnabler
 	log    *Log
 	json   bool
-	both   bool // to the log-file and to the standard place
+	last   bool // see Log.Last
 	fields []zapcore.Field
 }
 
@@ -59,14 +59,14 @@ func (c *core) Write(e zapcore.Entry, fields []zapcore.Field) error {
 		if err != nil {
 			return err
 		}
-		lines = append(lines, line{e.Level, text, file})
+		lines = append(lines, line{e.Level, text, file, c.last})
 	}
-	if file == nil || c.both {
+	if file == nil || c.last {
 		text, err := encode(c.log.standard, c.json, e, all)
 		if err != nil {
 			return err
 		}
-		lines = append(lines, line{e.Level, text, nil})
+		lines = append(lines, line{e.Level, text, nil, c.last})
 	}
 	c.log.put(lines...)
 	return nil

@@ -62,6 +62,7 @@ type line struct {
 	level zapcore.Level
 	text  []byte
 	file  *file // nil: for the standard place
+	last  bool  // of the process; never dropped
 }
 
 // errNow says that a line was given up because the process ends.
@@ -152,17 +153,17 @@ func (l *Log) Count(c *metrics.Counter) {
 // are logged.
 func (l *Log) Logger(verbose, json bool) *zap.Logger { return l.logger(verbose, json, false) }
 
-// Last returns a logger for the error with which a process ends. Its lines go to
-// the standard place too where there is a log-file, for the person who started
-// the process.
+// Last returns a logger for the error with which a process ends. Its lines find room
+// in a full queue, and go to the standard place too where there is a log-file, for
+// the person who started the process.
 func (l *Log) Last(json bool) *zap.Logger { return l.logger(false, json, true) }
 
-func (l *Log) logger(verbose, json, both bool) *zap.Logger {
+func (l *Log) logger(verbose, json, last bool) *zap.Logger {
 	l.mu.Lock()
 	l.json = json
 	l.mu.Unlock()
 	// zap would tell of its own troubles on standard error, and wait for it.
-	return zap.New(&core{LevelEnabler: level(verbose), log: l, json: json, both: both}, zap.ErrorOutput(zapcore.AddSync(io.Discard)))
+	return zap.New(&core{LevelEnabler: level(verbose), log: l, json: json, last: last}, zap.ErrorOutput(zapcore.AddSync(io.Discard)))
 }
 
 // put queues lines, or drops them.
@@ -176,7 +177,7 @@ func (l *Log) put(lines ...line) {
 		if l.lost > 0 {
 			limit /= 2
 		}
-		if l.bytes+len(n.text) > limit {
+		if l.bytes+len(n.text) > limit && !n.last {
 			l.drop()
 			continue
 		}
@@ -208,7 +209,7 @@ func (l *Log) tell() {
 	text, err := encode(p, l.json, e, []zapcore.Field{zap.Uint64("lines", l.lost)})
 	l.lost = 0
 	if err == nil {
-		l.queue = append(l.queue, line{zapcore.WarnLevel, text, l.file})
+		l.queue = append(l.queue, line{level: zapcore.WarnLevel, text: text, file: l.file})
 		l.bytes += len(text)
 	}
 }

@@ -115,6 +115,27 @@ func TestTheEndDoesNotWaitForAReaderThatNeverReadsAgain(t *testing.T) {
 	}
 }
 
+func TestTheErrorThatEndsTheProcessFindsRoomInAFullQueue(t *testing.T) {
+	r, w := small(t)
+	l := New(w)
+	var got []byte
+	var reading sync.WaitGroup
+	l.While(func() int {
+		log := l.Logger(false, false)
+		for range 2 * maxQueue / 1000 {
+			log.Info(strings.Repeat("x", 1000))
+		}
+		l.Last(false).Error("cannot go on")
+		reading.Go(func() { got, _ = io.ReadAll(r) })
+		return 1
+	})
+	w.Close()
+	reading.Wait()
+	if !regexp.MustCompile(`WARN lines of the log were dropped.*\n\S+ ERROR cannot go on\n$`).Match(got) {
+		t.Errorf("the end is %q", got[max(0, len(got)-300):])
+	}
+}
+
 func TestLinesAreWrittenBeforeTheEnd(t *testing.T) {
 	var out bytes.Buffer
 	l := New(&out)
