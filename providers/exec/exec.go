@@ -115,6 +115,7 @@ type Client struct {
 	claims  *providers.Claims
 	metrics *providers.Metrics
 
+	slots      chan struct{} // one in it for each program that runs
 	describing providers.Shared[struct{}, []string]
 
 	mu  sync.Mutex
@@ -143,6 +144,7 @@ func New(d providers.Deps, node *yaml.Node) (providers.Provider, error) {
 		caller:  providers.NewCaller(providers.CallerOptions{Provider: name, Credentials: credentials, Log: d.Log}),
 		claims:  providers.NewClaims(conf.repeat),
 		metrics: d.Metrics,
+		slots:   make(chan struct{}, runsAtOnce),
 	}
 	if c.log == nil {
 		c.log = zap.NewNop()

@@ -9,7 +9,9 @@ import (
 	"os"
 	osexec "os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -373,5 +375,35 @@ func TestKeysAmongTheArgumentsAreNotShown(t *testing.T) {
 	text := fmt.Sprint(logs.All())
 	if strings.Contains(text, key) || !strings.Contains(text, "/etc/moves/of-this-cluster.conf") {
 		t.Errorf("want the path and not the key, got %s", text)
+	}
+}
+
+func TestManyAddressesStartFewProgramsAtATime(t *testing.T) {
+	dir := t.TempDir()
+	path, _ := script(t, describe+`mkdir "`+dir+`/$$"; set -- "`+dir+`"/*; echo $# >>"`+dir+`.counts"; sleep 0.05; rmdir "`+dir+`/$$"; echo '{}'`)
+	p, err := parse(nil, "command: ["+path+"]")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.(providers.Preparer).Prepare(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	var claims sync.WaitGroup
+	for i := range 80 {
+		claims.Go(func() {
+			if err := p.Claim(t.Context(), netip.AddrFrom4([4]byte{192, 0, 2, byte(i)}), permit); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	claims.Wait()
+	counts, err := os.ReadFile(dir + ".counts")
+	if err != nil || strings.Count(string(counts), "\n") != 80 {
+		t.Errorf("want 80 runs, got %q, %v", counts, err)
+	}
+	for n := range strings.FieldsSeq(string(counts)) {
+		if running, _ := strconv.Atoi(n); running > 32 {
+			t.Errorf("%d programs at a time", running)
+		}
 	}
 }

@@ -19,6 +19,10 @@ const (
 	maxLine   = 1 << 10 // bytes of a line of standard error that are logged
 	maxLines  = 100     // of one run
 
+	// runsAtOnce bounds how many programs run at a time. Each costs berth some six
+	// descriptors, and the host a process.
+	runsAtOnce = 32
+
 	// grace is how long output is still read from what a killed program, or one
 	// that has ended, left behind.
 	grace = time.Second
@@ -29,6 +33,12 @@ var errAnswerTooLarge = errors.New("the answer is too large")
 // run starts the program and returns what it wrote.
 func (c *Client) run(ctx context.Context, op string, in []byte) (answer []byte, err error) {
 	if ctx.Err() != nil {
+		return nil, providers.EndedError(ctx, name, op)
+	}
+	select {
+	case c.slots <- struct{}{}:
+		defer func() { <-c.slots }()
+	case <-ctx.Done():
 		return nil, providers.EndedError(ctx, name, op)
 	}
 	start := time.Now()
