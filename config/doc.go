@@ -4,6 +4,7 @@
 //
 // It is strict: an unknown key is an error with its line, and Load reports
 // every problem of a file at once. It refuses to guess: a duration without a
-// unit is an error unless it is 0. Secrets are of the type Secret, which no
+// unit is an error unless it is 0. No error repeats a value, which may be a secret
+// at the wrong key, see package section. Secrets are of the type Secret, which no
 // log, error or YAML encoder can print.
 package config
