@@ -16,12 +16,16 @@ const (
 	// RateLimited failures follow the back-off, but wait at least as long as
 	// the provider asked.
 	RateLimited
-	// Permanent failures are loud and tried again each refresh interval.
+	// Permanent failures are refusals that only a person can mend, once they have
+	// lasted: they follow the back-off for trialPeriod, and then they are loud and
+	// tried again each refresh interval.
 	Permanent
-	// Auth is Permanent with a credential as the cure.
+	// Auth is Permanent for the whole account, with a credential as the cure. One
+	// address tries for all, see Gate.
 	Auth
-	// NotFound means that the address is no floating IP of the account. It is
-	// reported once and looked at again each refresh interval, because it may
+	// NotFound means that the address is no floating IP of the account. When that
+	// was answered missingAnswers times, the address is left alone: that is
+	// reported once, and looked at again each refresh interval, because it may
 	// become one.
 	NotFound
 	// Fenced means that the permit to act is gone. The loop looks again at the
@@ -33,6 +37,10 @@ var classNames = [...]string{"transient", "rate-limited", "permanent", "auth", "
 
 // String returns the name used in logs.
 func (c Class) String() string { return classNames[c] }
+
+// refusal reports whether failures of the class are answers that would stay the
+// same if they were right.
+func (c Class) refusal() bool { return c == Permanent || c == Auth || c == NotFound }
 
 // classed is what an error offers to tell its class, without its package and
 // this one knowing each other.

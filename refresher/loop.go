@@ -51,13 +51,19 @@ type Loop struct {
 	Target Target
 	Policy Policy
 	Pace   *Pace           // shared by the loops of a process; nil for one of its own
+	Gate   *Gate           // shared by the loops of an account; nil for one of its own
 	Verify <-chan struct{} // asks for a look now; may be nil
 	Report func(Report)    // called after each attempt; may be nil
 	Series *Series         // may be nil
+	// DryRun tells that the target only says what it would do: that an attempt
+	// went well then means nothing for the address.
+	DryRun bool
 	Log    *zap.Logger
 
 	report   Report
 	claimed  time.Time // end of the last claim
+	accepted bool      // a claim was accepted, or the address was found here
+	wasHere  bool      // the address was here in this holding
 	contest  contest
 	lastLook time.Time
 	failing  string // what was logged of the current failures
@@ -73,13 +79,24 @@ func (l *Loop) Run(ctx context.Context) error {
 	if l.Pace == nil {
 		l.Pace = &Pace{Interval: l.Policy.Interval}
 	}
+	if l.Gate == nil {
+		l.Gate = &Gate{}
+	}
+	if l.DryRun {
+		l.Series = nil // nothing points here
+	}
 	l.Series.begin()
 	defer l.Series.end()
+	pass := l.Gate.join(l.Policy)
+	defer pass.leave()
 	retry := newRetry(l.Policy)
 	claimFirst := true
 	for attempt := 1; ; attempt++ {
+		if !pass.enter(ctx, l.held) {
+			return context.Cause(ctx)
+		}
 		var wait time.Duration
-		wait, claimFirst = l.attempt(ctx, retry, claimFirst, attempt)
+		wait, claimFirst = l.attempt(ctx, pass, retry, claimFirst, attempt)
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
@@ -95,7 +112,7 @@ func (l *Loop) Run(ctx context.Context) error {
 
 // attempt makes one attempt and returns the wait before the next, and whether
 // the next is a claim without a look: only while no claim has got through yet.
-func (l *Loop) attempt(ctx context.Context, retry *retry, claimFirst bool, number int) (time.Duration, bool) {
+func (l *Loop) attempt(ctx context.Context, pass *pass, retry *retry, claimFirst bool, number int) (time.Duration, bool) {
 	tryCtx, cancel := context.WithTimeoutCause(ctx, l.Policy.Timeout,
 		fmt.Errorf("no success within the refresh timeout of %v", l.Policy.Timeout))
 	defer cancel()
@@ -103,40 +120,82 @@ func (l *Loop) attempt(ctx context.Context, retry *retry, claimFirst bool, numbe
 	previous, changed, err := l.Target.Ensure(tryCtx, claimFirst)
 	now := time.Now()
 	l.lastLook = now
-	l.report.LastCall = now
+	if !l.DryRun {
+		l.report.LastCall = now
+	}
 	if stopped(ctx, err) {
 		return 0, false
+	}
+	// A rival can be quicker than the look that follows a claim, so that the
+	// address is never seen here: what counts is that the claim was accepted.
+	stolen := previous != "" && l.accepted
+	if stolen {
+		l.theft(previous, now)
 	}
 	if changed {
 		l.report.Claims++
 		l.Series.claimed()
-		l.claimed = now
-	}
-	stolen := previous != "" && !l.report.Since.IsZero()
-	if stolen {
-		l.theft(previous, now)
+		l.claimed, l.accepted = now, true
 	}
 	if err != nil {
 		if errors.Is(err, context.DeadlineExceeded) && tryCtx.Err() != nil {
 			err = fmt.Errorf("%w (%w)", context.Cause(tryCtx), err)
 		}
 		class, retryAfter := Classify(err)
-		wait := retry.next(class, retryAfter)
-		if class == NotFound {
-			wait = l.Pace.until(now) // only a look, which the others share
-		}
-		l.failed(err, class, previous, wait, number)
+		wait, due := l.pause(pass, retry, class, retryAfter, err, now)
+		l.failed(err, class, retry, previous, due, number)
 		return wait, claimFirst && !changed && class != NotFound
 	}
+	pass.passed()
 	l.succeeded(previous, changed, stolen, now, now.Sub(start))
 	return l.next(now), false
+}
+
+// pause returns how long the loop waits after a failure before it is ready for the
+// next attempt, and when that is expected: while the gate is shut, the gate says.
+func (l *Loop) pause(pass *pass, retry *retry, class Class, retryAfter time.Duration, err error, now time.Time) (wait, due time.Duration) {
+	wait = retry.next(class, retryAfter, now)
+	due = wait
+	switch class {
+	case Auth:
+		// What is refused for a reason of its own, again and again, slows down
+		// by itself.
+		if shut, probe, own := pass.refuse(err.Error(), now); shut && !(own && retry.permanent) {
+			wait, due = 0, probe
+		}
+	case NotFound:
+		pass.passed() // the account has told so
+		if retry.alone {
+			wait = l.Pace.until(now) // only a look, which the others share
+			due = wait
+		}
+	default:
+		pass.fail(class, retryAfter, now)
+	}
+	if l.contest.contested() {
+		wait = max(wait, l.contest.wait(l.Policy.InitialInterval, l.Policy.Interval))
+		due = max(wait, due)
+	}
+	return wait, due
+}
+
+// held tells that the address is not tried while another one tries whether the
+// provider still refuses the account.
+func (l *Loop) held(reason string) {
+	if l.failing != "" {
+		return // it was refused itself, and has said so
+	}
+	l.failing, l.failedAt = reason, time.Now()
+	l.report.LastError = "not tried while the provider refuses another address: " + reason
+	l.Log.Warn("not tried while the provider refuses another address; trying as soon as it does not", zap.String("reason", reason))
+	l.publish()
 }
 
 // theft records that the address was here and now is elsewhere.
 func (l *Loop) theft(thief string, now time.Time) {
 	l.report.Thefts++
 	l.Series.stolen()
-	l.report.Since = time.Time{}
+	l.report.Since, l.accepted = time.Time{}, false
 	l.report.Owner = thief
 	if l.contest.stolen(now) {
 		l.report.Contested = true
@@ -149,18 +208,24 @@ func (l *Loop) theft(thief string, now time.Time) {
 	l.Log.Warn("floating IP was stolen", zap.String("owner", thief), zap.Int("thefts", l.report.Thefts))
 }
 
-// failed logs a failure, once per distinct text.
-func (l *Loop) failed(err error, class Class, previous string, wait time.Duration, attempt int) {
+// failed logs a failure, once per distinct text and once more when it has proved to
+// be permanent. due is when the next attempt is.
+func (l *Loop) failed(err error, class Class, retry *retry, previous string, due time.Duration, attempt int) {
 	l.report.LastError = err.Error()
 	if previous != "" {
 		l.report.Owner = previous
 	}
+	if class == NotFound && retry.alone && !l.wasHere {
+		l.Series.leftAlone(true)
+	}
 	l.publish()
-	fields := []zap.Field{zap.Error(err), zap.Stringer("class", class), zap.Int("attempt", attempt), zap.Duration("wait", wait)}
-	// Said by a claim or by a look, it is the same news.
+	fields := []zap.Field{zap.Error(err), zap.Stringer("class", class), zap.Int("attempt", attempt), zap.Duration("wait", due)}
 	news := err.Error()
-	if class == NotFound {
-		news = class.String()
+	switch {
+	case class == NotFound: // said by a claim or by a look, it is the same news
+		news = fmt.Sprint(class, retry.alone)
+	case class.refusal():
+		news += fmt.Sprint(retry.permanent)
 	}
 	if l.failing == news {
 		l.Log.Debug("attempt failed as before", fields...)
@@ -170,10 +235,12 @@ func (l *Loop) failed(err error, class Class, previous string, wait time.Duratio
 		l.failedAt = time.Now()
 	}
 	l.failing = news
-	switch class {
-	case NotFound:
+	switch {
+	case class == NotFound && retry.alone:
 		l.Log.Warn("address is left alone: no floating IP of the account", fields...)
-	case Permanent, Auth:
+	case class == NotFound:
+		l.Log.Info("address seems to be no floating IP of the account; asking again", fields...)
+	case class.refusal() && retry.permanent:
 		l.Log.Error("cannot point floating IP here; trying again each refresh interval", fields...)
 	default:
 		l.Log.Warn("cannot point floating IP here yet; trying again", fields...)
@@ -182,6 +249,14 @@ func (l *Loop) failed(err error, class Class, previous string, wait time.Duratio
 
 // succeeded logs what changed; a quiet refresh is not news.
 func (l *Loop) succeeded(previous string, changed, stolen bool, now time.Time, took time.Duration) {
+	if l.DryRun {
+		l.failing, l.report.LastError = "", ""
+		if l.claimed.IsZero() {
+			l.claimed = now
+		}
+		l.publish() // the target has said what it would do
+		return
+	}
 	fields := []zap.Field{zap.Duration("took", took.Round(time.Microsecond))}
 	if previous != "" {
 		fields = append(fields, zap.String("previous", previous))
@@ -203,6 +278,8 @@ func (l *Loop) succeeded(previous string, changed, stolen bool, now time.Time, t
 	if l.claimed.IsZero() {
 		l.claimed = now // found here: settle checks count from the finding
 	}
+	l.accepted, l.wasHere = true, true
+	l.Series.leftAlone(false)
 	if !stolen && l.contest.over(now, l.contest.wait(l.Policy.InitialInterval, l.Policy.Interval)) {
 		l.report.Contested = false
 		l.Series.contest(false)

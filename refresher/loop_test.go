@@ -131,12 +131,13 @@ func TestWaitsByClassOfFailure(t *testing.T) {
 	}{
 		{"transient follows the back-off with its jitter of half", &failure{class: "transient"}, 500 * time.Millisecond, 1500 * time.Millisecond, "claim"},
 		{"an error of unknown kind is transient", errors.New("odd"), 500 * time.Millisecond, 1500 * time.Millisecond, "claim"},
-		{"a wrapped class is still recognised", fmt.Errorf("outer: %w", &failure{class: "auth"}), 54 * time.Second, 66 * time.Second, "claim"},
+		{"a wrapped class is still recognised", fmt.Errorf("outer: %w", &failure{"rate-limited", 7 * time.Second}), 7 * time.Second, 7 * time.Second, "claim"},
 		{"Retry-After longer than the back-off counts", &failure{"rate-limited", 7 * time.Second}, 7 * time.Second, 7 * time.Second, "claim"},
 		{"Retry-After shorter than the back-off does not hurry", &failure{"rate-limited", time.Millisecond}, 500 * time.Millisecond, 1500 * time.Millisecond, "claim"},
 		{"Retry-After of a day is cut", &failure{"rate-limited", 24 * time.Hour}, 10 * time.Minute, 10 * time.Minute, "claim"},
-		{"permanent waits for the refresh interval", &failure{class: "invalid"}, 54 * time.Second, 66 * time.Second, "claim"},
-		{"no floating IP is looked at, not claimed, each interval", &failure{class: "not-found"}, 54 * time.Second, 66 * time.Second, "look"},
+		{"refused once (400) costs a back-off, no refresh interval", &failure{class: "invalid"}, 500 * time.Millisecond, 1500 * time.Millisecond, "claim"},
+		{"the account refused once (401, 403) costs a back-off", &failure{class: "auth"}, 500 * time.Millisecond, 1500 * time.Millisecond, "claim"},
+		{"no floating IP once (404, an empty list) costs a back-off, and a look", &failure{class: "not-found"}, 500 * time.Millisecond, 1500 * time.Millisecond, "look"},
 		{"no permit follows the back-off", &failure{class: "fenced"}, 500 * time.Millisecond, 1500 * time.Millisecond, "claim"},
 	} {
 		t.Run(row.name, func(t *testing.T) {

@@ -10,6 +10,7 @@ import (
 type Metrics struct {
 	success   *metrics.Gauge
 	contested *metrics.Gauge
+	alone     *metrics.Gauge
 	claims    *metrics.Counter
 	thefts    *metrics.Counter
 }
@@ -21,6 +22,8 @@ func NewMetrics(r *metrics.Registry) *Metrics {
 			"When the address was last seen to point here, 0 if not yet; only while its instance is MASTER.", "instance", "address"),
 		contested: r.Gauge("berth_contested",
 			"1 while the address is taken away again and again; only while its instance is MASTER.", "instance", "address"),
+		alone: r.Gauge("berth_left_alone",
+			"1 while the address is left alone because it is no floating IP of the account and never pointed here; only while its instance is MASTER.", "instance", "address"),
 		claims: r.Counter("berth_claims_total",
 			"Times that the address was claimed.", "instance", "address"),
 		thefts: r.Counter("berth_thefts_total",
@@ -45,6 +48,7 @@ func (s *Series) begin() {
 	}
 	s.m.success.Set(0, s.instance, s.address)
 	s.m.contested.Set(0, s.instance, s.address)
+	s.m.alone.Set(0, s.instance, s.address)
 	s.m.claims.Add(0, s.instance, s.address)
 	s.m.thefts.Add(0, s.instance, s.address)
 }
@@ -56,6 +60,7 @@ func (s *Series) end() {
 	}
 	s.m.success.Delete(s.instance, s.address)
 	s.m.contested.Delete(s.instance, s.address)
+	s.m.alone.Delete(s.instance, s.address)
 }
 
 func (s *Series) succeeded(now time.Time) {
@@ -77,12 +82,20 @@ func (s *Series) stolen() {
 }
 
 func (s *Series) contest(on bool) {
-	if s == nil {
-		return
+	if s != nil {
+		s.m.contested.Set(number(on), s.instance, s.address)
 	}
-	v := 0.0
+}
+
+func (s *Series) leftAlone(on bool) {
+	if s != nil {
+		s.m.alone.Set(number(on), s.instance, s.address)
+	}
+}
+
+func number(on bool) float64 {
 	if on {
-		v = 1
+		return 1
 	}
-	s.m.contested.Set(v, s.instance, s.address)
+	return 0
 }

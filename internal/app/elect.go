@@ -89,7 +89,7 @@ func (o *Options) elect(ctx context.Context, cfg *config.Config, stop func(error
 		if e.cloud, err = o.newCloud(cfg, e.meters.providers, log); err != nil {
 			return false, err
 		}
-		e.holder.target = e.cloud.target
+		e.holder.cloud = e.cloud
 	}
 	if e.seat, err = takeSeat(ctx, cfg, log); err != nil {
 		if ctx.Err() != nil {

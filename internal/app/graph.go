@@ -21,7 +21,6 @@ import (
 	"berth/refresher"
 	"berth/vrrp"
 
-	"github.com/cenkalti/backoff/v4"
 	"go.uber.org/zap"
 )
 
@@ -41,8 +40,8 @@ type cloud struct {
 	provider providers.Provider
 	account  *providers.Account
 	target   func(ip vrrp.FloatingIP, check func(context.Context) error) refresher.Target
-	interval time.Duration // between refreshes
-	timeout  time.Duration
+	gate     *refresher.Gate // of the account
+	policy   refresher.Policy
 	log      *zap.Logger
 }
 
@@ -68,14 +67,14 @@ func (o *Options) newGraph(cfg *config.Config, service bool, m *meters, log *zap
 	if g.cloud, err = o.newCloud(cfg, m.providers, log); err != nil {
 		return nil, err
 	}
-	g.holder.target = g.cloud.target
+	g.holder.cloud = g.cloud
 	return g, nil
 }
 
 // newCloud builds the configured provider and what looks after its account. It
 // makes no calls.
 func (o *Options) newCloud(cfg *config.Config, m *providers.Metrics, log *zap.Logger) (*cloud, error) {
-	c := &cloud{interval: cfg.RefreshInterval, timeout: cfg.RefreshTimeout, log: log}
+	c := &cloud{gate: &refresher.Gate{}, policy: policy(cfg), log: log}
 	if cfg.Pointing(o.DryRun) == config.Print {
 		printer := fake.NewPrinter(o.Stdout, log)
 		c.target = func(ip vrrp.FloatingIP, check func(context.Context) error) refresher.Target {
@@ -147,25 +146,12 @@ func (c *cloud) trust() {
 }
 
 // prepare has the provider look up, while there is time, what the first claim
-// needs: a look-up must not stand before it. Failures are not fatal; the claim
-// itself looks up what is missing.
+// needs. Failures are not fatal; the claim itself looks up what is missing.
 func (c *cloud) prepare(ctx context.Context) error {
 	c.trust()
 	if p, ok := c.provider.(providers.Preparer); ok {
-		b := backoff.NewExponentialBackOff(backoff.WithMaxInterval(c.interval), backoff.WithMaxElapsedTime(0))
-		failed := false
-		_ = backoff.RetryNotify(func() error {
-			tryCtx, cancel := context.WithTimeout(ctx, c.timeout)
-			defer cancel()
-			return p.Prepare(tryCtx)
-		}, backoff.WithContext(b, ctx), func(err error, wait time.Duration) {
-			if !failed {
-				c.log.Warn("cannot look up yet what the first claim needs; trying again", zap.Error(err), zap.Duration("wait", wait))
-			}
-			failed = true
-		})
-		if failed && ctx.Err() == nil {
-			c.log.Info("looked up what the first claim needs")
+		if err := refresher.Prepare(ctx, c.policy, p.Prepare, c.log); err != nil {
+			return err
 		}
 	}
 	<-ctx.Done()

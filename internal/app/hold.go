@@ -28,7 +28,7 @@ type holder struct {
 	book   *book
 	self   notify.Record
 	pace   *refresher.Pace
-	target func(ip vrrp.FloatingIP, check func(context.Context) error) refresher.Target
+	cloud  *cloud
 	status *status.Writer
 	meters *meters
 	truth  *truth.Watcher // nil: events alone count
@@ -197,9 +197,11 @@ func (h *holder) loop(name string, ip vrrp.FloatingIP, permit *guard.Permit, log
 		}
 	}
 	return &refresher.Loop{
-		Target: h.target(ip, check),
-		Policy: policy(h.cfg),
+		Target: h.cloud.target(ip, check),
+		Policy: h.cloud.policy,
 		Pace:   h.pace,
+		Gate:   h.cloud.gate,
+		DryRun: h.cloud.account == nil,
 		Series: h.meters.refresher.Series(name, ip.String()),
 		Log:    log.With(zap.String("address", ip.String()), zap.String("provider", h.cfg.Provider)),
 	}

@@ -37,7 +37,7 @@ func TestNoWriteWhileTheLineThatForbidsItWaits(t *testing.T) {
 		t.Fatal(err)
 	}
 	var check func(context.Context) error
-	gen.holder.target = func(_ vrrp.FloatingIP, c func(context.Context) error) refresher.Target {
+	gen.holder.cloud.target = func(_ vrrp.FloatingIP, c func(context.Context) error) refresher.Target {
 		check = c
 		return nil
 	}
