@@ -36,12 +36,12 @@ Exit status: 0 done, 1 failed, 2 mistake in usage or configuration.`,
 				return usage(fmt.Errorf("--fifo and --test exclude each other"))
 			case fifoMode:
 				if len(args) != 2 {
-					return usage(fmt.Errorf("--fifo expects CONFIG and FIFO, got %d arguments", len(args)))
+					return usage(fmt.Errorf("--fifo expects CONFIG and FIFO; arguments given: %d", len(args)))
 				}
 				return o.FIFO(cmd.Context(), args[0], args[1])
 			case testMode:
 				if len(args) != 1 {
-					return usage(fmt.Errorf("--test expects CONFIG, got %d arguments", len(args)))
+					return usage(fmt.Errorf("--test expects CONFIG; arguments given: %d", len(args)))
 				}
 				if err := oneOf(output, "table", "json", "nagios"); err != nil {
 					return err

@@ -119,7 +119,7 @@ func arguments(check cobra.PositionalArgs) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		err := check(cmd, args)
 		if _, names, some := strings.Cut(cmd.Use, " "); err != nil && some {
-			err = fmt.Errorf("%s expects %s, got %d arguments", cmd.CommandPath(), names, len(args))
+			err = fmt.Errorf("%s expects %s; arguments given: %d", cmd.CommandPath(), names, len(args))
 		}
 		return usage(err)
 	}

@@ -16,7 +16,7 @@ import (
 func ParseArgs(args []string) (vrrp.Event, error) {
 	ev := vrrp.Event{Source: "notify", Received: time.Now()}
 	if len(args) < 3 || len(args) > 4 {
-		return ev, fmt.Errorf("expected INSTANCE|GROUP NAME STATE [PRIORITY] after the configuration file, got %d arguments", len(args))
+		return ev, fmt.Errorf("expected INSTANCE|GROUP NAME STATE [PRIORITY] after the configuration file; arguments given: %d", len(args))
 	}
 	switch strings.ToUpper(args[0]) {
 	case "INSTANCE":

@@ -1,6 +1,7 @@
 package providers
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"maps"
@@ -282,12 +283,12 @@ func (t *Target) Ensure(ctx context.Context, claimFirst bool) (previous string, 
 	case h.Kind == Unknown:
 		return previous, true, t.unknown(h)
 	}
-	owner := h.Owner
-	if owner == "" {
-		owner = "nobody"
+	e := &Error{Provider: t.account.name, Op: opObserve, Kind: Transient,
+		Detail: addr.String() + " was pointed here but is with " + cmp.Or(h.Owner, "nobody")}
+	if !h.Beside {
+		e.Taker = h.Owner
 	}
-	return previous, true, &Error{Provider: t.account.name, Op: opObserve, Kind: Transient,
-		Detail: addr.String() + " was pointed here but is with " + owner}
+	return previous, true, e
 }
 
 // unknown is the error for an address of which is not known whether others have

@@ -26,6 +26,21 @@ func NotManagedError(provider, op string, addr netip.Addr) *Error {
 	return &Error{Provider: provider, Op: op, Kind: NotFound, Detail: addr.String() + " is no floating IP of this account"}
 }
 
+// EmptyError returns the error for an account in which nothing is listed.
+func EmptyError(provider, op string) *Error {
+	return &Error{Provider: provider, Op: op, Kind: NotFound, Detail: "the account has no floating IP"}
+}
+
+// NotTheAddress returns err for a request that is about no single address: that
+// the API does not know its path, or another object, does not make an address one
+// that the account does not have. The kind is then Invalid instead of NotFound.
+func NotTheAddress(err error) error {
+	if e, ok := errors.AsType[*Error](err); ok && e.Kind == NotFound {
+		e.Kind = Invalid
+	}
+	return err
+}
+
 // classify makes the error of a call from what came over the wire, or nil if all
 // went well. err is what the SDK said, which counts only where there was no
 // answer or a successful one that could not be read.

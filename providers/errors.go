@@ -33,6 +33,7 @@ type Error struct {
 	RequestID string        // as the API calls it, if it sent one
 	Wait      time.Duration // Retry-After of the answer, 0 if there was none
 	Detail    string        // what the server said, one line, redacted and cut
+	Taker     string        // who has an address right after a claim of it was accepted, "" if that was not seen
 	Cause     error         // may be nil
 }
 
@@ -64,3 +65,7 @@ func (e *Error) RefreshClass() string { return string(e.Kind) }
 
 // RetryAfter is how long the provider asked to be left alone, 0 if it did not.
 func (e *Error) RetryAfter() time.Duration { return e.Wait }
+
+// TakenBy names who has an address right after a claim of it was accepted, "" if
+// that was not seen.
+func (e *Error) TakenBy() string { return e.Taker }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/netip"
 	"strings"
@@ -146,7 +147,8 @@ func (m *Mover) Claim(ctx context.Context, addr netip.Addr, check func(context.C
 }
 
 // Prepare asks the metadata service for the own server and lists the floating
-// IPs, each only if neither this process nor the cache on disk knows it.
+// IPs, each only if neither this process nor the cache on disk knows it. That there
+// are none is an error of the kind NotFound.
 func (m *Mover) Prepare(ctx context.Context) error {
 	if _, _, err := m.Server.ID(ctx); err != nil {
 		return err
@@ -157,21 +159,30 @@ func (m *Mover) Prepare(ctx context.Context) error {
 	if known {
 		return nil
 	}
-	_, err := m.listing.Do(ctx, struct{}{}, m.list)
+	ips, err := m.listing.Do(ctx, struct{}{}, m.list)
+	if err == nil && len(ips) == 0 {
+		return EmptyError(m.Provider, m.OpList)
+	}
 	return SharedError(ctx, m.Provider, m.OpList, err)
 }
 
-// list reads all floating IPs of the account and remembers their keys.
+// list reads all floating IPs of the account and remembers their keys. What a list
+// lacks is not forgotten: a list can be empty or short once, and a key that is none
+// any more is refused, and looked up again, when it is used.
 func (m *Mover) list(ctx context.Context) (map[netip.Prefix]Listed, error) {
 	ips, err := m.List(ctx)
 	if err != nil {
-		return nil, err
+		return nil, NotTheAddress(err)
 	}
-	objects := make(map[netip.Prefix]string, len(ips))
+	if len(ips) == 0 {
+		return ips, nil
+	}
+	m.mu.Lock()
+	objects := make(map[netip.Prefix]string, len(m.objects)+len(ips))
+	maps.Copy(objects, m.objects)
 	for network, ip := range ips {
 		objects[network] = ip.Key
 	}
-	m.mu.Lock()
 	m.objects = objects
 	m.mu.Unlock()
 	m.Cache.Store(IDs{Objects: objects})

@@ -36,7 +36,9 @@ type Provider interface {
 // to know something that can be looked up before.
 type Preparer interface {
 	// Prepare looks up what Claim needs and is not known yet. It makes no call
-	// when nothing is missing, and may be called again after an error.
+	// when nothing is missing, and may be called again after an error. That the
+	// account has no floating IP at all is an *Error of the kind NotFound, and
+	// nothing that is remembered.
 	Prepare(ctx context.Context) error
 }
 
@@ -101,4 +103,6 @@ type Holder struct {
 	// Owner names the holder for people: a server's id or name, "load
 	// balancer X". Empty for Nobody and NotManaged.
 	Owner string
+	// Beside tells of an Other that this host has the floating IP, too.
+	Beside bool
 }

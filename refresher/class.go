@@ -72,6 +72,22 @@ func Classify(err error) (Class, time.Duration) {
 	return Transient, c.RetryAfter()
 }
 
+// taken is what an error offers that tells of a claim which was accepted, and of
+// another owner right after it.
+type taken interface {
+	error
+	TakenBy() string
+}
+
+// takenBy returns who has an address that was pointed here a moment before, "" if
+// err does not tell.
+func takenBy(err error) string {
+	if t, ok := errors.AsType[taken](err); ok {
+		return t.TakenBy()
+	}
+	return ""
+}
+
 // stopped reports whether err is only the echo of a context that ended.
 func stopped(ctx context.Context, err error) bool {
 	return err != nil && ctx.Err() != nil

@@ -213,7 +213,7 @@ func TestAnotherAddressTakesOverWhenTheProbingOneIsRemovedOrItsHoldingEnds(t *te
 		}
 		time.Sleep(45*time.Second - time.Since(a.start))
 		for i := range 10 {
-			if _, here := a.hereSince(ipOf(101+i)); !here {
+			if _, here := a.hereSince(ipOf(101 + i)); !here {
 				t.Errorf("%s is not here 15 s after the account was restored", ipOf(101+i))
 			}
 		}
@@ -288,7 +288,7 @@ func TestOneForbiddenObjectHoldsUpNoOtherAddress(t *testing.T) {
 					late := hold(t.Context(), a, gate, pace, 100+i, 1)
 					defer late.stop()
 					time.Sleep(time.Second)
-					if got, here := a.hereSince(ipOf(100+i)); !here || got-begun > 50*time.Millisecond {
+					if got, here := a.hereSince(ipOf(100 + i)); !here || got-begun > 50*time.Millisecond {
 						t.Errorf("an address that was wanted at %v was here at %v, want at once", begun, got)
 					}
 				}

@@ -62,7 +62,7 @@ type Loop struct {
 
 	report   Report
 	claimed  time.Time // end of the last claim
-	accepted bool      // a claim was accepted, or the address was found here
+	pointed  bool      // it was found here, or elsewhere right after a claim was accepted
 	wasHere  bool      // the address was here in this holding
 	contest  contest
 	lastLook time.Time
@@ -126,16 +126,18 @@ func (l *Loop) attempt(ctx context.Context, pass *pass, retry *retry, claimFirst
 	if stopped(ctx, err) {
 		return 0, false
 	}
-	// A rival can be quicker than the look that follows a claim, so that the
-	// address is never seen here: what counts is that the claim was accepted.
-	stolen := previous != "" && l.accepted
+	stolen := previous != "" && l.pointed
 	if stolen {
 		l.theft(previous, now)
 	}
 	if changed {
 		l.report.Claims++
 		l.Series.claimed()
-		l.claimed, l.accepted = now, true
+		l.claimed = now
+		// A rival can be quicker than the look that follows a claim, so that the
+		// address is never seen here. If the next look shows the same, no late
+		// answer of the API was to blame.
+		l.pointed = l.pointed || takenBy(err) != ""
 	}
 	if err != nil {
 		if errors.Is(err, context.DeadlineExceeded) && tryCtx.Err() != nil {
@@ -195,7 +197,7 @@ func (l *Loop) held(reason string) {
 func (l *Loop) theft(thief string, now time.Time) {
 	l.report.Thefts++
 	l.Series.stolen()
-	l.report.Since, l.accepted = time.Time{}, false
+	l.report.Since, l.pointed = time.Time{}, false
 	l.report.Owner = thief
 	if l.contest.stolen(now) {
 		l.report.Contested = true
@@ -278,7 +280,7 @@ func (l *Loop) succeeded(previous string, changed, stolen bool, now time.Time, t
 	if l.claimed.IsZero() {
 		l.claimed = now // found here: settle checks count from the finding
 	}
-	l.accepted, l.wasHere = true, true
+	l.pointed, l.wasHere = true, true
 	l.Series.leftAlone(false)
 	if !stolen && l.contest.over(now, l.contest.wait(l.Policy.InitialInterval, l.Policy.Interval)) {
 		l.report.Contested = false

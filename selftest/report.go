@@ -43,7 +43,7 @@ func Nagios(w io.Writer, findings []Finding) (int, error) {
 		counts[f.Level]++
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "BERTH %s - %d ok, %d warnings, %d failures\n",
+	fmt.Fprintf(&b, "BERTH %s - ok: %d, warnings: %d, failures: %d\n",
 		[...]string{"OK", "WARNING", "CRITICAL"}[worst], counts[OK], counts[Warn], counts[Fail])
 	for _, f := range findings {
 		fmt.Fprintf(&b, "[%s] %s: %s\n", f.Level, f.Check, oneLine(f.Seen))

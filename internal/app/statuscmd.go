@@ -1,12 +1,14 @@
 package app
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -76,20 +78,12 @@ func statusTable(w io.Writer, all []status.Instance, now time.Time, alive func(s
 		} else if in.State == vrrp.Unknown {
 			note = in.Reason
 		}
-		if note == "" && in.Correction != "" {
-			note = fmt.Sprintf("%d times corrected from the machine: %s", in.Corrections, in.Correction)
-		}
-		if note == "" && len(in.Contested) > 0 {
-			note = "somebody changes again and again: " + strings.Join(in.Contested, ", ")
-		}
 		if len(in.Addresses) == 0 {
+			note = cmp.Or(note, fight(in), correction(in))
 			fmt.Fprintf(tw, "%s\t%s\t%s\t-\t%s\t-\t%s\t%s\n", in.Instance, in.State, since(in.Since, now), dash(in.Owner), lease(in, now), dash(note))
 		}
 		for _, a := range in.Addresses {
-			line := note
-			if line == "" {
-				line = a.LastError
-			}
+			line := cmp.Or(note, a.LastError)
 			owner := a.Owner
 			if owner == refresher.Here {
 				owner = "this host"
@@ -98,16 +92,39 @@ func statusTable(w io.Writer, all []status.Instance, now time.Time, alive func(s
 			switch {
 			case a.Suspended:
 				state = "suspended"
-				if line == "" {
-					line = "the address has gone from this host without an event"
-				}
-			case a.Contested, slices.Contains(in.Contested, a.Address):
+				line = cmp.Or(line, "the address has gone from this host without an event")
+			case a.Contested:
+				state = "contested"
+				line = cmp.Or(line, "another host takes the address away again and again; thefts: "+strconv.Itoa(a.Thefts))
+			case slices.Contains(in.Contested, a.Address):
 				state = "contested"
 			}
+			line = cmp.Or(line, fight(in), correction(in))
 			fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", in.Instance, state, since(in.Since, now), a.Address, dash(owner), since(a.LastCall, now), lease(in, now), dash(line))
 		}
 	}
 	return tw.Flush()
+}
+
+// fight names the addresses over which there is a fight on this host or its network.
+func fight(in status.Instance) string {
+	if len(in.Contested) == 0 {
+		return ""
+	}
+	return "somebody changes again and again: " + strings.Join(in.Contested, ", ")
+}
+
+// correction tells what the machine showed and no event had told. It comes last: it
+// can be days old.
+func correction(in status.Instance) string {
+	if in.Correction == "" {
+		return ""
+	}
+	times := strconv.Itoa(in.Corrections) + " times"
+	if in.Corrections == 1 {
+		times = "once"
+	}
+	return "corrected " + times + " from the machine: " + in.Correction
 }
 
 // lease tells how long the lease lasts unless it is renewed.

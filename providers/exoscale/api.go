@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/netip"
 	"slices"
@@ -32,6 +33,7 @@ type instance struct {
 	id, name string
 	pool     string          // instance pool that manages it, "" if none does
 	eips     map[string]bool // ids of the elastic IPs attached to it
+	gone     bool            // the API does not know it
 }
 
 // String names an instance for people.
@@ -85,6 +87,12 @@ func (c *Client) client(base string) (*sdk.Client, error) {
 	return api, nil
 }
 
+// own reads the record of this host.
+func (c *Client) own(ctx context.Context, id string) (instance, error) {
+	me, err := c.instance(ctx, opSelf, id)
+	return me, providers.NotTheAddress(err)
+}
+
 // instance reads the record of an instance.
 func (c *Client) instance(ctx context.Context, op, id string) (instance, error) {
 	var in instance
@@ -114,7 +122,7 @@ func (c *Client) peer(ctx context.Context, id string) (instance, error) {
 	in, err := c.reading.Do(ctx, id, func(ctx context.Context) (instance, error) {
 		in, err := c.instance(ctx, opInstance, id)
 		if e, ok := errors.AsType[*providers.Error](err); ok && e.Status == http.StatusNotFound {
-			return instance{id: id}, nil
+			return instance{id: id, gone: true}, nil
 		}
 		return in, err
 	})
@@ -151,12 +159,14 @@ func (c *Client) instances(ctx context.Context, op string, filter ...sdk.ListIns
 		}
 		return nil
 	})
-	return ids, err
+	return ids, providers.NotTheAddress(err)
 }
 
-// list reads all elastic IPs of the zone and remembers them.
+// list reads all elastic IPs of the zone and remembers them. What a list lacks is
+// not forgotten: a list can be empty or short once, and an id that is none any more
+// is refused, and looked up again, when it is used.
 func (c *Client) list(ctx context.Context) (map[netip.Prefix]elasticIP, error) {
-	objects := map[netip.Prefix]elasticIP{}
+	listed := map[netip.Prefix]elasticIP{}
 	strange := 0
 	err := c.call(ctx, opList, func(ctx context.Context, api *sdk.Client) error {
 		got, err := api.ListElasticIPS(ctx)
@@ -172,24 +182,30 @@ func (c *Client) list(ctx context.Context) (map[netip.Prefix]elasticIP, error) {
 				strange++
 				continue
 			}
-			objects[network] = elasticIP{id: strings.ToLower(e.ID.String()), ip: e.IP, managed: e.Healthcheck != nil}
+			listed[network] = elasticIP{id: strings.ToLower(e.ID.String()), ip: e.IP, managed: e.Healthcheck != nil}
 		}
-		if strange > 0 && len(objects) == 0 {
+		if strange > 0 && len(listed) == 0 {
 			return errors.New("no elastic IP in it has an id and an address")
 		}
 		return nil
 	})
 	if err != nil {
-		return nil, err
+		return nil, providers.NotTheAddress(err)
 	}
-	c.mu.Lock()
-	c.objects = objects
-	c.mu.Unlock()
 	if strange > 0 {
 		c.warnOnce("elastic IPs without an id or an address that can be read are left out", zap.Int("count", strange))
 	}
+	if len(listed) == 0 {
+		return listed, nil
+	}
+	c.mu.Lock()
+	objects := make(map[netip.Prefix]elasticIP, len(c.objects)+len(listed))
+	maps.Copy(objects, c.objects)
+	maps.Copy(objects, listed)
+	c.objects = objects
+	c.mu.Unlock()
 	c.cache.Store(providers.IDs{Objects: formatObjects(objects)})
-	return objects, nil
+	return listed, nil
 }
 
 // parseNetwork returns what an elastic IP covers: its network, or the address

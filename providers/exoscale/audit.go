@@ -2,6 +2,7 @@ package exoscale
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"slices"
 	"strings"
@@ -19,7 +20,13 @@ const (
 	doubtInterval = 10 * time.Minute
 	// auditReads bounds the reads of an audit at the same time: claims go first.
 	auditReads = 8
+	// auditTries is how many audits in a row must fail before one counts as made:
+	// what is refused once may be answered at the next look.
+	auditTries = 3
 )
+
+// errNotListed tells of a list of all instances that cannot be complete.
+var errNotListed = errors.New("the list of all instances does not have this one")
 
 var _ providers.Auditor = (*Client)(nil)
 
@@ -81,6 +88,9 @@ func (c *Client) Audit(ctx context.Context) {
 
 	suspects := map[string]map[string]bool{}
 	ids, err := c.instances(ctx, opAll)
+	if err == nil && !slices.Contains(ids, self) {
+		err = errNotListed
+	}
 	records := make([]instance, len(ids))
 	if err == nil {
 		err = parallel(ctx, auditReads, len(ids), func(ctx context.Context, i int) (err error) {
@@ -106,11 +116,30 @@ func (c *Client) Audit(ctx context.Context) {
 		}
 	}
 	c.mu.Lock()
-	c.holding.audited, c.holding.auditedAt = began, time.Now()
+	for _, record := range records {
+		for eip, former := range c.holding.suspects {
+			if record.gone && former[record.id] { // though it was listed just now
+				if suspects[eip] == nil {
+					suspects[eip] = map[string]bool{}
+				}
+				suspects[eip][record.id] = true
+			}
+		}
+	}
 	if err == nil {
-		c.holding.suspects = suspects
+		c.holding.failed, c.holding.suspects = 0, suspects
+	} else {
+		c.holding.failed++
+	}
+	again := err != nil && c.holding.failed < auditTries
+	if !again {
+		c.holding.audited, c.holding.auditedAt = began, time.Now()
 	}
 	c.mu.Unlock()
+	if again {
+		c.log.Debug("cannot look through all instances yet; trying again at the next look", zap.String("provider", name), zap.Error(err))
+		return
+	}
 	if err != nil {
 		c.log.Warn("cannot look through all instances; other holders of an elastic IP may stay unseen", zap.String("provider", name), zap.Error(err))
 		return

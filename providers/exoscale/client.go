@@ -158,8 +158,9 @@ func (c *Client) Claim(ctx context.Context, addr netip.Addr, check func(context.
 	c.log.Info("provider refuses what was known, looking up again", zap.String("provider", name),
 		zap.String("address", addr.String()), zap.Error(err))
 	if !c.fixed {
-		if self, err = c.learnSelf(ctx); err != nil {
-			return err
+		// If the service does not answer, what was known stands.
+		if known, err := c.learnSelf(ctx); err == nil {
+			self = known
 		}
 	}
 	if object, err = c.lookUp(ctx, addr); err != nil {
@@ -264,7 +265,8 @@ func (c *Client) Self(ctx context.Context) (providers.Server, error) {
 }
 
 // Prepare asks the metadata service for the own instance and zone and lists the
-// elastic IPs, each only if neither this process nor the cache on disk knows it.
+// elastic IPs, each only if neither this process nor the cache on disk knows it. That
+// there are none is an error of the kind NotFound.
 func (c *Client) Prepare(ctx context.Context) error {
 	if _, _, err := c.identity(ctx); err != nil {
 		return err
@@ -275,7 +277,10 @@ func (c *Client) Prepare(ctx context.Context) error {
 	if known {
 		return nil
 	}
-	_, err := c.listing.Do(ctx, struct{}{}, c.list)
+	listed, err := c.listing.Do(ctx, struct{}{}, c.list)
+	if err == nil && len(listed) == 0 {
+		return providers.EmptyError(name, opList)
+	}
 	return providers.SharedError(ctx, name, opList, err)
 }
 

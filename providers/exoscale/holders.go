@@ -27,6 +27,7 @@ type holding struct {
 	audited uint64            // when the last audit began that has ended
 
 	auditedAt time.Time                  // when that ended, or the first look was made
+	failed    int                        // audits in a row that failed
 	suspects  map[string]map[string]bool // elastic IPs: others that an audit found attached
 }
 
@@ -73,7 +74,7 @@ func (c *Client) Observe(ctx context.Context, addrs []netip.Addr) (map[netip.Add
 	if err != nil {
 		return nil, err
 	}
-	me, err := c.instance(ctx, opSelf, self.instance)
+	me, err := c.own(ctx, self.instance)
 	if err != nil {
 		return nil, err
 	}
@@ -190,7 +191,7 @@ func (c *Client) lookAt(ctx context.Context, looks map[string]*look, self string
 			switch l := looks[eip]; {
 			case candidates[eip][record.id] && record.eips[eip]:
 				l.others = append(l.others, record)
-			case candidates[eip][record.id]:
+			case candidates[eip][record.id] && !record.gone: // which can be said of it once
 				c.acquit(eip, record.id)
 			}
 		}
@@ -236,6 +237,7 @@ func (c *Client) holder(l *look, me instance) providers.Holder {
 		h.Owner = strings.Join(names, ", ")
 		if mine {
 			h.Owner += " beside this host"
+			h.Beside = true
 		}
 	case mine && c.doubted(l, me) && c.auditHelps(l.object.id):
 		h.Kind, h.Owner = providers.Unknown, "the API's list of its instances is wrong, all instances are looked through"

@@ -30,7 +30,7 @@ const (
 // which it does not ask first unless it was so a moment ago.
 func (c *Client) attach(ctx context.Context, to claim) (*sdk.Operation, error) {
 	if c.seenLately(to.eip) {
-		me, err := c.instance(ctx, opSelf, to.instance)
+		me, err := c.own(ctx, to.instance)
 		if err != nil {
 			return nil, err
 		}
@@ -54,7 +54,7 @@ func (c *Client) attach(ctx context.Context, to claim) (*sdk.Operation, error) {
 	}
 	if refused(err) {
 		// It may be what attaching the attached looks like.
-		if me, readErr := c.instance(ctx, opSelf, to.instance); readErr == nil && me.eips[to.eip] {
+		if me, readErr := c.own(ctx, to.instance); readErr == nil && me.eips[to.eip] {
 			c.saw(me)
 			c.moved(to.eip)
 			return nil, nil
@@ -83,10 +83,10 @@ func (c *Client) attached(ctx context.Context, to claim, op *sdk.Operation) erro
 	// Claims that end at the same time share a look; one that has this host in it
 	// is proof, whoever began it.
 	me, err := c.reading.Do(ctx, to.instance, func(ctx context.Context) (instance, error) {
-		return c.instance(ctx, opSelf, to.instance)
+		return c.own(ctx, to.instance)
 	})
 	if err == nil && !me.eips[to.eip] {
-		me, err = c.instance(ctx, opSelf, to.instance)
+		me, err = c.own(ctx, to.instance)
 	}
 	switch {
 	case err != nil:
@@ -163,8 +163,8 @@ func (c *Client) await(ctx context.Context, what string, op *sdk.Operation) erro
 			op, failures = now, 0
 		case e != nil && e.Status == http.StatusNotFound:
 			return errLost
-		case e == nil || e.Kind != providers.Transient || ctx.Err() != nil:
-			return err
+		case e == nil || e.Kind == providers.Auth || e.Kind == providers.RateLimited || ctx.Err() != nil:
+			return err // asking again would make it worse
 		default:
 			if failures++; failures == maxPollErrors {
 				return errLost

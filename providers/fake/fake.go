@@ -35,7 +35,8 @@ func check(node *yaml.Node) error {
 	return section.Read("fake", node, nil).Err()
 }
 
-// Printer writes a line for each refresh that its targets would do.
+// Printer writes a line for each refresh that its targets would do, and logs one for
+// each call that it does not make.
 type Printer struct {
 	mu  sync.Mutex // one line at a time
 	w   io.Writer
@@ -75,7 +76,11 @@ func (t *Target) Ensure(ctx context.Context, claimFirst bool) (previous string, 
 	}
 	t.printer.mu.Lock()
 	defer t.printer.mu.Unlock()
-	t.printer.log.Info("call not made: dry run", zap.String("address", t.ip.String()))
+	message := "would look whether floating IP points here"
+	if claimFirst {
+		message = "would point floating IP here"
+	}
+	t.printer.log.Info(message, zap.String("address", t.ip.String()), zap.Bool("dry_run", true))
 	_, err = fmt.Fprintf(t.printer.w, "REFRESH %s\n", t.ip)
 	// Nobody reads any more: that must not look like a failing cloud.
 	if errors.Is(err, io.ErrClosedPipe) {

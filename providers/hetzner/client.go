@@ -161,7 +161,7 @@ type action struct {
 }
 
 // point assigns a floating IP and waits until the action is over. What became of
-// an action that nobody knows any more shows in the look that follows a claim.
+// an action that cannot be asked for shows in the look that follows a claim.
 func (c *Client) point(ctx context.Context, key, server string) error {
 	var answer struct {
 		Action action `json:"action"`
@@ -179,11 +179,12 @@ func (c *Client) point(ctx context.Context, key, server string) error {
 			return providers.EndedError(ctx, name, opAssign)
 		}
 		err := c.call(ctx, opAction, http.MethodGet, "/actions/"+strconv.FormatInt(answer.Action.ID, 10), nil, &answer, nil)
-		if e, ok := errors.AsType[*providers.Error](err); ok && (e.Status == http.StatusNotFound || e.Kind == providers.Transient) && ctx.Err() == nil {
-			return nil
-		}
-		if err != nil {
+		switch {
+		case err == nil:
+		case ctx.Err() != nil:
 			return err
+		default:
+			return nil
 		}
 	}
 	if e := answer.Action.Error; answer.Action.Status == "error" && e != nil {

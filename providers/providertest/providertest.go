@@ -615,6 +615,9 @@ func (w *world) attempt(row badManner, call func(context.Context) error) *provid
 func (w *world) look(row badManner) {
 	w.warm()
 	w.sim.SetFaults(cloudsim.Faults{row.fault})
+	if row.kind == providers.NotFound {
+		row.kind = providers.Invalid // a look is about no single address
+	}
 	e := w.attempt(row, func(ctx context.Context) error {
 		_, err := w.provider.Observe(ctx, []netip.Addr{w.Addr})
 		return err
