@@ -31,14 +31,18 @@ func EmptyError(provider, op string) *Error {
 	return &Error{Provider: provider, Op: op, Kind: NotFound, Detail: "the account has no floating IP"}
 }
 
-// NotTheAddress returns err for a request that is about no single address: that
-// the API does not know its path, or another object, does not make an address one
-// that the account does not have. The kind is then Invalid instead of NotFound.
+// NotTheAddress returns err for a request that cannot tell whether the account has
+// an address: that the API does not know a path, a server, or an object that it
+// lists, does not make the address a foreign one. The kind is then Invalid instead
+// of NotFound.
 func NotTheAddress(err error) error {
-	if e, ok := errors.AsType[*Error](err); ok && e.Kind == NotFound {
-		e.Kind = Invalid
+	e, ok := errors.AsType[*Error](err)
+	if !ok || e.Kind != NotFound {
+		return err
 	}
-	return err
+	other := *e // which may be shared
+	other.Kind = Invalid
+	return &other
 }
 
 // classify makes the error of a call from what came over the wire, or nil if all

@@ -2,6 +2,7 @@ package providers
 
 import (
 	"fmt"
+	"net/http"
 	"strings"
 	"time"
 )
@@ -58,6 +59,12 @@ func (e *Error) Error() string {
 
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Cause }
+
+// Unknown tells whether the API refused an object that the request names, as it
+// does when what was known of it is old.
+func (e *Error) Unknown() bool {
+	return e.Status == http.StatusBadRequest || e.Status == http.StatusNotFound || e.Status == http.StatusGone
+}
 
 // RefreshClass is the behaviour by which refresher recognises the kind without
 // importing this package.

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"net/http"
 	"net/netip"
 	"strings"
 	"sync"
@@ -119,7 +118,7 @@ func (m *Mover) Claim(ctx context.Context, addr netip.Addr, check func(context.C
 	}
 	err = m.point(ctx, move{key, server})
 	e, ok := errors.AsType[*Error](err)
-	if !ok || (e.Status != http.StatusBadRequest && e.Status != http.StatusNotFound) {
+	if !ok || !e.Unknown() {
 		return err
 	}
 	if listed && (asked || m.Server.Fixed()) {
@@ -221,7 +220,7 @@ func (m *Mover) point(ctx context.Context, to move) error {
 	_, err := m.moves.Do(ctx, to, func(ctx context.Context) (struct{}, error) {
 		return struct{}{}, m.Point(ctx, to.key, to.server)
 	})
-	return SharedError(ctx, m.Provider, m.OpPoint, err)
+	return NotTheAddress(SharedError(ctx, m.Provider, m.OpPoint, err))
 }
 
 // holder tells who has a floating IP.

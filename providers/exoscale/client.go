@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"net/http"
 	"net/netip"
 	"slices"
 	"strings"
@@ -149,7 +148,7 @@ func (c *Client) Claim(ctx context.Context, addr netip.Addr, check func(context.
 
 	err = c.take(ctx, object, self.instance, check)
 	e, ok := errors.AsType[*providers.Error](err)
-	if !ok || e.Op != opAttach || (e.Status != http.StatusBadRequest && e.Status != http.StatusNotFound) {
+	if !ok || e.Op != opAttach || !e.Unknown() {
 		return err
 	}
 	if listed && (asked || c.fixed) {
@@ -201,7 +200,7 @@ func (c *Client) take(ctx context.Context, object elasticIP, instance string, ch
 		}
 		return struct{}{}, c.move(ctx, object, to)
 	})
-	return providers.SharedError(ctx, name, opAttach, err)
+	return providers.NotTheAddress(providers.SharedError(ctx, name, opAttach, err))
 }
 
 // permitted is asked right before each write.

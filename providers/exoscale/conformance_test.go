@@ -78,9 +78,12 @@ func TestConformance(t *testing.T) {
 		},
 		Mine: lb1, Peer: lb2,
 		Addr: addr4, Inside: [2]netip.Addr{addr6a, addr6b},
-		Foreign:     foreign,
-		WriteMethod: "PUT",
-		Additive:    true,
+		Foreign:      foreign,
+		WriteMethod:  "PUT",
+		ListPath:     "/v2/elastic-ip",
+		EmptyList:    `{"elastic-ips":[]}`,
+		MetadataPath: "/latest",
+		Additive:     true,
 		Rotate: func(s *cloudsim.Sim) map[string]string {
 			rotated++
 			k, sec := fmt.Sprintf("%d%s", rotated, key), fmt.Sprintf("%d%s", rotated, secret)

@@ -63,6 +63,9 @@ func TestConformance(t *testing.T) {
 		// Nothing but servers has floating IPs there.
 		Foreign:      netip.MustParseAddr("192.0.2.99"),
 		WriteMethod:  "POST",
+		ListPath:     "/hetzner/api/floating_ips",
+		EmptyList:    `{"floating_ips":[]}`,
+		MetadataPath: "/hetzner/v1/metadata",
 		ObserveCalls: func(int, int) int { return 1 },
 		ClaimCalls:   1,
 		ClaimWrites:  1,

@@ -26,9 +26,10 @@ func (w *world) keep(addrs ...netip.Addr) (stop func()) {
 	account := providers.NewAccount(w.Name, w.provider)
 	var wg sync.WaitGroup
 	wg.Go(func() { account.Run(ctx) })
+	pace, gate := &refresher.Pace{Interval: policy.Interval}, &refresher.Gate{}
 	for _, a := range addrs {
 		target := account.Target(vrrp.FloatingIP{Prefix: netip.PrefixFrom(a, a.BitLen())}, permit)
-		loop := &refresher.Loop{Target: target, Policy: policy}
+		loop := &refresher.Loop{Target: target, Policy: policy, Pace: pace, Gate: gate}
 		wg.Go(func() {
 			defer target.Close()
 			loop.Run(ctx)

@@ -52,7 +52,10 @@ type Cloud struct {
 	Balanced   netip.Addr    // floating IP that a load balancer has
 	Foreign    netip.Addr    // no floating IP of the account
 
-	WriteMethod string // of the requests that move
+	WriteMethod  string // of the requests that move
+	ListPath     string // of the request that lists all floating IPs
+	EmptyList    string // its answer when there are none
+	MetadataPath string // of the requests to the metadata service
 	// Additive tells that a floating IP can be with several servers at once, so that
 	// a claim adds this host first and then removes the others.
 	Additive bool
@@ -73,6 +76,7 @@ func Run(t *testing.T, c Cloud) {
 	t.Run("faults", func(t *testing.T) { c.faults(t) })
 	t.Run("targets", func(t *testing.T) { c.targets(t) })
 	t.Run("outages", func(t *testing.T) { c.outages(t) })
+	t.Run("refusals", func(t *testing.T) { c.refusals(t) })
 	t.Run("unfriendly", func(t *testing.T) { c.unfriendly(t) })
 }
 
@@ -666,9 +670,12 @@ func (w *world) claim(row badManner) {
 	w.warm()
 	row.fault.Method = w.WriteMethod
 	w.sim.SetFaults(cloudsim.Faults{row.fault})
+	if row.kind == providers.NotFound {
+		row.kind = providers.Invalid // the address is listed, so that it is one of the account
+	}
 	e := w.attempt(row, func(ctx context.Context) error { return w.provider.Claim(ctx, w.Addr, permit) })
 	want := 1
-	if row.status == 400 || row.status == 404 {
+	if row.status == 400 || row.status == 404 || row.status == 410 {
 		want = 2 // what was known is looked up again, once
 	}
 	w.wantWrites(want)

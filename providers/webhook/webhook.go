@@ -224,7 +224,7 @@ func (c *Client) tell(ctx context.Context, addr netip.Addr, status string, check
 	if err := check(ctx); err != nil {
 		return err
 	}
-	return c.caller.Call(ctx, opTell, func(ctx context.Context) error {
+	err = c.caller.Call(ctx, opTell, func(ctx context.Context) error {
 		req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.url, bytes.NewReader(body))
 		if err != nil {
 			return err
@@ -248,6 +248,7 @@ func (c *Client) tell(ctx context.Context, addr netip.Addr, status string, check
 		}
 		return err
 	})
+	return providers.NotTheAddress(err) // 404 is what its URL gives that is not there yet
 }
 
 // sign returns what the receiver of a request has to compute, too.
