@@ -567,3 +567,32 @@ func FuzzFaultJSON(f *testing.F) {
 		}
 	})
 }
+
+// leaver is a body whose client leaves while it sends.
+type leaver struct{ leave func() }
+
+func (l leaver) Read([]byte) (int, error) {
+	l.leave()
+	return 0, io.EOF
+}
+
+func TestARequestIsOnRecordWhenItsClientHasLeft(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSim(t)
+		for range 100 {
+			ctx, leave := context.WithCancel(t.Context())
+			req, err := http.NewRequestWithContext(ctx, "PATCH", "http://cloud.invalid/v1/floating-ips/192.0.2.1", leaver{leave})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if resp, err := s.RoundTripper().RoundTrip(req); err == nil { // it was quicker
+				resp.Body.Close()
+			}
+			s.ClearHistory()
+			synctest.Wait()
+			if n := len(s.History()); n != 0 {
+				t.Fatalf("%d requests came after their client had left", n)
+			}
+		}
+	})
+}

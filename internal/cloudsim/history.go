@@ -70,6 +70,9 @@ func (s *Sim) arrive(x *exchange) {
 		Metadata: x.route.metadata,
 	}
 	s.history = append(s.history, x.record)
+	if arrived, ok := x.r.Context().Value(arrivedKey{}).(func()); ok {
+		arrived()
+	}
 }
 
 func (s *Sim) leave(x *exchange) {

@@ -51,7 +51,9 @@ func (t roundTripper) RoundTrip(req *http.Request) (*http.Response, error) {
 			return nil, err
 		}
 	}
-	hctx, gone := context.WithCancel(context.WithValue(context.WithoutCancel(ctx), askerKey{}, t.server))
+	arrived := make(chan struct{})
+	hctx, gone := context.WithCancel(context.WithValue(context.WithValue(context.WithoutCancel(ctx),
+		askerKey{}, t.server), arrivedKey{}, sync.OnceFunc(func() { close(arrived) })))
 	in := req.Clone(hctx)
 	in.Body = io.NopCloser(bytes.NewReader(body))
 	if in.Host == "" {
@@ -68,6 +70,12 @@ func (t roundTripper) RoundTrip(req *http.Request) (*http.Response, error) {
 		err := handle(t.s, w, in)
 		w.finish(err)
 	}()
+	// A client that leaves right now must not find, later, that its request is
+	// younger than what it does next.
+	select {
+	case <-arrived:
+	case <-w.ready: // the handler does not record it
+	}
 
 	select {
 	case <-w.ready:
@@ -86,6 +94,10 @@ func (t roundTripper) RoundTrip(req *http.Request) (*http.Response, error) {
 		Body: &responseBody{PipeReader: pr, close: func() { stop(); gone() }},
 	}, nil
 }
+
+// arrivedKey marks in-process requests with what is to be called when they are on
+// record.
+type arrivedKey struct{}
 
 // handle runs the handler and returns the error that a client sees if the
 // connection was dropped.
