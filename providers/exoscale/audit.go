@@ -115,25 +115,19 @@ func (c *Client) Audit(ctx context.Context) {
 			}
 		}
 	}
+	vanished := slices.ContainsFunc(records, func(record instance) bool { return record.gone }) // though it was listed just now
 	c.mu.Lock()
-	for _, record := range records {
-		for eip, former := range c.holding.suspects {
-			if record.gone && former[record.id] { // though it was listed just now
-				if suspects[eip] == nil {
-					suspects[eip] = map[string]bool{}
-				}
-				suspects[eip][record.id] = true
-			}
-		}
-	}
-	if err == nil {
-		c.holding.failed, c.holding.suspects = 0, suspects
+	if err == nil && !vanished {
+		c.holding.failed = 0
 	} else {
 		c.holding.failed++
 	}
-	again := err != nil && c.holding.failed < auditTries
+	again := c.holding.failed > 0 && c.holding.failed < auditTries
 	if !again {
 		c.holding.audited, c.holding.auditedAt = began, time.Now()
+		if err == nil {
+			c.holding.suspects = suspects
+		}
 	}
 	c.mu.Unlock()
 	if again {

@@ -500,6 +500,7 @@ func TestOperationsThatGoWrong(t *testing.T) {
 		{"detach fails", cloudsim.Fault{Kind: cloudsim.OperationFails, Count: 1, Path: "/v2/elastic-ip/" + eip4 + ":detach"}, "detach elastic IP: operation ended as failure", providers.Transient},
 		{"detach not carried out", cloudsim.Fault{Kind: cloudsim.AcceptedOnly, Count: 1, Path: "/v2/elastic-ip/" + eip4 + ":detach"}, "", ""},
 		{"operation cannot be read for a while", cloudsim.Fault{Kind: cloudsim.Status, Status: 500, Count: 3, Path: "/v2/operation/"}, "", ""},
+		{"reading operations is refused once", cloudsim.Fault{Kind: cloudsim.Status, Status: 400, Count: 1, Path: "/v2/operation/"}, "", ""},
 		{"reading operations is not permitted", cloudsim.Fault{Kind: cloudsim.Status, Status: 403, Path: "/v2/operation/", Until: time.Date(2000, 1, 1, 0, 0, 1, 0, time.UTC)}, "read operation: HTTP status 403", providers.Auth},
 		{"answer without an operation", cloudsim.Fault{Kind: cloudsim.Status, Status: 200, Body: "{}", Method: "PUT", Count: 1}, "accepted, but this instance does not have it", providers.Transient},
 	}
