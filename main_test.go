@@ -74,6 +74,7 @@ func TestScript(t *testing.T) {
 			"expand":   cmdExpand,
 			"holder":   cmdHolder,
 			"move":     cmdMove,
+			"refuse":   cmdRefuse,
 			"requests": cmdRequests,
 			"waitfor":  cmdWaitFor,
 			"fifo":     cmdFIFO,
@@ -137,6 +138,18 @@ func cmdHolder(ts *testscript.TestScript, neg bool, args []string) {
 // cmdMove moves a floating IP as the provider's console would.
 func cmdMove(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(simOf(ts).Assign(netip.MustParsePrefix(args[0]), args[1]))
+}
+
+// cmdRefuse makes the API refuse the next requests: refuse STATUS COUNT.
+func cmdRefuse(ts *testscript.TestScript, _ bool, args []string) {
+	if len(args) != 2 {
+		ts.Fatalf("usage: refuse STATUS COUNT")
+	}
+	status, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	count, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	simOf(ts).SetFaults(cloudsim.Faults{{Kind: cloudsim.Status, Status: status, Count: count}})
 }
 
 // cmdRequests waits until the API had exactly N requests that match.

@@ -183,7 +183,10 @@ func TestTakeoverRecoversFromEveryKindOfTrouble(t *testing.T) {
 		"500":                      {Kind: cloudsim.Status, Status: 500},
 		"503 with HTML":            {Kind: cloudsim.Status, Status: 503, Form: cloudsim.FormHTML},
 		"429 with Retry-After":     {Kind: cloudsim.Status, Status: 429, RetryAfter: "3"},
-		"401 for a while":          {Kind: cloudsim.Status, Status: 401},
+		"401":                      {Kind: cloudsim.Status, Status: 401},
+		"403":                      {Kind: cloudsim.Status, Status: 403},
+		"404":                      {Kind: cloudsim.Status, Status: 404},
+		"400":                      {Kind: cloudsim.Status, Status: 400},
 		"hangs before the headers": {Kind: cloudsim.HangBeforeHeaders},
 		"hangs within the body":    {Kind: cloudsim.HangAfterHeaders},
 		"connection refused":       {Kind: cloudsim.Drop},
@@ -203,12 +206,8 @@ func TestTakeoverRecoversFromEveryKindOfTrouble(t *testing.T) {
 				w.sim.SetFaults(cloudsim.Faults{f})
 				w.send(vrrp.Master, "VI_0")
 				// Back-off of 10 s with half of it as jitter, and a hung
-				// attempt that ends at the refresh timeout. What the API calls
-				// permanent waits for the refresh interval.
-				limit := 15*time.Second + 10*time.Second
-				if f.Status == 401 {
-					limit = 66 * time.Second
-				}
+				// attempt that ends at the refresh timeout.
+				const limit = 15*time.Second + 10*time.Second
 				time.Sleep(outage + limit)
 				if w.holder(0) != me {
 					t.Fatalf("%v after the end of the trouble the floating IP is at %s", limit, w.holder(0))

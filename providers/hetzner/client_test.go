@@ -114,6 +114,26 @@ func TestClaimWaitsForItsAction(t *testing.T) {
 	})
 }
 
+// What became of an action shows in the look that follows a claim.
+func TestReadingAnActionThatIsRefusedOnceDoesNotUndoAClaim(t *testing.T) {
+	for _, status := range []int{400, 401, 403, 404, 500} {
+		synctest.Test(t, func(t *testing.T) {
+			a := account()
+			a.OperationTime = time.Second
+			s := newSim(t, a)
+			s.SetFaults(cloudsim.Faults{{Kind: cloudsim.Status, Status: status, Count: 1, Path: "/hetzner/api/actions/"}})
+			addr := netip.MustParseAddr("192.0.2.10")
+			if err := client(t, s, section+"server-id: 1001\n").Claim(t.Context(), addr, may); err != nil {
+				t.Errorf("%d: want the claim to stand, got %v", status, err)
+			}
+			time.Sleep(2 * time.Second)
+			if got := s.Holders(addr); !cmp.Equal(got, []string{lb1}) {
+				t.Errorf("%d: want %s to have it, got %v", status, lb1, got)
+			}
+		})
+	}
+}
+
 func TestFailedActionIsAnErrorWithItsReason(t *testing.T) {
 	s := newSim(t, account())
 	s.SetFaults(cloudsim.Faults{{Kind: cloudsim.OperationFails, Reason: "locked", Method: http.MethodPost}})
