@@ -54,6 +54,9 @@ func TestREADMETrial(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v:\n%s", err, out)
 	}
+	if strings.Contains(string(out), "No such file") {
+		t.Errorf("the trial complains:\n%s", out)
+	}
 	for want := range strings.Lines(fenced(t, "text")[0]) {
 		// How long ago depends on the machine.
 		re := regexp.MustCompile(strings.ReplaceAll(regexp.QuoteMeta(strings.TrimSpace(want)), "0s ago", `\d+s ago`))

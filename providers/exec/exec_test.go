@@ -24,6 +24,8 @@ import (
 	"berth/internal/metrics"
 	"berth/providers"
 	"berth/providers/exec"
+	"berth/refresher"
+	"berth/vrrp"
 )
 
 const secret = "a-very-secret-token-3141592653"
@@ -405,5 +407,35 @@ func TestManyAddressesStartFewProgramsAtATime(t *testing.T) {
 		if running, _ := strconv.Atoi(n); running > 32 {
 			t.Errorf("%d programs at a time", running)
 		}
+	}
+}
+
+func TestAProgramThatRefusesOnceCostsNoRefreshInterval(t *testing.T) {
+	for _, refusal := range []string{
+		"exit 64", "exit 77", "exit 78",
+		`echo '{"error":{"kind":"auth","message":"no"}}'; exit`,
+		`echo '{"error":{"kind":"invalid","message":"no"}}'; exit`,
+		`echo '{"error":{"kind":"not-found","message":"no"}}'; exit`,
+	} {
+		once := filepath.Join(t.TempDir(), "once")
+		path, requests := script(t, describe+fmt.Sprintf("[ -e %s ] || { touch %[1]s; %s; }\n", once, refusal)+
+			`case "$in" in *observe*) echo '{"holders":{"192.0.2.10":{"kind":"nobody"}}}'; exit;; esac; echo '{}'`)
+		p, _ := newClient(t, path, "")
+		target := providers.NewAccount("exec", p).Target(vrrp.FloatingIP{Prefix: netip.PrefixFrom(a4, 32)}, permit)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		loop := &refresher.Loop{Target: target, Policy: refresher.Policy{Interval: time.Hour, Timeout: 10 * time.Second,
+			InitialInterval: 10 * time.Millisecond, Multiplier: 1.1, MaxInterval: time.Second},
+			Report: func(r refresher.Report) {
+				if r.Claims > 0 {
+					cancel() // it was tried again
+				}
+			}}
+		_ = loop.Run(ctx) // ends with ctx
+		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			asked, _ := os.ReadFile(requests)
+			t.Errorf("%s: not tried again within a minute: %s", refusal, asked)
+		}
+		cancel()
+		target.Close()
 	}
 }

@@ -23,6 +23,8 @@ import (
 	"berth/internal/metrics"
 	"berth/providers"
 	"berth/providers/webhook"
+	"berth/refresher"
+	"berth/vrrp"
 )
 
 const secret = "a-very-secret-secret-3141592653"
@@ -270,5 +272,31 @@ func TestKeysInTheURLAreNotShown(t *testing.T) {
 				t.Errorf("%s, %s: got %v", url, name, err)
 			}
 		}
+	}
+}
+
+func TestAReceiverThatRefusesOnceCostsNoRefreshInterval(t *testing.T) {
+	for _, refusal := range []int{400, 401, 403, 404, 410, 422} {
+		synctest.Test(t, func(t *testing.T) {
+			start := time.Now()
+			var calls []time.Duration
+			p := newClient(t, server(func(*http.Request, string) (int, http.Header) {
+				calls = append(calls, time.Since(start))
+				if len(calls) == 1 {
+					return refusal, nil
+				}
+				return 204, nil
+			}), plain)
+			target := providers.NewAccount("webhook", p).Target(vrrp.FloatingIP{Prefix: netip.PrefixFrom(addr, 128)}, permit)
+			defer target.Close()
+			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+			defer cancel()
+			loop := &refresher.Loop{Target: target, Policy: refresher.Policy{Interval: time.Minute, Timeout: 10 * time.Second,
+				InitialInterval: time.Second, Multiplier: 1.1, MaxInterval: 10 * time.Second}}
+			_ = loop.Run(ctx) // ends with ctx
+			if len(calls) != 2 || calls[1] > 2*time.Second {
+				t.Errorf("%d once: told at %v, want a second time soon", refusal, calls)
+			}
+		})
 	}
 }
