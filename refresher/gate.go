@@ -182,6 +182,9 @@ func (p *pass) fail(class Class, retryAfter time.Duration, now time.Time) {
 	defer g.mu.Unlock()
 	if g.probe == p {
 		g.probe, g.next = nil, now.Add(g.retry.next(class, retryAfter, now))
+		if p.through == 0 {
+			g.scouted = false // it has told nothing
+		}
 		g.wake()
 	}
 }

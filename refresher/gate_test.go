@@ -311,6 +311,33 @@ func TestOneForbiddenObjectHoldsUpNoOtherAddress(t *testing.T) {
 	}
 }
 
+func TestAnAddressThatFailsOtherwiseHoldsUpNoOtherAtTheGate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		gate, pace := &refresher.Gate{}, &refresher.Pace{Interval: time.Minute}
+		a := newAccount(func(_ int, address string, _ time.Duration) error {
+			switch address {
+			case ipOf(1).String(), ipOf(2).String():
+				return refusedAuth
+			case ipOf(3).String():
+				return &failure{class: "transient"}
+			}
+			return nil
+		})
+		forbidden := hold(t.Context(), a, gate, pace, 1, 2)
+		defer forbidden.stop()
+		time.Sleep(40 * time.Second) // the pace of probes has slowed down
+		failing := hold(t.Context(), a, gate, pace, 3, 1)
+		defer failing.stop()
+		time.Sleep(time.Second / 4)
+		good := hold(t.Context(), a, gate, pace, 4, 1)
+		defer good.stop()
+		time.Sleep(time.Second / 2)
+		if at, here := a.hereSince(ipOf(4)); !here || at > 40*time.Second+300*time.Millisecond {
+			t.Errorf("the good address was here at %v (%v), want at once", at, here)
+		}
+	})
+}
+
 func TestAHalfRestoredAPIIsUsedAndNotHammered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := newAccount(func(n int, _ string, since time.Duration) error {
