@@ -4,9 +4,15 @@ package netif
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"net/netip"
+	"os/exec"
+	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
@@ -175,4 +181,63 @@ func BenchmarkRenewThousand(b *testing.B) {
 	for b.Loop() {
 		must(b, k.bind(addrs, 5))
 	}
+}
+
+// BenchmarkHold200x5 is what a hand-over of 200 instances with five addresses each
+// asks of one host: all Holds begin at once, and end at once.
+func BenchmarkHold200x5(b *testing.B) {
+	testnet.Require(b)
+	n := newNode(b, "host", new(testnet.Bell))
+	end := time.Now().Add(time.Hour)
+	o := Options{Name: "lo", End: func() time.Time { return end }, Elsewhere: func(netip.Prefix) bool { return false },
+		Record: filepath.Join(b.TempDir(), "bound")}
+	var instances [][]netip.Prefix
+	for i := range 200 {
+		var list []netip.Prefix
+		for a := range 3 {
+			list = append(list, netip.MustParsePrefix(fmt.Sprintf("10.0.%d.%d/32", i, a+1)))
+		}
+		for a := range 2 {
+			list = append(list, netip.MustParsePrefix(fmt.Sprintf("2001:db8::%x:%d/128", i, a+1)))
+		}
+		instances = append(instances, list)
+		o.Managed = append(o.Managed, list...)
+	}
+	var i *Interface
+	must(b, n.Do(func() error {
+		if err := exec.Command("ip", "link", "set", "lo", "up").Run(); err != nil {
+			return err
+		}
+		k, err := openKernel(o.Name)
+		if err == nil {
+			i, err = open(o, k)
+		}
+		return err
+	}))
+	running, stop := context.WithCancel(context.Background())
+	var watch sync.WaitGroup
+	watch.Go(func() { _ = i.Run(running) })
+	defer func() { stop(); watch.Wait(); must(b, i.Close()) }()
+	var bind, unbind time.Duration
+	for b.Loop() {
+		ctx, cancel := context.WithCancelCause(context.Background())
+		var bound, ended sync.WaitGroup
+		begun := time.Now()
+		for _, addrs := range instances {
+			bound.Add(1)
+			ended.Go(func() {
+				if err := i.Hold(ctx, addrs, bound.Done); !errors.Is(err, errDemoted) {
+					b.Errorf("want %v, got %v", errDemoted, err)
+				}
+			})
+		}
+		bound.Wait()
+		bind += time.Since(begun)
+		begun = time.Now()
+		cancel(errDemoted)
+		ended.Wait()
+		unbind += time.Since(begun)
+	}
+	b.ReportMetric(float64(bind.Microseconds())/1000/float64(b.N), "bind-ms")
+	b.ReportMetric(float64(unbind.Microseconds())/1000/float64(b.N), "unbind-ms")
 }

@@ -24,6 +24,9 @@ type Fault struct {
 	OnEtcdLoss string
 	// Clock says that berth must be one of BuildWithClock.
 	Clock bool
+	// Crowd is how many instances the lab must have beside the one, on two hosts,
+	// so that one of them has all.
+	Crowd int
 	// CI says that it is one of the selection for every change.
 	CI bool
 	// Inject begins the fault and leaves with the run how it is healed.
@@ -182,6 +185,8 @@ const (
 	kernel       = 2600 * time.Millisecond // the kernel takes the address, and the lease ends
 	leaseLost    = Lease + time.Second     // etcd lost the lease itself
 	handOver     = 50 * time.Millisecond   // by agreement
+	crowd        = 200                     // instances, with five addresses each
+	crowded      = time.Second             // for all of them, on two cores
 	hostGone     = 5600 * time.Millisecond
 	prolonged    = 3 * time.Second         // all leases, by a new leader of etcd
 	beyond       = 2500 * time.Millisecond // after an outage of etcd
@@ -215,6 +220,11 @@ func All() []Fault {
 			r.heal(r.Victim.Start)
 			return r.Victim.Signal(r.Ctx, unix.SIGTERM)
 		}, Limits: Limits{Median: 10 * time.Millisecond, NoOwner: handOver}},
+		{Name: "handover-200x5", Crowd: crowd, Alone: true, CI: true, Hold: shorter, Inject: func(r *Run) error {
+			r.heal(r.Victim.Start)
+			return r.Victim.Signal(r.Ctx, unix.SIGTERM)
+		}, Limits: Limits{NoOwner: crowded}},
+		{Name: "handover-200x5-kill9", Crowd: crowd, Alone: true, Hold: longer, Inject: kill9, Limits: Limits{NoOwner: kernel + crowded}},
 		{Name: "takeover", Owner: true, Hold: shorter, Inject: func(r *Run) error {
 			return r.Idle.Do(r.Ctx, BerthPath+" takeover --config "+ConfigPath+" "+Instance)
 		}, Limits: Limits{NoOwner: handOver}},
@@ -315,6 +325,9 @@ func All() []Fault {
 // Applies returns why a lab with these options cannot have the fault, nil if it
 // can.
 func (f Fault) Applies(o Options) error {
+	if f.Crowd != o.Crowd {
+		return fmt.Errorf("needs %d instances", 1+f.Crowd)
+	}
 	if f.Clock && !o.Clock {
 		return errors.New("needs a berth whose clock can be set wrong")
 	}

@@ -109,6 +109,9 @@ func newElection(t *testing.T, o faults.Options) *faults.Lab {
 		if err := h.Start(); err != nil {
 			t.Fatal(err)
 		}
+		if o.Crowd > 0 { // the first one gets everything
+			until(t, l, "an owner of all", func() bool { return l.Owner() != nil })
+		}
 	}
 	return l
 }
@@ -119,7 +122,10 @@ func TestFaults(t *testing.T) {
 			t.Parallel()
 			var got []faults.Figures
 			for n := range *runs {
-				options := faults.Options{OnEtcdLoss: f.OnEtcdLoss, Clock: f.Clock}
+				options := faults.Options{OnEtcdLoss: f.OnEtcdLoss, Clock: f.Clock, Crowd: f.Crowd}
+				if f.Crowd > 0 {
+					options.Hosts = 2
+				}
 				if err := f.Applies(options); err != nil {
 					t.Skip(err)
 				}

@@ -72,6 +72,14 @@ func (h *Host) config() string {
 	for i := range 3 {
 		endpoints = append(endpoints, "http://"+etcdAddress(i).String()+":2379")
 	}
+	var crowd string
+	for i := range h.lab.options.Crowd {
+		var list []string
+		for _, a := range CrowdAddresses(i) {
+			list = append(list, `"`+a.String()+`"`)
+		}
+		crowd += fmt.Sprintf("    - {name: crowd%d, addresses: [%s]}\n", i, strings.Join(list, ", "))
+	}
 	return fmt.Sprintf(`run-directory: /run/berth
 etcd:
   endpoints: [%s]
@@ -83,7 +91,7 @@ election:
   on-etcd-loss: %s
   instances:
     - {name: %s, addresses: [%v/32, "%v/128"]}
-`, strings.Join(endpoints, ", "), prefix, h.Name(), Lease, ServiceLink, h.lab.options.OnEtcdLoss, Instance, Address4, Address6)
+%s`, strings.Join(endpoints, ", "), prefix, h.Name(), Lease, ServiceLink, h.lab.options.OnEtcdLoss, Instance, Address4, Address6, crowd)
 }
 
 // Start starts berth.

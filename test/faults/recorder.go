@@ -176,7 +176,7 @@ func (r *recorder) heard(f frame, now time.Time) {
 
 // probe sends an echo request to each address every lab.Interval.
 func (r *recorder) probe(client *testnet.Node) error {
-	for _, a := range r.history.Addresses {
+	for _, a := range probed {
 		network := "ip4:icmp"
 		if a.Is6() {
 			network = "ip6:ipv6-icmp"

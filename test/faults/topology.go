@@ -25,6 +25,22 @@ var (
 	Address6 = netip.MustParseAddr("2001:db8::254")
 )
 
+// probed are the addresses that the client asks.
+var probed = []netip.Addr{Address4, Address6}
+
+// CrowdAddresses returns the addresses of instance i of a crowd.
+func CrowdAddresses(i int) (list []netip.Addr) {
+	for n := range 3 {
+		list = append(list, netip.AddrFrom4([4]byte{198, 18, byte(i), byte(n + 1)}))
+	}
+	for n := range 2 {
+		a := [16]byte{0x20, 0x01, 0x0d, 0xb8, 0, 1}
+		a[14], a[15] = byte(i), byte(n+1)
+		list = append(list, netip.AddrFrom16(a))
+	}
+	return list
+}
+
 // Where things are on a host, and how long a lease lasts.
 const (
 	ServiceLink = "eth0"
@@ -53,6 +69,9 @@ type Options struct {
 	OnEtcdLoss string
 	// Clock says that Berth is one of BuildWithClock.
 	Clock bool
+	// Crowd is how many instances there are beside Instance, each with the five
+	// addresses of CrowdAddresses.
+	Crowd int
 	// Quiet leaves out the client's requests and what it hears: a lab that stays
 	// up for days would keep all of them.
 	Quiet bool
@@ -104,7 +123,11 @@ func (l *Lab) build() (err error) {
 	if err := errors.Join(l.Switch.Bridge("service"), l.Switch.Bridge("aside"), l.Switch.Bridge("etcd")); err != nil {
 		return err
 	}
-	l.record = newRecorder(&l.bell, []netip.Addr{Address4, Address6})
+	addresses := slices.Clone(probed)
+	for i := range l.options.Crowd {
+		addresses = append(addresses, CrowdAddresses(i)...)
+	}
+	l.record = newRecorder(&l.bell, addresses)
 	l.onClose(l.record.close)
 	if err := l.Switch.WatchAddresses(l.record.address); err != nil {
 		return err
@@ -234,7 +257,7 @@ func (l *Lab) Served(since time.Time) bool {
 	if owner == nil {
 		return false
 	}
-	for _, a := range l.record.history.Addresses {
+	for _, a := range probed {
 		if !l.record.served(a, owner.Name(), since) {
 			return false
 		}
@@ -255,7 +278,7 @@ func (l *Lab) Settle(ctx context.Context) error {
 	want := 0
 	for _, h := range l.Hosts {
 		if h.Running() {
-			want++
+			want += 1 + l.options.Crowd
 		}
 	}
 	ctx, cancel := context.WithTimeout(ctx, patience)
@@ -263,7 +286,7 @@ func (l *Lab) Settle(ctx context.Context) error {
 	again := time.NewTicker(50 * time.Millisecond) // etcd is asked; it does not tell
 	defer again.Stop()
 	for {
-		candidates, err := l.Candidates(ctx)
+		candidates, err := l.candidates(ctx, "")
 		if err == nil && len(candidates) == want {
 			return nil
 		}
@@ -281,12 +304,17 @@ type Candidate struct {
 	Lease string // as decimal number
 }
 
-// Candidates asks etcd who stands for election.
+// Candidates asks etcd who stands for election of Instance.
 func (l *Lab) Candidates(ctx context.Context) ([]Candidate, error) {
+	return l.candidates(ctx, Instance+"/")
+}
+
+// candidates asks for those of all instances, or of one, written with a slash.
+func (l *Lab) candidates(ctx context.Context, below string) ([]Candidate, error) {
 	var found struct {
 		KVs []Candidate `json:"kvs"`
 	}
-	dir := prefix + "elections/" + Instance + "/"
+	dir := prefix + "elections/" + below
 	err := l.Etcd.Call(ctx, "kv/range", map[string]any{
 		"key": []byte(dir), "range_end": []byte(strings.TrimSuffix(dir, "/") + "0"),
 		"sort_order": "ASCEND", "sort_target": "CREATE",
