@@ -2,6 +2,7 @@ package netif
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"net"
 	"net/netip"
@@ -14,11 +15,16 @@ import (
 type fakeKernel struct {
 	mu     sync.Mutex
 	link   link
+	others []address // on other interfaces
 	addrs  map[netip.Prefix]*fakeAddress
 	frames []frame
 	binds  []fakeBind
+	looks  int           // calls of state
 	fail   error         // of bind
 	blind  error         // of state
+	deaf   []error       // of the next watches
+	refuse netip.Prefix  // by bind
+	slow   time.Duration // before and after anything is done
 	before func()        // called before the next bind takes effect
 	late   time.Duration // by which lifetimes are ended; of the real one see margin
 	events chan event
@@ -51,11 +57,14 @@ type change struct {
 	added  bool
 }
 
+// errDeaf as an event ends a watch.
+var errDeaf = errors.New("bad file descriptor")
+
 var fakeMAC = net.HardwareAddr{2, 0, 0, 0, 0, 1}
 
 func newFakeKernel() *fakeKernel {
 	return &fakeKernel{
-		link:    link{index: 7, up: true, carrier: true, mac: fakeMAC},
+		link:    link{index: 7, name: "eth0", up: true, carrier: true, mac: fakeMAC},
 		late:    600 * time.Millisecond,
 		addrs:   map[netip.Prefix]*fakeAddress{},
 		events:  make(chan event, 10000),
@@ -63,15 +72,18 @@ func newFakeKernel() *fakeKernel {
 	}
 }
 
-func (k *fakeKernel) state() (link, []address, error) {
+func (k *fakeKernel) state(bool) (link, []address, error) {
+	defer k.pause()
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	k.looks++
 	if k.blind != nil {
 		return link{}, nil, k.blind
 	}
-	var list []address
+	list := slices.Clone(k.others)
 	for _, p := range slices.SortedFunc(maps.Keys(k.addrs), netip.Prefix.Compare) {
 		a := k.addrs[p].address
+		a.on = k.link.index
 		if a.valid != forever {
 			a.valid = max(0, time.Until(k.addrs[p].expires)).Truncate(time.Second)
 		}
@@ -80,7 +92,17 @@ func (k *fakeKernel) state() (link, []address, error) {
 	return k.link, list, nil
 }
 
-func (k *fakeKernel) bind(addrs []netip.Prefix, seconds int) error {
+// pause is what a machine with too much to do makes of a system call.
+func (k *fakeKernel) pause() {
+	k.mu.Lock()
+	slow := k.slow
+	k.mu.Unlock()
+	time.Sleep(slow)
+}
+
+func (k *fakeKernel) nameOf(int) string { return "lo" }
+
+func (k *fakeKernel) bind(_ link, addrs []netip.Prefix, seconds int) []error {
 	k.mu.Lock()
 	before := k.before
 	k.before = nil
@@ -88,16 +110,25 @@ func (k *fakeKernel) bind(addrs []netip.Prefix, seconds int) error {
 	if before != nil {
 		before()
 	}
+	k.pause()
+	defer k.pause()
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.fail != nil {
-		return k.fail
+		return slices.Repeat([]error{k.fail}, len(addrs))
 	}
 	k.binds = append(k.binds, fakeBind{time.Now(), slices.Clone(addrs), seconds})
 	for _, p := range addrs {
+		if p == k.refuse {
+			continue
+		}
 		k.set(address{prefix: p, valid: time.Duration(seconds) * time.Second, proto: protocol})
 	}
-	return nil
+	answers := make([]error, len(addrs))
+	if n := slices.Index(addrs, k.refuse); n >= 0 {
+		answers[n] = errors.New("refused")
+	}
+	return answers
 }
 
 // set is called with the lock held.
@@ -110,11 +141,12 @@ func (k *fakeKernel) set(a address) {
 			k.mu.Lock()
 			defer k.mu.Unlock()
 			if k.addrs[a.prefix] == f {
-				k.delete(a.prefix)
+				k.remove(a.prefix, true)
 			}
 		})
 	}
 	k.addrs[a.prefix] = f
+	a.on = k.link.index
 	k.events <- event{kind: added, address: a}
 	if old == nil {
 		k.changes <- change{time.Now(), a.prefix, true}
@@ -123,8 +155,21 @@ func (k *fakeKernel) set(a address) {
 	}
 }
 
+// elsewhere adds or deletes an address of another interface.
+func (k *fakeKernel) elsewhere(a address, kind eventKind) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.others = slices.DeleteFunc(k.others, func(o address) bool { return o.prefix == a.prefix }); kind == added {
+		k.others = append(k.others, a)
+	}
+	k.events <- event{kind: kind, address: a}
+}
+
 // delete is called with the lock held.
-func (k *fakeKernel) delete(p netip.Prefix) {
+func (k *fakeKernel) delete(p netip.Prefix) { k.remove(p, false) }
+
+// remove is called with the lock held.
+func (k *fakeKernel) remove(p netip.Prefix, expired bool) {
 	f := k.addrs[p]
 	if f == nil {
 		return
@@ -133,13 +178,19 @@ func (k *fakeKernel) delete(p netip.Prefix) {
 		f.timer.Stop()
 	}
 	delete(k.addrs, p)
-	k.events <- event{kind: deleted, address: f.address}
+	gone := f.address
+	gone.on = k.link.index
+	k.events <- event{kind: deleted, address: gone, expired: expired}
 	k.changes <- change{time.Now(), p, false}
 }
 
-func (k *fakeKernel) unbind(addrs []netip.Prefix) error {
+func (k *fakeKernel) unbind(index int, addrs []netip.Prefix) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	if index != k.link.index {
+		k.others = slices.DeleteFunc(k.others, func(a address) bool { return a.on == index && slices.Contains(addrs, a.prefix) })
+		return nil
+	}
 	for _, p := range addrs {
 		k.delete(p)
 	}
@@ -154,17 +205,35 @@ func (k *fakeKernel) send(data []byte) error {
 }
 
 func (k *fakeKernel) watch(ctx context.Context, f func(event)) error {
+	k.mu.Lock()
+	if len(k.deaf) > 0 {
+		err := k.deaf[0]
+		k.deaf = k.deaf[1:]
+		k.mu.Unlock()
+		return err
+	}
+	k.mu.Unlock()
 	for {
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case e := <-k.events:
+			if e.err != nil {
+				return e.err
+			}
 			f(e)
 		}
 	}
 }
 
 func (k *fakeKernel) Close() error { return nil }
+
+// counted returns how often the kernel was asked for its addresses.
+func (k *fakeKernel) counted() int {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.looks
+}
 
 // sent returns the frames sent so far.
 func (k *fakeKernel) sent() []frame {

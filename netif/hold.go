@@ -25,7 +25,12 @@ type binding struct {
 
 	bound   bool      // it has been there
 	until   time.Time // not removed by the kernel before this; zero if nothing is known
+	latest  time.Time // and due to be removed then at the latest, whenever the kernel began to count
 	excused bool      // if it is missing, that was to be expected
+	// forgiven is when the kernel last took it away of its own accord: once in a while
+	// it takes what was renewed while it looked for what has expired (check_lifetime
+	// reads the clock before it waits for the lock that the renewal holds).
+	forgiven time.Time
 
 	sent int       // announcements in this series
 	next time.Time // when the next is due; zero for never
@@ -49,83 +54,21 @@ func (b *binding) ended() bool {
 // cannot be bound now. Holds run side by side, each with other addresses, and
 // need Run. The first announcement precedes the call of bound.
 func (i *Interface) Hold(ctx context.Context, addrs []netip.Prefix, bound func()) error {
-	if err := i.take(ctx, addrs); err != nil {
+	if err := i.ask(&request{addrs: addrs, done: ctx.Done()}); err != nil {
 		return err
 	}
 	if ctx.Err() == nil {
-		i.wakeUp() // renewals and more announcements will be due
 		bound()
 	}
 	<-ctx.Done()
-	return i.release(context.Cause(ctx), addrs)
+	return i.ask(&request{addrs: addrs, cause: context.Cause(ctx)})
 }
 
-func (i *Interface) take(ctx context.Context, addrs []netip.Prefix) error {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	var list []*binding
-	for _, p := range addrs {
-		if i.managed[p.Addr()] != p {
-			return fmt.Errorf("bind %v to %s: it is not among the managed addresses", p, i.o.Name)
-		}
-		if i.held[p.Addr()] != nil {
-			return fmt.Errorf("bind %v to %s: it is held already", p, i.o.Name)
-		}
-		list = append(list, &binding{prefix: p, done: ctx.Done()})
-	}
-	if ctx.Err() != nil {
-		return nil // what is there is released
-	}
-	if err := i.look(); err != nil {
-		return err
-	}
-	for _, b := range list {
-		i.held[b.prefix.Addr()] = b // before the probe is answered
-		delete(i.left, b.prefix.Addr())
-		i.probe(b.prefix.Addr())
-	}
-	if err := i.bind(list); err != nil {
-		for _, b := range list {
-			delete(i.held, b.prefix.Addr())
-		}
-		return errors.Join(err, i.remove(addrs))
-	}
-	now := time.Now()
-	for _, b := range list {
-		b.bound = true
-		i.o.Metrics.setBound(b.prefix.Addr(), true)
-		b.announceAgain(now)
-		i.announce(b, now)
-	}
-	i.record.add(addrs, i.log)
-	return nil
-}
-
-// release ends the Hold of addresses.
-func (i *Interface) release(cause error, addrs []netip.Prefix) error {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	for _, p := range addrs {
-		delete(i.held, p.Addr())
-		i.o.Metrics.setBound(p.Addr(), false)
-		if errors.Is(cause, ErrLeave) {
-			i.left[p.Addr()] = true
-		}
-	}
-	if errors.Is(cause, ErrLeave) {
-		return cause
-	}
-	if err := i.remove(addrs); err != nil {
-		return errors.Join(cause, err)
-	}
-	i.record.remove(addrs, i.log)
-	return cause
-}
-
-// bind binds or renews, and makes sure that what is bound goes in time.
-func (i *Interface) bind(list []*binding) error {
+// bind binds or renews, and makes sure that what is bound goes in time. It returns
+// what failed, and why.
+func (i *Interface) bind(list []*binding) (failed map[*binding]error) {
 	if err := i.clear(list); err != nil {
-		return err
+		return all(list, err)
 	}
 	addrs := make([]netip.Prefix, len(list))
 	for n, b := range list {
@@ -138,20 +81,43 @@ func (i *Interface) bind(list []*binding) error {
 			break
 		}
 		life := time.Duration(seconds) * time.Second
-		for _, b := range list {
-			b.until, b.excused = now.Add(life), false
-			i.present[b.prefix.Addr()] = []address{{prefix: b.prefix, valid: life}}
-		}
 		i.again = again
-		if err := i.kernel.bind(addrs, seconds); err != nil {
-			return errors.Join(err, i.look())
+		failed = nil
+		answers := i.kernel.bind(i.link, addrs, seconds)
+		latest := time.Now().Add(life)
+		for n, err := range answers {
+			b := list[n]
+			if err != nil {
+				if failed == nil {
+					failed = map[*binding]error{}
+				}
+				failed[b] = err
+				continue // what was bound before still ends when it would have
+			}
+			b.until, b.latest, b.excused = now.Add(life), latest, false
+			i.present[b.prefix.Addr()] = []address{{on: i.link.index, prefix: b.prefix, valid: life, seen: now}}
+		}
+		if len(failed) > 0 {
+			if err := i.look(false); err != nil {
+				i.log.Debug("cannot look at what was bound", zap.Error(err))
+			}
 		}
 		// This process may have stood still between the clock and the kernel.
-		if !tooLong(time.Now().Add(life), i.o.End()) {
-			return nil
+		if !tooLong(latest, i.o.End()) {
+			return failed
 		}
 	}
-	return errors.Join(fmt.Errorf("bind %v to %s: %w", addrs, i.o.Name, errTooLate), i.remove(addrs))
+	_, err := i.remove(addrs)
+	return all(list, errors.Join(errTooLate, err))
+}
+
+// all says that all failed for one reason.
+func all(list []*binding, err error) map[*binding]error {
+	failed := make(map[*binding]error, len(list))
+	for _, b := range list {
+		failed[b] = err
+	}
+	return failed
 }
 
 // tooLong reports whether an address that lives until then may outlive the end.
@@ -171,21 +137,29 @@ func (i *Interface) clear(list []*binding) error {
 	if len(wrong) == 0 {
 		return nil
 	}
-	return i.kernel.unbind(wrong)
+	return i.kernel.unbind(i.link.index, wrong)
 }
 
 // remove removes addresses, whatever prefix length they have. They are gone when
-// it returns nil.
-func (i *Interface) remove(addrs []netip.Prefix) error {
+// it returns nil; else left are those that are not known to be.
+func (i *Interface) remove(addrs []netip.Prefix) (left []netip.Prefix, err error) {
+	if len(addrs) == 0 {
+		return nil, nil
+	}
 	gone := addrs // ours first, before anything is asked
-	var err error
 	for range attempts {
-		err = errors.Join(i.kernel.unbind(gone), i.look())
-		if gone = i.seen(addrs...); err == nil && len(gone) == 0 {
-			return nil
+		unbound, looked := i.kernel.unbind(i.link.index, gone), i.look(false)
+		if left = addrs; looked == nil {
+			left = i.seen(addrs...)
+		}
+		if err = errors.Join(unbound, looked); err == nil && len(left) == 0 {
+			return nil, nil
+		}
+		if len(left) > 0 {
+			gone = left
 		}
 	}
-	return errors.Join(err, fmt.Errorf("remove %v from %s: still there", gone, i.o.Name))
+	return left, errors.Join(err, fmt.Errorf("remove %v from %s: still there", left, i.o.Name))
 }
 
 // seen returns what is there under addresses.

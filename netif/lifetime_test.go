@@ -3,6 +3,7 @@
 package netif
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -72,6 +73,8 @@ func TestTheKernelRemovesInTime(t *testing.T) {
 			}
 			return err
 		}))
+		l, _, err := k.state(true)
+		must(t, err)
 		stop := make(chan struct{})
 		var beside sync.WaitGroup
 		if scene.every > 0 {
@@ -81,18 +84,12 @@ func TestTheKernelRemovesInTime(t *testing.T) {
 					case <-stop:
 						return
 					case <-tick.C:
-						if err := other.bind([]netip.Prefix{netip.MustParsePrefix("192.0.2.1/32"), netip.MustParsePrefix("2001:db8::1/128")}, 5); err != nil {
+						if err := errors.Join(other.bind(l, []netip.Prefix{netip.MustParsePrefix("192.0.2.1/32"), netip.MustParsePrefix("2001:db8::1/128")}, 5)...); err != nil {
 							t.Error(err)
 						}
 					}
 				}
 			})
-		}
-		if _, _, err := k.state(); err != nil {
-			t.Fatal(err)
-		}
-		if _, _, err := other.state(); err != nil {
-			t.Fatal(err)
 		}
 		wg.Go(func() {
 			defer func() {
@@ -108,7 +105,7 @@ func TestTheKernelRemovesInTime(t *testing.T) {
 						netip.MustParsePrefix(fmt.Sprintf("198.51.100.%d/32", seconds)),
 						netip.MustParsePrefix(fmt.Sprintf("2001:db8::1:%d/128", seconds)),
 					}
-					if err := k.bind(addrs, seconds); err != nil {
+					if err := errors.Join(k.bind(l, addrs, seconds)...); err != nil {
 						t.Error(err)
 						return
 					}

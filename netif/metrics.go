@@ -11,6 +11,7 @@ type Metrics struct {
 	ready         *metrics.Gauge
 	bound         *metrics.Gauge
 	contested     *metrics.Gauge
+	astray        *metrics.Gauge
 	defences      *metrics.Counter
 	announcements *metrics.Counter
 }
@@ -24,6 +25,8 @@ func NewMetrics(r *metrics.Registry) *Metrics {
 			"1 while the address is bound to this host by berth, 0 while not.", "address"),
 		contested: r.Gauge("berth_address_contested",
 			"1 while the address is deleted, added or claimed again and again by somebody else.", "address"),
+		astray: r.Gauge("berth_address_astray",
+			"1 while another interface of this host has the address although another host owns it, so that two machines answer for it.", "address"),
 		defences: r.Counter("berth_address_defences_total",
 			"Times that an address was put back (deleted), removed (added) or announced again because another machine claimed it (claimed).", "address", "reason"),
 		announcements: r.Counter("berth_announcements_total",
@@ -39,6 +42,7 @@ func (m *Metrics) begin(p netip.Prefix) {
 	a := p.Addr().String()
 	m.bound.Set(0, a)
 	m.contested.Set(0, a)
+	m.astray.Set(0, a)
 	m.announcements.Add(0, a)
 	for _, r := range reasons {
 		m.defences.Add(0, a, string(r))
@@ -60,6 +64,12 @@ func (m *Metrics) setBound(a netip.Addr, on bool) {
 func (m *Metrics) setContested(a netip.Addr, on bool) {
 	if m != nil {
 		m.contested.Set(number(on), a.String())
+	}
+}
+
+func (m *Metrics) setAstray(a netip.Addr, on bool) {
+	if m != nil {
+		m.astray.Set(number(on), a.String())
 	}
 }
 

@@ -175,11 +175,10 @@ func BenchmarkRenewThousand(b *testing.B) {
 	for a := netip.MustParseAddr("10.0.0.1"); len(addrs) < 1000; a = a.Next() {
 		addrs = append(addrs, netip.PrefixFrom(a, 32))
 	}
-	if _, _, err := k.state(); err != nil {
-		b.Fatal(err)
-	}
+	l, _, err := k.state(true)
+	must(b, err)
 	for b.Loop() {
-		must(b, k.bind(addrs, 5))
+		must(b, errors.Join(k.bind(l, addrs, 5)...))
 	}
 }
 
@@ -210,7 +209,7 @@ func BenchmarkHold200x5(b *testing.B) {
 		}
 		k, err := openKernel(o.Name)
 		if err == nil {
-			i, err = open(o, k)
+			i, err = open(o, k, openRecord(o.Record, o.Managed))
 		}
 		return err
 	}))

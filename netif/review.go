@@ -2,11 +2,10 @@ package netif
 
 import (
 	"bytes"
-	"context"
 	"fmt"
-	"net"
+	"maps"
 	"net/netip"
-	"sync"
+	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -32,108 +31,43 @@ const (
 
 var reasons = []reason{wasDeleted, wasAdded, wasClaimed}
 
-// Run watches the interface, renews lifetimes and announces until ctx ends, and
-// returns its cause.
-func (i *Interface) Run(ctx context.Context) error {
-	var wg sync.WaitGroup
-	defer wg.Wait()
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	wg.Go(func() { cancel(i.kernel.watch(ctx, i.handle)) })
-	for {
-		timer := time.NewTimer(time.Until(i.review()))
-		select {
-		case <-ctx.Done():
-			timer.Stop()
-			return context.Cause(ctx)
-		case <-timer.C:
-		case <-i.wake:
-			timer.Stop()
-		}
-	}
-}
-
-// handle asks for a review after an event, unless that is what this process did
-// itself. What is true then is asked of the kernel, because an event may be older
-// than what was done since.
-func (i *Interface) handle(e event) {
-	switch e.kind {
-	case linkChanged:
-		i.setReady(e.link)
-		if !e.link.up { // perhaps up again before the review
-			i.mu.Lock()
-			i.excuse()
-			i.mu.Unlock()
-		}
-	case added:
-		if i.expected(e.address) {
-			return
-		}
-	case deleted:
-		if _, managed := i.managed[e.address.prefix.Addr()]; !managed {
-			return
-		}
-	case claimed:
-		if !i.disputed(e.claimed, e.mac) {
-			return
-		}
-	}
-	i.wakeUp()
-}
-
-// expected reports whether an address is of no interest, or as it was bound.
-func (i *Interface) expected(a address) bool {
-	if _, managed := i.managed[a.prefix.Addr()]; !managed {
-		return true
-	}
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	b := i.held[a.prefix.Addr()]
-	return b != nil && b.bound && b.fits(a, time.Now())
-}
-
-// fits reports whether what is on the interface is what was bound there.
-func (b *binding) fits(a address, now time.Time) bool {
-	return a.prefix == b.prefix && !a.duplicate && !now.Add(a.valid).After(b.until.Add(time.Second))
-}
-
-// disputed notes that a machine claims an address that is held here, and reports
-// whether that is news.
-func (i *Interface) disputed(a netip.Addr, mac net.HardwareAddr) bool {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	b := i.held[a]
-	if b == nil || b.claimant != nil || bytes.Equal(mac, i.link.mac) {
-		return false
-	}
-	b.claimant = mac
-	return true
-}
-
-// look takes what the kernel says.
-func (i *Interface) look() error {
-	l, all, err := i.kernel.state()
+// look takes what the kernel says. With follow the configured name counts for more
+// than the interface that had it.
+func (i *Interface) look(follow bool) error {
+	asked := time.Now()
+	l, all, err := i.kernel.state(follow)
 	if err != nil {
 		return fmt.Errorf("look at %s: %w", i.o.Name, err)
 	}
-	i.see(l, all)
+	i.see(l, all, asked)
 	return nil
 }
 
-func (i *Interface) see(l link, all []address) {
+// see takes what the kernel said to a question that was asked at some time: what is left
+// of a life counts from then, however long the answer took.
+func (i *Interface) see(l link, all []address, asked time.Time) {
+	i.recognize(l)
 	i.setReady(l)
-	returned := l.ready() && (!i.link.ready() || l.index != i.link.index || !bytes.Equal(l.mac, i.link.mac))
+	another := l.index != i.link.index
+	returned := l.ready() && (!i.link.ready() || another || !bytes.Equal(l.mac, i.link.mac))
 	i.link = l
 	i.present = make(map[netip.Addr][]address, len(i.held))
+	i.strays = map[netip.Addr][]address{}
+	now := time.Now()
 	for _, a := range all {
-		if _, managed := i.managed[a.prefix.Addr()]; managed {
+		if _, managed := i.managed[a.prefix.Addr()]; !managed {
+			continue
+		}
+		a.seen = asked
+		if a.on == l.index {
 			i.present[a.prefix.Addr()] = append(i.present[a.prefix.Addr()], a)
+		} else {
+			i.strays[a.prefix.Addr()] = append(i.strays[a.prefix.Addr()], a)
 		}
 	}
-	if !l.up {
+	if !l.up || another {
 		i.excuse()
 	}
-	now := time.Now()
 	for _, b := range i.held {
 		if returned {
 			b.announceAgain(now)
@@ -154,22 +88,43 @@ func (i *Interface) excuse() {
 func (i *Interface) review() time.Time {
 	i.mu.Lock()
 	defer i.mu.Unlock()
+	now := time.Now()
 	renewed, healed := i.renewed.Swap(false), i.healed.Swap(false)
-	err := i.look()
+	if news := i.hear(now); !news && !renewed && !healed && now.Before(i.due) {
+		return i.due
+	}
+	err := i.look(len(i.held) == 0)
 	if err != nil && !i.failing {
 		i.log.Warn("cannot look at the addresses of the interface; trying again", zap.Error(err))
+	} else if err == nil && i.failing {
+		i.log.Info("looking at the addresses of the interface again")
 	}
 	i.failing = err != nil
-	now := time.Now()
-	if err != nil {
-		return now.Add(lookAgain)
-	}
+	now = time.Now()
+	i.hear(now) // why something is missing that was there a moment ago
 	at := earliest(now.Add(time.Hour))
+	// What was seen last is renewed all the same: not to be able to look is no reason
+	// to let it go.
 	i.renew(now, renewed, &at)
 	i.announceAll(healed, &at)
-	i.removeForeign(now, &at)
+	if err != nil {
+		at.by(now.Add(lookAgain))
+	} else {
+		i.removeForeign(now, &at)
+		i.tellStrays(&at)
+	}
 	i.age(now, &at)
-	return time.Time(at)
+	i.due = time.Time(at)
+	return i.due
+}
+
+// renewInTime renews what is held while something else takes its time.
+func (i *Interface) renewInTime() {
+	now := time.Now()
+	if moved := i.renewed.Swap(false); moved || !i.again.IsZero() && !now.Before(i.again) {
+		at := earliest(now.Add(time.Hour)) // the review that follows finds its own
+		i.renew(now, moved, &at)
+	}
 }
 
 // earliest is the earliest of some moments.
@@ -193,10 +148,15 @@ const (
 	absent                  // not there, and may not be put back for now
 )
 
+// fits reports whether what is on the interface is what was bound there.
+func (b *binding) fits(a address) bool {
+	return a.prefix == b.prefix && !a.duplicate && !a.seen.Add(a.valid).After(b.latest.Add(time.Second))
+}
+
 // judge says what becomes of a held address, from what is there under it.
 func (b *binding) judge(there []address, up bool, end, now time.Time) verdict {
 	seconds, _ := lifetime(end, now)
-	fits := len(there) == 1 && b.fits(there[0], now)
+	fits := len(there) == 1 && b.fits(there[0])
 	switch {
 	case seconds < 1 && len(there) == 0:
 		return absent
@@ -263,14 +223,14 @@ func (i *Interface) renew(now time.Time, moved bool, at *earliest) {
 	}
 	if len(over) > 0 {
 		i.log.Warn("the lease ends; removing its addresses", zap.Stringers("address", over))
-		if err := i.remove(over); err != nil {
+		if _, err := i.remove(over); err != nil {
 			i.log.Error("cannot remove the addresses; trying again", zap.Error(err))
 			at.by(now.Add(slack))
 		}
 	}
 	if len(back) > 0 {
-		if err := i.bind(back); err != nil {
-			i.log.Warn("cannot bind the addresses; trying again", zap.Error(err))
+		if failed := i.bind(back); len(failed) > 0 {
+			i.log.Warn("cannot bind the addresses; trying again", zap.Error(first(failed)), zap.Int("addresses", len(failed)))
 			at.by(now.Add(lookAgain))
 		}
 	}
@@ -279,17 +239,24 @@ func (i *Interface) renew(now time.Time, moved bool, at *earliest) {
 	}
 }
 
+// first returns what failed for the lowest address: the others' reason is the same, or
+// is told when this one is mended.
+func first(failed map[*binding]error) error {
+	lowest := slices.MinFunc(slices.Collect(maps.Keys(failed)), func(a, b *binding) int { return a.prefix.Compare(b.prefix) })
+	return fmt.Errorf("bind %v: %w", lowest.prefix, failed[lowest])
+}
+
 // announceAll sends the announcements that are due.
 func (i *Interface) announceAll(healed bool, at *earliest) {
 	if !i.link.ready() {
 		return // coming up begins anew
 	}
-	if now := time.Now(); healed && now.Before(i.told.Add(fightGap)) {
+	if now := time.Now(); healed && now.Before(i.anew.Add(fightGap)) {
 		i.healed.Store(true)
-		at.by(i.told.Add(fightGap))
+		at.by(i.anew.Add(fightGap))
 		healed = false
 	} else if healed {
-		i.told = now
+		i.anew = now
 	}
 	for a, b := range i.held {
 		if !b.bound || len(i.present[a]) == 0 {
@@ -327,7 +294,7 @@ func (i *Interface) removeForeign(now time.Time, at *earliest) {
 		if !i.defend(a, &i.fights[a].local, wasAdded, now, at) {
 			continue
 		}
-		if err := i.remove(i.seen(p)); err != nil {
+		if _, err := i.remove(i.seen(p)); err != nil {
 			i.log.Warn("cannot remove an address that belongs elsewhere; trying again", zap.Error(err))
 			at.by(now.Add(lookAgain))
 		}

@@ -6,6 +6,7 @@ import (
 	"math/bits"
 	"net"
 	"net/netip"
+	"os"
 	"sync"
 	"syscall"
 	"time"
@@ -109,9 +110,14 @@ func (w *wire) watch(ctx context.Context, f func(event)) {
 
 func listen(ctx context.Context, c *packet.Conn, parse func([]byte) (netip.Addr, net.HardwareAddr, bool), f func(event)) {
 	defer context.AfterFunc(ctx, func() { c.SetReadDeadline(time.Unix(1, 0)) })()
+	said := false
 	for buffer := make([]byte, 2048); ctx.Err() == nil; {
 		n, _, err := c.ReadFrom(buffer)
 		if err != nil {
+			if !said && ctx.Err() == nil && !errors.Is(err, unix.ENETDOWN) && !errors.Is(err, os.ErrDeadlineExceeded) {
+				said = true
+				f(event{kind: unheard, err: err})
+			}
 			select {
 			case <-ctx.Done():
 			case <-time.After(pause):

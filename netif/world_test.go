@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -42,6 +43,10 @@ type world struct {
 	run           func(command string) // on the host
 	// The interface is taken away, and another of the same name put in.
 	destroy, create func()
+	rename          func(name string)    // the interface
+	addElsewhere    func(p netip.Prefix) // to another interface of the host
+	deleteElsewhere func(p netip.Prefix)
+	moveAway        func()        // the interface, into another namespace
 	has             func() string // addresses on the interface but for its own link-local one
 	wait            func(why string, cond func() bool)
 }
@@ -71,7 +76,7 @@ func fakeWorld(t *testing.T, k *fakeKernel) *world {
 	}
 	return &world{
 		open: func(t *testing.T, o Options) *Interface {
-			i, err := open(o, k)
+			i, err := open(o, k, openRecord(o.Record, o.Managed))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -87,12 +92,17 @@ func fakeWorld(t *testing.T, k *fakeKernel) *world {
 		mend:    set(func(l *link) { l.carrier = true }),
 		forever: func(p netip.Prefix) { k.behind(func() { k.set(address{prefix: p, valid: forever}) }) },
 		destroy: func() { k.setLink(link{}) },
-		create:  func() { k.setLink(link{index: 8, up: true, carrier: true, mac: fakeMAC}) },
+		create:  func() { k.setLink(link{index: 8, name: "eth0", up: true, carrier: true, mac: fakeMAC}) },
+		rename: func(name string) {
+			set(func(l *link) { l.name = name })()
+		},
+		addElsewhere:    func(p netip.Prefix) { k.elsewhere(address{on: 1, prefix: p, valid: forever}, added) },
+		deleteElsewhere: func(p netip.Prefix) { k.elsewhere(address{on: 1, prefix: p, valid: forever}, deleted) },
 		claim: func(a netip.Addr) {
 			k.events <- event{kind: claimed, claimed: a, mac: net.HardwareAddr{2, 0, 0, 0, 0, 9}}
 		},
 		has: func() string {
-			_, list, _ := k.state()
+			_, list, _ := k.state(false)
 			var all []string
 			for _, a := range list {
 				all = append(all, a.prefix.String())
@@ -137,6 +147,7 @@ func kernelWorld(t *testing.T) *world {
 			}
 		}
 	}
+	current := "eth0"
 	return &world{
 		open: func(t *testing.T, o Options) *Interface {
 			var k kernel
@@ -144,8 +155,14 @@ func kernelWorld(t *testing.T) *world {
 				k, err = openKernel(o.Name)
 				return err
 			}))
+			k.(*linux).dial = func(groups ...int) (f *os.File, err error) {
+				return f, host.Do(func() error {
+					f, err = netlinkSocket(groups...)
+					return err
+				})
+			}
 			// Outside of the node, whose files are others.
-			i, err := open(o, k)
+			i, err := open(o, k, openRecord(o.Record, o.Managed))
 			must(t, err)
 			return i
 		},
@@ -160,9 +177,13 @@ func kernelWorld(t *testing.T) *world {
 		forever: func(p netip.Prefix) {
 			ip(host, fmt.Sprintf("address replace %v dev eth0 valid_lft forever preferred_lft forever", p))()
 		},
-		destroy:       ip(host, "link del eth0"),
-		neighbourAdds: func(p netip.Prefix) { must(t, neighbour.AddAddress("eth0", p)) },
-		sysctl:        func(key, value string) { must(t, host.Sysctl(key, value)) },
+		destroy:         ip(host, "link del eth0"),
+		moveAway:        func() { t.Helper(); must(t, host.Move("eth0", newNode(t, "elsewhere", bell))) },
+		rename:          func(name string) { t.Helper(); ip(host, "link set "+current+" name "+name)(); current = name },
+		addElsewhere:    func(p netip.Prefix) { t.Helper(); ip(host, fmt.Sprintf("address add %v dev lo", p))() },
+		deleteElsewhere: func(p netip.Prefix) { t.Helper(); ip(host, fmt.Sprintf("address del %v dev lo", p))() },
+		neighbourAdds:   func(p netip.Prefix) { must(t, neighbour.AddAddress("eth0", p)) },
+		sysctl:          func(key, value string) { must(t, host.Sysctl(key, value)) },
 		run: func(command string) {
 			t.Helper()
 			if out, err := host.Run(ctx, "/bin/sh", "-c", command); err != nil {
@@ -182,7 +203,7 @@ func kernelWorld(t *testing.T) *world {
 			}
 		},
 		has: func() string {
-			out, err := host.Run(ctx, "/bin/sh", "-c", "ip -o address show dev eth0")
+			out, err := host.Run(ctx, "/bin/sh", "-c", "ip -o address show dev "+current)
 			must(t, err)
 			var all []string
 			for line := range strings.Lines(out) {
@@ -270,7 +291,7 @@ func (f *frames) send(data []byte) error {
 func (i *Interface) there(p netip.Prefix) []address {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	if err := i.look(); err != nil {
+	if err := i.look(false); err != nil {
 		panic(err) // no test asks while the kernel cannot answer
 	}
 	return i.present[p.Addr()]

@@ -169,6 +169,18 @@ func (n *Node) Remove(name string) error {
 	return nil
 }
 
+// Move puts a link, with its end of a cable, into another node.
+func (n *Node) Move(name string, to *Node) error {
+	l, err := n.link(name)
+	if err == nil {
+		err = n.nl.LinkSetNsFd(l, to.netns())
+	}
+	if err != nil {
+		return fmt.Errorf("move %s of %s to %s: %w", name, n.Name, to.Name, err)
+	}
+	return nil
+}
+
 // RemoveAddress takes an address from a link.
 func (n *Node) RemoveAddress(link string, address netip.Prefix) error {
 	l, err := n.link(link)

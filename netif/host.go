@@ -1,0 +1,97 @@
+package netif
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"net/netip"
+	"slices"
+	"sync"
+)
+
+// Host is the interfaces of this host that get addresses. Its methods may be called
+// from any goroutine.
+type Host struct {
+	interfaces map[string]*Interface
+}
+
+// OpenHost opens the interfaces that managed names, each with the addresses that may
+// be bound to it; no address may be there twice. The other options are the same for
+// all; Name and Managed of o are ignored. It starts no goroutine. Close must be called.
+func OpenHost(o Options, managed map[string][]netip.Prefix) (*Host, error) {
+	h := &Host{interfaces: map[string]*Interface{}}
+	r := openRecord(o.Record, slices.Collect(maps.Values(managed))...)
+	var errs []error
+	for _, name := range slices.Sorted(maps.Keys(managed)) {
+		o.Name, o.Managed = name, managed[name]
+		i, err := openShared(o, r)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		h.interfaces[name] = i
+	}
+	if len(errs) > 0 {
+		return nil, errors.Join(append(errs, h.Close())...)
+	}
+	return h, nil
+}
+
+// CheckHost returns why OpenHost would refuse.
+func CheckHost(managed map[string][]netip.Prefix) error {
+	h, err := OpenHost(Options{}, managed)
+	if err != nil {
+		return err
+	}
+	return h.Close()
+}
+
+// Close frees the sockets. Serve and every Hold must have returned.
+func (h *Host) Close() error {
+	var errs []error
+	for _, i := range h.interfaces {
+		errs = append(errs, i.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// Interface returns the interface with a name, nil if it was not opened.
+func (h *Host) Interface(name string) *Interface { return h.interfaces[name] }
+
+// Serve watches the interfaces while f runs, in which Holds may begin and end, and
+// returns what f returned. An interface that cannot be watched any more ends the context
+// of f, with the error as its cause: nobody would see that an address has gone, and a
+// process that ends with an error is started anew.
+func (h *Host) Serve(ctx context.Context, f func(context.Context) error) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	// The interfaces are watched until the last address is gone.
+	watched, end := context.WithCancelCause(context.WithoutCancel(ctx))
+	var watching sync.WaitGroup
+	defer watching.Wait()
+	defer func() { end(context.Cause(ctx)) }()
+	for _, i := range h.interfaces {
+		watching.Go(func() {
+			if err := i.Run(watched); watched.Err() == nil {
+				cancel(err)
+			}
+		})
+	}
+	return f(ctx)
+}
+
+// Sweep is [Interface.Sweep] of all interfaces.
+func (h *Host) Sweep(keep func(netip.Prefix) bool) error {
+	var errs []error
+	for _, i := range h.interfaces {
+		errs = append(errs, i.Sweep(keep))
+	}
+	return errors.Join(errs...)
+}
+
+// Renewed is [Interface.Renewed] of all interfaces.
+func (h *Host) Renewed() {
+	for _, i := range h.interfaces {
+		i.Renewed()
+	}
+}
