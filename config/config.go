@@ -71,7 +71,7 @@ const (
 
 // Election is what `berth elect` campaigns for.
 type Election struct {
-	Interface  string
+	Interface  string // of the instances that name none
 	OnEtcdLoss string // Free or Keep
 	Instances  []ElectionInstance
 	Announce   Announce
@@ -80,6 +80,7 @@ type Election struct {
 // ElectionInstance is addresses that have one owner.
 type ElectionInstance struct {
 	Name      string
+	Interface string            // that gets the addresses; empty: none does, the instance has floating IPs alone
 	Addresses []vrrp.FloatingIP // as /32 or /128 unless written with a length
 }
 

@@ -113,13 +113,13 @@ fencing: {enabled: true, on-etcd-loss: allow}
 election:
   interface: eth1
   on-etcd-loss: keep
-  instances: [{name: a b, addresses: [192.0.2.1, "2001:db8::1/64"]}, {name: c, addresses: [192.0.2.3/24]}]
+  instances: [{name: a b, addresses: [192.0.2.1, "2001:db8::1/64"]}, {name: c, interface: wan0, addresses: [192.0.2.3/24]}]
   announce: {count: 2, interval: 3s, refresh: 4s}
 `)
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := `{[https://192.0.2.9:2379 https://[2001:db8::9]:2379] /ca /c /k u *****  /x/ m 8s} {true allow} {eth1 keep [{a b [192.0.2.1/32 2001:db8::1/64]} {c [192.0.2.3/24]}] {2 3s 4s}}`
+	want := `{[https://192.0.2.9:2379 https://[2001:db8::9]:2379] /ca /c /k u *****  /x/ m 8s} {true allow} {eth1 keep [{a b eth1 [192.0.2.1/32 2001:db8::1/64]} {c wan0 [192.0.2.3/24]}] {2 3s 4s}}`
 	if diff := cmp.Diff(want, fmt.Sprint(c.Etcd, c.Fencing, c.Election)); diff != "" {
 		t.Errorf("configuration (-want +got):\n%s", diff)
 	}
@@ -173,6 +173,10 @@ func TestMistakes(t *testing.T) {
 			"berth.yml:2: election.instances: missing; write some, such as [{name: api, addresses: [192.0.2.254]}]"},
 		{"election without interface and provider", etcdOf("5s") + "election: {instances: [{name: a, addresses: [192.0.2.1]}]}\n",
 			"berth.yml:2: election.interface: missing; write the name of the one that gets the addresses, such as eth0"},
+		{"election with an interface for one instance of two", etcdOf("5s") + "election: {instances: [{name: a, interface: eth0, addresses: [192.0.2.1]}, {name: b, addresses: [192.0.2.2]}]}\n",
+			"berth.yml:2: election.interface: missing; write the name of the one that gets the addresses, such as eth0"},
+		{"instance on an interface that no kernel has", etcdOf("5s") + "election: {instances: [{name: a, interface: a/b, addresses: [192.0.2.1]}]}\n",
+			"berth.yml:2: election.instances, number 1, interface: found a text of 3 characters; write the name of a network interface, such as eth0"},
 		{"instance without name", etcdOf("5s") + "election: {interface: eth0, instances: [{addresses: [192.0.2.1]}]}\n", "berth.yml:2: election.instances, number 1, name: missing; write a name such as api"},
 		{"instance twice", etcdOf("5s") + "election: {interface: eth0, instances: [{name: a, addresses: [192.0.2.1]}, {name: a, addresses: [192.0.2.2]}]}\n",
 			"berth.yml:2: election.instances, number 2, name: found a name that another instance has; write one that none has"},

@@ -3,6 +3,7 @@ package config
 import (
 	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -99,6 +100,11 @@ func isEndpoint(text string) (found string, ok bool) {
 // maxInterface is IFNAMSIZ without the final zero, see netdevice(7).
 const maxInterface = 15
 
+// interfaceName reports whether an interface can have the name; "" is none.
+func interfaceName(name string) bool {
+	return len(name) <= maxInterface && !strings.ContainsAny(name, "/ ")
+}
+
 // fillElection checks what `berth elect` campaigns for.
 func fillElection(top *section.Section, c *Config) {
 	e := &c.Election
@@ -109,7 +115,7 @@ func fillElection(top *section.Section, c *Config) {
 		"announce":     section.Any,
 	})
 	choose(s, &e.OnEtcdLoss, Free, Keep)
-	if n := e.Interface; len(n) > maxInterface || strings.ContainsAny(n, "/ ") {
+	if !interfaceName(e.Interface) {
 		s.Refuse("interface", "", "the name of a network interface, such as eth0")
 	}
 	a := s.Sub("announce", section.Keys{
@@ -124,7 +130,7 @@ func fillElection(top *section.Section, c *Config) {
 	for i := range s.Len("instances") {
 		var in ElectionInstance
 		var list []string
-		item := s.Item("instances", i, section.Keys{"name": &in.Name, "addresses": &list})
+		item := s.Item("instances", i, section.Keys{"name": &in.Name, "interface": &in.Interface, "addresses": &list})
 		if !item.Given("name") {
 			item.Missing("name", "a name such as api")
 		} else if names[in.Name] {
@@ -141,13 +147,19 @@ func fillElection(top *section.Section, c *Config) {
 		if item.Empty("addresses") {
 			item.Missing("addresses", "those that have one owner, such as [192.0.2.254]")
 		}
+		if !item.Given("interface") {
+			in.Interface = e.Interface
+		} else if !interfaceName(in.Interface) {
+			item.Refuse("interface", "", "the name of a network interface, such as eth0")
+		}
 		e.Instances = append(e.Instances, in)
 	}
 	if !top.Given("election") {
 		return
 	}
 	refused := top.Given("provider") && c.Provider == ""
-	if !s.Given("interface") && c.Pointing(false) == Nothing && !refused {
+	bare := len(e.Instances) == 0 || slices.ContainsFunc(e.Instances, func(in ElectionInstance) bool { return in.Interface == "" })
+	if !s.Given("interface") && bare && c.Pointing(false) == Nothing && !refused {
 		s.Missing("interface", "the name of the one that gets the addresses, such as eth0")
 	}
 	if s.Empty("instances") {

@@ -110,13 +110,19 @@ func Etcd(ask func(ctx context.Context) (members []EtcdMember, owners []string, 
 	}}
 }
 
-// Interface reports whether the interface of an election can have addresses.
-func Interface(name string, state func() (ok bool, why string)) Check {
+// Interface reports whether the interface of an election can have addresses: check
+// does what berth elect does at its start, and returns why that would refuse, or why
+// the interface cannot be used now.
+func Interface(name string, check func() (unready string, err error)) Check {
 	return Check{"interface", func(context.Context) []Finding {
-		if ok, why := state(); !ok {
-			return one(Fail, why, "set election.interface to one that exists, and: ip link set "+name+" up")
+		unready, err := check()
+		switch {
+		case err != nil:
+			return one(Fail, err.Error(), "berth elect does not start with this: mend it, or give the instances another interface, and run the self-test as the user of the service")
+		case unready != "":
+			return one(Fail, unready, "ip link set "+name+" up, and see to its cable or switch")
 		}
-		return one(OK, name+" is up", "")
+		return one(OK, name+" is up, and its addresses can be changed", "")
 	}}
 }
 

@@ -4,11 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"berth/config"
@@ -32,9 +32,9 @@ type elector struct {
 	cfg    *config.Config
 	seat   *seat
 	member *election.Member
-	iface  *netif.Interface // nil: the instances have floating IPs alone
-	holder *holder          // its loops, not its holding
-	cloud  *cloud           // nil without a provider
+	host   *netif.Host // the interfaces of the instances; none where these have floating IPs alone
+	holder *holder     // its loops, not its holding
+	cloud  *cloud      // nil without a provider
 	status *status.Writer
 	meters *meters
 	log    *zap.Logger
@@ -110,12 +110,14 @@ func (o *Options) elect(ctx context.Context, cfg *config.Config, stop func(error
 	e.member.Renewed = e.moved
 	e.member.Moved = e.moved
 	e.member.Init()
-	if cfg.Election.Interface != "" {
-		if e.iface, err = e.open(); err != nil {
-			return false, err
-		}
-		defer e.iface.Close()
+	if e.host, err = e.open(); err != nil {
+		return false, err
 	}
+	defer func() {
+		if err := e.host.Close(); err != nil {
+			log.Warn("cannot close the interfaces", zap.Error(err))
+		}
+	}()
 	protect(log)
 	exporter := newExporter(registry, log)
 	exporter.show(cfg.Metrics)
@@ -132,7 +134,7 @@ func (o *Options) elect(ctx context.Context, cfg *config.Config, stop func(error
 		tasks = append(tasks, run.Task{Name: "provider", Run: e.cloud.prepare}, run.Task{Name: "audit", Run: e.cloud.audit})
 	}
 	log.Info("taking part in the election", zap.String("member", e.member.Name), zap.String("prefix", e.member.Prefix),
-		zap.Strings("instances", e.names()), zap.String("interface", cfg.Election.Interface))
+		zap.Strings("instances", e.names()), zap.Strings("interfaces", slices.Sorted(maps.Keys(managedOn(cfg)))))
 	err = run.Together(ctx, tasks...)
 	if ctx.Err() == nil {
 		return false, err
@@ -148,12 +150,7 @@ func (o *Options) elect(ctx context.Context, cfg *config.Config, stop func(error
 
 // replaceable returns an error while a successor could not take over what is
 // owned here.
-func (e *elector) replaceable() error {
-	if e.member.Kept() {
-		return errors.New("etcd does not answer, so that nobody could take over what is kept here; try again when it does")
-	}
-	return nil
-}
+func (e *elector) replaceable() error { return e.replaceableBy(e.cfg) }
 
 // replaceableBy is replaceable for a successor with another configuration.
 func (e *elector) replaceableBy(next *config.Config) error {
@@ -161,7 +158,11 @@ func (e *elector) replaceableBy(next *config.Config) error {
 		return errors.New("etcd.member, etcd.prefix and run-directory change with a stop and a start of berth only; " +
 			"whoever looked elsewhere would not find what this process owns")
 	}
-	return e.replaceable()
+	if e.member.Kept() {
+		return errors.New("etcd does not answer, so that nobody could take over what is kept here; try again when it does")
+	}
+	// An interface may have been renamed since.
+	return netif.CheckHost(managedOn(next))
 }
 
 // awaitReload ends everything on SIGHUP, to begin anew. A file that is no good
@@ -192,20 +193,29 @@ func (e *elector) names() []string {
 	return names
 }
 
-// open opens the interface.
-func (e *elector) open() (*netif.Interface, error) {
-	var managed []netip.Prefix
+// managedOn returns the addresses that the election may bind to each interface.
+func managedOn(cfg *config.Config) map[string][]netip.Prefix {
+	managed := map[string][]netip.Prefix{}
+	for _, in := range cfg.Election.Instances {
+		for _, ip := range in.Addresses {
+			if in.Interface != "" {
+				managed[in.Interface] = append(managed[in.Interface], ip.Prefix)
+			}
+		}
+	}
+	return managed
+}
+
+// open opens the interfaces.
+func (e *elector) open() (*netif.Host, error) {
 	instances := map[netip.Prefix]string{}
 	for _, in := range e.cfg.Election.Instances {
 		for _, ip := range in.Addresses {
-			managed = append(managed, ip.Prefix)
 			instances[ip.Prefix] = in.Name
 		}
 	}
 	a := e.cfg.Election.Announce
-	i, err := netif.Open(netif.Options{
-		Name:     e.cfg.Election.Interface,
-		Managed:  managed,
+	return netif.OpenHost(netif.Options{
 		Announce: netif.Announce{Count: a.Count, Interval: a.Interval, Refresh: a.Refresh},
 		End:      e.member.End,
 		Elsewhere: func(p netip.Prefix) bool {
@@ -220,42 +230,35 @@ func (e *elector) open() (*netif.Interface, error) {
 				}
 			})
 		},
+		Astray: func(p netip.Prefix, on string) {
+			e.status.Update(instances[p], func(in *status.Instance) {
+				in.Astray = slices.DeleteFunc(in.Astray, func(a string) bool { return strings.HasPrefix(a, p.String()+" ") })
+				if on != "" {
+					in.Astray = append(in.Astray, p.String()+" on "+on)
+				}
+			})
+		},
 		Record:  strings.TrimSuffix(e.seat.path, filepath.Ext(e.seat.path)) + ".addresses",
 		Log:     e.log,
 		Metrics: e.meters.netif,
-	})
-	if err != nil {
-		return nil, err
-	}
-	return i, nil
+	}, managedOn(e.cfg))
 }
 
-// moved tells the interface that lifetimes or owners may have changed.
+// moved tells the interfaces that lifetimes or owners may have changed.
 func (e *elector) moved() {
-	if e.iface != nil {
-		e.iface.Renewed()
+	if e.host != nil { // opened after the member
+		e.host.Renewed()
 	}
 }
 
 // run takes part until ctx ends, and returns after everything here has ended.
-func (e *elector) run(ctx context.Context) error {
-	tasks := []run.Task{{Name: "campaigns", Run: e.campaigns}}
-	if e.iface != nil {
-		// The interface is watched until the last address is gone.
-		watchCtx, end := context.WithCancelCause(context.WithoutCancel(ctx))
-		var watching sync.WaitGroup
-		watching.Go(func() { _ = e.iface.Run(watchCtx) })
-		defer watching.Wait()
-		defer func() { end(context.Cause(ctx)) }()
-	}
-	return run.Together(ctx, tasks...)
-}
+func (e *elector) run(ctx context.Context) error { return e.host.Serve(ctx, e.campaigns) }
 
 // campaigns removes what an earlier run left, unless its lease is adopted, and
 // then campaigns for all instances.
 func (e *elector) campaigns(ctx context.Context) error {
-	if e.iface != nil && e.seat.found == 0 {
-		if err := e.iface.Sweep(func(netip.Prefix) bool { return false }); err != nil {
+	if e.seat.found == 0 {
+		if err := e.host.Sweep(func(netip.Prefix) bool { return false }); err != nil {
 			e.log.Error("cannot remove addresses of an earlier run", zap.Error(err))
 		}
 	}
@@ -269,7 +272,7 @@ func (e *elector) campaigns(ctx context.Context) error {
 	if adopted {
 		e.log.Info("adopted the lease of the process before this one")
 	}
-	if e.iface != nil && e.seat.found != 0 {
+	if e.seat.found != 0 {
 		ours := func(p netip.Prefix) bool {
 			in := slices.IndexFunc(e.cfg.Election.Instances, func(in config.ElectionInstance) bool {
 				return slices.ContainsFunc(in.Addresses, func(ip vrrp.FloatingIP) bool { return ip.Prefix == p })
@@ -277,7 +280,7 @@ func (e *elector) campaigns(ctx context.Context) error {
 			_, other, known := e.member.Owner(e.cfg.Election.Instances[in].Name)
 			return adopted && known && !other
 		}
-		if err := e.iface.Sweep(ours); err != nil {
+		if err := e.host.Sweep(ours); err != nil {
 			e.log.Error("cannot remove addresses of an earlier run", zap.Error(err))
 		}
 	}
@@ -293,9 +296,9 @@ func (e *elector) campaign(ctx context.Context, in config.ElectionInstance) erro
 	for _, ip := range in.Addresses {
 		c.Addresses = append(c.Addresses, ip.String())
 	}
-	if e.iface != nil {
-		c.Able, c.AbleChanged = e.iface.Ready, e.iface.Changed
-		c.Joined = e.iface.Announce
+	if i := e.host.Interface(in.Interface); i != nil {
+		c.Able, c.AbleChanged = i.Ready, i.Changed
+		c.Joined = i.Announce
 	}
 	return e.member.Campaign(ctx, c, func(ctx context.Context, g election.Grant) error { return e.own(ctx, in, g) })
 }
@@ -305,7 +308,8 @@ func (e *elector) own(ctx context.Context, in config.ElectionInstance, g electio
 	log := e.log.With(zap.String("instance", in.Name), zap.Int64("token", g.Token))
 	bound := make(chan struct{})
 	var parts []run.Task
-	if e.iface == nil {
+	iface := e.host.Interface(in.Interface)
+	if iface == nil {
 		close(bound)
 	} else {
 		var prefixes []netip.Prefix
@@ -313,7 +317,7 @@ func (e *elector) own(ctx context.Context, in config.ElectionInstance, g electio
 			prefixes = append(prefixes, ip.Prefix)
 		}
 		parts = append(parts, run.Task{Name: "addresses", Run: func(ctx context.Context) error {
-			err := e.iface.Hold(ctx, prefixes, func() {
+			err := iface.Hold(ctx, prefixes, func() {
 				log.Info("addresses are bound", zap.Stringers("addresses", prefixes))
 				if e.cloud == nil {
 					e.bound(in)
@@ -322,7 +326,7 @@ func (e *elector) own(ctx context.Context, in config.ElectionInstance, g electio
 			})
 			if err != context.Cause(ctx) {
 				untilGone(func() error {
-					return e.iface.Sweep(func(p netip.Prefix) bool { return !slices.Contains(prefixes, p) })
+					return iface.Sweep(func(p netip.Prefix) bool { return !slices.Contains(prefixes, p) })
 				}, g.End(), log)
 			}
 			return err

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"net"
 	"net/netip"
 	"path/filepath"
 	"slices"
@@ -16,6 +15,7 @@ import (
 	"berth/election"
 	"berth/internal/supervise"
 	"berth/keepalivedconf"
+	"berth/netif"
 	"berth/providers"
 	"berth/selftest"
 	"berth/vrrp"
@@ -76,8 +76,9 @@ func (o *Options) checks(configPath string) ([]selftest.Check, error) {
 	checks := []selftest.Check{selftest.Configuration(cfg.Path, cfg.OthersCanRead && len(cfg.Sections) > 0)}
 	addresses := func() []vrrp.FloatingIP { return electedAddresses(cfg) }
 	if len(cfg.Election.Instances) > 0 {
-		if name := cfg.Election.Interface; name != "" {
-			checks = append(checks, selftest.Interface(name, func() (bool, string) { return interfaceUp(name) }))
+		managed := managedOn(cfg)
+		for _, name := range slices.Sorted(maps.Keys(managed)) {
+			checks = append(checks, selftest.Interface(name, func() (string, error) { return netif.Check(name, managed[name]) }))
 		}
 	} else {
 		// The report says what the book would log.
@@ -123,19 +124,6 @@ func electedAddresses(cfg *config.Config) []vrrp.FloatingIP {
 		all = append(all, in.Addresses...)
 	}
 	return all
-}
-
-func interfaceUp(name string) (bool, string) {
-	i, err := net.InterfaceByName(name)
-	switch {
-	case err != nil:
-		return false, fmt.Sprintf("%s: %v", name, err)
-	case i.Flags&net.FlagUp == 0:
-		return false, name + " is down"
-	case i.Flags&net.FlagRunning == 0:
-		return false, name + " has no carrier"
-	}
-	return true, ""
 }
 
 // askEtcd returns what the endpoints answer, and who owns each instance.

@@ -138,7 +138,7 @@ func (s *shown) elected(cfg *config.Config, instance string) error {
 		}
 		addresses := texts(in.Addresses)
 		s.Instances = append(s.Instances, shownInstance{
-			Name: in.Name, Interface: cfg.Election.Interface, Addresses: addresses, Excluded: []string{}, Managed: addresses,
+			Name: in.Name, Interface: in.Interface, Addresses: addresses, Excluded: []string{}, Managed: addresses,
 		})
 	}
 	if instance != "" && len(s.Instances) == 0 {

@@ -79,7 +79,7 @@ func statusTable(w io.Writer, all []status.Instance, now time.Time, alive func(s
 			note = in.Reason
 		}
 		if len(in.Addresses) == 0 {
-			note = cmp.Or(note, fight(in), correction(in))
+			note = cmp.Or(note, stray(in), fight(in), correction(in))
 			fmt.Fprintf(tw, "%s\t%s\t%s\t-\t%s\t-\t%s\t%s\n", in.Instance, in.State, since(in.Since, now), dash(in.Owner), lease(in, now), dash(note))
 		}
 		for _, a := range in.Addresses {
@@ -99,11 +99,19 @@ func statusTable(w io.Writer, all []status.Instance, now time.Time, alive func(s
 			case slices.Contains(in.Contested, a.Address):
 				state = "contested"
 			}
-			line = cmp.Or(line, fight(in), correction(in))
+			line = cmp.Or(line, stray(in), fight(in), correction(in))
 			fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", in.Instance, state, since(in.Since, now), a.Address, dash(owner), since(a.LastCall, now), lease(in, now), dash(line))
 		}
 	}
 	return tw.Flush()
+}
+
+// stray names the addresses that two machines answer for.
+func stray(in status.Instance) string {
+	if len(in.Astray) == 0 {
+		return ""
+	}
+	return "this host does not own what it answers for: " + strings.Join(in.Astray, ", ")
 }
 
 // fight names the addresses over which there is a fight on this host or its network.

@@ -44,6 +44,9 @@ type Instance struct {
 	// Contested are the addresses over which there is a fight on this host or its
 	// network, whoever owns them.
 	Contested []string `json:"contested,omitempty"`
+	// Astray are the addresses that another interface of this host has although another
+	// host owns them, each with " on " and the name of that interface.
+	Astray []string `json:"astray,omitempty"`
 	// LeaseEnd is filled in by Read.
 	LeaseEnd time.Time `json:"lease_end,omitzero"`
 	PID      int       `json:"pid"`
@@ -133,7 +136,7 @@ func (w *Writer) Flush() {
 	for name := range w.dirty {
 		in := *w.known[name]
 		in.Addresses = append([]Address{}, in.Addresses...) // [] in JSON, never null
-		in.Contested = slices.Clone(in.Contested)
+		in.Contested, in.Astray = slices.Clone(in.Contested), slices.Clone(in.Astray)
 		todo = append(todo, in)
 	}
 	clear(w.dirty)
