@@ -285,6 +285,11 @@ func All() []Fault {
 		{Name: "left-over", Alone: true, Hold: shorter, Stays: true, Inject: leftOver, Limits: Limits{TwoOwners: 50 * time.Millisecond}},
 
 		{Name: "link-down", CI: true, Hold: longer, Inject: linkDown, Limits: Limits{Median: 50 * time.Millisecond, NoOwner: 200 * time.Millisecond}},
+		// While it is up, as Linux allows since 6.3; before, the link has to be down for it.
+		{Name: "interface-renamed", Alone: true, CI: true, Hold: longer, Stays: true, Inject: func(r *Run) error {
+			r.heal(func() error { return r.Victim.Do(r.Ctx, "ip link set "+ServiceLink+"-new name "+ServiceLink) })
+			return r.Victim.Do(r.Ctx, "ip link set "+ServiceLink+" name "+ServiceLink+"-new")
+		}},
 		{Name: "carrier-lost", Hold: longer, Inject: func(r *Run) error {
 			r.heal(func() error { return r.Switch.Up(r.Victim.servicePort()) })
 			return r.Switch.Down(r.Victim.servicePort())
