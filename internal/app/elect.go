@@ -231,17 +231,22 @@ func (e *elector) open() (*netif.Host, error) {
 			})
 		},
 		Astray: func(p netip.Prefix, on string) {
-			e.status.Update(instances[p], func(in *status.Instance) {
-				in.Astray = slices.DeleteFunc(in.Astray, func(a string) bool { return strings.HasPrefix(a, p.String()+" ") })
-				if on != "" {
-					in.Astray = append(in.Astray, p.String()+" on "+on)
-				}
-			})
+			e.status.Update(instances[p], func(in *status.Instance) { in.Astray = astray(in.Astray, p, on) })
 		},
 		Record:  strings.TrimSuffix(e.seat.path, filepath.Ext(e.seat.path)) + ".addresses",
 		Log:     e.log,
 		Metrics: e.meters.netif,
 	}, managedOn(e.cfg))
+}
+
+// astray returns the list of an instance's status with an address on another interface,
+// or without it if that is "".
+func astray(list []string, p netip.Prefix, on string) []string {
+	list = slices.DeleteFunc(list, func(a string) bool { return strings.HasPrefix(a, p.String()+" ") })
+	if on != "" {
+		list = append(list, p.String()+" on "+on)
+	}
+	return list
 }
 
 // moved tells the interfaces that lifetimes or owners may have changed.
