@@ -41,9 +41,15 @@ func (a Announce) gap(n int) (time.Duration, bool) {
 // announceAgain begins a new series.
 func (b *binding) announceAgain(now time.Time) { b.sent, b.next = 0, now }
 
+// repeat is when an announcement is tried again that the system did not take.
+const repeat = 200 * time.Millisecond
+
 // announce sends the announcement that is due.
 func (i *Interface) announce(b *binding, now time.Time) {
-	i.send(b)
+	if err := i.send(b); err != nil {
+		b.next = now.Add(repeat)
+		return
+	}
 	b.sent++
 	b.next = time.Time{}
 	if gap, ok := i.o.Announce.gap(b.sent); ok {
@@ -51,10 +57,11 @@ func (i *Interface) announce(b *binding, now time.Time) {
 	}
 }
 
-// send tells the neighbours where an address is, if it still is.
-func (i *Interface) send(b *binding) {
+// send tells the neighbours where an address is, if it still is. It says once that it
+// cannot, and once that it can again.
+func (i *Interface) send(b *binding) error {
 	if b.ended() || !time.Now().Before(i.o.End()) || i.link.mac == nil || !i.link.ready() {
-		return
+		return nil
 	}
 	a := b.prefix.Addr()
 	frames, err := announcement(a, i.link.mac)
@@ -62,10 +69,18 @@ func (i *Interface) send(b *binding) {
 		err = errors.Join(err, i.kernel.send(f))
 	}
 	if err != nil {
-		i.log.Debug("cannot announce the address", zap.Stringer("address", b.prefix), zap.Error(err))
-		return
+		if !i.mute {
+			i.mute = true
+			i.log.Warn("cannot announce the address: neighbours look for it where it was; trying again", zap.Stringer("address", b.prefix), zap.Error(err))
+		}
+		return err
+	}
+	if i.mute {
+		i.mute = false
+		i.log.Info("announcing addresses again", zap.Stringer("address", b.prefix))
 	}
 	i.o.Metrics.announced(a)
+	return nil
 }
 
 func announcement(a netip.Addr, mac net.HardwareAddr) ([][]byte, error) {

@@ -200,3 +200,19 @@ func TestAWatchThatCannotBeBegunAnewEndsWhatIsHeld(t *testing.T) {
 		wantEqual(t, "", w.has())
 	})
 }
+
+func TestAnAnnouncementThatTheSystemDoesNotTakeIsSentLaterAndToldOnce(t *testing.T) {
+	core, logs := observer.New(zap.InfoLevel)
+	inBubble(t, func(o *Options) { o.Log, o.Announce = zap.New(core), Announce{} }, func(t *testing.T, b *bubble) {
+		b.lease.set(time.Hour)
+		b.k.behind(func() { b.k.full = errors.New("no buffer space available") })
+		hold(t, b.i, v4, v6)
+		b.until(2100 * time.Millisecond)
+		b.k.behind(func() { b.k.full = nil })
+		b.until(time.Minute)
+		wantEqual(t, len(burst), announced(b.heard(), v4.Addr()))
+		wantEqual(t, len(burst), announced(b.heard(), v6.Addr()))
+		wantEqual(t, 1, logs.FilterMessageSnippet("cannot announce").Len())
+		wantEqual(t, 1, logs.FilterMessage("announcing addresses again").Len())
+	})
+}

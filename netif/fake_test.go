@@ -24,6 +24,7 @@ type fakeKernel struct {
 	blind  error         // of state
 	deaf   []error       // of the next watches
 	refuse netip.Prefix  // by bind
+	full   error         // of send
 	slow   time.Duration // before and after anything is done
 	before func()        // called before the next bind takes effect
 	late   time.Duration // by which lifetimes are ended; of the real one see margin
@@ -200,6 +201,9 @@ func (k *fakeKernel) unbind(index int, addrs []netip.Prefix) error {
 func (k *fakeKernel) send(data []byte) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	if k.full != nil {
+		return k.full
+	}
 	k.frames = append(k.frames, frame{time.Now(), data})
 	return nil
 }

@@ -532,7 +532,7 @@ func TestNothingIsAnnouncedPastTheEnd(t *testing.T) {
 		before := len(b.heard())
 		b.i.mu.Lock()
 		b.lease.set(-time.Second)
-		b.i.send(b.i.held[v4.Addr()])
+		must(t, b.i.send(b.i.held[v4.Addr()]))
 		b.i.mu.Unlock()
 		wantEqual(t, before, len(b.heard()))
 	})

@@ -176,6 +176,7 @@ type Interface struct {
 	failing bool                  // the last look failed
 	renamed string                // the name that the interface was said to have instead of its own
 	deaf    bool                  // it was said that claims are not heard
+	mute    bool                  // it was said that announcements are not sent
 }
 
 // Open returns the interface with this name. It checks that the interface

@@ -268,7 +268,9 @@ func (i *Interface) announceAll(healed bool, at *earliest) {
 		}
 		if b.claimant != nil && i.defend(a, &i.fights[a].wire, wasClaimed, now, at, zap.String("mac", b.claimant.String())) {
 			b.claimant = nil
-			i.send(b)
+			if i.send(b) != nil {
+				b.announceAgain(now.Add(repeat))
+			}
 		}
 		if !b.next.IsZero() && !now.Before(b.next) {
 			i.announce(b, now)

@@ -20,6 +20,9 @@ import (
 // packet socket reports once when its interface goes down (packet(7)).
 const pause = 100 * time.Millisecond
 
+// sendBuffer holds the announcements of a thousand addresses.
+const sendBuffer = 4 << 20
+
 // wire has the packet sockets: one for ARP, one for neighbour advertisements.
 type wire struct {
 	arp, na  *packet.Conn
@@ -44,6 +47,11 @@ func openWire(index int) (w *wire, err error) {
 	if w.arp, err = packet.Listen(on, packet.Raw, etherARP, nil); err != nil {
 		return w, err
 	}
+	// Refused without privilege; then what does not fit is announced again a little
+	// later.
+	_ = control(w.arp, func(fd int) error {
+		return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUFFORCE, sendBuffer)
+	})
 	filter, err := bpf.Assemble(naFilter)
 	if err != nil {
 		return w, err
