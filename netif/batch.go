@@ -8,9 +8,10 @@ import (
 	"time"
 )
 
-// portion is how many addresses are bound between two looks whether others have to
-// be renewed.
-const portion = 250
+// portion is how many addresses are bound or unbound at once: few enough that the
+// instances whose addresses are gone are given up while those of others still go, and
+// that renewals need not wait.
+const portion = 200
 
 // request is what a Hold that begins, or ends, wants of the kernel.
 type request struct {
@@ -19,32 +20,50 @@ type request struct {
 	cause error           // of the end of one; nil while it begins
 
 	bindings []*binding
-	served   bool
+	served   chan struct{} // closed when err is there
 	err      error
 }
 
-// ask has a request served, together with all others that wait by then: hundreds of
-// Holds begin and end at once, and cost a look at the kernel's addresses for all.
+// ask has a request served, together with others that wait by then: hundreds of Holds
+// begin and end at once, and cost a look at the kernel's addresses for many.
 func (i *Interface) ask(r *request) error {
+	r.served = make(chan struct{})
 	i.wanted.Lock()
 	i.wanted.requests = append(i.wanted.requests, r)
 	i.wanted.Unlock()
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	if !r.served { // by another one, while this one waited for the lock
-		i.wanted.Lock()
-		list := i.wanted.requests
-		i.wanted.requests = nil
-		i.wanted.Unlock()
-		i.serve(list)
+	for {
+		select {
+		case <-r.served:
+			return r.err
+		case i.serving <- struct{}{}: // one serves for all
+			i.serve()
+			<-i.serving
+		}
 	}
-	return r.err
 }
 
-func (i *Interface) serve(list []*request) {
+// next takes the requests of one portion, the oldest first.
+func (i *Interface) next() []*request {
+	i.wanted.Lock()
+	defer i.wanted.Unlock()
+	n, addresses := 0, 0
+	for _, r := range i.wanted.requests {
+		if addresses += len(r.addrs); n > 0 && addresses > portion {
+			break
+		}
+		n++
+	}
+	list := slices.Clone(i.wanted.requests[:n])
+	i.wanted.requests = slices.Delete(i.wanted.requests, 0, n)
+	return list
+}
+
+func (i *Interface) serve() {
+	i.mu.Lock()
+	defer i.mu.Unlock()
 	var begin, end []*request
-	for _, r := range list {
-		r.served = true
+	for _, r := range i.next() {
+		defer close(r.served)
 		if r.cause == nil {
 			begin = append(begin, r)
 		} else {
@@ -76,18 +95,7 @@ func (i *Interface) take(list []*request) {
 			i.probe(p.Addr())
 		}
 	}
-	var failed []*request
-	for len(list) > 0 {
-		i.renewInTime()
-		n, addresses := 0, 0
-		for n < len(list) && (n == 0 || addresses+len(list[n].addrs) <= portion) {
-			addresses += len(list[n].addrs)
-			n++
-		}
-		failed = append(failed, i.begin(list[:n])...)
-		list = list[n:]
-	}
-	i.undo(failed)
+	i.undo(i.begin(list))
 }
 
 // admit reports whether a Hold can begin, and makes its addresses held, so that the

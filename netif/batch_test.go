@@ -40,7 +40,7 @@ func (i *Interface) untilWanted(n int) {
 
 // One look at the kernel's addresses for each instance would be a dump of a thousand,
 // two hundred times.
-func TestTwoHundredInstancesThatBeginAtOnceAreOneBatch(t *testing.T) {
+func TestTwoHundredInstancesThatBeginOrEndAtOnceAreAFewBatches(t *testing.T) {
 	instances := crowd()
 	inBubble(t, func(o *Options) {
 		o.Managed = nil

@@ -156,8 +156,10 @@ type Interface struct {
 		sync.Mutex
 		events []event
 	}
-	// wanted is what Holds that begin or end wait for: one of them does it for all.
-	wanted struct {
+	// wanted is what Holds that begin or end wait for. One of them does it for all,
+	// which is in the one slot of serving.
+	serving chan struct{}
+	wanted  struct {
 		sync.Mutex
 		requests []*request
 	}
@@ -232,6 +234,7 @@ func open(o Options, k kernel, r *record) (*Interface, error) {
 		managed: make(map[netip.Addr]netip.Prefix, len(o.Managed)),
 		record:  r,
 		wake:    make(chan struct{}, 1),
+		serving: make(chan struct{}, 1),
 		held:    map[netip.Addr]*binding{},
 		left:    map[netip.Addr]bool{},
 		fights:  map[netip.Addr]*fights{},

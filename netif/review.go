@@ -118,15 +118,6 @@ func (i *Interface) review() time.Time {
 	return i.due
 }
 
-// renewInTime renews what is held while something else takes its time.
-func (i *Interface) renewInTime() {
-	now := time.Now()
-	if moved := i.renewed.Swap(false); moved || !i.again.IsZero() && !now.Before(i.again) {
-		at := earliest(now.Add(time.Hour)) // the review that follows finds its own
-		i.renew(now, moved, &at)
-	}
-}
-
 // earliest is the earliest of some moments.
 type earliest time.Time
 

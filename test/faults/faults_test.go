@@ -119,7 +119,9 @@ func newElection(t *testing.T, o faults.Options) *faults.Lab {
 func TestFaults(t *testing.T) {
 	for _, f := range selection() {
 		t.Run(f.Name, func(t *testing.T) {
-			t.Parallel()
+			if f.Crowd == 0 { // a crowd wants the machine for itself
+				t.Parallel()
+			}
 			var got []faults.Figures
 			for n := range *runs {
 				options := faults.Options{OnEtcdLoss: f.OnEtcdLoss, Clock: f.Clock, Crowd: f.Crowd}
