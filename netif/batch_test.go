@@ -216,3 +216,21 @@ func TestAnAnnouncementThatTheSystemDoesNotTakeIsSentLaterAndToldOnce(t *testing
 		wantEqual(t, 1, logs.FilterMessage("announcing addresses again").Len())
 	})
 }
+
+// In a hand-over of hundreds of instances the owner of one or another changes all the
+// time.
+func TestAnOwnerThatChangesElsewhereCostsNoLookAndNoRenewal(t *testing.T) {
+	inBubble(t, func(o *Options) { o.Announce = Announce{} }, func(t *testing.T, b *bubble) {
+		b.lease.set(time.Hour)
+		hold(t, b.i, v4)
+		b.until(10100 * time.Millisecond)
+		looks, binds := b.k.counted(), len(b.k.bound())
+		for range 100 {
+			time.Sleep(6 * time.Millisecond)
+			b.i.Moved()
+			synctest.Wait()
+		}
+		wantEqual(t, 0, b.k.counted()-looks)
+		wantEqual(t, 0, len(b.k.bound())-binds)
+	})
+}

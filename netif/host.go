@@ -89,6 +89,13 @@ func (h *Host) Sweep(keep func(netip.Prefix) bool) error {
 	return errors.Join(errs...)
 }
 
+// Moved is [Interface.Moved] of all interfaces.
+func (h *Host) Moved() {
+	for _, i := range h.interfaces {
+		i.Moved()
+	}
+}
+
 // Renewed is [Interface.Renewed] of all interfaces.
 func (h *Host) Renewed() {
 	for _, i := range h.interfaces {

@@ -32,7 +32,7 @@ type Options struct {
 	End func() time.Time
 	// Elsewhere reports whether somebody else is known to be entitled to the
 	// address, so that it may be removed here. It must return false while that is
-	// unknown. Call Renewed when its answer becomes true.
+	// unknown. Call Moved when its answer becomes true.
 	Elsewhere func(netip.Prefix) bool
 	// Contested, which may be nil, is told when an address begins to be fought over
 	// again and again, and when that has ended. It must not block.
@@ -140,6 +140,7 @@ type Interface struct {
 	record  *record
 	wake    chan struct{} // one slot: a review is wanted
 	renewed atomic.Bool   // the end has moved since the last review
+	moved   atomic.Bool   // so may have an answer of Elsewhere
 	healed  atomic.Bool   // announcements may have been lost since the last review
 
 	// ready is apart from the rest so that link events tell of themselves at once,
@@ -295,10 +296,15 @@ func (i *Interface) Sweep(keep func(netip.Prefix) bool) error {
 	return nil
 }
 
-// Renewed says that the end has moved, or that an answer of Elsewhere has: soon
-// the lifetimes follow. It never blocks.
+// Renewed says that the end has moved: soon the lifetimes follow. It never blocks.
 func (i *Interface) Renewed() {
 	i.renewed.Store(true)
+	i.wakeUp()
+}
+
+// Moved says that an answer of Elsewhere may have changed. It never blocks.
+func (i *Interface) Moved() {
+	i.moved.Store(true)
 	i.wakeUp()
 }
 

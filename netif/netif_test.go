@@ -145,7 +145,7 @@ func TestAnUpgradeLeavesTheAddressesAndTheNextProcessAdoptsThem(t *testing.T) {
 		w.next(t, v4, true)
 		w.next(t, v6, true)
 		end(fmt.Errorf("signal: %w", ErrLeave))
-		i.Renewed()
+		i.Moved()
 		next := running(t, w, options(t))
 		must(t, next.Sweep(func(netip.Prefix) bool { return true }))
 		end = hold(t, next, v4, v6)
@@ -180,7 +180,7 @@ func TestAddedBehindTheBackIsRemovedOnceItBelongsElsewhere(t *testing.T) {
 		w.next(t, v4, true)
 		w.wait("the address to be seen", func() bool { return slices.Equal(i.Present(), []netip.Prefix{v4}) })
 		elsewhere.Store(true)
-		i.Renewed()
+		i.Moved()
 		w.next(t, v4, false)
 		for _, p := range []netip.Prefix{v6, netip.MustParsePrefix("192.0.2.254/24")} {
 			w.wait("a second between defences", func() bool { return time.Since(lastFight(i, p)) > fightGap })

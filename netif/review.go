@@ -90,7 +90,8 @@ func (i *Interface) review() time.Time {
 	defer i.mu.Unlock()
 	now := time.Now()
 	renewed, healed := i.renewed.Swap(false), i.healed.Swap(false)
-	if news := i.hear(now); !news && !renewed && !healed && now.Before(i.due) {
+	moved := i.moved.Swap(false) && i.foreign()
+	if news := i.hear(now); !news && !renewed && !healed && !moved && now.Before(i.due) {
 		return i.due
 	}
 	err := i.look(len(i.held) == 0)
@@ -116,6 +117,17 @@ func (i *Interface) review() time.Time {
 	i.age(now, &at)
 	i.due = time.Time(at)
 	return i.due
+}
+
+// foreign reports whether there is an address whose owner matters: one that is here and
+// not held.
+func (i *Interface) foreign() bool {
+	for a := range i.present {
+		if i.held[a] == nil {
+			return true
+		}
+	}
+	return len(i.strays) > 0
 }
 
 // earliest is the earliest of some moments.

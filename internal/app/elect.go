@@ -107,8 +107,8 @@ func (o *Options) elect(ctx context.Context, cfg *config.Config, stop func(error
 	}
 	defer e.member.Etcd.Close()
 	e.member.Keep = cfg.Election.OnEtcdLoss == config.Keep
-	e.member.Renewed = e.moved
-	e.member.Moved = e.moved
+	e.member.Renewed = func() { e.tell((*netif.Host).Renewed) }
+	e.member.Moved = func() { e.tell((*netif.Host).Moved) }
 	e.member.Init()
 	if e.host, err = e.open(); err != nil {
 		return false, err
@@ -249,10 +249,10 @@ func astray(list []string, p netip.Prefix, on string) []string {
 	return list
 }
 
-// moved tells the interfaces that lifetimes or owners may have changed.
-func (e *elector) moved() {
-	if e.host != nil { // opened after the member
-		e.host.Renewed()
+// tell tells the interfaces something of the member, which is there before them.
+func (e *elector) tell(what func(*netif.Host)) {
+	if e.host != nil {
+		what(e.host)
 	}
 }
 
