@@ -1,6 +1,9 @@
 // Package pidfd holds processes by pidfd(2) handles, so that a recycled pid is
-// never watched or signalled by mistake. It refuses to poll: the end of a
-// process wakes the waiter, and a zombie counts as ended.
+// never watched or signalled by mistake: the end of a process wakes the waiter,
+// and a zombie counts as ended. Where the kernel refuses such a handle, as the
+// system call filters of containers do, a process is held by its pid and start
+// time instead: /proc is looked at again and again, and kill(2) signals it. Only
+// what /proc and kill(2) say is an end; what they do not show is not one.
 package pidfd
 
 import (
@@ -16,10 +19,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// pollInterval is how often a process that is held without a pidfd is looked at.
+// A look takes some ten microseconds; a predecessor that ends delays a claim by
+// one interval at most.
+const pollInterval = 20 * time.Millisecond
+
+// openFD is pidfd_open(2); a test refuses it.
+var openFD = unix.PidfdOpen
+
 // Process is an open handle on one process. Close it when done.
 type Process struct {
 	Info
-	f *os.File
+	f       *os.File // nil without a pidfd
+	refused error    // why there is none
 }
 
 // Info is what /proc/PID/stat says of a process, see proc(5).
@@ -66,24 +78,29 @@ func parseStat(pid int, text []byte) (Info, error) {
 }
 
 // Open opens a handle on a process. The error matches os.ErrNotExist when the
-// process does not exist or has ended.
+// process does not exist or has ended. A process that exists and may not be
+// looked at gives an error of another kind.
 func Open(pid int) (*Process, error) {
 	if pid <= 0 {
 		return nil, fmt.Errorf("open process %d: %w", pid, os.ErrNotExist)
 	}
+	p := &Process{}
 	// Non-blocking, so that the runtime's poller can wait for it.
-	fd, err := unix.PidfdOpen(pid, unix.PIDFD_NONBLOCK)
-	if err != nil {
-		if errors.Is(err, unix.ESRCH) {
-			err = os.ErrNotExist
-		}
-		return nil, fmt.Errorf("open process %d: %w", pid, err)
+	fd, err := openFD(pid, unix.PIDFD_NONBLOCK)
+	switch {
+	case err == nil:
+		p.f = os.NewFile(uintptr(fd), "pidfd "+strconv.Itoa(pid))
+	case errors.Is(err, unix.ESRCH):
+		return nil, fmt.Errorf("open process %d: %w", pid, os.ErrNotExist)
+	default:
+		p.refused = fmt.Errorf("pidfd_open: %w", err)
 	}
-	p := &Process{f: os.NewFile(uintptr(fd), "pidfd "+strconv.Itoa(pid))}
 	// Read after the handle is open: from here on the pid is this process's,
 	// or the process is gone and the handle says so.
 	if p.Info, err = Stat(pid); err == nil && p.Ended() {
 		err = fmt.Errorf("open process %d: it has ended: %w", pid, os.ErrNotExist)
+	} else if errors.Is(err, os.ErrNotExist) && exists(pid) {
+		err = fmt.Errorf("open process %d: /proc does not show it; the mount option hidepid hides it", pid)
 	}
 	if err != nil {
 		p.Close()
@@ -92,11 +109,22 @@ func Open(pid int) (*Process, error) {
 	return p, nil
 }
 
+// Polled returns why the process is held without a pidfd, nil if it is held by
+// one. Its end is then noticed a moment later.
+func (p *Process) Polled() error { return p.refused }
+
 // Close closes the handle. It does nothing to the process.
-func (p *Process) Close() { p.f.Close() }
+func (p *Process) Close() {
+	if p.f != nil {
+		p.f.Close()
+	}
+}
 
 // Ended reports whether the process has ended, as a zombie or entirely.
 func (p *Process) Ended() bool {
+	if p.f == nil {
+		return Gone(p.PID, p.Start)
+	}
 	ended := false
 	rc, err := p.f.SyscallConn()
 	if err != nil {
@@ -105,6 +133,23 @@ func (p *Process) Ended() bool {
 	// Control runs its function unless the file is closed.
 	_ = rc.Control(func(fd uintptr) { ended = readable(fd) })
 	return ended
+}
+
+// Gone reports whether the process that had this pid and start time is seen to
+// have ended, as a zombie or entirely. A process that cannot be looked at is not
+// gone.
+func Gone(pid int, start uint64) bool {
+	info, err := Stat(pid)
+	if err != nil {
+		return errors.Is(err, os.ErrNotExist) && !exists(pid)
+	}
+	return info.Start != start || info.State == 'Z' || info.State == 'X'
+}
+
+// exists asks kill(2), which sees also what /proc hides.
+func exists(pid int) bool {
+	err := unix.Kill(pid, 0)
+	return err == nil || errors.Is(err, unix.EPERM)
 }
 
 func readable(fd uintptr) bool {
@@ -116,6 +161,9 @@ func readable(fd uintptr) bool {
 // Wait returns nil as soon as the process has ended, or the cause of ctx.
 // One call at a time.
 func (p *Process) Wait(ctx context.Context) error {
+	if p.f == nil {
+		return p.poll(ctx)
+	}
 	rc, err := p.f.SyscallConn()
 	if err != nil {
 		return fmt.Errorf("wait for process %d: %w", p.PID, err)
@@ -144,20 +192,53 @@ func (p *Process) Wait(ctx context.Context) error {
 	}
 }
 
-// Signal sends a signal. A process that has ended is no error.
-func (p *Process) Signal(sig unix.Signal) error {
-	rc, err := p.f.SyscallConn()
-	if err == nil {
-		var sendErr error
-		err = rc.Control(func(fd uintptr) { sendErr = unix.PidfdSendSignal(int(fd), sig, nil, 0) })
-		if err == nil {
-			err = sendErr
+// poll is Wait without a pidfd.
+func (p *Process) poll(ctx context.Context) error {
+	tick := time.NewTicker(pollInterval)
+	defer tick.Stop()
+	for !p.Ended() {
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-tick.C:
 		}
+	}
+	return nil
+}
+
+// Signal sends a signal. A process that has ended is no error. Without a pidfd
+// the start time is compared immediately before kill(2).
+func (p *Process) Signal(sig unix.Signal) error {
+	err := p.signalFD(sig)
+	if errors.Is(err, errNoFD) || errors.Is(err, unix.EPERM) || errors.Is(err, unix.ENOSYS) {
+		// The same filter refuses pidfd_send_signal(2); kill(2) says itself
+		// what is not permitted.
+		if p.Ended() {
+			return nil
+		}
+		err = unix.Kill(p.PID, sig)
 	}
 	if err != nil && !errors.Is(err, unix.ESRCH) {
 		return fmt.Errorf("send %v to process %d: %w", sig, p.PID, err)
 	}
 	return nil
+}
+
+var errNoFD = errors.New("no pidfd")
+
+func (p *Process) signalFD(sig unix.Signal) error {
+	if p.f == nil {
+		return errNoFD
+	}
+	rc, err := p.f.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var sendErr error
+	if err := rc.Control(func(fd uintptr) { sendErr = unix.PidfdSendSignal(int(fd), sig, nil, 0) }); err != nil {
+		return err
+	}
+	return sendErr
 }
 
 // BootID returns the kernel's random id of this boot; pids and start times
