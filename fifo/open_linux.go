@@ -24,6 +24,9 @@ type pipe struct {
 	f    *os.File
 	stat unix.Stat_t
 	size int // what it holds at most; keepalived drops what does not fit
+	// unwritten is set when the last read found that no process has the FIFO
+	// open to write.
+	unwritten bool
 }
 
 // open opens the FIFO at path, making it first if it is missing, with mode
@@ -39,9 +42,10 @@ func open(path string, owner func() (uid, gid int, known bool)) (*pipe, error) {
 		}
 		return nil, fmt.Errorf("make FIFO %s: %w", path, err)
 	}
-	// O_RDWR: being a writer too, the reader never sees an end of file when
-	// keepalived closes its side, at each of its reloads.
-	fd, err := unix.Open(path, unix.O_RDWR|unix.O_NONBLOCK|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0)
+	// Not O_RDWR: were berth a writer too, the kernel could not say whether
+	// keepalived still is one. The end of file between two writers is no end,
+	// see read and wait.
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0)
 	if errors.Is(err, unix.ELOOP) {
 		return nil, fmt.Errorf("open FIFO %s: it is a symbolic link, which keepalived does not follow either; name the FIFO itself", path)
 	}
@@ -53,7 +57,12 @@ func open(path string, owner func() (uid, gid int, known bool)) (*pipe, error) {
 		unix.Close(fd)
 		return nil, fmt.Errorf("open FIFO %s: %w", path, err)
 	}
-	if p.stat.Mode&unix.S_IFMT != unix.S_IFIFO {
+	switch p.stat.Mode & unix.S_IFMT {
+	case unix.S_IFIFO:
+	case unix.S_IFDIR:
+		unix.Close(fd)
+		return nil, fmt.Errorf("open FIFO %s: %w", path, unix.EISDIR)
+	default:
 		unix.Close(fd)
 		return nil, fmt.Errorf("open FIFO %s: %w; remove it and start again", path, errNoFIFO)
 	}
@@ -134,7 +143,8 @@ func (p *pipe) wait(ctx context.Context) error {
 	err = rc.Read(func(fd uintptr) bool {
 		fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
 		n, err := unix.Poll(fds, 0)
-		return err == nil && n > 0
+		// Not POLLHUP: that is there for as long as nobody writes.
+		return err == nil && n > 0 && fds[0].Revents&unix.POLLIN != 0
 	})
 	// The deadline of an earlier wait that was interrupted may arrive late.
 	if ctx.Err() != nil || errors.Is(err, os.ErrDeadlineExceeded) {
@@ -143,7 +153,8 @@ func (p *pipe) wait(ctx context.Context) error {
 	return err
 }
 
-// read returns what is there without waiting, 0 if there is nothing.
+// read returns what is there without waiting, 0 if there is nothing. An end of
+// file means only that no process has the FIFO open to write, see fifo(7).
 func (p *pipe) read(buf []byte) int {
 	rc, err := p.f.SyscallConn()
 	if err != nil {
@@ -158,6 +169,7 @@ func (p *pipe) read(buf []byte) int {
 				continue
 			}
 			n = max(got, 0)
+			p.unwritten = got == 0 && err == nil
 			return
 		}
 	})

@@ -16,8 +16,9 @@ import (
 
 const (
 	// checkInterval is how often the reader looks whether the FIFO at the
-	// path is still the one it reads; keepalived replaces it at a reload.
-	checkInterval = time.Second
+	// path is still the one it reads, which keepalived replaces at a reload, and
+	// whether any process has it open to write.
+	checkInterval = 500 * time.Millisecond
 	// maxBurst bounds what is read before events are handed on. It is the
 	// size of the enlarged pipe: what was readable in one moment is one burst.
 	maxBurst = 1 << 20
@@ -44,6 +45,10 @@ type Reader struct {
 
 	reading sync.RWMutex // locked from before a read until what was read is handed on
 	pipe    *pipe        // the one read last, nil before the first; guarded by reading
+
+	mu      sync.Mutex
+	writing Writing
+	id      id // of the FIFO that is read, zero before the first
 
 	flush      chan chan struct{}
 	split      splitter
@@ -88,6 +93,53 @@ func (r *Reader) caughtUp() bool {
 	}
 	defer r.reading.RUnlock()
 	return r.pipe != nil && r.pipe.waiting() == 0
+}
+
+// Writing is what the kernel says of the writers of the FIFO that is read.
+type Writing struct {
+	// Ever is set once a process had it open to write.
+	Ever bool
+	// None is the moment at which it was found that no process has it open to
+	// write, zero while one has.
+	None time.Time
+}
+
+// Writing returns what was found at the last look at the FIFO, at most half a
+// second ago.
+func (r *Reader) Writing() Writing {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.writing
+}
+
+// OpenIn reports whether a process has the FIFO open that is read, as the
+// function of this name does.
+func (r *Reader) OpenIn(pid int) (bool, error) {
+	r.mu.Lock()
+	id := r.id
+	r.mu.Unlock()
+	return openIn(pid, id)
+}
+
+// note keeps what the last read has found out.
+func (r *Reader) note(p *pipe) {
+	now := idOf(&p.stat)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.id != now {
+		// Another FIFO: if somebody had the former open, nobody is known to
+		// have closed it.
+		r.id = now
+		if r.writing.None.IsZero() {
+			r.writing = Writing{}
+		}
+	}
+	switch {
+	case !p.unwritten:
+		r.writing = Writing{Ever: true}
+	case r.writing.None.IsZero():
+		r.writing.None = time.Now()
+	}
 }
 
 // Run reads until ctx ends and returns its cause, or the error that makes the
@@ -196,6 +248,7 @@ func (r *Reader) drain(p *pipe) {
 			r.complain("too long", "skipping a FIFO line that is too long to be keepalived's", zap.Int("limit", maxLine))
 		})
 	}
+	r.note(p)
 	if len(r.burst) > 0 {
 		emit(r.burst)
 		r.burst = nil

@@ -1,0 +1,130 @@
+package fifo_test
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"berth/fifo"
+	"berth/internal/testnet"
+
+	"golang.org/x/sys/unix"
+)
+
+// settle waits until what the kernel says of the writers fulfils cond.
+func (r *running) settle(t *testing.T, what string, cond func(fifo.Writing) bool) {
+	t.Helper()
+	end := time.Now().Add(patience)
+	for tick := time.Tick(5 * time.Millisecond); !cond(r.reader.Writing()); <-tick {
+		if time.Now().After(end) {
+			t.Fatalf("want %s, got %+v", what, r.reader.Writing())
+		}
+	}
+}
+
+func TestReaderKnowsWhetherAnybodyHasTheFIFOOpenToWrite(t *testing.T) {
+	r := start(t, filepath.Join(t.TempDir(), "fifo"))
+	if got := r.reader.Writing(); got.Ever || got.None.IsZero() {
+		t.Errorf("before the first writer: %+v, want none and never", got)
+	}
+	f := keepalived(t, r.path)
+	r.settle(t, "a writer", func(w fifo.Writing) bool { return w.Ever && w.None.IsZero() })
+	write(t, f, "INSTANCE \"a\" MASTER 1\n")
+	f.Close()
+	r.settle(t, "the writer to have gone", func(w fifo.Writing) bool { return w.Ever && !w.None.IsZero() })
+	if got := r.next(t); len(got) != 1 {
+		t.Errorf("got %v, want what was written before the close", got)
+	}
+	// As at a reload.
+	keepalived(t, r.path)
+	r.settle(t, "the writer to be back", func(w fifo.Writing) bool { return w.Ever && w.None.IsZero() })
+}
+
+// A FIFO that was replaced under its writer was closed by nobody.
+func TestReplacedFIFOIsNotAWriterThatHasGone(t *testing.T) {
+	r := start(t, filepath.Join(t.TempDir(), "fifo"))
+	keepalived(t, r.path)
+	r.settle(t, "a writer", func(w fifo.Writing) bool { return w.None.IsZero() })
+	if err := os.Remove(r.path); err != nil {
+		t.Fatal(err)
+	}
+	r.settle(t, "no writer of the new one, and none before", func(w fifo.Writing) bool { return !w.Ever && !w.None.IsZero() })
+}
+
+func TestOpenInTellsTheFIFOFromItsSuccessor(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "fifo")
+	r := start(t, path)
+	open := func() bool {
+		t.Helper()
+		byReader, err := r.reader.OpenIn(os.Getpid())
+		byPath, err2 := fifo.OpenIn(os.Getpid(), path)
+		if err != nil || err2 != nil || byReader != byPath {
+			t.Fatalf("by the reader %v, %v; by the path %v, %v", byReader, err, byPath, err2)
+		}
+		return byReader
+	}
+	if !open() {
+		t.Error("want the reader's own descriptor to be found")
+	}
+	if _, err := fifo.OpenIn(os.Getpid(), path+".none"); err == nil {
+		t.Error("want an error for a FIFO that is not there")
+	}
+	// Another process has the former one open.
+	cmd := exec.Command("sleep", "60")
+	cmd.ExtraFiles = []*os.File{keepalived(t, path)}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	}()
+	if got, err := r.reader.OpenIn(cmd.Process.Pid); !got || err != nil {
+		t.Errorf("open in the writer: %v, %v; want it found", got, err)
+	}
+	if err := os.Rename(path, path+".former"); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Mkfifo(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := fifo.OpenIn(cmd.Process.Pid, path); got || err != nil {
+		t.Errorf("the successor is open in the writer: %v, %v; want that it is not", got, err)
+	}
+	if got, err := fifo.OpenIn(1<<30, path); got || err != nil {
+		t.Errorf("open in nobody: %v, %v", got, err)
+	}
+}
+
+func TestDescriptorsThatMayNotBeLookedAtAreAnError(t *testing.T) {
+	testnet.Require(t)
+	path := filepath.Join(t.TempDir(), "fifo")
+	start(t, path)
+	// The same look, by a user who may not.
+	cmd := exec.Command("setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "--bounding-set=-all",
+		os.Args[0], "-test.run", "^TestHelperLooksAtItsParent$")
+	cmd.Env = append(os.Environ(), "LOOK_AT_PARENT=1")
+	cmd.Dir = "/"
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Errorf("%v: %s", err, out)
+	}
+	if testing.Verbose() {
+		t.Logf("%s", out)
+	}
+}
+
+func TestHelperLooksAtItsParent(t *testing.T) {
+	if os.Getenv("LOOK_AT_PARENT") == "" {
+		t.Skip("part of another test")
+	}
+	path := filepath.Join(t.TempDir(), "fifo")
+	if err := unix.Mkfifo(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := fifo.OpenIn(os.Getppid(), path); got || err == nil {
+		t.Errorf("open in a process of root: %v, %v; want an error", got, err)
+	}
+}
