@@ -10,8 +10,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// id tells one FIFO from another that has, or had, the same path.
+// id tells one file from another that has, or had, the same path.
 type id struct{ dev, ino uint64 }
+
+var zero id
 
 func idOf(st *unix.Stat_t) id { return id{st.Dev, st.Ino} }
 
@@ -27,7 +29,7 @@ func OpenIn(pid int, path string) (bool, error) {
 	return openIn(pid, idOf(&st))
 }
 
-func openIn(pid int, fifo id) (bool, error) {
+func openIn(pid int, file id) (bool, error) {
 	dir := "/proc/" + strconv.Itoa(pid) + "/fd"
 	entries, err := os.ReadDir(dir)
 	if errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ESRCH) {
@@ -42,14 +44,12 @@ func openIn(pid int, fifo id) (bool, error) {
 		if errors.Is(err, os.ErrPermission) {
 			return false, fmt.Errorf("look at the descriptors of process %d: %w", pid, err)
 		}
-		// Sockets and the like have no slash in front. Only a file's name leads
-		// to a FIFO, and of files only those are asked that can be one: the file
-		// system of another may hang.
+		// Sockets and the like have no slash in front.
 		if err != nil || !strings.HasPrefix(target, "/") || strings.HasPrefix(target, "/dev/") {
 			continue
 		}
 		var st unix.Stat_t
-		if unix.Stat(path, &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFIFO && idOf(&st) == fifo {
+		if unix.Stat(path, &st) == nil && idOf(&st) == file {
 			return true, nil
 		}
 	}

@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/gofrs/flock"
+	"golang.org/x/sys/unix"
 )
 
 // lockPatience is how long a newcomer waits for the reader before it. keepalived
@@ -23,6 +25,37 @@ const lockRetry = 10 * time.Millisecond
 // ErrBusy says that another process reads the FIFO. Two readers would each get
 // a part of the lines.
 var ErrBusy = errors.New("another process reads it")
+
+// maxLock bounds a lock file, which holds a pid.
+const maxLock = 64
+
+// ReaderOf returns the process that reads the FIFO at path, 0 if none is seen: the
+// one that the lock beside it names, if that has the lock open. A pid of another
+// PID namespace names nobody, or somebody else. The error says that it cannot be
+// seen.
+func ReaderOf(path string) (pid int, err error) {
+	lock := path + ".lock"
+	f, err := os.OpenFile(lock, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	if errors.Is(err, os.ErrNotExist) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, fmt.Errorf("look for the reader of FIFO %s: %w", path, err)
+	}
+	text, err := io.ReadAll(io.LimitReader(f, maxLock))
+	f.Close() // before the look at who has it open
+	if err != nil {
+		return 0, fmt.Errorf("look for the reader of FIFO %s: %w", path, err)
+	}
+	if pid, err = strconv.Atoi(strings.TrimSpace(string(text))); err != nil {
+		return 0, nil
+	}
+	open, err := OpenIn(pid, lock)
+	if err != nil || !open {
+		return 0, err
+	}
+	return pid, nil
+}
 
 // Lock makes the caller the one reader of the FIFO at path, until the returned
 // function is called or the process ends. It waits five seconds for a reader
@@ -41,10 +74,8 @@ func Lock(ctx context.Context, path string) (unlock func() error, err error) {
 		return nil, errors.Join(context.Cause(ctx), l.Close())
 	case waitCtx.Err() != nil:
 		owner := "its pid is not known"
-		if text, err := os.ReadFile(file); err == nil {
-			if pid, err := strconv.Atoi(strings.TrimSpace(string(text))); err == nil {
-				owner = "pid " + strconv.Itoa(pid)
-			}
+		if pid, err := ReaderOf(path); err == nil && pid != 0 {
+			owner = "pid " + strconv.Itoa(pid)
 		}
 		return nil, errors.Join(fmt.Errorf("read FIFO %s: %w (%s); keep one, as a service or as keepalived's FIFO script", path, ErrBusy, owner), l.Close())
 	default:

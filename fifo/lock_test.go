@@ -84,3 +84,28 @@ func TestLockThatCannotBeHadIsNotTakenForABusyOne(t *testing.T) {
 		t.Errorf("got %v, want an error that is not ErrBusy", err)
 	}
 }
+
+// A lock outlives its owner, and may come from another PID namespace.
+func TestReaderIsOnlyWhoHasTheLockOpen(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "fifo")
+	want := func(pid int) {
+		t.Helper()
+		if got, err := fifo.ReaderOf(path); got != pid || err != nil {
+			t.Errorf("reader %d, %v; want %d", got, err, pid)
+		}
+	}
+	want(0)
+	unlock, err := fifo.Lock(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want(os.Getpid())
+	if err := unlock(); err != nil {
+		t.Fatal(err)
+	}
+	want(0)
+	if err := os.WriteFile(path+".lock", []byte("x"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	want(0)
+}

@@ -18,7 +18,7 @@ const (
 	// checkInterval is how often the reader looks whether the FIFO at the
 	// path is still the one it reads, which keepalived replaces at a reload, and
 	// whether any process has it open to write.
-	checkInterval = 500 * time.Millisecond
+	checkInterval = 250 * time.Millisecond
 	// maxBurst bounds what is read before events are handed on. It is the
 	// size of the enlarged pipe: what was readable in one moment is one burst.
 	maxBurst = 1 << 20
@@ -48,7 +48,8 @@ type Reader struct {
 
 	mu      sync.Mutex
 	writing Writing
-	id      id // of the FIFO that is read, zero before the first
+	since   time.Time // since when there is a writer, zero while there is none
+	id      id        // of the FIFO that is read, zero before the first
 
 	flush      chan chan struct{}
 	split      splitter
@@ -97,15 +98,20 @@ func (r *Reader) caughtUp() bool {
 
 // Writing is what the kernel says of the writers of the FIFO that is read.
 type Writing struct {
-	// Ever is set once a process had it open to write.
-	Ever bool
+	// Stayed is set once it was open to write for a second without a break, as
+	// keepalived has it. A program that writes a line and closes it proves
+	// nothing by its end.
+	Stayed bool
 	// None is the moment at which it was found that no process has it open to
 	// write, zero while one has.
 	None time.Time
 }
 
-// Writing returns what was found at the last look at the FIFO, at most half a
-// second ago.
+// stay is how long a writer stays at least to be taken for keepalived.
+const stay = time.Second
+
+// Writing returns what was found at the last look at the FIFO, at most a
+// quarter of a second ago.
 func (r *Reader) Writing() Writing {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -113,11 +119,14 @@ func (r *Reader) Writing() Writing {
 }
 
 // OpenIn reports whether a process has the FIFO open that is read, as the
-// function of this name does.
+// function of this name does. Before the first is opened that is the one at Path.
 func (r *Reader) OpenIn(pid int) (bool, error) {
 	r.mu.Lock()
 	id := r.id
 	r.mu.Unlock()
+	if id == zero {
+		return OpenIn(pid, r.Path)
+	}
 	return openIn(pid, id)
 }
 
@@ -129,16 +138,22 @@ func (r *Reader) note(p *pipe) {
 	if r.id != now {
 		// Another FIFO: if somebody had the former open, nobody is known to
 		// have closed it.
-		r.id = now
+		r.id, r.since = now, time.Time{}
 		if r.writing.None.IsZero() {
 			r.writing = Writing{}
 		}
 	}
 	switch {
-	case !p.unwritten:
-		r.writing = Writing{Ever: true}
-	case r.writing.None.IsZero():
-		r.writing.None = time.Now()
+	case p.unwritten:
+		r.since = time.Time{}
+		if r.writing.None.IsZero() {
+			r.writing.None = time.Now()
+		}
+	case r.since.IsZero():
+		r.since = time.Now()
+		r.writing.None = time.Time{}
+	case time.Since(r.since) >= stay:
+		r.writing.Stayed = true
 	}
 }
 

@@ -29,6 +29,9 @@ type Config struct {
 	Instances []Instance
 	// Groups has the sync groups that have members.
 	Groups []Group
+	// FIFOs has the paths of notify_fifo and vrrp_notify_fifo, into which the
+	// VRRP process writes events.
+	FIFOs []string
 	// Warnings is what the file's author ought to know.
 	Warnings []Message
 	// Refused tells that keepalived would not run this file; Refusals says

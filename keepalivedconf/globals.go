@@ -1,6 +1,9 @@
 package keepalivedconf
 
-import "net/netip"
+import (
+	"net/netip"
+	"slices"
+)
 
 // The multicast groups of RFC 5798, keepalived's default destinations.
 var (
@@ -96,6 +99,9 @@ func (m *machine) noteFIFO(s statement) {
 	if len(s.words) < 2 {
 		m.warn("%s lacks its value and is ignored; add it", word)
 		return
+	}
+	if path := string(s.words[1]); (word == "notify_fifo" || word == "vrrp_notify_fifo") && !slices.Contains(m.globals.fifos, path) {
+		m.globals.fifos = append(slices.Clip(m.globals.fifos), path)
 	}
 	if len(s.words) == 2 && !m.globals.scriptUser {
 		m.globals.earlyScripts = append(m.globals.earlyScripts, earlyScript{word, m.r.at})

@@ -53,7 +53,7 @@ func ParseFile(path string, o Options) (*Config, error) {
 		config.Instances, config.Groups = nil, nil
 		report.refusals = report.refusals[:parentRefusals]
 	}
-	config.Files, config.Dirs = r.files, r.dirs
+	config.Files, config.Dirs, config.FIFOs = r.files, r.dirs, child.globals.fifos
 	config.Warnings, config.Refusals = report.warnings, report.refusals
 	config.Refused = len(report.refusals) > 0
 	return config, nil
@@ -112,6 +112,7 @@ type globals struct {
 	scriptUser        bool       // script_user was given
 	scriptSecurity    bool
 	earlyScripts      []earlyScript
+	fifos             []string
 }
 
 // earlyScript is a line that needs the user of scripts before it is known.
