@@ -64,14 +64,61 @@ func KeepalivedConfig(read func() (Keepalived, error)) Check {
 	}}
 }
 
-// Process reports whether the keepalived of the pid file runs.
-func Process(pidFile string, running func() (int, bool)) Check {
+// Process reports whether keepalived runs. why is the reason why that is not
+// known, or, beside a pid, why its death is noticed late.
+func Process(running func() (pid int, why error)) Check {
 	return Check{"keepalived", func(context.Context) []Finding {
-		if pid, ok := running(); ok {
+		switch pid, why := running(); {
+		case pid != 0 && why != nil:
+			return one(Warn, fmt.Sprintf("runs with pid %d and is watched by looking at /proc again and again: %v", pid, why),
+				"allow berth the system calls pidfd_open and pidfd_send_signal")
+		case pid != 0:
 			return one(OK, fmt.Sprintf("runs with pid %d", pid), "")
+		default:
+			return one(Warn, "was not found: "+why.Error(), "start keepalived, or set keepalived-pid-file")
 		}
-		return one(Warn, "no keepalived runs under "+pidFile, "start keepalived, or set keepalived-pid-file")
 	}}
+}
+
+// FIFO is what a probe found out about a FIFO that keepalived.conf names.
+type FIFO struct {
+	Path       string
+	Keepalived int    // its pid, 0 if it is not known to run
+	Open       bool   // keepalived has the FIFO open
+	Reader     int    // pid of the berth that reads it, 0 if none is known
+	Err        error  // why Open or Reader are not known
+	Missing    bool   // there is no such FIFO
+	Cure       string // what makes keepalived open it
+}
+
+// FIFOs reports whether what keepalived writes reaches berth: keepalived opens a
+// FIFO once, and goes on writing into one that was replaced since.
+func FIFOs(probe func() []FIFO) Check {
+	return Check{"FIFO", func(context.Context) []Finding {
+		var all []Finding
+		for _, f := range probe() {
+			all = append(all, f.finding())
+		}
+		return all
+	}}
+}
+
+func (f FIFO) finding() Finding {
+	switch {
+	case f.Missing && f.Keepalived == 0:
+		return Finding{Level: Warn, Seen: "there is no " + f.Path + " yet", Cure: "start berth --fifo, and then keepalived"}
+	case f.Missing:
+		return Finding{Level: Fail, Seen: fmt.Sprintf("there is no %s, but keepalived runs: its events are lost", f.Path), Cure: "start berth --fifo, then: " + f.Cure}
+	case f.Err != nil:
+		return Finding{Level: Warn, Seen: fmt.Sprintf("cannot see who has %s open: %v", f.Path, f.Err), Cure: "run berth --test as root"}
+	case f.Keepalived != 0 && !f.Open:
+		return Finding{Level: Fail, Seen: fmt.Sprintf("keepalived (pid %d) does not have %s open, which it opens only at its start and reload: berth hears nothing", f.Keepalived, f.Path), Cure: f.Cure}
+	case f.Reader == 0:
+		return Finding{Level: Warn, Seen: "no berth is known to read " + f.Path, Cure: "start berth --fifo (systemctl start berth)"}
+	case f.Keepalived == 0:
+		return Finding{Level: OK, Seen: fmt.Sprintf("%s is read by process %d", f.Path, f.Reader)}
+	}
+	return Finding{Level: OK, Seen: fmt.Sprintf("%s is open in keepalived and read by process %d", f.Path, f.Reader)}
 }
 
 // EtcdMember is what one endpoint of etcd answered.

@@ -37,12 +37,15 @@ type service struct {
 
 	// What was seen of the addresses, and counted, outlives a configuration.
 	truth   *truth.Watcher
+	network *truth.Network
 	meters  *meters
 	metrics *exporter
 	fence   *fence // nil without fencing; a change needs a restart
 	reader  *fifo.Reader
 	table   *instance.Table
 	current atomic.Pointer[generation]
+	deaf    atomic.Pointer[string] // why no line can arrive, empty if lines can
+	dying   atomic.Int32           // deaths of keepalived whose last lines are being read
 }
 
 // generation is what follows from one reading of berth's configuration.
@@ -56,7 +59,17 @@ type generation struct {
 // FIFO reads keepalived's notify FIFO until ctx ends.
 func (o *Options) FIFO(ctx context.Context, configPath, fifoPath string) error {
 	s := &service{options: o, configPath: configPath, origin: supervise.OriginOf(os.Getpid()), log: o.Logger()}
-	s.truth = truth.NewWatcher(truth.Host{Addresses: truth.Addresses, Subscribe: truth.Subscribe}, s.log)
+	s.network = truth.NewNetwork(func() (int, bool) {
+		k, ok := s.keepalived()
+		return k.VRRP, ok && k.VRRP != 0
+	})
+	defer s.network.Close()
+	s.truth = truth.NewWatcher(truth.Host{Addresses: s.network.Addresses, Subscribe: func(ctx context.Context, changed func()) error {
+		return s.network.Subscribe(ctx, func() {
+			changed()
+			s.current.Load().finder.moved()
+		})
+	}}, s.log)
 	registry := &metrics.Registry{}
 	s.meters, s.metrics = newMeters(registry), newExporter(registry, s.log)
 	defer s.origin.Close()
@@ -111,11 +124,22 @@ func (o *Options) FIFO(ctx context.Context, configPath, fifoPath string) error {
 	s.reader.Overflow = func(rest []vrrp.Event) { s.current.Load().finder.lines(rest) }
 	s.reader.Replaced = func() { s.current.Load().finder.look() }
 	s.reader.Owner = s.keepalivedUser
+	ear := &supervise.Ear{
+		Keepalived: s.keepalived,
+		OpenIn:     s.reader.OpenIn,
+		Writing: func() (bool, time.Time) {
+			w := s.reader.Writing()
+			return w.Stayed, w.None
+		},
+		Heard: s.heard,
+		Ended: func(since time.Time) { s.silent(ctx, since) },
+	}
 	tasks := []run.Task{
 		{Name: "configuration", Run: func(ctx context.Context) error { return s.serve(ctx, first) }},
 		{Name: "instances", Run: s.table.Run},
 		{Name: "fifo", Run: s.reader.Run},
 		{Name: "addresses", Run: s.truth.Run},
+		{Name: "hearing", Run: ear.Run},
 		{Name: "metrics", Run: s.metrics.Run},
 		{Name: "systemd", Run: func(ctx context.Context) error { return tellSystemd(ctx, s.reader.Flush, s.log) }},
 		{Name: "upgrade", Run: func(ctx context.Context) error {
@@ -125,6 +149,7 @@ func (o *Options) FIFO(ctx context.Context, configPath, fifoPath string) error {
 	// Started by keepalived as its vrrp_notify_fifo_script: when keepalived
 	// ends there is nobody left to write.
 	if len(s.origin.Keepalived) > 0 {
+		s.origin.WarnPolled(s.log)
 		tasks = append(tasks, run.Task{Name: "ancestors", Run: func(ctx context.Context) error {
 			return superviseAncestors(ctx, s.origin.Keepalived, func(int) { stop(supervise.ErrGone) })
 		}})
@@ -161,17 +186,26 @@ func (s *service) generation(ctx context.Context) (*generation, error) {
 	}
 	gen := &generation{graph: g}
 	g.holder.truth, g.holder.newest, g.holder.fence = s.truth, s.newest, s.fence
-	gen.watcher = supervise.NewWatcher(cfg.KeepalivedPIDFile, func(pid int, at time.Time) { s.died(ctx, pid, at) }, s.log)
+	gen.watcher = supervise.NewWatcher(cfg.KeepalivedPIDFile, func(pid int, at time.Time) { s.died(ctx, gen, pid, at) }, s.log)
+	gen.watcher.Holds = func(pid int) bool {
+		open, _ := s.reader.OpenIn(pid) // not to be told is not to hold it
+		return open
+	}
 	gen.finder = &finder{
 		book: g.book, status: g.status, corrections: s.meters.corrections, log: s.log, wake: make(chan struct{}, 1),
-		suppose:   func(ev vrrp.Event, since time.Time) bool { return s.table.Suppose(ev, since) },
-		known:     func(name string) bool { return s.table.Known(name) },
-		masters:   func() []string { return s.table.Masters() },
-		flush:     func(ctx context.Context) { s.reader.Flush(ctx) },
-		verdict:   func() supervise.Verdict { return s.verdict(gen) },
-		processes: func() (int, int, bool) { return s.processes(cfg.KeepalivedPIDFile) },
-		addresses: truth.Addresses,
-		ask:       truth.AskKeepalived,
+		suppose:    func(ev vrrp.Event, since time.Time) bool { return s.table.Suppose(ev, since) },
+		known:      func(name string) bool { return s.table.Known(name) },
+		masters:    func() []string { return s.table.Masters() },
+		flush:      func(ctx context.Context) { s.reader.Flush(ctx) },
+		verdict:    func() supervise.Verdict { return s.verdict(gen) },
+		keepalived: s.keepalived,
+		written:    func() bool { return s.reader.Writing().None.IsZero() },
+		addresses:  s.network.Addresses,
+		located:    s.network.Known,
+		ask:        truth.AskKeepalived,
+	}
+	if why := s.deaf.Load(); why != nil && *why != "" {
+		gen.finder.setDeaf(*why)
 	}
 	gen.watcher.Born = gen.finder.look
 	return gen, nil
@@ -225,6 +259,7 @@ func (s *service) serve(ctx context.Context, gen *generation) error {
 			s.log.Error("the configuration was not read again; the former stays in force", zap.Error(err))
 		} else {
 			next.book.inherit(s.current.Load().book)
+			next.watcher.Search() // so that keepalived is known all the time
 			stopNext, nextEnded := start(next)
 			s.current.Store(next)
 			s.metrics.show(next.cfg.Metrics)
@@ -263,15 +298,18 @@ func (s *service) deliver(burst []vrrp.Event) {
 	if news {
 		gen.finder.look()
 	}
-	switch verdict {
-	case supervise.Dead:
-		// Lines that it left in the FIFO, or wrote with its last breath.
-		s.log.Warn("MASTER was reported by a keepalived that is dead by now; if it runs elsewhere, correct keepalived-pid-file",
-			zap.String("pid_file", gen.cfg.KeepalivedPIDFile))
+	switch {
+	case verdict == supervise.Alive:
+	case verdict == supervise.Dead && s.dying.Load() > 0:
+		// Lines that it left in the FIFO, or wrote with its last breath. Any
+		// that are read later are those of another keepalived, which lives.
+		s.log.Warn("MASTER was reported by a keepalived that has died meanwhile")
 		s.table.End(supervise.ErrGone, time.Now())
-	case supervise.NoTrace:
+	case gen.watcher.Search() == supervise.Alive: // it takes longer than a look
+	default:
 		gen.unwatched.Do(func() {
-			s.log.Warn("no keepalived found; its death will not be noticed", zap.String("pid_file", gen.cfg.KeepalivedPIDFile))
+			s.log.Warn("no keepalived found; its death is noticed only when nobody has had the FIFO open to write for two seconds; correct keepalived-pid-file, or run berth in keepalived's PID namespace",
+				zap.NamedError("reason", gen.watcher.Why()))
 		})
 	}
 }
@@ -290,20 +328,25 @@ func (s *service) verdict(gen *generation) supervise.Verdict {
 	return supervise.Alive
 }
 
-// processes returns keepalived's parent and VRRP process.
-func (s *service) processes(pidFile string) (parent, vrrpProcess int, ok bool) {
+// keepalived returns the keepalived that runs: the one that started this process,
+// or the one that is watched.
+func (s *service) keepalived() (supervise.Keepalived, bool) {
 	if n := len(s.origin.Keepalived); n > 1 {
-		return s.origin.Keepalived[n-1].PID, s.origin.Keepalived[n-2].PID, true
+		return supervise.Keepalived{Parent: s.origin.Keepalived[n-1].PID, VRRP: s.origin.Keepalived[n-2].PID, Proven: true}, true
 	}
-	return supervise.Processes(pidFile)
+	if gen := s.current.Load(); gen != nil {
+		return gen.watcher.Current()
+	}
+	return supervise.Keepalived{}, false
 }
 
 // keepalivedUser tells as whom keepalived runs.
 func (s *service) keepalivedUser() (uid, gid int, known bool) {
-	pid, ok := supervise.Running(s.current.Load().cfg.KeepalivedPIDFile)
-	if !ok {
+	k, err := supervise.Find(s.current.Load().cfg.KeepalivedPIDFile, nil)
+	if err != nil {
 		return 0, 0, false
 	}
+	pid := k.Parent
 	st, err := os.Stat(fmt.Sprintf("/proc/%d", pid))
 	if err != nil {
 		return 0, 0, false
@@ -316,11 +359,16 @@ func (s *service) keepalivedUser() (uid, gid int, known bool) {
 }
 
 // died ends what began under a keepalived process that has died.
-func (s *service) died(ctx context.Context, pid int, at time.Time) {
+func (s *service) died(ctx context.Context, gen *generation, pid int, at time.Time) {
 	// What keepalived wrote before it died comes first.
+	s.dying.Add(1)
+	defer s.dying.Add(-1)
 	flushCtx, cancel := context.WithTimeout(ctx, stopGrace)
 	defer cancel()
 	s.reader.Flush(flushCtx)
+	if s.verdict(gen) != supervise.Alive {
+		at = time.Now() // and no other keepalived can have written it
+	}
 	if n := s.table.End(supervise.ErrGone, at); n > 0 {
 		s.log.Warn("keepalived has died; ending what it began", zap.Int("pid", pid), zap.Int("instances", n))
 	} else {

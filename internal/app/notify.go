@@ -78,7 +78,7 @@ func (o *Options) Notify(ctx context.Context, configPath string, args []string) 
 		if g.holder.fence, err = o.newFence(cfg, nil, g.status, nil, log); err != nil {
 			return err
 		}
-		return g.notifyMaster(ctx, names, origin.Keepalived)
+		return g.notifyMaster(ctx, names, origin)
 	}
 	return errors.Join(unknown, g.notifyOther(ctx, names))
 }
@@ -107,10 +107,25 @@ func dropSuperseded(err error, log *zap.Logger) error {
 
 // notifyMaster holds the instances until keepalived dies or ctx ends, which
 // is how a later invocation ends this one.
-func (g *graph) notifyMaster(ctx context.Context, names []string, ancestors []*pidfd.Process) error {
+func (g *graph) notifyMaster(ctx context.Context, names []string, origin supervise.Origin) error {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	g.holder.truth = truth.NewWatcher(truth.Host{Addresses: truth.Addresses, Subscribe: truth.Subscribe}, g.log)
+	if !g.sent(ctx, origin) {
+		return nil
+	}
+	ancestors := origin.Keepalived
+	w := supervise.NewWatcher(g.cfg.KeepalivedPIDFile, func(pid int, _ time.Time) {
+		stop(fmt.Errorf("%w (pid %d)", supervise.ErrGone, pid))
+	}, g.log)
+	network := truth.NewNetwork(func() (int, bool) {
+		if n := len(ancestors); n > 0 {
+			return ancestors[max(0, n-2)].PID, true // the VRRP process
+		}
+		k, ok := w.Current()
+		return k.VRRP, ok && k.VRRP != 0
+	})
+	defer network.Close()
+	g.holder.truth = truth.NewWatcher(truth.Host{Addresses: network.Addresses, Subscribe: network.Subscribe}, g.log)
 	tasks := []run.Task{
 		{Name: "status", Run: g.status.Run},
 		{Name: "keepalived.conf", Run: g.book.Run},
@@ -123,23 +138,22 @@ func (g *graph) notifyMaster(ctx context.Context, names []string, ancestors []*p
 		{Name: "addresses", Run: func(ctx context.Context) error { return lookLater(ctx, g.holder.truth) }},
 	}
 	if len(ancestors) > 0 {
+		origin.WarnPolled(g.log)
 		tasks = append(tasks, run.Task{Name: "supervision", Run: func(ctx context.Context) error {
 			return superviseAncestors(ctx, ancestors, func(pid int) {
 				stop(fmt.Errorf("%w (pid %d)", supervise.ErrGone, pid))
 			})
 		}})
 	} else {
-		w := supervise.NewWatcher(g.cfg.KeepalivedPIDFile, func(pid int, _ time.Time) {
-			stop(fmt.Errorf("%w (pid %d)", supervise.ErrGone, pid))
-		}, g.log)
-		if w.Look() == supervise.Dead {
-			// It died before its ancestors could be looked at.
-			g.log.Warn("not acting on a MASTER of a keepalived that is dead by now; if it runs elsewhere, correct keepalived-pid-file",
-				zap.String("pid_file", g.cfg.KeepalivedPIDFile))
-			return nil
+		if k, ok := supervise.Sender(g.cfg.KeepalivedPIDFile, origin.Script); ok {
+			w.Holds = func(pid int) bool { return pid == k.Parent || pid == k.VRRP }
 		}
-		g.log.Warn("was not started by keepalived; its death is noticed only through its pid file",
-			zap.String("pid_file", g.cfg.KeepalivedPIDFile))
+		if w.Search() == supervise.Alive {
+			g.log.Warn("was not started by keepalived; its death is noticed as that of a process which is not above this one")
+		} else {
+			g.log.Warn("was not started by keepalived, and none is found: its death will not be noticed; correct keepalived-pid-file, or leave the script in the foreground",
+				zap.NamedError("reason", w.Why()))
+		}
 		tasks = append(tasks, run.Task{Name: "supervision", Run: w.Run})
 	}
 	var asks []chan<- struct{}
@@ -170,6 +184,36 @@ func (g *graph) notifyMaster(ctx context.Context, names []string, ancestors []*p
 		}
 	}
 	return nil
+}
+
+// sent reports whether the keepalived that sent a MASTER may still run. An
+// invocation that init has inherited looks for it, and once more a second later:
+// a script that goes into the background looks just like one whose keepalived has
+// died. A keepalived that was killed has left its pid file; where there is none,
+// or processes are hidden, nothing is known and the word counts.
+func (g *graph) sent(ctx context.Context, origin supervise.Origin) bool {
+	if !origin.Orphaned || !supervise.Visible() {
+		return true
+	}
+	for try := range 2 {
+		if _, ok := supervise.Sender(g.cfg.KeepalivedPIDFile, origin.Script); ok {
+			return true
+		}
+		if try > 0 {
+			break
+		}
+		select {
+		case <-ctx.Done():
+			return false
+		case <-time.After(time.Second):
+		}
+	}
+	if _, err := os.Lstat(g.cfg.KeepalivedPIDFile); errors.Is(err, os.ErrNotExist) {
+		return true
+	}
+	g.log.Warn("not acting on a MASTER: the keepalived that sent it has died since, as it has left its pid file and no keepalived runs that is older than this process; if one does, in another PID namespace, leave the script in the foreground",
+		zap.String("pid_file", g.cfg.KeepalivedPIDFile))
+	return false
 }
 
 // lookLater begins to look for the addresses when the first claim is through:

@@ -13,7 +13,6 @@ import (
 
 	"berth/config"
 	"berth/election"
-	"berth/internal/supervise"
 	"berth/keepalivedconf"
 	"berth/netif"
 	"berth/providers"
@@ -84,9 +83,14 @@ func (o *Options) checks(configPath string) ([]selftest.Check, error) {
 		// The report says what the book would log.
 		b := newBook(cfg.KeepalivedConfig, bookOptions(cfg, "", log), cfg.ManagedAddresses, zap.NewNop())
 		addresses = func() []vrrp.FloatingIP { return allAddresses(cfg, b) }
+		conf := func() *keepalivedconf.Config {
+			conf, _ := b.reading() // what is wrong with it is told by its own check
+			return conf
+		}
 		checks = append(checks,
-			selftest.KeepalivedConfig(func() (selftest.Keepalived, error) { return keepalivedFindings(b) }),
-			selftest.Process(cfg.KeepalivedPIDFile, func() (int, bool) { return supervise.Running(cfg.KeepalivedPIDFile) }),
+			selftest.KeepalivedConfig(func() (selftest.Keepalived, error) { return keepalivedFindings(cfg, b) }),
+			selftest.Process(func() (int, error) { return keepalivedProcess(cfg, conf()) }),
+			selftest.FIFOs(func() []selftest.FIFO { return fifos(cfg, conf()) }),
 			selftest.Directory("lock directory", filepath.Dir(cfg.LockFileTemplate), false))
 	}
 	checks = append(checks, selftest.Directory("run directory", cfg.RunDirectory, true))
@@ -141,7 +145,7 @@ func askEtcd(ctx context.Context, etcd *election.Etcd, cfg *config.Config) (memb
 	return members, owners, err
 }
 
-func keepalivedFindings(b *book) (selftest.Keepalived, error) {
+func keepalivedFindings(cfg *config.Config, b *book) (selftest.Keepalived, error) {
 	conf, err := b.reading()
 	if conf == nil {
 		return selftest.Keepalived{}, err
@@ -154,7 +158,7 @@ func keepalivedFindings(b *book) (selftest.Keepalived, error) {
 	// What depends on this machine is a warning only: keepalived may run in
 	// another network namespace.
 	o := b.options
-	o.Interfaces = machineInterface
+	o.Interfaces = interfaces(cfg, conf)
 	warnings := conf.Warnings
 	if here, err := keepalivedconf.ParseFile(b.path, o); err == nil {
 		warnings = append(slices.Clip(here.Refusals), here.Warnings...)

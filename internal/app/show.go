@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/netip"
 	"strings"
 	"text/tabwriter"
@@ -103,7 +102,11 @@ func (o *Options) Show(ctx context.Context, configPath string, so ShowOptions) e
 func (o *Options) readKeepalived(cfg *config.Config, so ShowOptions, out *shown) error {
 	ko := bookOptions(cfg, "", o.Logger())
 	if !so.AssumeInterfaces {
-		ko.Interfaces = machineInterface
+		conf, err := keepalivedconf.ParseFile(cfg.KeepalivedConfig, ko)
+		if err != nil {
+			return err
+		}
+		ko.Interfaces = interfaces(cfg, conf)
 	}
 	conf, err := keepalivedconf.ParseFile(cfg.KeepalivedConfig, ko)
 	if err != nil {
@@ -161,14 +164,6 @@ func (o *Options) askOwners(ctx context.Context, cfg *config.Config, out *shown)
 		out.Instances[i].Member = owners[out.Instances[i].Name]
 	}
 	return err
-}
-
-func machineInterface(name string) (int, bool) {
-	ifi, err := net.InterfaceByName(name)
-	if err != nil {
-		return 0, false
-	}
-	return ifi.MTU, true
 }
 
 func texts(ips []vrrp.FloatingIP) []string {

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -46,15 +45,8 @@ func (o *Options) Status(runDirectory, instance string, asJSON bool) error {
 	return errors.Join(statusTable(o.Stdout, wanted, time.Now(), alive), err)
 }
 
-// alive reports whether the process that wrote an entry still runs. A process that
-// cannot be looked at may run.
-func alive(in status.Instance) bool {
-	info, err := pidfd.Stat(in.PID)
-	if err != nil {
-		return !errors.Is(err, os.ErrNotExist)
-	}
-	return info.Start == in.Start && info.State != 'Z'
-}
+// alive reports whether the process that wrote an entry is not seen to have ended.
+func alive(in status.Instance) bool { return !pidfd.Gone(in.PID, in.Start) }
 
 // stale returns an error that names the instances that are MASTER here although
 // the process that acted for them is gone.
@@ -80,7 +72,7 @@ func statusTable(w io.Writer, all []status.Instance, now time.Time, alive func(s
 		}
 		if len(in.Addresses) == 0 {
 			note = cmp.Or(note, stray(in), fight(in), correction(in))
-			fmt.Fprintf(tw, "%s\t%s\t%s\t-\t%s\t-\t%s\t%s\n", in.Instance, in.State, since(in.Since, now), dash(in.Owner), lease(in, now), dash(note))
+			fmt.Fprintf(tw, "%s\t%s\t%s\t-\t%s\t-\t%s\t%s\n", in.Instance, in.State, since(in.Since, now), dash(in.Owner), lease(in, now), dash(withDeaf(in, note)))
 		}
 		for _, a := range in.Addresses {
 			line := cmp.Or(note, a.LastError)
@@ -100,7 +92,7 @@ func statusTable(w io.Writer, all []status.Instance, now time.Time, alive func(s
 				state = "contested"
 			}
 			line = cmp.Or(line, stray(in), fight(in), correction(in))
-			fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", in.Instance, state, since(in.Since, now), a.Address, dash(owner), since(a.LastCall, now), lease(in, now), dash(line))
+			fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", in.Instance, state, since(in.Since, now), a.Address, dash(owner), since(a.LastCall, now), lease(in, now), dash(withDeaf(in, line)))
 		}
 	}
 	return tw.Flush()
@@ -133,6 +125,14 @@ func correction(in status.Instance) string {
 		times = "once"
 	}
 	return "corrected " + times + " from the machine: " + in.Correction
+}
+
+// withDeaf puts before a note that no event of keepalived can arrive.
+func withDeaf(in status.Instance, note string) string {
+	if in.Deaf == "" {
+		return note
+	}
+	return strings.TrimSuffix("deaf: "+in.Deaf+"; "+note, "; ")
 }
 
 // lease tells how long the lease lasts unless it is renewed.

@@ -44,11 +44,16 @@ type finder struct {
 	masters func() []string          // the table's Masters
 	flush   func(context.Context)    // until every line that waits was delivered
 	verdict func() supervise.Verdict // does keepalived live?
-	// processes are keepalived's parent and VRRP process.
-	processes func() (parent, vrrpProcess int, ok bool)
+	// keepalived returns the one that runs.
+	keepalived func() (supervise.Keepalived, bool)
+	// written reports whether any process has the FIFO open to write, which is
+	// evidence of life.
+	written   func() bool
 	addresses func() (truth.Bound, error)
-	ask       func(ctx context.Context, parent, vrrpProcess int) (truth.Dump, error)
-	log       *zap.Logger
+	// located reports whether these are surely of keepalived's network.
+	located func() bool
+	ask     func(ctx context.Context, parent, vrrpProcess int) (truth.Dump, error)
+	log     *zap.Logger
 
 	wake chan struct{} // one slot: there is something to find out
 
@@ -56,8 +61,11 @@ type finder struct {
 	all    bool                  // look at every instance without a line
 	lost   map[string]vrrp.Event // the last line that survived, by instance
 	lostAt time.Time             // when the newest loss was noticed
+	deaf   string                // why no line can arrive, empty if lines can
+	closed bool                  // lines could not arrive a moment ago
 
-	unseen bool // it was said that events alone count
+	unseen bool            // it was said that events alone count
+	noted  map[string]bool // instances whose status says why no line can arrive
 }
 
 // look asks for a look at the instances of which no line was read.
@@ -115,7 +123,10 @@ func (f *finder) Run(ctx context.Context) error {
 			f.mu.Unlock()
 		}
 		again = nil
-		if f.find(ctx) {
+		switch deaf := f.findDeaf(ctx); {
+		case deaf:
+			again = time.After(askDeaf)
+		case f.find(ctx):
 			wait := askSeldom
 			if time.Since(lastChange) < askSeldom {
 				wait = askOften
@@ -239,29 +250,21 @@ func (f *finder) examine(ctx context.Context, instances []truth.Instance, insist
 	switch f.verdict() {
 	case supervise.Dead:
 		return every(finding{truth.NotMaster, "keepalived does not run"}), nil
-	case supervise.NoTrace:
-		return every(finding{truth.Nothing, "no keepalived found"}), nil
+	case supervise.Unknown:
+		return every(finding{truth.Nothing, "keepalived was not found, which does not prove that it does not run"}), nil
 	}
-	parent, vrrpProcess, ok := f.processes()
-	if !ok {
+	k, ok := f.keepalived()
+	if !ok || k.VRRP == 0 {
 		return every(finding{truth.Nothing, "keepalived's VRRP process was not found"}), nil
 	}
-	if !truth.SameNetwork(vrrpProcess) {
-		if !f.unseen {
-			f.unseen = true
-			f.log.Info("keepalived runs in another network namespace: its addresses are not seen, events alone count")
-		}
-		return every(finding{truth.Nothing, "keepalived runs in another network namespace"}), nil
-	}
 	look := func(dump truth.Dump) (masters int) {
-		bound, err := f.addresses()
+		bound, known, err := f.bound()
 		if err != nil {
-			f.log.Warn("cannot look at the addresses of this host; events alone count", zap.Error(err))
 			every(finding{truth.Nothing, err.Error()})
 			return 0
 		}
 		for _, in := range instances {
-			result, reason := truth.Examine(in, bound, dump)
+			result, reason := truth.Examine(in, bound, known, dump)
 			findings[in.Name] = finding{result, reason}
 			if result == truth.Master {
 				masters++
@@ -272,7 +275,7 @@ func (f *finder) examine(ctx context.Context, instances []truth.Instance, insist
 	if look(nil) == 0 && !insist {
 		return findings, nil // keepalived need not be bothered
 	}
-	dump, err := f.ask(ctx, parent, vrrpProcess)
+	dump, err := f.ask(ctx, k.Parent, k.VRRP)
 	if err == nil {
 		look(dump)
 		return findings, dump
@@ -286,11 +289,36 @@ func (f *finder) examine(ctx context.Context, instances []truth.Instance, insist
 	}
 	look(nil)
 	for name, was := range first {
-		if was.Finding == truth.NotMaster {
+		switch {
+		case was.Finding == truth.NotMaster:
 			findings[name] = was // in doubt it is not
+		case findings[name].Finding == truth.Master && !f.evident(k):
+			findings[name] = finding{truth.Nothing, noEvidence}
 		}
 	}
 	return findings, nil
+}
+
+// noEvidence is why addresses alone make no MASTER: a keepalived that was killed
+// leaves its own behind.
+const noEvidence = "all its addresses are on this host, but nothing proves that keepalived runs"
+
+// evident reports whether it is certain that keepalived runs, though it did not
+// answer: by its executable, or by the FIFO, which nobody else has open to write.
+func (f *finder) evident(k supervise.Keepalived) bool { return k.Proven || f.written() }
+
+// bound looks at the addresses where keepalived has them. known is as for
+// truth.Examine. That they cannot be seen, and that they can again, is said once.
+func (f *finder) bound() (bound truth.Bound, known bool, err error) {
+	bound, err = f.addresses()
+	switch {
+	case err != nil && !f.unseen:
+		f.log.Warn("cannot look at the addresses of keepalived; events alone count", zap.Error(err))
+	case err == nil && f.unseen:
+		f.log.Info("the addresses of keepalived are seen again")
+	}
+	f.unseen = err != nil
+	return bound, f.located(), err
 }
 
 // examinee is what the configuration says of an instance.

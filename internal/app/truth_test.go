@@ -49,21 +49,29 @@ vrrp_instance managed {
 		later   truth.Bound // a second after, nil for the same
 		dump    truth.Dump  // nil: cannot be had
 		verdict supervise.Verdict
-		known   bool // keepalived has reported both
-		masters []string
-		lost    []vrrp.Event
-		want    map[string]vrrp.State
-		asked   bool
+		// What is not known of keepalived: whether the process is it, and in which
+		// network it is; somebody has the FIFO open to write.
+		unproven, elsewhere, written bool
+		known                        bool // keepalived has reported both
+		masters                      []string
+		lost                         []vrrp.Event
+		want                         map[string]vrrp.State
+		asked                        bool
 	}{
 		{name: "found bound, keepalived agrees", bound: here, dump: truth.Dump{"a": vrrp.Master, "b": vrrp.Backup}, verdict: supervise.Alive,
 			want: map[string]vrrp.State{"a": vrrp.Master}, asked: true},
 		{name: "found bound, keepalived denies", bound: here, dump: truth.Dump{"a": vrrp.Backup}, verdict: supervise.Alive, asked: true},
 		{name: "found bound, keepalived cannot be asked", bound: here, verdict: supervise.Alive,
 			want: map[string]vrrp.State{"a": vrrp.Master}, asked: true},
+		{name: "found bound, only the name of the process is keepalived's", bound: here, verdict: supervise.Alive, unproven: true, asked: true},
+		{name: "found bound, only the name of the process is keepalived's, and it has the FIFO open", bound: here, verdict: supervise.Alive, unproven: true, written: true,
+			want: map[string]vrrp.State{"a": vrrp.Master}, asked: true},
+		{name: "lines lost, and the network of keepalived is not known", bound: truth.Bound{}, verdict: supervise.Alive, known: true, elsewhere: true,
+			lost: []vrrp.Event{lost("a", vrrp.Master)}, want: map[string]vrrp.State{"a": vrrp.Master}, asked: true},
 		{name: "bound, but being cleared away", bound: here, later: truth.Bound{}, verdict: supervise.Alive, asked: true},
 		{name: "bound only at the second look", bound: truth.Bound{netip.MustParseAddr("192.0.2.2"): {"eth0"}}, later: here, verdict: supervise.Alive, asked: true},
 		{name: "left behind by a dead keepalived", bound: here, verdict: supervise.Dead},
-		{name: "no keepalived found", bound: here, verdict: supervise.NoTrace},
+		{name: "no keepalived found", bound: here, verdict: supervise.Unknown},
 		{name: "nothing bound, keepalived is not bothered", bound: truth.Bound{}, verdict: supervise.Alive},
 		{name: "keepalived has spoken", bound: here, verdict: supervise.Alive, known: true},
 		{name: "lines lost, keepalived's word decides", bound: here, dump: truth.Dump{"a": vrrp.Master, "b": vrrp.Fault}, verdict: supervise.Alive, known: true,
@@ -72,7 +80,7 @@ vrrp_instance managed {
 		{name: "lines lost, addresses decide", bound: here, verdict: supervise.Alive, known: true,
 			lost: []vrrp.Event{lost("a", vrrp.Backup), lost("b", vrrp.Master)},
 			want: map[string]vrrp.State{"a": vrrp.Master, "b": vrrp.Backup}, asked: true},
-		{name: "lines lost, nothing decides but the last that was not", bound: here, verdict: supervise.NoTrace, known: true,
+		{name: "lines lost, nothing decides but the last that was not", bound: here, verdict: supervise.Unknown, known: true,
 			lost: []vrrp.Event{lost("managed", vrrp.Backup), lost("managed", vrrp.Master), lost("gone", vrrp.Fault)},
 			want: map[string]vrrp.State{"managed": vrrp.Master, "gone": vrrp.Fault}},
 		{name: "renamed, as keepalived confirms", bound: here, dump: truth.Dump{"a": vrrp.Master}, verdict: supervise.Alive, masters: []string{"former"},
@@ -107,11 +115,15 @@ vrrp_instance managed {
 						got[ev.Instance] = ev.State
 						return true
 					},
-					known:     func(string) bool { return row.known },
-					masters:   func() []string { return row.masters },
-					flush:     func(context.Context) {},
-					verdict:   func() supervise.Verdict { return row.verdict },
-					processes: func() (int, int, bool) { return os.Getpid(), os.Getpid(), true },
+					known:   func(string) bool { return row.known },
+					masters: func() []string { return row.masters },
+					flush:   func(context.Context) {},
+					verdict: func() supervise.Verdict { return row.verdict },
+					keepalived: func() (supervise.Keepalived, bool) {
+						return supervise.Keepalived{Parent: os.Getpid(), VRRP: os.Getpid(), Proven: !row.unproven}, true
+					},
+					written: func() bool { return row.written },
+					located: func() bool { return !row.elsewhere },
 					addresses: func() (truth.Bound, error) {
 						if row.later != nil && time.Since(begun) >= time.Second {
 							return row.later, nil

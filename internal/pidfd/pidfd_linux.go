@@ -166,7 +166,7 @@ func (p *Process) Wait(ctx context.Context) error {
 	}
 	rc, err := p.f.SyscallConn()
 	if err != nil {
-		return fmt.Errorf("wait for process %d: %w", p.PID, err)
+		return p.poll(ctx)
 	}
 	stop := context.AfterFunc(ctx, func() {
 		// A deadline in the past interrupts the wait below.
@@ -177,7 +177,7 @@ func (p *Process) Wait(ctx context.Context) error {
 		// Undone first, looked at ctx after: so the interruption of an
 		// earlier call is forgotten and that of this one cannot be.
 		if err := p.f.SetReadDeadline(time.Time{}); err != nil {
-			return fmt.Errorf("wait for process %d: %w", p.PID, err)
+			return p.poll(ctx)
 		}
 		if ctx.Err() != nil && !p.Ended() {
 			return context.Cause(ctx)
@@ -187,12 +187,12 @@ func (p *Process) Wait(ctx context.Context) error {
 			return nil
 		}
 		if !errors.Is(err, os.ErrDeadlineExceeded) {
-			return fmt.Errorf("wait for process %d: %w", p.PID, err)
+			return p.poll(ctx)
 		}
 	}
 }
 
-// poll is Wait without a pidfd.
+// poll is Wait without a pidfd, or with one that cannot be waited for.
 func (p *Process) poll(ctx context.Context) error {
 	tick := time.NewTicker(pollInterval)
 	defer tick.Stop()

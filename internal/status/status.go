@@ -36,6 +36,9 @@ type Instance struct {
 	// Correction is the newest.
 	Corrections int    `json:"corrections,omitempty"`
 	Correction  string `json:"correction,omitempty"`
+	// Deaf is why no event of keepalived can arrive, with the cure; empty where
+	// events can, or where that is not known.
+	Deaf string `json:"deaf,omitempty"`
 	// Owner is the member that etcd names, Token its fencing token where that is
 	// this one, Lease the file that has the lease.
 	Owner string `json:"owner,omitempty"`

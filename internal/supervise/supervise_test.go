@@ -7,11 +7,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	"berth/internal/pidfd"
 	"berth/internal/supervise"
 
 	"golang.org/x/sys/unix"
@@ -56,6 +58,14 @@ func TestMain(m *testing.M) {
 		_ = cmd.Run()
 	case "child":
 		_, _ = os.Stdin.Read(make([]byte, 1))
+	}
+}
+
+// The children of a process are listed by the thread that forked them; keepalived
+// has one thread.
+func init() {
+	if os.Getenv("PLAY") != "" {
+		runtime.LockOSThread()
 	}
 }
 
@@ -168,7 +178,13 @@ func TestDeathOfParentAndOfVRRPProcessIsNoticed(t *testing.T) {
 		t.Errorf("noticed the death of %d, want the parent %d", got, parent)
 	}
 	if got := w.Look(); got != supervise.Dead {
-		t.Errorf("with a pid file left behind Look says %v, want Dead", got)
+		t.Errorf("with a pid file left behind by one that was seen to die Look says %v, want Dead", got)
+	}
+	if err := os.Remove(pidFile); err != nil {
+		t.Fatal(err)
+	}
+	if got := w.Look(); got != supervise.Dead {
+		t.Errorf("without the pid file of one that was seen to die Look says %v, want Dead", got)
 	}
 	// A new keepalived under the same pid file is picked up.
 	parent, _ = start(t, binary, pidFile)
@@ -181,7 +197,9 @@ func TestDeathOfParentAndOfVRRPProcessIsNoticed(t *testing.T) {
 	}
 }
 
-func TestStalePIDFileIsNotFollowed(t *testing.T) {
+// A pid file that is stale, or that a keepalived in another PID namespace has
+// written, does not tell that keepalived is dead.
+func TestStalePIDFileIsUnknownAndNotFollowed(t *testing.T) {
 	for name, text := range map[string]string{
 		"pid of another program": strconv.Itoa(os.Getpid()),
 		"pid of nobody":          strconv.Itoa(1 << 30),
@@ -194,17 +212,78 @@ func TestStalePIDFileIsNotFollowed(t *testing.T) {
 			if err := os.WriteFile(pidFile, []byte(text), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			if pid, ok := supervise.Running(pidFile); ok {
-				t.Errorf("process %d counts as keepalived", pid)
+			if k, err := supervise.Find(pidFile, nil); err == nil {
+				t.Errorf("process %d counts as keepalived", k.Parent)
+			} else if !strings.Contains(err.Error(), pidFile) {
+				t.Errorf("got %v, want an error that names the file", err)
 			}
-			want := supervise.NoTrace
-			if strings.HasPrefix(name, "pid of") {
-				want = supervise.Dead
-			}
-			if got := supervise.NewWatcher(pidFile, nil, nil).Look(); got != want {
-				t.Errorf("Look says %v, want %v", got, want)
+			if got := supervise.NewWatcher(pidFile, nil, nil).Look(); got != supervise.Unknown {
+				t.Errorf("Look says %v, want Unknown", got)
 			}
 		})
+	}
+	if got := supervise.NewWatcher(filepath.Join(t.TempDir(), "none"), nil, nil).Look(); got != supervise.Unknown {
+		t.Errorf("without a pid file Look says %v, want Unknown", got)
+	}
+}
+
+// The pid file lies where berth does not look, as with net_namespace, or names
+// another keepalived: the one that has the FIFO open is berth's.
+func TestKeepalivedThatHasTheFIFOOpenIsFoundWithoutItsPIDFile(t *testing.T) {
+	binary, dir := keepalived(t), t.TempDir()
+	pidFile := filepath.Join(dir, "keepalived.pid")
+	_, otherChild := start(t, binary, pidFile)
+	parent, child := start(t, binary, filepath.Join(dir, "elsewhere.pid"))
+	holds := func(pid int) bool { return pid == child }
+	for name, file := range map[string]string{"no pid file": filepath.Join(dir, "none"), "another's": pidFile} {
+		k, err := supervise.Find(file, holds)
+		if want := (supervise.Keepalived{Parent: parent, VRRP: child, Proven: true}); err != nil || k != want {
+			t.Errorf("%s: found %+v, %v; want %+v", name, k, err, want)
+		}
+	}
+	if k, err := supervise.Find(pidFile, func(int) bool { return false }); err != nil || k.VRRP != otherChild {
+		t.Errorf("found %+v, %v; want that of the pid file, as nobody has the FIFO open", k, err)
+	}
+
+	// Found only after the other was taken for it: the death of that other one
+	// says nothing.
+	opened := make(chan struct{})
+	deaths := make(chan death, 10)
+	w := supervise.NewWatcher(pidFile, func(pid int, at time.Time) { deaths <- death{pid, at} }, nil)
+	w.Holds = func(pid int) bool {
+		select {
+		case <-opened:
+			return holds(pid)
+		default:
+			return false
+		}
+	}
+	found := make(chan struct{}, 10)
+	w.Born = func() { found <- struct{}{} }
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- w.Run(ctx) }()
+	defer func() {
+		cancel()
+		<-done
+	}()
+	for i := range 4 {
+		if i == 2 {
+			close(opened)
+		}
+		select {
+		case <-found:
+		case <-time.After(patience):
+			t.Fatal("keepalived was not found")
+		}
+	}
+	for _, pid := range []int{otherChild, child} {
+		if err := unix.Kill(pid, unix.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := next(t, deaths); got != child {
+		t.Errorf("noticed the death of %d, want that of %d alone", got, child)
 	}
 }
 
@@ -311,5 +390,27 @@ func TestAncestorsAreFoundThroughAShell(t *testing.T) {
 	defer mine.Close()
 	if len(mine.Keepalived) != 0 || mine.Script.PID != os.Getpid() {
 		t.Errorf("found %d keepalived above the test itself and %d as script", len(mine.Keepalived), mine.Script.PID)
+	}
+}
+
+// A script that init has inherited can have been started by a keepalived that is
+// older than it, and by no other.
+func TestSenderIsOlderThanItsScript(t *testing.T) {
+	binary, dir := keepalived(t), t.TempDir()
+	pidFile := filepath.Join(dir, "keepalived.pid")
+	parent, _ := start(t, binary, pidFile)
+	info, err := pidfd.Stat(parent)
+	if err != nil {
+		t.Fatal(err)
+	}
+	script := pidfd.Info{PID: os.Getpid(), Start: info.Start + 1}
+	for name, file := range map[string]string{"by its pid file": pidFile, "without a pid file": filepath.Join(dir, "none")} {
+		if k, ok := supervise.Sender(file, script); !ok || name == "by its pid file" && k.Parent != parent {
+			t.Errorf("%s: found %+v, %v; want %d", name, k, ok, parent)
+		}
+	}
+	script.Start = 1 // before anything else on this machine
+	if k, ok := supervise.Sender(pidFile, script); ok {
+		t.Errorf("found %+v, which is younger than the script", k)
 	}
 }

@@ -3,8 +3,6 @@ package truth
 import (
 	"context"
 	"errors"
-	"fmt"
-	"net/netip"
 	"time"
 
 	"github.com/vishvananda/netlink"
@@ -20,29 +18,8 @@ const (
 	eventBuffer = 1 << 20
 )
 
-// Addresses lists the addresses of this host.
-func Addresses() (Bound, error) {
-	links, err := whole(netlink.LinkList)
-	if err != nil {
-		return nil, fmt.Errorf("list interfaces: %w", err)
-	}
-	names := make(map[int]string, len(links))
-	for _, l := range links {
-		names[l.Attrs().Index] = l.Attrs().Name
-	}
-	addrs, err := whole(func() ([]netlink.Addr, error) { return netlink.AddrList(nil, netlink.FAMILY_ALL) })
-	if err != nil {
-		return nil, fmt.Errorf("list addresses: %w", err)
-	}
-	b := make(Bound, len(addrs))
-	for _, a := range addrs {
-		if ip, ok := netip.AddrFromSlice(a.IP); ok {
-			ip = ip.Unmap()
-			b[ip] = append(b[ip], names[a.LinkIndex])
-		}
-	}
-	return b, nil
-}
+// Addresses lists the addresses of berth's own network namespace.
+func Addresses() (Bound, error) { return addresses(&netlink.Handle{}) }
 
 // whole asks again while the kernel says that its answer has holes.
 func whole[T any](list func() ([]T, error)) (found []T, err error) {
@@ -54,13 +31,21 @@ func whole[T any](list func() ([]T, error)) (found []T, err error) {
 	return found, err
 }
 
-// Subscribe calls changed, which must not block, after changes of this host's
-// addresses, and whenever some may have been missed, until ctx ends. It returns
-// ctx's cause.
-func Subscribe(ctx context.Context, changed func()) error {
+// subscribe calls changed, which must not block, after changes of addresses in
+// the network namespace of a process, 0 for berth's own, and whenever some may
+// have been missed, until ctx ends. It returns ctx's cause.
+func subscribe(ctx context.Context, pid int, changed func()) error {
 	for {
 		updates, done := make(chan netlink.AddrUpdate), make(chan struct{})
-		err := netlink.AddrSubscribeWithOptions(updates, done, netlink.AddrSubscribeOptions{ReceiveBufferSize: eventBuffer})
+		listen := func() error {
+			return netlink.AddrSubscribeWithOptions(updates, done, netlink.AddrSubscribeOptions{ReceiveBufferSize: eventBuffer})
+		}
+		var err error
+		if pid == 0 {
+			err = listen()
+		} else {
+			_, err = inside(pid, listen)
+		}
 		if err == nil {
 			changed() // from here on nothing is missed
 			stop := context.AfterFunc(ctx, func() { close(done) })

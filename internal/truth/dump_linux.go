@@ -52,8 +52,8 @@ func askKeepalived(ctx context.Context, parent, vrrpProcess int) (Dump, error) {
 	}
 	// To a keepalived that is only starting the signal would be deadly.
 	for _, pid := range []int{parent, vrrpProcess} {
-		if !handles(pid, number) {
-			return nil, fmt.Errorf("process %d does not wait for signal %d yet", pid, number)
+		if err := handles(pid, number); err != nil {
+			return nil, err
 		}
 	}
 	path := proc + "/root" + dumpFile
@@ -80,12 +80,12 @@ func askKeepalived(ctx context.Context, parent, vrrpProcess int) (Dump, error) {
 	}
 }
 
-// handles reports whether the process handles a signal, or has it wait, as
-// proc(5) tells of it.
-func handles(pid, signal int) bool {
+// handles returns nil if the process handles a signal, or has it wait, as proc(5)
+// tells of it, and else why it is not known to.
+func handles(pid, signal int) error {
 	text, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/status")
 	if err != nil {
-		return false
+		return fmt.Errorf("look whether process %d waits for signal %d: %w", pid, signal, err)
 	}
 	var mask uint64
 	for line := range strings.Lines(string(text)) {
@@ -96,7 +96,10 @@ func handles(pid, signal int) bool {
 			}
 		}
 	}
-	return mask&(1<<(signal-1)) != 0
+	if mask&(1<<(signal-1)) == 0 {
+		return fmt.Errorf("process %d does not wait for signal %d yet", pid, signal)
+	}
+	return nil
 }
 
 // readDump reads the dump only if it is keepalived's: everybody may write into
@@ -122,12 +125,4 @@ func readDump(path string, pid int) (Dump, error) {
 		return nil, err
 	}
 	return ParseDump(text)
-}
-
-// SameNetwork reports whether a process sees the network that berth sees. It
-// says so as well when that cannot be told.
-func SameNetwork(pid int) bool {
-	theirs, err1 := os.Readlink("/proc/" + strconv.Itoa(pid) + "/ns/net")
-	ours, err2 := os.Readlink("/proc/self/ns/net")
-	return err1 != nil || err2 != nil || theirs == ours
 }

@@ -43,18 +43,20 @@ const (
 )
 
 // Examine tells what the machine shows of an instance, and why. dump is
-// keepalived's own word, nil where it could not be had.
-func Examine(in Instance, bound Bound, dump Dump) (Finding, string) {
+// keepalived's own word, nil where it could not be had. known is set if bound is
+// surely of the network in which keepalived runs: else an address that is missing
+// proves nothing.
+func Examine(in Instance, bound Bound, known bool, dump Dump) (Finding, string) {
 	if len(in.Addresses) == 0 {
 		return Nothing, "the instance has no addresses of its own"
 	}
 	for _, ip := range in.Addresses {
-		links := in.Interfaces
-		if ip.Device != "" {
-			links = []string{ip.Device}
-		}
-		if !slices.ContainsFunc(bound[ip.Addr()], func(link string) bool { return link != loopback && slices.Contains(links, link) }) {
-			return NotMaster, fmt.Sprintf("%s is not on %s", ip.Addr(), orAny(links))
+		if on, links := in.has(ip, bound); !on {
+			reason := fmt.Sprintf("%s is not on %s", ip.Addr(), orAny(links))
+			if !known {
+				return Nothing, reason + ", but it is not known in which network keepalived runs"
+			}
+			return NotMaster, reason
 		}
 	}
 	reason := "all its addresses are on this host"
@@ -68,6 +70,46 @@ func Examine(in Instance, bound Bound, dump Dump) (Finding, string) {
 		return NotMaster, "keepalived's state dump calls it " + state.String()
 	}
 	return Master, reason + " and keepalived's state dump agrees"
+}
+
+// has reports whether an address is where it belongs, and on which interfaces
+// that would be.
+func (in Instance) has(ip vrrp.FloatingIP, bound Bound) (bool, []string) {
+	links := in.Interfaces
+	if ip.Device != "" {
+		links = []string{ip.Device}
+	}
+	return slices.ContainsFunc(bound[ip.Addr()], func(link string) bool { return link != loopback && slices.Contains(links, link) }), links
+}
+
+// Decide tells the state of an instance of which no event can arrive, because
+// keepalived does not have the FIFO open that berth reads, and why. The state is
+// vrrp.Unknown where the machine does not tell it: then all stays as it is.
+// keepalived's own word decides where it can be had, and else the addresses: all
+// of them make a MASTER, none of them is the end of one.
+func Decide(in Instance, bound Bound, known bool, dump Dump) (vrrp.State, string) {
+	if dump != nil && dumpable(in.Name) {
+		state, ok := dump[in.Name]
+		if !ok {
+			return vrrp.Deleted, "keepalived's state dump does not have the instance"
+		}
+		return state, "keepalived's state dump calls it " + state.String()
+	}
+	here := 0
+	for _, ip := range in.Addresses {
+		if on, _ := in.has(ip, bound); on {
+			here++
+		}
+	}
+	switch {
+	case len(in.Addresses) == 0:
+		return vrrp.Unknown, "the instance has no addresses of its own"
+	case here == len(in.Addresses):
+		return vrrp.Master, "all its addresses are on this host"
+	case here == 0 && known:
+		return vrrp.Backup, "none of its addresses is on this host"
+	}
+	return vrrp.Unknown, "a part of its addresses is on this host"
 }
 
 // Denies reports whether the dump says that there is no such instance.

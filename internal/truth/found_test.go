@@ -43,8 +43,47 @@ func TestExamine(t *testing.T) {
 		{"interface not known", Instance{"a", nil, []vrrp.FloatingIP{ip("192.0.2.1/24")}}, nil, NotMaster},
 		{"no addresses", Instance{"a", []string{"eth0"}, nil}, master, Nothing},
 	} {
-		got, reason := Examine(row.in, bound, row.dump)
+		got, reason := Examine(row.in, bound, true, row.dump)
 		if got != row.want || reason == "" {
+			t.Errorf("%s: %v, %q; want %v and a reason", row.name, got, reason, row.want)
+		}
+	}
+}
+
+func TestMissingAddressProvesNothingInANetworkThatIsNotKnown(t *testing.T) {
+	in := Instance{"a", []string{"eth0"}, []vrrp.FloatingIP{ip("192.0.2.1/24")}}
+	if got, reason := Examine(in, Bound{}, false, nil); got != Nothing || reason == "" {
+		t.Errorf("got %v, %q; want nothing and a reason", got, reason)
+	}
+	if got, reason := Decide(in, Bound{}, false, nil); got != vrrp.Unknown || reason == "" {
+		t.Errorf("got %v, %q; want unknown and a reason", got, reason)
+	}
+}
+
+func TestDecideWithoutEvents(t *testing.T) {
+	here := netip.MustParseAddr("192.0.2.1")
+	other := netip.MustParseAddr("2001:db8::1")
+	both := Instance{"a", []string{"eth0"}, []vrrp.FloatingIP{ip("192.0.2.1/24"), ip("2001:db8::1/64")}}
+	all, part := Bound{here: {"eth0"}, other: {"eth0"}}, Bound{here: {"eth0"}}
+	for _, row := range []struct {
+		name  string
+		in    Instance
+		bound Bound
+		dump  Dump
+		want  vrrp.State
+	}{
+		{"keepalived says MASTER, an address was taken off by hand", both, part, Dump{"a": vrrp.Master}, vrrp.Master},
+		{"keepalived says MASTER of an instance without addresses", Instance{Name: "a"}, nil, Dump{"a": vrrp.Master}, vrrp.Master},
+		{"keepalived says BACKUP, addresses still there", both, all, Dump{"a": vrrp.Backup}, vrrp.Backup},
+		{"keepalived is only starting", both, all, Dump{"a": vrrp.Unknown}, vrrp.Unknown},
+		{"keepalived does not have it", both, all, Dump{}, vrrp.Deleted},
+		{"no word, all there", both, all, nil, vrrp.Master},
+		{"no word, a part there", both, part, nil, vrrp.Unknown},
+		{"no word, none there", both, Bound{}, nil, vrrp.Backup},
+		{"no word, there on loopback", both, Bound{here: {"lo"}, other: {"lo"}}, nil, vrrp.Backup},
+		{"no word, no addresses", Instance{Name: "a"}, all, nil, vrrp.Unknown},
+	} {
+		if got, reason := Decide(row.in, row.bound, true, row.dump); got != row.want || reason == "" {
 			t.Errorf("%s: %v, %q; want %v and a reason", row.name, got, reason, row.want)
 		}
 	}

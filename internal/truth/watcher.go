@@ -21,7 +21,7 @@ const (
 // Host is what the machine shows.
 type Host struct {
 	Addresses func() (Bound, error)
-	// Subscribe is as the function of this name.
+	// Subscribe is as the method of Network.
 	Subscribe func(ctx context.Context, changed func()) error
 }
 
@@ -91,10 +91,13 @@ func (w *Watcher) look(now time.Time) time.Time {
 	bound, err := w.host.Addresses()
 	if err != nil {
 		if !w.failing {
-			w.log.Warn("cannot look at the addresses of this host; events alone count", zap.Error(err))
+			w.log.Warn("cannot look at the addresses of keepalived; events alone count", zap.Error(err))
 		}
 		w.failing = true
 		return next
+	}
+	if w.failing {
+		w.log.Info("the addresses of keepalived are seen again")
 	}
 	w.failing = false
 	for watch := range w.watches {

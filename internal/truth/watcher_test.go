@@ -191,7 +191,9 @@ func TestSubscriptionAndListAgreeWithTheKernel(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() {
-		done <- truth.Subscribe(ctx, func() {
+		network := truth.NewNetwork(func() (int, bool) { return 0, false })
+		defer network.Close()
+		done <- network.Subscribe(ctx, func() {
 			select {
 			case changed <- struct{}{}:
 			default:
