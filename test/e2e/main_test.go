@@ -33,6 +33,10 @@ var berth string
 var seed = flag.Uint64("seed", 1, "of the API's bad habits; 0 for a new one")
 
 func TestMain(m *testing.M) {
+	if os.Getenv(refuseEnv) != "" {
+		fmt.Fprintln(os.Stderr, refuse())
+		os.Exit(1)
+	}
 	flag.Parse()
 	if *seed == 0 {
 		*seed = uint64(time.Now().UnixNano())
