@@ -185,6 +185,12 @@ func TestMasterInTheNetworkNamespaceOfKeepalivedIsFoundAfterARestart(t *testing.
 			t.Fatalf("ip %s: %v: %s", line, err, out)
 		}
 	}
+	// Its name is a file that nobody can read.
+	defer func() {
+		if out, err := f.host1.Run(f.context(), ip, "netns", "del", "blue"); err != nil {
+			t.Errorf("%v: %s", err, out)
+		}
+	}()
 	client := f.client(lab.IPv4b)
 	f.keepalived(f.host1)
 	f.until("the floating IP to be claimed", func() bool { return f.Holder(lab.IPv4a) == f.host1 })
