@@ -11,6 +11,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"berth/config"
+	"berth/fifo"
 	"berth/internal/metrics"
 	"berth/internal/status"
 	"berth/internal/supervise"
@@ -20,6 +22,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"go.uber.org/zap/zaptest/observer"
 )
 
 // While keepalived does not have the FIFO open the machine decides, for MASTER and
@@ -143,6 +147,78 @@ vrrp_instance b {
 				cancel()
 				<-done
 			})
+		})
+	}
+}
+
+// What is said of the FIFO, with its cure, and that it is over.
+func TestDeafnessIsToldWithItsCureAndItsEnd(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "keepalived.conf")
+	if err := os.WriteFile(path, []byte("global_defs {\n script_user root\n vrrp_notify_fifo /run/f\n}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, row := range []struct{ name, fifo, cure string }{
+		{"a FIFO that keepalived.conf names", "/run/f", "keepalived -t -f " + path + " && kill -HUP 7"},
+		{"one that it does not name", "/run/g", "add vrrp_notify_fifo /run/g to global_defs in " + path + ", and then keepalived -t -f " + path + " && kill -HUP 7"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			core, logs := observer.New(zap.InfoLevel)
+			count := &metrics.Registry{}
+			s := &service{log: zap.New(core), meters: newMeters(count), reader: fifo.NewReader(row.fifo, nil, nil)}
+			gen := &generation{graph: &graph{cfg: &config.Config{KeepalivedConfig: path}, book: newBook(path, keepalivedconf.Options{}, nil, zap.NewNop())},
+				finder: &finder{wake: make(chan struct{}, 1)}}
+			s.current.Store(gen)
+			k := supervise.Keepalived{Parent: 7, VRRP: 8}
+			gauge := func(want string) {
+				t.Helper()
+				var text strings.Builder
+				if err := count.WriteText(&text); err != nil {
+					t.Fatal(err)
+				}
+				got := ""
+				for line := range strings.Lines(text.String()) {
+					if value, ok := strings.CutPrefix(line, "berth_fifo_deaf "); ok {
+						got = strings.TrimSpace(value)
+					}
+				}
+				if got != want {
+					t.Errorf("berth_fifo_deaf is %q, want %q", got, want)
+				}
+			}
+			last := func(level zapcore.Level, cure string) {
+				t.Helper()
+				all := logs.TakeAll()
+				if len(all) != 1 || all[0].Level != level {
+					t.Fatalf("logged %+v, want one line of level %v", all, level)
+				}
+				if got, _ := all[0].ContextMap()["cure"].(string); got != cure {
+					t.Errorf("the cure is %q, want %q", got, cure)
+				}
+			}
+			s.heard(supervise.Unsure, supervise.Keepalived{}, nil) // none runs yet
+			if n := logs.Len(); n != 0 {
+				t.Errorf("%d lines about a keepalived that does not run yet", n)
+			}
+			gauge("")
+			s.heard(supervise.Deaf, k, nil)
+			gauge("1")
+			if !strings.Contains(gen.finder.deaf, row.cure) {
+				t.Errorf("the status is to say %q, want the cure %q", gen.finder.deaf, row.cure)
+			}
+			all := logs.FilterLevelExact(zap.ErrorLevel).TakeAll()
+			if len(all) != 1 || all[0].ContextMap()["cure"] != row.cure {
+				t.Errorf("logged %+v, want one error with the cure %q", all, row.cure)
+			}
+			logs.TakeAll()
+			s.heard(supervise.Hears, k, nil)
+			last(zap.InfoLevel, "")
+			gauge("0")
+			if gen.finder.deaf != "" || !gen.finder.closed {
+				t.Error("want one more look, and then events alone")
+			}
+			s.heard(supervise.Unsure, k, os.ErrPermission)
+			last(zap.WarnLevel, "")
+			gauge("")
 		})
 	}
 }
