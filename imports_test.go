@@ -18,12 +18,12 @@ var allowed = map[string]string{
 	"berth/fifo":                 "vrrp",
 	"berth/instance":             "vrrp", // knows neither clouds nor locks
 	"berth/guard":                "internal/files",
-	"berth/election":             "vrrp internal/files internal/metrics", // what an owner does is a function given to it
-	"berth/refresher":            "vrrp internal/metrics",                // a provider's errors tell their class by behaviour
-	"berth/notify":               "vrrp internal/files internal/pidfd",   // signals the predecessor, never a recycled pid
-	"berth/netif":                "internal/files internal/metrics",      // addresses of this host; decides nothing about who has them
-	"berth/selftest":             "",                                     // probes arrive as functions
-	"berth/providers":            "vrrp internal/files internal/metrics internal/section",
+	"berth/election":             "vrrp internal/files internal/metrics internal/names", // what an owner does is a function given to it
+	"berth/refresher":            "vrrp internal/metrics",                               // a provider's errors tell their class by behaviour
+	"berth/notify":               "vrrp internal/files internal/pidfd",                  // signals the predecessor, never a recycled pid
+	"berth/netif":                "internal/files internal/metrics",                     // addresses of this host; decides nothing about who has them
+	"berth/selftest":             "",                                                    // probes arrive as functions
+	"berth/providers":            "vrrp internal/files internal/metrics internal/names internal/section",
 	"berth/providers/cloudscale": "providers internal/section",
 	"berth/providers/exoscale":   "providers internal/section",
 	"berth/providers/hetzner":    "providers internal/section",
@@ -39,6 +39,7 @@ var allowed = map[string]string{
 	"berth/internal/run":       "",               // tasks arrive as functions
 	"berth/internal/serve":     "internal/files", // the handler arrives as a value
 	"berth/internal/metrics":   "",               // a noun to count with, as a library would be
+	"berth/internal/names":     "internal/files", // how names become addresses, for all that connect
 	"berth/internal/pidfd":     "",
 	"berth/internal/supervise": "internal/files internal/pidfd",
 	"berth/internal/status":    "vrrp internal/files",

@@ -55,6 +55,7 @@ func logged(ctx context.Context, args []string, getenv func(string) string, stdo
 	cmd.SetOut(stdout)
 	cmd.SetErr(stderr)
 	err := cmd.ExecuteContext(ctx)
+	o.Close()
 	if n, ok := errors.AsType[*app.NagiosError](err); ok {
 		return n.Status
 	}

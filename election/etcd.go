@@ -6,6 +6,8 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"net"
+	"net/http"
 	"net/url"
 	"os"
 	"slices"
@@ -19,6 +21,8 @@ import (
 	"go.uber.org/zap"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
+
+	"berth/internal/names"
 )
 
 // Options say where etcd is and as whom to speak to it.
@@ -29,6 +33,7 @@ type Options struct {
 	KeyFile   string
 	Username  string
 	Password  string
+	Names     *names.Resolver // nil means one that keeps nothing on disk
 }
 
 // Times of connections. A connection that died with the network must not be
@@ -36,7 +41,7 @@ type Options struct {
 // (grpc derives TCP_USER_TIMEOUT from the keep-alive's timeout, see tcp(7)), and
 // the next is tried at short intervals.
 const (
-	connectTimeout   = time.Second
+	connectTimeout   = time.Second // without looking up the name, see names.Budget
 	silenceTimeout   = time.Second
 	silencePing      = 10 * time.Second // the least that grpc allows
 	reconnectFirst   = 50 * time.Millisecond
@@ -52,9 +57,12 @@ type Etcd struct {
 
 	endpoints []endpoint
 	current   atomic.Int64 // the one that answered last
+	named     sync.Once    // look-ups of all endpoints have begun
 }
 
 type endpoint struct {
+	reached atomic.Bool // this process was connected to it
+
 	mu     sync.Mutex
 	client *clientv3.Client // nil until needed
 }
@@ -63,6 +71,9 @@ type endpoint struct {
 func NewEtcd(o Options) (*Etcd, error) {
 	if len(o.Endpoints) == 0 {
 		return nil, errors.New("endpoints is missing, such as [https://192.0.2.1:2379]")
+	}
+	if o.Names == nil {
+		o.Names = names.New("", nil)
 	}
 	e := &Etcd{options: o, endpoints: make([]endpoint, len(o.Endpoints))}
 	if !slices.ContainsFunc(o.Endpoints, func(u string) bool { return strings.HasPrefix(u, "https://") }) {
@@ -145,6 +156,15 @@ func (e *Etcd) Close() error {
 
 // client returns the connection to an endpoint. It waits for nobody.
 func (e *Etcd) client(i int) (*clientv3.Client, error) {
+	// An endpoint is spoken to when another does not answer, and its address must be
+	// known by then.
+	e.named.Do(func() {
+		for _, text := range e.options.Endpoints {
+			if u, err := url.Parse(text); err == nil && !throughProxy(u) {
+				e.options.Names.Ask(u.Hostname())
+			}
+		}
+	})
 	p := &e.endpoints[i]
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -155,6 +175,9 @@ func (e *Etcd) client(i int) (*clientv3.Client, error) {
 		Backoff:           backoff.Config{BaseDelay: reconnectFirst, Multiplier: 1.6, Jitter: 0.2, MaxDelay: reconnectLongest},
 		MinConnectTimeout: connectTimeout,
 	}))
+	if dial := e.dialer(i); dial != nil {
+		options = append(options, grpc.WithContextDialer(dial))
+	}
 	if e.options.Username != "" {
 		options = append(options, newLogin(e.options.Username, e.options.Password).options()...)
 	}
@@ -174,6 +197,50 @@ func (e *Etcd) client(i int) (*clientv3.Client, error) {
 	}
 	p.client = c
 	return c, nil
+}
+
+// dialer returns what connects to an endpoint, nil where grpc does that itself. The
+// time that grpc gives an attempt to connect may be too short to look up a name in;
+// the look-up goes on, and one of the attempts that follow finds its answer.
+func (e *Etcd) dialer(i int) func(context.Context, string) (net.Conn, error) {
+	u, err := url.Parse(e.options.Endpoints[i])
+	if err != nil {
+		return nil // the client says what is wrong with it
+	}
+	if throughProxy(u) { // which grpc alone can do
+		return nil
+	}
+	d := &names.Dialer{Names: e.options.Names, Timeout: connectTimeout,
+		Dial: (&net.Dialer{KeepAlive: -1}).DialContext} // grpc sends pings of its own
+	inClear := u.Scheme == "http" && e.options.Username != ""
+	reached := &e.endpoints[i].reached
+	return func(ctx context.Context, address string) (net.Conn, error) {
+		// A former process, or a former boot, may have known the address of another
+		// machine. One that this process was connected to is as good as the
+		// connection was: a lease must not end because a name server does not answer.
+		if inClear && !reached.Load() {
+			ctx = names.Unproven(ctx)
+		}
+		c, err := d.DialContext(ctx, "tcp", address)
+		if err == nil {
+			reached.Store(true)
+		}
+		return c, err
+	}
+}
+
+// throughProxy reports whether the environment names a proxy for an endpoint. As
+// grpc does, it asks for that of https always.
+func throughProxy(u *url.URL) bool {
+	proxy, err := http.ProxyFromEnvironment(&http.Request{URL: &url.URL{Scheme: "https", Host: u.Host}})
+	return err != nil || proxy != nil
+}
+
+// await waits until the name of an endpoint is looked up, or cannot be.
+func (e *Etcd) await(ctx context.Context, i int) {
+	if u, err := url.Parse(e.options.Endpoints[i]); err == nil && !throughProxy(u) {
+		e.options.Names.Await(ctx, u.Hostname())
+	}
 }
 
 // pick returns the endpoint that answered last, or the nth after it.

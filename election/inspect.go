@@ -25,6 +25,7 @@ func (e *Etcd) Ask(ctx context.Context, prefix string) []Answer {
 	var asked sync.WaitGroup
 	for i, url := range e.options.Endpoints {
 		asked.Go(func() {
+			e.await(ctx, i)
 			ctx, cancel := context.WithTimeout(ctx, patience)
 			defer cancel()
 			a, begun := Answer{Endpoint: url}, time.Now()

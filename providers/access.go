@@ -64,9 +64,10 @@ func NewAccess(d Deps, o AccessOptions) (*Access, error) {
 	}
 	transport, direct := d.Transport, d.Transport
 	if transport == nil {
-		transport, direct = NewTransport(true, roots), NewTransport(false, nil)
+		transport, direct = NewTransport(d.Names, true, roots), NewTransport(d.Names, false, nil)
 	}
 	return &Access{
+		TLS:         TLS{Names: d.Names},
 		Log:         log,
 		Hostname:    hostname,
 		API:         NewCaller(CallerOptions{Provider: o.Provider, Transport: transport, Credentials: credentials, Signed: o.Signed, Log: log, Metrics: d.Metrics}),

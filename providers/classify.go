@@ -57,6 +57,9 @@ func (c *Caller) classify(ctx context.Context, op string, x *exchange, err error
 	switch {
 	case ctx.Err() != nil && err != nil:
 		e.Cause = endedError(ctx)
+		if x.waited != "" {
+			e.Detail = "looking up " + x.waited
+		}
 	case x.status == 0:
 		e.Cause = c.quiet(err, "")
 	case ok:
@@ -131,7 +134,9 @@ func retryAfter(h http.Header, now time.Time) (time.Duration, bool) {
 	if text == "" {
 		return 0, false
 	}
-	if n, err := strconv.ParseUint(text, 10, 64); err == nil {
+	// A number beyond any is an order to wait, too; ParseUint returns the greatest
+	// with its error.
+	if n, err := strconv.ParseUint(text, 10, 64); err == nil || errors.Is(err, strconv.ErrRange) {
 		if n > uint64(maxWait/time.Second) {
 			return maxWait, true
 		}

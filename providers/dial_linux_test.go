@@ -15,7 +15,7 @@ func TestUnacknowledgedDataEndsAConnectionAfterTwoSeconds(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	conn, err := providers.NewTransport(true, nil).DialContext(t.Context(), "tcp", l.Addr().String())
+	conn, err := providers.NewTransport(nil, true, nil).DialContext(t.Context(), "tcp", l.Addr().String())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -44,8 +44,8 @@ type Preparer interface {
 
 // Truster is what a provider offers beside Provider that calls an API over TLS.
 type Truster interface {
-	// Trust makes ready for the first handshake what needs no network. It may run
-	// beside everything else.
+	// Trust makes ready for the first handshake what can be made ready before the
+	// first call, and waits for nobody. It may run beside everything else.
 	Trust()
 }
 

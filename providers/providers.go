@@ -9,6 +9,8 @@ import (
 
 	"go.uber.org/zap"
 	"gopkg.in/yaml.v3"
+
+	"berth/internal/names"
 )
 
 // Deps is what a provider is built from, beside its section of the
@@ -20,6 +22,7 @@ type Deps struct {
 	Env       func(string) string
 	Hostname  func() (string, error) // as os.Hostname
 	Metrics   *Metrics               // nil means none
+	Names     *names.Resolver        // of all hosts that are connected to; nil means one that keeps nothing on disk
 	// Secret finds a secret: name is its key in the section, inline and file are
 	// the values of that key and of its twin name-file, vendorEnv is the usual
 	// environment variable. It returns "" without an error if there is none.

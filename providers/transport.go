@@ -9,18 +9,21 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"strings"
 	"sync"
 	"time"
 
 	"go.uber.org/zap"
+
+	"berth/internal/names"
 )
 
 // Limits that hold for every provider. A takeover waits for these calls, so
 // they are short; the refresher tries again anyway.
 const (
-	connectTimeout = 3 * time.Second  // DNS and TCP; the TLS handshake has the same again
+	connectTimeout = 3 * time.Second  // TCP, for each address; the TLS handshake has the same again
 	requestTimeout = 10 * time.Second // from the first to the last byte
 	maxBody        = 6 << 20          // bytes of an answer that are read: a list of 10,000 floating IPs has 4.5 million
 	maxRecorded    = 4 << 10          // bytes of an answer kept for the error text
@@ -50,7 +53,8 @@ const (
 // NewTransport returns the way to the network that all providers share; proxy
 // says whether the proxy variables of the environment count (see
 // http.ProxyFromEnvironment), and roots whom to trust, nil being those of the
-// system.
+// system. Hosts are looked up by resolver, which has a time limit of its own; nil
+// means one that keeps nothing on disk.
 //
 // It makes no hidden retries of its own. What net/http does is kept: when a
 // reused connection turns out dead it dials anew, for a write only if not one
@@ -58,14 +62,16 @@ const (
 // HTTP/2 if the server says that it did not look at the request. Hence no write
 // can reach a server twice, and a connection that was closed by the server while
 // idle costs no failed claim.
-func NewTransport(proxy bool, roots *x509.CertPool) *http.Transport {
+func NewTransport(resolver *names.Resolver, proxy bool, roots *x509.CertPool) *http.Transport {
+	if resolver == nil {
+		resolver = names.New("", nil)
+	}
 	d := &net.Dialer{
-		Timeout:         connectTimeout,
 		KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: pingAfter, Interval: pingTimeout, Count: 1},
 		ControlContext:  controlSocket,
 	}
 	t := &http.Transport{
-		DialContext:            d.DialContext,
+		DialContext:            (&names.Dialer{Names: resolver, Timeout: connectTimeout, Dial: d.DialContext}).DialContext,
 		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots},
 		TLSHandshakeTimeout:    connectTimeout,
 		ForceAttemptHTTP2:      true, // a DialContext of one's own switches it off otherwise
@@ -104,14 +110,22 @@ func Roots(file string) (*x509.CertPool, error) {
 
 // TLS is embedded by clients of an API that may be reached over TLS.
 type TLS struct {
-	Endpoint string // as configured, "" for one of the vendor's
+	Endpoint string          // as configured, "" for one of the vendor's
+	Names    *names.Resolver // nil means none
 }
 
 var _ Truster = TLS{}
 
 // Trust reads the authorities of the system: ten milliseconds of work that is
-// otherwise done in the middle of the first handshake.
+// otherwise done in the middle of the first handshake. It also begins to look up
+// the host of the endpoint, or that of the proxy before it.
 func (t TLS) Trust() {
+	if u, err := url.Parse(t.Endpoint); err == nil && t.Names != nil {
+		if proxy, err := http.ProxyFromEnvironment(&http.Request{URL: u}); err == nil && proxy != nil {
+			u = proxy
+		}
+		t.Names.Ask(u.Hostname())
+	}
 	if strings.HasPrefix(t.Endpoint, "http:") {
 		return // nobody to be trusted
 	}
@@ -121,7 +135,7 @@ func (t TLS) Trust() {
 // CallerOptions say for whom a Caller calls.
 type CallerOptions struct {
 	Provider  string            // name in errors and logs
-	Transport http.RoundTripper // nil means NewTransport(true, nil)
+	Transport http.RoundTripper // nil means NewTransport(nil, true, nil)
 	// Credentials are what no error may ever show, and what is read again when
 	// the API refuses it; nil if there are none.
 	Credentials *Credentials
@@ -163,10 +177,10 @@ func NewCaller(o CallerOptions) *Caller {
 		c.log = zap.NewNop()
 	}
 	if o.Transport == nil {
-		o.Transport = NewTransport(true, nil)
+		o.Transport = NewTransport(nil, true, nil)
 	}
 	c.client = &http.Client{
-		Transport: recorder{o.Transport},
+		Transport: recorder{o.Transport, c.credentials},
 		// A redirected PATCH would become a GET, and a token would travel: the
 		// redirect itself is the answer, and an error.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
@@ -219,9 +233,13 @@ func (c *Caller) try(ctx context.Context, op string, f func(context.Context) err
 	}
 	x := &exchange{}
 	start := time.Now()
-	callCtx, cancel := context.WithTimeoutCause(context.WithValue(ctx, exchangeKey{}, x), c.timeout, errTimeout)
-	defer cancel()
-	result := c.classify(ctx, op, x, f(callCtx))
+	callCtx, clock := startClock(context.WithValue(ctx, exchangeKey{}, x), c.timeout)
+	err := f(callCtx)
+	if errors.Is(err, context.Canceled) && context.Cause(callCtx) == errTimeout {
+		err = errTimeout // some of those below tell the context's error and not its cause
+	}
+	x.waited = clock.end()
+	result := c.classify(ctx, op, x, err)
 	if e, ok := errors.AsType[*Error](result); ok && e.Kind == RateLimited && e.Wait > 0 {
 		until := time.Now().Add(min(e.Wait, maxPause))
 		c.mu.Lock()
@@ -253,15 +271,22 @@ type exchange struct {
 	status int
 	header http.Header
 	body   []byte // its first maxRecorded bytes, as far as they were read
+	waited string // the name whose look-up was waited for at the end, "" for none
 }
 
 type exchangeKey struct{}
 
 // recorder notes status, headers and the beginning of the body of each answer in
 // the exchange of the request's context, and cuts off bodies without end.
-type recorder struct{ next http.RoundTripper }
+type recorder struct {
+	next        http.RoundTripper
+	credentials *Credentials
+}
 
 func (t recorder) RoundTrip(req *http.Request) (*http.Response, error) {
+	if t.inClear(req) {
+		req = req.WithContext(names.Unproven(req.Context()))
+	}
 	resp, err := t.next.RoundTrip(req)
 	if err != nil {
 		return nil, err
@@ -273,6 +298,21 @@ func (t recorder) RoundTrip(req *http.Request) (*http.Response, error) {
 	x.status, x.header, x.body = resp.StatusCode, resp.Header, nil
 	resp.Body = &recordedBody{ReadCloser: resp.Body, x: x, left: maxBody}
 	return resp, nil
+}
+
+// inClear reports whether a request takes a secret to a server that need not prove
+// who it is: credentials of the API over plain HTTP, whether as they are or as a
+// signature, or those of a proxy.
+func (t recorder) inClear(req *http.Request) bool {
+	if req.URL.Scheme == "http" && len(t.credentials.Values()) > 0 {
+		return true
+	}
+	transport, ok := t.next.(*http.Transport)
+	if !ok || transport.Proxy == nil {
+		return false
+	}
+	proxy, err := transport.Proxy(req)
+	return err == nil && proxy != nil && proxy.Scheme != "https" && proxy.User != nil
 }
 
 type recordedBody struct {

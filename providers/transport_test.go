@@ -89,7 +89,7 @@ func TestDeadHTTP2ConnectionIsNoticedWithinTwoSeconds(t *testing.T) {
 				}()
 
 				var cut *atomic.Bool
-				transport := providers.NewTransport(false, nil)
+				transport := providers.NewTransport(nil, false, nil)
 				transport.TLSClientConfig.RootCAs = roots
 				transport.TLSClientConfig.ServerName = "example.com"
 				transport.TLSClientConfig.Time = func() time.Time { return cert.Certificate().NotBefore.Add(time.Hour) }
@@ -148,7 +148,7 @@ func TestConnectionClosedWhileIdleCostsNoWrite(t *testing.T) {
 			srv.Serve(l)
 		}()
 		dials := 0
-		transport := providers.NewTransport(false, nil)
+		transport := providers.NewTransport(nil, false, nil)
 		transport.DialContext = func(context.Context, string, string) (net.Conn, error) {
 			dials++
 			near, far := net.Pipe()
@@ -202,7 +202,7 @@ func TestBurstOpensFewConnections(t *testing.T) {
 	srv.Config.ErrorLog = log.New(io.Discard, "", 0)
 	srv.StartTLS()
 	defer srv.Close()
-	transport := providers.NewTransport(false, srv.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs)
+	transport := providers.NewTransport(nil, false, srv.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs)
 	defer transport.CloseIdleConnections()
 	c := providers.NewCaller(providers.CallerOptions{Provider: "test", Transport: transport})
 	ask := func() error {
@@ -259,10 +259,10 @@ func TestUnreachableEndpointNamesIt(t *testing.T) {
 }
 
 func TestMetadataTransportKnowsNoProxy(t *testing.T) {
-	if providers.NewTransport(false, nil).Proxy != nil {
+	if providers.NewTransport(nil, false, nil).Proxy != nil {
 		t.Error("want no proxy at all")
 	}
-	if providers.NewTransport(true, nil).Proxy == nil {
+	if providers.NewTransport(nil, true, nil).Proxy == nil {
 		t.Error("want the proxy of the environment")
 	}
 }

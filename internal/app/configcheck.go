@@ -32,7 +32,7 @@ func (o *Options) buildable(cfg *config.Config) error {
 		errs = append(errs, &UsageError{fmt.Errorf("%s: log-file: %w", cfg.Path, err)})
 	}
 	if cfg.Fencing.Enabled || len(cfg.Election.Instances) > 0 {
-		_, err := o.newEtcd(cfg, o.Logger())
+		_, err := o.newEtcd(cfg, "", o.Logger())
 		errs = append(errs, err)
 	}
 	if how := cfg.Pointing(o.DryRun); how == config.Call || how == config.Unchosen {

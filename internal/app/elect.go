@@ -432,7 +432,7 @@ func (o *Options) handOver(ctx context.Context, configPath, instance string,
 	if len(cfg.Election.Instances) > 0 && !slices.ContainsFunc(cfg.Election.Instances, func(in config.ElectionInstance) bool { return in.Name == instance }) {
 		return &UsageError{fmt.Errorf("%s: election.instances has no %q", configPath, instance)}
 	}
-	etcd, err := o.newEtcd(cfg, o.Logger())
+	etcd, err := o.newEtcd(cfg, cfg.RunDirectory, o.Logger())
 	if err != nil {
 		return err
 	}

@@ -113,6 +113,7 @@ func (o *Options) newProvider(cfg *config.Config, runDirectory string, m *provid
 		Env:       o.Getenv,
 		Hostname:  os.Hostname,
 		Metrics:   m,
+		Names:     o.resolvers.at(runDirectory, log),
 		Transport: o.HTTP,
 		Secret: func(key, inline, file, env string) (string, error) {
 			s, err := secrets.Resolve(key, config.Secret(inline), file, env)

@@ -33,6 +33,8 @@ type Options struct {
 	Again func() error
 	// HTTP replaces the providers' transport in tests, nil for the real one.
 	HTTP http.RoundTripper
+
+	resolvers resolvers
 }
 
 // Exit statuses.

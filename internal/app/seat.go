@@ -25,7 +25,7 @@ import (
 // newMember builds the member of the election that this process is. seat, which
 // may be nil, is its place on this host.
 func (o *Options) newMember(cfg *config.Config, seat *seat, metrics *election.Metrics, log *zap.Logger) (*election.Member, error) {
-	etcd, err := o.newEtcd(cfg, log)
+	etcd, err := o.newEtcd(cfg, cfg.RunDirectory, log)
 	if err != nil {
 		return nil, err
 	}
@@ -38,8 +38,9 @@ func (o *Options) newMember(cfg *config.Config, seat *seat, metrics *election.Me
 	return m, nil
 }
 
-// newEtcd builds the way to etcd. It connects to nobody.
-func (o *Options) newEtcd(cfg *config.Config, log *zap.Logger) (*election.Etcd, error) {
+// newEtcd builds the way to etcd. It connects to nobody. What it looks up it keeps in
+// runDirectory, or nowhere if that is empty.
+func (o *Options) newEtcd(cfg *config.Config, runDirectory string, log *zap.Logger) (*election.Etcd, error) {
 	e := cfg.Etcd
 	var password config.Secret
 	if e.Username != "" {
@@ -54,7 +55,7 @@ func (o *Options) newEtcd(cfg *config.Config, log *zap.Logger) (*election.Etcd, 
 	}
 	etcd, err := election.NewEtcd(election.Options{
 		Endpoints: e.Endpoints, CAFile: e.CAFile, CertFile: e.CertFile, KeyFile: e.KeyFile,
-		Username: e.Username, Password: password.Reveal(),
+		Username: e.Username, Password: password.Reveal(), Names: o.resolvers.at(runDirectory, log),
 	})
 	if err != nil {
 		return nil, &UsageError{fmt.Errorf("%s: etcd: %w", cfg.Path, err)}

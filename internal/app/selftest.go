@@ -95,7 +95,7 @@ func (o *Options) checks(configPath string) ([]selftest.Check, error) {
 	}
 	checks = append(checks, selftest.Directory("run directory", cfg.RunDirectory, true))
 	if cfg.Fencing.Enabled || len(cfg.Election.Instances) > 0 {
-		etcd, err := o.newEtcd(cfg, log)
+		etcd, err := o.newEtcd(cfg, "", log)
 		if err != nil {
 			return nil, err
 		}

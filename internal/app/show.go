@@ -152,7 +152,7 @@ func (s *shown) elected(cfg *config.Config, instance string) error {
 
 // askOwners fills in who owns the instances in etcd.
 func (o *Options) askOwners(ctx context.Context, cfg *config.Config, out *shown) error {
-	etcd, err := o.newEtcd(cfg, o.Logger())
+	etcd, err := o.newEtcd(cfg, "", o.Logger())
 	if err != nil {
 		return err
 	}

@@ -41,6 +41,7 @@ import (
 	"net/netip"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -299,12 +300,28 @@ type failure struct {
 	Error *struct {
 		Kind       providers.Kind `json:"kind"`
 		Message    string         `json:"message"`
-		RetryAfter float64        `json:"retry_after"`
+		RetryAfter seconds        `json:"retry_after"`
 	} `json:"error"`
 }
 
-// maxRetryAfter bounds, in seconds, what a program can ask for.
-const maxRetryAfter = 24 * 60 * 60
+// maxRetryAfter bounds what a program can ask for.
+const maxRetryAfter = 24 * time.Hour
+
+// seconds is a number of seconds in JSON, however great.
+type seconds time.Duration
+
+// UnmarshalJSON takes a number beyond any for the most that is believed.
+func (s *seconds) UnmarshalJSON(text []byte) error {
+	if string(text) == "null" {
+		return nil
+	}
+	f, err := strconv.ParseFloat(string(text), 64)
+	if err != nil && !errors.Is(err, strconv.ErrRange) { // with which it returns an infinity
+		return errors.New("retry_after is no number")
+	}
+	*s = seconds(min(max(f, 0), maxRetryAfter.Seconds()) * float64(time.Second))
+	return nil
+}
 
 // ask runs the program for one request and reads its answer.
 func (c *Client) ask(ctx context.Context, r request, answer any) error {
@@ -328,7 +345,7 @@ func (c *Client) read(op string, out []byte, err error, answer any) error {
 			kind = providers.Transient
 		}
 		e := c.caller.Refused(op, kind, f.Error.Message)
-		e.Wait = time.Duration(min(max(f.Error.RetryAfter, 0), maxRetryAfter) * float64(time.Second))
+		e.Wait = time.Duration(f.Error.RetryAfter)
 		return e
 	case err != nil:
 		return err

@@ -161,6 +161,7 @@ func TestWhatGoesWrongIsTold(t *testing.T) {
 		{"an error in the answer", `echo '{"error":{"kind":"rate-limited","message":"slow down","retry_after":7.5}}'`, providers.RateLimited, 7500 * time.Millisecond, "exec: claim: slow down"},
 		{"an error and an exit status", `echo '{"error":{"kind":"auth","message":"no"}}'; exit 1`, providers.Auth, 0, "exec: claim: no"},
 		{"a kind that is none", `echo '{"error":{"kind":"odd","message":"no"}}'`, providers.Transient, 0, "exec: claim: no"},
+		{"a wait beyond any number", `echo '{"error":{"kind":"rate-limited","message":"slow down","retry_after":1e999}}'`, providers.RateLimited, 24 * time.Hour, "exec: claim: slow down"},
 		{"a wait that never ends", `echo '{"error":{"retry_after":1e300}}'`, providers.Transient, 24 * time.Hour, "exec: claim"},
 		{"the secret in the answer", `echo "{\"error\":{\"message\":\"bad token $TOKEN\"}}"`, providers.Transient, 0, "exec: claim: (withheld"},
 		{"some exit status", "exit 3", providers.Transient, 0, "exec: claim: exit status 3"},

@@ -80,7 +80,7 @@ func New(d providers.Deps, node *yaml.Node) (providers.Provider, error) {
 	}
 	base := conf.base
 	c := &Client{
-		TLS:         providers.TLS{Endpoint: base},
+		TLS:         providers.TLS{Endpoint: base, Names: d.Names},
 		log:         access.Log,
 		caller:      access.API,
 		credentials: access.Credentials,
@@ -104,6 +104,9 @@ func New(d providers.Deps, node *yaml.Node) (providers.Provider, error) {
 	c.self = identity{
 		instance: strings.ToLower(cmp.Or(conf.instanceID, cached.Server)),
 		zone:     cmp.Or(conf.zone, cached.Zone),
+	}
+	if base == "" && c.self.zone != "" {
+		c.Endpoint = zoneURL(c.self.zone)
 	}
 	c.verified = c.fixed || cached.Server == ""
 	c.objects = parseObjects(cached.Objects)

@@ -168,10 +168,10 @@ func New(d providers.Deps, node *yaml.Node) (providers.Provider, error) {
 	}
 	transport := d.Transport
 	if transport == nil {
-		transport = providers.NewTransport(true, roots)
+		transport = providers.NewTransport(d.Names, true, roots)
 	}
 	return &Client{
-		TLS: providers.TLS{Endpoint: conf.url},
+		TLS: providers.TLS{Endpoint: conf.url, Names: d.Names},
 		caller: providers.NewCaller(providers.CallerOptions{
 			Provider: name, Transport: transport, Credentials: credentials, Timeout: timeout, Log: log, Metrics: d.Metrics}),
 		credentials: credentials,

@@ -204,6 +204,30 @@ func TestWhatIsNoSuccessIsToldAndNotRemembered(t *testing.T) {
 	}
 }
 
+func TestRetryAfterBeyondAnyNumberCountsAsTheCap(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		calls := 0
+		p := newClient(t, server(func(*http.Request, string) (int, http.Header) {
+			if calls++; calls == 1 {
+				return 429, http.Header{"Retry-After": {"99999999999999999999"}}
+			}
+			return 200, nil
+		}), plain)
+		e, ok := errors.AsType[*providers.Error](p.Claim(t.Context(), addr, permit))
+		if !ok || e.Kind != providers.RateLimited || e.Wait != 24*time.Hour {
+			t.Fatalf("want to be told to wait a day, got %+v", e)
+		}
+		time.Sleep(10*time.Minute - time.Nanosecond)
+		if err := p.Claim(t.Context(), addr, permit); err == nil || calls != 1 {
+			t.Errorf("want no second call within ten minutes, got %d calls and %v", calls, err)
+		}
+		time.Sleep(time.Nanosecond)
+		if err := p.Claim(t.Context(), addr, permit); err != nil || calls != 2 {
+			t.Errorf("want a call after ten minutes, got %d calls and %v", calls, err)
+		}
+	})
+}
+
 func TestWithoutAPermitNothingIsTold(t *testing.T) {
 	fenced := errors.New("fenced")
 	p := newClient(t, server(func(*http.Request, string) (int, http.Header) {
