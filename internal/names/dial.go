@@ -68,7 +68,7 @@ type race struct {
 	running sync.WaitGroup
 	queue   []netip.Addr // to be tried
 	begun   []netip.Addr // tried, or being tried
-	open    int          // attempts in progress
+	open    []netip.Addr // being tried
 	failed  error        // the first that failed
 }
 
@@ -98,11 +98,11 @@ func (r *race) run(ctx context.Context) (net.Conn, error) {
 	waiting := &wait{host: r.host, trace: httptrace.ContextClientTrace(ctx)}
 	defer waiting.end(l)
 	for {
-		if r.open == 0 {
+		if len(r.open) == 0 {
 			begin()
 		}
 		switch {
-		case r.open > 0:
+		case len(r.open) > 0:
 			waiting.end(l)
 		case done == nil:
 			return nil, r.nobody(l)
@@ -126,7 +126,7 @@ func (r *race) run(ctx context.Context) (net.Conn, error) {
 				begin()
 			}
 		case a := <-r.results:
-			r.open--
+			r.open = slices.DeleteFunc(r.open, func(o netip.Addr) bool { return o == a.address })
 			if a.err == nil {
 				r.Names.tried(r.host, a.address, true)
 				return a.conn, nil
@@ -139,15 +139,16 @@ func (r *race) run(ctx context.Context) (net.Conn, error) {
 	}
 }
 
-// add puts addresses in front of those still to be tried, and reports whether
-// there is one among them that was not known to the race before.
-func (r *race) add(addresses []netip.Addr) (news bool) {
+// add puts addresses in front of those still to be tried, and reports whether one
+// of them should be tried at once: only others are being tried.
+func (r *race) add(addresses []netip.Addr) (others bool) {
+	others = true
 	var queue []netip.Addr
 	for _, a := range addresses {
 		if !slices.Contains(r.begun, a) {
-			news = news || !slices.Contains(r.queue, a)
 			queue = append(queue, a)
 		}
+		others = others && !slices.Contains(r.open, a)
 	}
 	for _, a := range r.queue {
 		if !slices.Contains(queue, a) {
@@ -155,14 +156,14 @@ func (r *race) add(addresses []netip.Addr) (news bool) {
 		}
 	}
 	r.queue = queue
-	return news
+	return others
 }
 
 // begin tries the next address.
 func (r *race) begin(ctx context.Context) {
 	a := r.queue[0]
 	r.queue, r.begun = r.queue[1:], append(r.begun, a)
-	r.open++
+	r.open = append(r.open, a)
 	r.Names.tried(r.host, a, false)
 	r.running.Go(func() {
 		conn, err := r.connect(ctx, r.network, a, r.port)
