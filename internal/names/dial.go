@@ -84,7 +84,7 @@ func (r *race) run(ctx context.Context) (net.Conn, error) {
 	defer cancel()
 	l := r.Names.ask(r.host)
 	first, done := l.first, l.done
-	if ctx.Value(unprovenKey{}) == nil {
+	if ctx.Value(unprovenKey{}) == nil || r.Names.missed(r.host) {
 		r.queue = r.Names.known(r.host)
 	}
 	next := time.NewTimer(attemptDelay)
@@ -111,6 +111,9 @@ func (r *race) run(ctx context.Context) (net.Conn, error) {
 		}
 		select {
 		case <-ctx.Done():
+			if waiting.on {
+				r.Names.leave(r.host, l)
+			}
 			return nil, r.ended(ctx)
 		case <-next.C:
 			begin()

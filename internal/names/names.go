@@ -40,6 +40,11 @@ const (
 	// addresses are there (RFC 8305, section 3).
 	resolutionDelay = 50 * time.Millisecond
 
+	// recent is for how long what came of a look-up serves dials that would have
+	// waited for it, where another did and its time ran out before: attempts that
+	// are shorter than a look-up would never see the end of one.
+	recent = 30 * time.Second
+
 	maxAddresses = 16 // of a name and a family; the rest is left out
 )
 
@@ -98,8 +103,9 @@ type host struct {
 	// then those that were never tried, then the others, the one tried last at the
 	// end. So addresses that do not answer cannot use up the time of each attempt.
 	rank    map[netip.Addr]int64
-	asking  *lookup // in progress, nil if none
-	failing bool    // the look-up failed the last time, which was said
+	asking  *lookup   // in progress, nil if none
+	failing bool      // the look-up failed the last time, which was said
+	came    time.Time // when a look-up ended that a dial had given up waiting for
 }
 
 // lookup is one look-up, for all who wait for it.
@@ -108,6 +114,7 @@ type lookup struct {
 	done  chan struct{} // closed when both families were answered, or cannot be
 	got   families      // guarded by the Resolver's mu
 	err   error         // set before done is closed; nil if got has an address
+	left  bool          // a dial has given up waiting; guarded by the Resolver's mu
 }
 
 // New returns a Resolver that keeps answers in a file of the directory dir, or on
@@ -213,6 +220,27 @@ func (r *Resolver) known(name string) []netip.Addr {
 	defer r.mu.Unlock()
 	h := r.host(name)
 	return h.order(h.known)
+}
+
+// leave notes that a dial gives up waiting for a look-up.
+func (r *Resolver) leave(name string, l *lookup) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	l.left = true
+	select {
+	case <-l.done: // just now
+		r.host(name).came = time.Now()
+	default:
+	}
+}
+
+// missed reports whether a look-up has ended a moment ago that dials had given up
+// waiting for.
+func (r *Resolver) missed(name string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	came := r.host(name).came
+	return !came.IsZero() && time.Since(came) < recent
 }
 
 // got returns what a look-up has found so far, in the order in which to try it.
@@ -334,6 +362,9 @@ func (r *Resolver) finish(name string, h *host, l *lookup, missing [2]bool, fail
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	h.asking = nil
+	if l.left {
+		h.came = time.Now()
+	}
 	if !l.got.empty() {
 		// Of a family that was not answered the former addresses stay.
 		for i := range missing {

@@ -393,6 +393,35 @@ func TestASecretInClearTextGoesToNoFormerAddressWhileAFreshLookUpCanAnswer(t *te
 	})
 }
 
+// An attempt of a second never sees the end of a look-up that takes as long.
+func TestAFreshAnswerServesTheAttemptAfterTheOneThatWaitedForIt(t *testing.T) {
+	for _, fails := range []bool{false, true} {
+		inTime(t, func(t *testing.T) {
+			w := newWorld(t, "192.0.2.1")
+			r := w.resolver("")
+			w.want(r, "192.0.2.1", 0)
+			if fails {
+				w.fails["ip4"], w.fails["ip6"] = errors.New("server failure"), errors.New("server failure")
+			} else {
+				w.answer("192.0.2.2")
+			}
+			w.after["ip4"], w.after["ip6"] = 5500*time.Millisecond, 5500*time.Millisecond
+			for range 5 {
+				ctx, cancel := context.WithTimeout(names.Unproven(t.Context()), time.Second)
+				if got, _ := w.connect(ctx, r); !strings.HasPrefix(got, "error: ") {
+					t.Errorf("want no connection before the answer, got one to %s", got)
+				}
+				cancel()
+			}
+			time.Sleep(time.Second)
+			want := map[bool]string{true: "192.0.2.1", false: "192.0.2.2"}[fails]
+			w.wantBy(names.Unproven(t.Context()), r, want, 0)
+			time.Sleep(time.Minute)
+			w.wantBy(names.Unproven(t.Context()), r, want, 5500*time.Millisecond)
+		})
+	}
+}
+
 func TestWithoutAnyAnswerTheErrorNamesHostAndCause(t *testing.T) {
 	inTime(t, func(t *testing.T) {
 		w := newWorld(t)
