@@ -173,6 +173,7 @@ func TestATokenInClearTextWaitsForAFreshLookUp(t *testing.T) {
 				for _, host := range []string{"api.example.net", "proxy.example.net"} {
 					c.resolver.Ask(host)
 				}
+				time.Sleep(5 * time.Second)
 				c.set(func() { c.says, c.after = fresh, 5*time.Second })
 				c.transport.Proxy = tt.proxy
 				_, _ = askNamed(t.Context(), c.caller(0, tt.secrets...), tt.url) // who is asked matters, not what comes of it

@@ -20,7 +20,7 @@ type unprovenKey struct{}
 // Unproven returns a context for dials of connections in clear text that carry a
 // secret: nothing proves that a former address still belongs to the server. Such a
 // dial waits for the fresh look-up, and uses former addresses only when that has
-// failed or run out of its [Budget].
+// failed or run out of its [Budget]. An answer that is a few seconds old is fresh.
 func Unproven(ctx context.Context) context.Context {
 	return context.WithValue(ctx, unprovenKey{}, true)
 }
@@ -84,7 +84,7 @@ func (r *race) run(ctx context.Context) (net.Conn, error) {
 	defer cancel()
 	l := r.Names.ask(r.host)
 	first, done := l.first, l.done
-	if ctx.Value(unprovenKey{}) == nil || r.Names.missed(r.host) {
+	if ctx.Value(unprovenKey{}) == nil || r.Names.fresh(r.host) {
 		r.queue = r.Names.known(r.host)
 	}
 	next := time.NewTimer(attemptDelay)

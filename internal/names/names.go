@@ -40,10 +40,12 @@ const (
 	// addresses are there (RFC 8305, section 3).
 	resolutionDelay = 50 * time.Millisecond
 
-	// recent is for how long what came of a look-up serves dials that would have
-	// waited for it, where another did and its time ran out before: attempts that
-	// are shorter than a look-up would never see the end of one.
-	recent = 30 * time.Second
+	// freshness is for how long an answer counts as fresh: what one connection waited
+	// for need not be waited for by the next. Where a dial gave up before the look-up
+	// ended, missed is how long its outcome counts, good or bad: attempts that are
+	// shorter than a look-up would never see the end of one.
+	freshness = 5 * time.Second
+	missed    = 30 * time.Second
 
 	maxAddresses = 16 // of a name and a family; the rest is left out
 )
@@ -105,7 +107,7 @@ type host struct {
 	rank    map[netip.Addr]int64
 	asking  *lookup   // in progress, nil if none
 	failing bool      // the look-up failed the last time, which was said
-	came    time.Time // when a look-up ended that a dial had given up waiting for
+	fresh   time.Time // until when no look-up is waited for
 }
 
 // lookup is one look-up, for all who wait for it.
@@ -229,18 +231,17 @@ func (r *Resolver) leave(name string, l *lookup) {
 	l.left = true
 	select {
 	case <-l.done: // just now
-		r.host(name).came = time.Now()
+		r.host(name).fresh = time.Now().Add(missed)
 	default:
 	}
 }
 
-// missed reports whether a look-up has ended a moment ago that dials had given up
-// waiting for.
-func (r *Resolver) missed(name string) bool {
+// fresh reports whether a look-up has ended so short a time ago that no other need
+// be waited for.
+func (r *Resolver) fresh(name string) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	came := r.host(name).came
-	return !came.IsZero() && time.Since(came) < recent
+	return time.Now().Before(r.host(name).fresh)
 }
 
 // got returns what a look-up has found so far, in the order in which to try it.
@@ -362,8 +363,11 @@ func (r *Resolver) finish(name string, h *host, l *lookup, missing [2]bool, fail
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	h.asking = nil
-	if l.left {
-		h.came = time.Now()
+	switch {
+	case l.left:
+		h.fresh = time.Now().Add(missed)
+	case !l.got.empty():
+		h.fresh = time.Now().Add(freshness)
 	}
 	if !l.got.empty() {
 		// Of a family that was not answered the former addresses stay.
