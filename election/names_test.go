@@ -2,7 +2,14 @@ package election_test
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
 	"fmt"
+	"math/big"
 	"net"
 	"net/netip"
 	"net/url"
@@ -155,5 +162,68 @@ func TestAPasswordInClearTextGoesToNoFormerAddress(t *testing.T) {
 	}
 	if v := visits.Load(); v > 0 {
 		t.Errorf("want no connection to the former address, got %d", v)
+	}
+}
+
+func TestTheCertificateOfAnEndpointByNameIsThatOfTheName(t *testing.T) {
+	t.Parallel()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature,
+		DNSNames: []string{"etcd1.example.net"},
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ca := filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	l, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{NextProtos: []string{"h2"}, Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	begun := make(chan error, 100) // the first byte of HTTP/2 on each connection
+	serving := make(chan struct{})
+	go func() {
+		defer close(serving)
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			_, err = c.Read(make([]byte, 1))
+			begun <- err
+			c.Close()
+		}
+	}()
+	t.Cleanup(func() { l.Close(); <-serving })
+	r := names.New("", nil)
+	t.Cleanup(r.Close)
+	r.Lookup = (&nameServers{hosts: map[string]netip.Addr{"etcd1.example.net": netip.MustParseAddr("127.0.0.1")}}).lookup
+	_, port, err := net.SplitHostPort(l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	etcd, err := election.NewEtcd(election.Options{Endpoints: []string{"https://etcd1.example.net:" + port}, CAFile: ca, Names: r})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer etcd.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	_ = etcd.Ask(ctx, prefix) // nobody answers; the handshake is what matters
+	select {
+	case err := <-begun:
+		if err != nil {
+			t.Errorf("want the certificate accepted, got %v", err)
+		}
+	default:
+		t.Error("want an attempt to connect")
 	}
 }

@@ -6,8 +6,11 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/netip"
 	"net/url"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -199,4 +202,46 @@ func TestTheNameOfTheEndpointIsLookedUpBeforeTheFirstClaim(t *testing.T) {
 			t.Errorf("want an answer at once, got %v after %v", err, took)
 		}
 	})
+}
+
+// A notify script is a new process for each event: what the former looked up is in
+// the run directory.
+func TestAnAPIOverHTTPSIsReachedAtOnceByTheNextProcessThoughNoNameServerAnswers(t *testing.T) {
+	srv := httptest.NewTLSServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	defer srv.Close()
+	at, err := url.Parse(srv.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	roots := srv.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs
+	dir := t.TempDir()
+	call := func(answers bool) {
+		t.Helper()
+		r := names.New(dir, nil)
+		defer r.Close()
+		r.Lookup = func(ctx context.Context, network, host string) ([]netip.Addr, error) {
+			if answers && network == "ip4" && host == "example.com" { // the name in the certificate
+				return []netip.Addr{netip.MustParseAddr(at.Hostname())}, nil
+			}
+			<-ctx.Done()
+			return nil, context.Cause(ctx)
+		}
+		transport := providers.NewTransport(r, false, roots)
+		defer transport.CloseIdleConnections()
+		credentials, err := providers.NewCredentials(func() ([]string, error) { return []string{"T0KEN-S3CRET"}, nil })
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := providers.NewCaller(providers.CallerOptions{Provider: "test", Transport: transport, Credentials: credentials})
+		if _, err := askNamed(t.Context(), c, "https://example.com:"+at.Port()+"/"); err != nil {
+			t.Errorf("name servers answer: %t: %v", answers, err)
+		}
+	}
+	// One family is not answered, and holds up nobody; the end of the process comes
+	// before that of the look-up, so the answer is kept as soon as it is there.
+	call(true)
+	if _, err := os.Stat(filepath.Join(dir, "names.json")); err != nil {
+		t.Fatal(err)
+	}
+	call(false)
 }

@@ -142,13 +142,18 @@ func (m *Member) Restart() error {
 }
 
 // Kill ends the process by SIGKILL and returns when it is gone. Its proxy stays.
-func (m *Member) Kill() error {
+func (m *Member) Kill() error { return m.end(unix.SIGKILL) }
+
+// Stop is Kill by SIGTERM, on which a leader leaves the lead to another member.
+func (m *Member) Stop() error { return m.end(unix.SIGTERM) }
+
+func (m *Member) end(sig syscall.Signal) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.process == nil {
 		return nil
 	}
-	if err := m.process.Signal(unix.SIGKILL); err != nil {
+	if err := m.process.Signal(sig); err != nil {
 		return err
 	}
 	<-m.process.Done()

@@ -27,6 +27,8 @@ type Fault struct {
 	// Crowd is how many instances the lab must have beside the one, on two hosts,
 	// so that one of them has all.
 	Crowd int
+	// Named says that the lab must know etcd by name.
+	Named bool
 	// CI says that it is one of the selection for every change.
 	CI bool
 	// Inject begins the fault and leaves with the run how it is healed.
@@ -267,6 +269,7 @@ func All() []Fault {
 			Limits: Limits{NoOwner: beyond, BeyondLease: true}},
 		{Name: "etcd-all-lost-keep", Etcd: true, OnEtcdLoss: "keep", CI: true, Hold: longer, Stays: true, Inject: func(r *Run) error { return r.killEtcd(3) }},
 
+		{Name: "resolver-mute", Named: true, Etcd: true, Hold: longer, Stays: true, Inject: resolverMute},
 		{Name: "lease-revoked", Etcd: true, Hold: longer, Inject: func(r *Run) error {
 			return r.holder(func(c Candidate) error {
 				return r.Etcd.Call(r.Ctx, "lease/revoke", map[string]string{"ID": c.Lease}, nil)
@@ -335,6 +338,9 @@ func (f Fault) Applies(o Options) error {
 	}
 	if f.Clock && !o.Clock {
 		return errors.New("needs a berth whose clock can be set wrong")
+	}
+	if f.Named && !o.Named {
+		return errors.New("needs etcd by name")
 	}
 	if policy := o.OnEtcdLoss; policy != "" && f.OnEtcdLoss != "" && policy != f.OnEtcdLoss {
 		return fmt.Errorf("needs on-etcd-loss: %s", f.OnEtcdLoss)

@@ -124,7 +124,7 @@ func TestFaults(t *testing.T) {
 			}
 			var got []faults.Figures
 			for n := range *runs {
-				options := faults.Options{OnEtcdLoss: f.OnEtcdLoss, Clock: f.Clock, Crowd: f.Crowd}
+				options := faults.Options{OnEtcdLoss: f.OnEtcdLoss, Clock: f.Clock, Crowd: f.Crowd, Named: f.Named}
 				if f.Crowd > 0 {
 					options.Hosts = 2
 				}

@@ -53,6 +53,7 @@ func (h *Host) boot() error {
 		l.join(n, EtcdLink, "etcd", h.etcdPort(), h.etcdAddress().String()+"/24"),
 		n.Install(BerthPath, l.options.Berth, 0o755),
 		n.WriteFile(ConfigPath, h.config(), 0o600),
+		l.askNameServers(n),
 		n.WriteFile(clockPath, strings.Repeat("\x00", 8), 0o600),
 	); err != nil {
 		return err
@@ -68,10 +69,6 @@ func (h *Host) etcdAddress() netip.Addr {
 }
 
 func (h *Host) config() string {
-	var endpoints []string
-	for i := range 3 {
-		endpoints = append(endpoints, "http://"+etcdAddress(i).String()+":2379")
-	}
 	var crowd string
 	for i := range h.lab.options.Crowd {
 		var list []string
@@ -91,7 +88,7 @@ election:
   on-etcd-loss: %s
   instances:
     - {name: %s, addresses: [%v/32, "%v/128"]}
-%s`, strings.Join(endpoints, ", "), prefix, h.Name(), Lease, ServiceLink, h.lab.options.OnEtcdLoss, Instance, Address4, Address6, crowd)
+%s`, h.lab.endpoints(), prefix, h.Name(), Lease, ServiceLink, h.lab.options.OnEtcdLoss, Instance, Address4, Address6, crowd)
 }
 
 // Start starts berth.

@@ -72,6 +72,9 @@ type Options struct {
 	// Crowd is how many instances there are beside Instance, each with the five
 	// addresses of CrowdAddresses.
 	Crowd int
+	// Named says that the hosts know etcd's members by name, from two name servers
+	// of which the first never answers.
+	Named bool
 	// Quiet leaves out the client's requests and what it hears: a lab that stays
 	// up for days would keep all of them.
 	Quiet bool
@@ -86,6 +89,7 @@ type Lab struct {
 	// EtcdNodes are the machines of its members.
 	EtcdNodes []*testnet.Node
 
+	names   []*testnet.NameServer // with Options.Named
 	options Options
 	bell    testnet.Bell
 	record  *recorder
@@ -122,6 +126,11 @@ func (l *Lab) build() (err error) {
 	}
 	if err := errors.Join(l.Switch.Bridge("service"), l.Switch.Bridge("aside"), l.Switch.Bridge("etcd")); err != nil {
 		return err
+	}
+	if l.options.Named {
+		if err := l.serveNames(); err != nil {
+			return err
+		}
 	}
 	addresses := slices.Clone(probed)
 	for i := range l.options.Crowd {
