@@ -106,20 +106,23 @@ func (o *Options) newProvider(cfg *config.Config, runDirectory string, m *provid
 		return nil, &UsageError{fmt.Errorf("%s: %w", cfg.Path, err)}
 	}
 	secrets := o.secrets(cfg, log)
-	p, err := entry.New(providers.Deps{
+	d := providers.Deps{
 		Log:       log,
 		RunDir:    runDirectory,
 		UserAgent: "berth/" + o.Version,
 		Env:       o.Getenv,
 		Hostname:  os.Hostname,
 		Metrics:   m,
-		Names:     o.resolvers.at(runDirectory, log),
 		Transport: o.HTTP,
 		Secret: func(key, inline, file, env string) (string, error) {
 			s, err := secrets.Resolve(key, config.Secret(inline), file, env)
 			return s.Reveal(), err
 		},
-	}, section(cfg))
+	}
+	if o.HTTP == nil { // else nobody is connected to
+		d.Names = o.resolvers.at(runDirectory, log)
+	}
+	p, err := entry.New(d, section(cfg))
 	if err != nil {
 		return nil, &UsageError{fmt.Errorf("%s: %w", cfg.Path, err)}
 	}

@@ -15,10 +15,6 @@ import (
 	"berth/test/lab"
 )
 
-// muteName is how long Go's resolver, as libc's, waits for a name server before it
-// asks the next (resolv.conf(5)).
-const muteName = 5 * time.Second
-
 // names makes the hosts ask a mute name server and then one that answers.
 func (f *field) names() []*testnet.NameServer {
 	f.t.Helper()
