@@ -207,6 +207,7 @@ func (m *machine) prefix(text string) (netip.Prefix, bool) {
 			hint = "a definition was not replaced: write ${NAME}"
 		}
 		m.warn("%s is skipped, because it is no address; %s", text, hint)
+		m.r.report.doubt(&m.r.report.skipped, m.r.message(m.r.at), "%s is skipped, because it is no address; %s", text, hint)
 		return netip.Prefix{}, false
 	}
 	return netip.PrefixFrom(address, bits), true

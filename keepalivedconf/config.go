@@ -1,6 +1,7 @@
 package keepalivedconf
 
 import (
+	"crypto/sha256"
 	"net/netip"
 	"time"
 
@@ -38,6 +39,18 @@ type Config struct {
 	// why.
 	Refused  bool
 	Refusals []Message
+	// Unclosed tells where the file ends although a block is still open. Skipped
+	// has the lines of an address block that keepalived skips because they begin
+	// with no address, and those that look like a place that a template was to
+	// fill. FailedIncludes has the includes of which a file does not exist or
+	// cannot be read, and the wildcards that match nothing. keepalived accepts all
+	// of these, and each is among Warnings or Refusals too; but a file in the
+	// middle of being written looks like that.
+	Unclosed, Skipped, FailedIncludes []Message
+	// Sum identifies the text that keepalived's parent process leaves for its
+	// VRRP process: two readings with one Sum read the same lines, but for
+	// comments. See ParseConsolidated.
+	Sum [sha256.Size]byte
 	// Files has every file that was read. Dirs has every directory in which a
 	// wildcard looked for files, or which lacks a file that is to be included.
 	// A change to one of them, or a new file in one of Dirs, may change the

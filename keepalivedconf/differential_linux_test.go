@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"berth/keepalivedconf"
+
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -82,6 +84,12 @@ func difference(path, version string) (string, error) {
 		// instances of the file lack something, and none of addresses.
 		theirs.Accepted = ours.Accepted
 	}
+	if theirs.Consolidated != nil {
+		if err := sameConsolidated(theirs.Consolidated, ours, version); err != nil {
+			return "", err
+		}
+	}
+	theirs.Consolidated, ours.Sum = nil, theirs.Sum
 	ourLog, theirLog := ours.Log, theirs.Log
 	ours.Log, theirs.Log = "", ""
 	for n := range theirs.Instances {
@@ -94,4 +102,21 @@ func difference(path, version string) (string, error) {
 		diff = fmt.Sprintf("%s\nour refusals:\n%s\nkeepalived's log:\n%s\nthe file:\n%s", diff, ourLog, theirLog, data)
 	}
 	return diff, nil
+}
+
+// sameConsolidated compares the text that a running keepalived has with what our
+// reading of the files has left, and the reading of both.
+func sameConsolidated(text []byte, ours answer, version string) error {
+	c, err := keepalivedconf.ParseConsolidated(text, keepalivedconf.Options{ConfigID: configID, Version: version})
+	if err != nil {
+		return fmt.Errorf("%w:\n%q", err, text)
+	}
+	if c.Sum != ours.Sum {
+		return fmt.Errorf("keepalived's consolidated configuration is not what we read:\n%q", text)
+	}
+	diff := cmp.Diff(ours.Instances, seenIn(c))
+	if diff != "" {
+		return fmt.Errorf("the files (-) and what keepalived has of them (+) give different instances:\n%s\n%q", diff, text)
+	}
+	return nil
 }

@@ -136,6 +136,7 @@ func (r *reader) glob(e *opened, pattern string) bool {
 // includeFailed reports a failure that ends keepalived only where the form of
 // the include, or include_check, asks for that.
 func (r *reader) includeFailed(e *opened, kind includeCheck, format string, args ...any) {
+	r.report.doubt(&r.report.failedIncludes, r.message(r.at), format, args...)
 	if r.firstPass() && (r.check|e.check)&kind != 0 {
 		r.refuse(format, args...)
 		return

@@ -3,6 +3,7 @@ package keepalivedconf_test
 import (
 	"bufio"
 	"bytes"
+	"crypto/sha256"
 	"encoding/gob"
 	"errors"
 	"fmt"
@@ -51,6 +52,10 @@ type answer struct {
 	Log       string
 	Error     string // why there is no answer
 	Undefined bool   // ours only: keepalived's answer means nothing
+	// Consolidated is theirs only: what keepalived's parent process left for its
+	// VRRP process. Sum is ours, of the same.
+	Consolidated []byte
+	Sum          [sha256.Size]byte
 }
 
 // seen is what the data dump and our reading have in common.
@@ -295,11 +300,27 @@ func watchKeepalived(p *os.Process, dir string, log io.Reader, dumps <-chan stri
 			}
 			a, err := parseDump(string(data))
 			a.Log = text.String()
-			return a, err
+			return a, errors.Join(err, a.readConsolidated(p.Pid))
 		case <-deadline:
 			return answer{Log: text.String()}, errSilent
 		}
 	}
+}
+
+// readConsolidated fills in what keepalived has open.
+func (a *answer) readConsolidated(pid int) error {
+	dir := fmt.Sprintf("/proc/%d/fd", pid)
+	all, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range all {
+		if target, err := os.Readlink(filepath.Join(dir, e.Name())); err == nil && strings.HasSuffix(target, keepalivedconf.ConsolidatedName) {
+			a.Consolidated, err = os.ReadFile(filepath.Join(dir, e.Name()))
+			return err
+		}
+	}
+	return nil
 }
 
 // parseDump reads the sections about instances and groups of a data dump.
@@ -410,7 +431,7 @@ func ourAnswer(path, version string) (answer, []string, error) {
 	if err != nil {
 		return answer{}, nil, err
 	}
-	a := answer{Accepted: !c.Refused}
+	a := answer{Accepted: !c.Refused, Sum: c.Sum}
 	for _, m := range c.Refusals {
 		a.Log += fmt.Sprintf("%s:%d: %s\n", m.File, m.Line, m.Message)
 	}
@@ -420,6 +441,16 @@ func ourAnswer(path, version string) (answer, []string, error) {
 	if c.Refused {
 		return a, names, nil
 	}
+	a.Instances = seenIn(c)
+	for _, g := range c.Groups {
+		a.Groups = append(a.Groups, seenGroup{g.Name, g.Members})
+	}
+	return a, names, nil
+}
+
+// seenIn brings our instances into the form of the data dump's.
+func seenIn(c *keepalivedconf.Config) []seen {
+	var all []seen
 	for _, i := range c.Instances {
 		s := seen{
 			Name: i.Name, Interface: i.Interface, VRID: i.VRID, Version: i.Version,
@@ -437,10 +468,7 @@ func ourAnswer(path, version string) (answer, []string, error) {
 		if i.VMAC != "" {
 			s.Interface = i.VMAC
 		}
-		a.Instances = append(a.Instances, s)
+		all = append(all, s)
 	}
-	for _, g := range c.Groups {
-		a.Groups = append(a.Groups, seenGroup{g.Name, g.Members})
-	}
-	return a, names, nil
+	return all
 }

@@ -500,6 +500,11 @@ func (r *reader) setVariable(name, value string) {
 func (r *reader) condition(line []byte) (rest []byte, ok bool) {
 	word, reverse := bytes.CutPrefix(line[1:], []byte("^"))
 	n := bytes.IndexAny(word, " \t")
+	if id, _, _ := bytes.Cut(bytes.Fields(line)[0], []byte("/")); len(id) > 2 && id[len(id)-1] == '@' {
+		const format = "%s is a condition for keepalived, which skips the line, but looks like a place that a template was to fill; fill it"
+		r.warn(format, id)
+		r.report.doubt(&r.report.skipped, r.message(r.at), format, id)
+	}
 	if n < 0 {
 		return nil, false
 	}

@@ -19,9 +19,7 @@ func ParseFile(path string, o Options) (*Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read keepalived configuration: %w", err)
 	}
-	d := dialectOf(o.Version)
-	report := &report{}
-	r := newReader(o, d, report)
+	r := newReader(o, dialectOf(o.Version), &report{})
 	r.dir = dir
 	r.include(path, checkRead|checkMatch|checkWildcard)
 	if len(r.stack) == 0 {
@@ -37,9 +35,34 @@ func ParseFile(path string, o Options) (*Config, error) {
 
 	parent := newMachine(r, o, partGlobal)
 	parent.run()
-	parentRefusals := len(report.refusals)
-
 	r.startSecondPass(dir)
+	return r.finish(parent, o), nil
+}
+
+// ParseConsolidated reads the text that a running keepalived's parent process
+// left for its VRRP process: all files in one, without comments, with lines that
+// mark their borders. Since 2.2 it is an unnamed file, open in both processes, to
+// which /proc/PID/fd has a link that ends in ConsolidatedName. What a condition or
+// a macro includes is read from its file now.
+//
+// An error is returned if the text is not whole: keepalived writes it as it reads
+// the files.
+func ParseConsolidated(data []byte, o Options) (*Config, error) {
+	r := newReader(o, dialectOf(o.Version), &report{})
+	if err := r.consolidated(data); err != nil {
+		return nil, fmt.Errorf("read keepalived's consolidated configuration: %w", err)
+	}
+	r.startSecondPass("/")
+	parent := newMachine(r, o, partGlobal)
+	parent.run()
+	r.startSecondPass("/")
+	return r.finish(parent, o), nil
+}
+
+// finish has the VRRP process read what its parent has read before, and returns
+// the result of both.
+func (r *reader) finish(parent *machine, o Options) *Config {
+	parentRefusals := len(r.report.refusals)
 	child := newMachine(r, o, partVRRP)
 	child.globals = parent.globals
 	child.run()
@@ -51,12 +74,14 @@ func ParseFile(path string, o Options) (*Config, error) {
 			r.report.warn(Message{File: r.files[0]}, "keepalived starts no VRRP process, because its first look at the files finds every vrrp_instance inside another block or definition; close that before them")
 		}
 		config.Instances, config.Groups = nil, nil
-		report.refusals = report.refusals[:parentRefusals]
+		r.report.refusals = r.report.refusals[:parentRefusals]
 	}
 	config.Files, config.Dirs, config.FIFOs = r.files, r.dirs, child.globals.fifos
-	config.Warnings, config.Refusals = report.warnings, report.refusals
-	config.Refused = len(report.refusals) > 0
-	return config, nil
+	config.Warnings, config.Refusals = r.report.warnings, r.report.refusals
+	config.Unclosed, config.Skipped, config.FailedIncludes = r.report.unclosed, r.report.skipped, r.report.failedIncludes
+	config.Refused = len(config.Refusals) > 0
+	config.Sum = sumOf(r.copied.data)
+	return config
 }
 
 // statement is a line of the grammar, split into words.
@@ -154,9 +179,9 @@ func (m *machine) run() {
 	m.block(m.root, false)
 	if m.reportsStructure() {
 		if m.skip.depth > 0 {
-			m.r.report.warn(m.r.message(m.skip.since), "the block of %s is never closed: everything after it is skipped; add the missing }", m.skip.name)
+			m.unclosed(m.r.message(m.skip.since), "the block of %s is never closed: everything after it is skipped; add the missing }", m.skip.name)
 		} else if m.r.depth > 0 {
-			m.r.warn("the end of the file lacks %d closing }; add them", m.r.depth)
+			m.unclosed(m.r.message(m.r.at), "the end of the file lacks %d closing }; add them", m.r.depth)
 		}
 	}
 }
@@ -330,7 +355,7 @@ func (m *machine) values(s statement, do func(*machine, [][]byte)) {
 	for {
 		s, ok := m.next()
 		if !ok {
-			m.r.report.warn(m.r.message(since), "the block %s is not closed; add the missing }", name)
+			m.unclosed(m.r.message(since), "the block %s is not closed; add the missing }", name)
 			return
 		}
 		words := s.words
@@ -355,6 +380,12 @@ func (m *machine) values(s statement, do func(*machine, [][]byte)) {
 			return
 		}
 	}
+}
+
+// unclosed warns of a block that the end of the file leaves open.
+func (m *machine) unclosed(at Message, format string, args ...any) {
+	m.r.report.warn(at, format, args...)
+	m.r.report.doubt(&m.r.report.unclosed, at, format, args...)
 }
 
 // note is a warning of the pass that speaks about structure.

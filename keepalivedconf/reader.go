@@ -95,6 +95,7 @@ func (r *reader) firstPass() bool { return !r.second }
 func (r *reader) startSecondPass(dir string) {
 	r.second = true
 	r.dir = dir
+	r.copied = &text{data: r.copied.data}
 	r.stack = []*opened{{text: r.copied, savedCheck: r.check}}
 	r.defs = builtins(r.dialect)
 	r.loopCount -= uint32(len(r.loops))

@@ -15,8 +15,9 @@ const (
 
 // report collects messages, each once.
 type report struct {
-	warnings, refusals []Message
-	seen               map[said]bool
+	warnings, refusals                []Message
+	unclosed, skipped, failedIncludes []Message // of those, see Config
+	seen                              map[said]bool
 }
 
 // said is a message at its full length, by which it is told from others: a
@@ -32,6 +33,15 @@ func (r *report) warn(m Message, format string, args ...any) {
 
 func (r *report) refuse(m Message, format string, args ...any) {
 	r.refusals = r.add(r.refusals, said{m, true}, format, args)
+}
+
+// doubt puts the newest message also into one of the lists that say what may be
+// the mark of an unfinished file.
+func (r *report) doubt(list *[]Message, m Message, format string, args ...any) {
+	m.Message = printable(fmt.Sprintf(format, args...))
+	if len(*list) < messageLimit && !slices.Contains(*list, m) {
+		*list = append(*list, m)
+	}
 }
 
 func (r *report) add(list []Message, m said, format string, args []any) []Message {

@@ -1,0 +1,73 @@
+package keepalivedconf
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"errors"
+)
+
+// ConsolidatedName is how the link below /proc/PID/fd ends that leads to what
+// ParseConsolidated reads.
+const ConsolidatedName = "/keepalived/consolidated_configuration (deleted)"
+
+var errNotWhole = errors.New("it does not end where its first file ends")
+
+// Lines of the consolidated text that keepalived adds. A note is about files that
+// were not there.
+var (
+	noteMark  = []byte("#!")
+	beginMark = []byte("# ")
+	endMark   = []byte("!")
+)
+
+// ConsolidatedPath returns the path that the text has for the first file, as
+// keepalived was given it.
+func ConsolidatedPath(data []byte) (string, bool) {
+	line, _, _ := bytes.Cut(data, []byte("\n"))
+	path, ok := bytes.CutPrefix(line, beginMark)
+	return string(path), ok && len(path) > 0
+}
+
+// consolidated makes the text the copy that the passes read, and finds out where
+// its lines come from.
+func (r *reader) consolidated(data []byte) error {
+	if len(data) > sizeLimit || !bytes.HasSuffix(data, []byte("\n!\n")) {
+		return errNotWhole
+	}
+	var open []place // the files around a line
+	for line := range bytes.Lines(data) {
+		line = bytes.TrimSuffix(line, []byte("\n"))
+		at := border
+		switch {
+		case bytes.HasPrefix(line, noteMark):
+		case bytes.HasPrefix(line, beginMark):
+			open = append(open, place{file: int32(r.fileIndex(string(line[len(beginMark):])))})
+		case bytes.Equal(line, endMark) && len(open) > 0:
+			open = open[:len(open)-1]
+		case len(open) > 0:
+			top := &open[len(open)-1]
+			top.line++
+			at = *top
+		}
+		r.where = append(r.where, at)
+	}
+	if len(open) > 0 || len(r.files) == 0 {
+		return errNotWhole
+	}
+	r.copied.data = data
+	return nil
+}
+
+// sumOf returns what identifies a consolidated text, whatever the first file was
+// called and whatever keepalived noted.
+func sumOf(data []byte) (sum [sha256.Size]byte) {
+	h := sha256.New()
+	_, data, _ = bytes.Cut(data, []byte("\n"))
+	for line := range bytes.Lines(data) {
+		if !bytes.HasPrefix(line, noteMark) {
+			_, _ = h.Write(line) // never fails
+		}
+	}
+	h.Sum(sum[:0])
+	return sum
+}
