@@ -44,8 +44,10 @@ var allowed = map[string]string{
 	"berth/internal/supervise": "internal/files internal/pidfd",
 	"berth/internal/status":    "vrrp internal/files",
 	"berth/internal/truth":     "vrrp", // kernel and keepalived arrive as functions
-	"berth/internal/cloudsim":  "",
-	"berth/internal/app":       "*", // the only wiring
+	// which addresses keepalived has: from its file, and from what its processes have open
+	"berth/internal/reading":  "vrrp keepalivedconf internal/files internal/pidfd",
+	"berth/internal/cloudsim": "",
+	"berth/internal/app":      "*", // the only wiring
 }
 
 // testOnly may be imported by tests and by each other, never by the product.

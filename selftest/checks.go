@@ -33,6 +33,7 @@ type Keepalived struct {
 	Instances []string // with their addresses, for people
 	Refused   string   // why keepalived would refuse the file, empty if it would not
 	Warnings  []string // each with its cure behind the last semicolon
+	Unloaded  string   // how the file differs from what keepalived runs, empty if it does not
 }
 
 // KeepalivedConfig reports on keepalived.conf. Without the file the self-test
@@ -46,6 +47,9 @@ func KeepalivedConfig(read func() (Keepalived, error)) Check {
 		var all []Finding
 		if k.Refused != "" {
 			all = append(all, Finding{Level: Fail, Seen: "keepalived would refuse " + k.Path + ": " + k.Refused, Cure: "mend the file, then: keepalived -t"})
+		}
+		if k.Unloaded != "" {
+			all = append(all, Finding{Level: Warn, Seen: k.Unloaded, Cure: "check it with: keepalived -t, then: systemctl reload keepalived"})
 		}
 		for _, w := range k.Warnings {
 			f := Finding{Level: Warn, Seen: w}

@@ -51,7 +51,7 @@ func (f *finder) findDeaf(ctx context.Context) bool {
 		return false
 	}
 	f.flush(ctx)
-	conf, _ := f.book.reading()
+	conf, _ := f.book.Reading()
 	var instances []truth.Instance
 	if conf != nil {
 		for i := range conf.Instances {
@@ -180,7 +180,7 @@ func (s *service) heard(h supervise.Hearing, k supervise.Keepalived, why error) 
 func (s *service) hearAgain(k supervise.Keepalived) string {
 	gen := s.current.Load()
 	cure := reopen(gen.cfg.KeepalivedConfig, k.Parent)
-	if conf, _ := gen.book.reading(); conf != nil && !slices.Contains(conf.FIFOs, s.reader.Path) {
+	if conf, _ := gen.book.Reading(); conf != nil && !slices.Contains(conf.FIFOs, s.reader.Path) {
 		cure = fmt.Sprintf("add vrrp_notify_fifo %s to global_defs in %s, and then %s", s.reader.Path, gen.cfg.KeepalivedConfig, cure)
 	}
 	return cure

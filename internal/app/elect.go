@@ -351,7 +351,7 @@ func (e *elector) own(ctx context.Context, in config.ElectionInstance, g electio
 				Changed: func(r []refresher.Report) { e.holder.report(in.Name, r) },
 			}
 			defer set.Wait()
-			set.Keep(ctx, in.Addresses)
+			set.Keep(ctx, movable(in.Addresses))
 			<-ctx.Done()
 			return context.Cause(ctx)
 		}})

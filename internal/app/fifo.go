@@ -185,6 +185,11 @@ func (s *service) generation(ctx context.Context) (*generation, error) {
 		return nil, errors.New("etcd, fencing, and with fencing run-directory, change with a restart of berth only; it moves nothing")
 	}
 	gen := &generation{graph: g}
+	g.book.Process = func() (int, bool) {
+		k, ok := s.keepalived()
+		return k.Parent, ok
+	}
+	g.book.Bound = boundIn(s.network)
 	g.holder.truth, g.holder.newest, g.holder.fence = s.truth, s.newest, s.fence
 	gen.watcher = supervise.NewWatcher(cfg.KeepalivedPIDFile, func(pid int, at time.Time) { s.died(ctx, gen, pid, at) }, s.log)
 	gen.watcher.Holds = func(pid int) bool {
@@ -258,7 +263,7 @@ func (s *service) serve(ctx context.Context, gen *generation) error {
 		if err != nil {
 			s.log.Error("the configuration was not read again; the former stays in force", zap.Error(err))
 		} else {
-			next.book.inherit(s.current.Load().book)
+			next.book.Inherit(s.current.Load().book)
 			next.watcher.Search() // so that keepalived is known all the time
 			stopNext, nextEnded := start(next)
 			s.current.Store(next)

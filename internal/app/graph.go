@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -12,7 +13,10 @@ import (
 
 	"berth/config"
 	"berth/internal/pidfd"
+	"berth/internal/reading"
 	"berth/internal/status"
+	"berth/internal/supervise"
+	"berth/internal/truth"
 	"berth/keepalivedconf"
 	"berth/notify"
 	"berth/providers"
@@ -28,7 +32,7 @@ import (
 type graph struct {
 	cfg    *config.Config
 	log    *zap.Logger
-	book   *book
+	book   *reading.Book
 	status *status.Writer
 	holder *holder
 	*cloud
@@ -61,7 +65,9 @@ func (o *Options) newGraph(cfg *config.Config, service bool, m *meters, log *zap
 		mode = "fifo"
 	}
 	g.status = status.NewWriter(cfg.RunDirectory, status.Instance{PID: self.PID, Start: self.Start, Mode: mode}, log)
-	g.book = newBook(cfg.KeepalivedConfig, bookOptions(cfg, cfg.RunDirectory, log), cfg.ManagedAddresses, log)
+	g.book = newBook(cfg, log)
+	g.book.Options = bookOptions(cfg, cfg.RunDirectory, log)
+	g.book.Noted = g.status.Note
 	g.holder = &holder{cfg: cfg, book: g.book, self: self, status: g.status, meters: m, log: log, impatient: !service,
 		pace: &refresher.Pace{Interval: cfg.RefreshInterval}}
 	if g.cloud, err = o.newCloud(cfg, m.providers, log); err != nil {
@@ -127,6 +133,34 @@ func (o *Options) newProvider(cfg *config.Config, runDirectory string, m *provid
 		return nil, &UsageError{fmt.Errorf("%s: %w", cfg.Path, err)}
 	}
 	return p, nil
+}
+
+// newBook returns the book of the configured keepalived.conf, which follows the
+// keepalived of the configured pid file. The caller sets its Options.
+func newBook(cfg *config.Config, log *zap.Logger) *reading.Book {
+	return &reading.Book{
+		Path: cfg.KeepalivedConfig, Managed: cfg.ManagedAddresses, RunDirectory: cfg.RunDirectory, Log: log,
+		Process: func() (int, bool) {
+			k, err := supervise.Find(cfg.KeepalivedPIDFile, nil)
+			return k.Parent, err == nil
+		},
+		Bound: func() (func(netip.Addr) bool, error) {
+			n := truth.NewNetwork(func() (int, bool) {
+				k, err := supervise.Find(cfg.KeepalivedPIDFile, nil)
+				return k.VRRP, err == nil && k.VRRP != 0
+			})
+			defer n.Close()
+			return boundIn(n)()
+		},
+	}
+}
+
+// boundIn returns how a book looks at the addresses of keepalived's network.
+func boundIn(n *truth.Network) func() (func(netip.Addr) bool, error) {
+	return func() (func(netip.Addr) bool, error) {
+		bound, err := n.Addresses()
+		return bound.Has, err
+	}
 }
 
 // bookOptions returns how keepalived.conf is to be read: as the installed

@@ -9,6 +9,7 @@ import (
 
 	"berth/config"
 	"berth/guard"
+	"berth/internal/reading"
 	"berth/internal/status"
 	"berth/internal/truth"
 	"berth/notify"
@@ -25,7 +26,7 @@ var errReleased = errors.New("holding has ended")
 // holder does what an instance that is MASTER needs done.
 type holder struct {
 	cfg    *config.Config
-	book   *book
+	book   *reading.Book
 	self   notify.Record
 	pace   *refresher.Pace
 	cloud  *cloud
@@ -72,10 +73,10 @@ func (h *holder) hold(ctx context.Context, name string, verify <-chan struct{}) 
 	}()
 	ctx = permit.Context()
 
-	changed := h.book.watch()
+	changed := h.book.Watch()
 	var wanted []vrrp.FloatingIP
 	err = h.until(ctx, name, log, "cannot tell the addresses of the instance yet; trying again", func() (err error) {
-		wanted, err = h.book.addresses(name)
+		wanted, err = h.book.Addresses(name)
 		return err
 	})
 	if err != nil {
@@ -138,8 +139,8 @@ func (h *holder) hold(ctx context.Context, name string, verify <-chan struct{}) 
 			case <-verify:
 				set.VerifyNow()
 			case <-changed:
-				changed = h.book.watch()
-				list, err := h.book.addresses(name)
+				changed = h.book.Watch()
+				list, err := h.book.Addresses(name)
 				if err != nil {
 					log.Warn("keeping the addresses as they were", zap.Error(err))
 					continue

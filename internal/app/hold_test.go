@@ -384,7 +384,7 @@ func TestAFileThatKeepalivedWouldRefuseIsActedOnWithOneError(t *testing.T) {
 		if w.holder(0) != me {
 			t.Error("the floating IP is not here")
 		}
-		said := w.logs.FilterMessage("keepalived would refuse this configuration; acting on what could be read").All()
+		said := w.logs.FilterMessage("keepalived's configuration is unfinished or would be refused; the last good reading stays in force").All()
 		if len(said) != 1 || said[0].Level != zapcore.ErrorLevel || !strings.Contains(fmt.Sprint(said[0].ContextMap()["reason"]), "virtual_router_id") {
 			t.Errorf("want one error with the reason, got %v", said)
 		}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"berth/internal/pidfd"
+	"berth/internal/reading"
 	"berth/internal/run"
 	"berth/internal/status"
 	"berth/internal/supervise"
@@ -47,11 +48,14 @@ func (o *Options) Notify(ctx context.Context, configPath string, args []string) 
 	defer g.status.Flush()
 	g.holder.self.State = ev.State
 	g.holder.self.Script = notify.Script{PID: origin.Script.PID, Start: origin.Script.Start}
+	if n := len(origin.Keepalived); n > 0 {
+		g.book.Process = func() (int, bool) { return origin.Keepalived[n-1].PID, true }
+	}
 	names, group := []string{ev.Instance}, ""
 	var unknown error // of a group that cannot be looked up
 	if ev.Group {
 		group = ev.Instance
-		if names, unknown = g.book.members(group); ev.State != vrrp.Master {
+		if names, unknown = g.book.Members(group); ev.State != vrrp.Master {
 			names = withHeld(names, group, cfg.RunDirectory)
 		}
 		if len(names) == 0 {
@@ -80,6 +84,7 @@ func (o *Options) Notify(ctx context.Context, configPath string, args []string) 
 		}
 		return g.notifyMaster(ctx, names, origin)
 	}
+	defer g.book.Keep()
 	return errors.Join(unknown, g.notifyOther(ctx, names))
 }
 
@@ -125,6 +130,7 @@ func (g *graph) notifyMaster(ctx context.Context, names []string, origin supervi
 		return k.VRRP, ok && k.VRRP != 0
 	})
 	defer network.Close()
+	g.book.Bound = boundIn(network)
 	g.holder.truth = truth.NewWatcher(truth.Host{Addresses: network.Addresses, Subscribe: network.Subscribe}, g.log)
 	tasks := []run.Task{
 		{Name: "status", Run: g.status.Run},
@@ -253,7 +259,7 @@ func (g *graph) notifyOther(ctx context.Context, names []string) error {
 		}
 		g.status.Flush() // under the lock, so that a successor writes later
 		errs = append(errs, permit.Release(errReleased))
-		if _, err := g.book.addresses(name); errors.Is(err, errUnknown) {
+		if _, err := g.book.Addresses(name); errors.Is(err, reading.ErrUnknown) {
 			errs = append(errs, err)
 		}
 		log.Debug("nothing is held for the instance")

@@ -13,6 +13,7 @@ import (
 
 	"berth/config"
 	"berth/election"
+	"berth/internal/reading"
 	"berth/keepalivedconf"
 	"berth/netif"
 	"berth/providers"
@@ -81,10 +82,11 @@ func (o *Options) checks(configPath string) ([]selftest.Check, error) {
 		}
 	} else {
 		// The report says what the book would log.
-		b := newBook(cfg.KeepalivedConfig, bookOptions(cfg, "", log), cfg.ManagedAddresses, zap.NewNop())
+		b := newBook(cfg, zap.NewNop())
+		b.Options = bookOptions(cfg, "", log)
 		addresses = func() []vrrp.FloatingIP { return allAddresses(cfg, b) }
 		conf := func() *keepalivedconf.Config {
-			conf, _ := b.reading() // what is wrong with it is told by its own check
+			conf, _ := b.Reading() // what is wrong with it is told by its own check
 			return conf
 		}
 		checks = append(checks,
@@ -125,7 +127,7 @@ func (o *Options) checks(configPath string) ([]selftest.Check, error) {
 func electedAddresses(cfg *config.Config) []vrrp.FloatingIP {
 	var all []vrrp.FloatingIP
 	for _, in := range cfg.Election.Instances {
-		all = append(all, in.Addresses...)
+		all = append(all, movable(in.Addresses)...)
 	}
 	return all
 }
@@ -145,22 +147,22 @@ func askEtcd(ctx context.Context, etcd *election.Etcd, cfg *config.Config) (memb
 	return members, owners, err
 }
 
-func keepalivedFindings(cfg *config.Config, b *book) (selftest.Keepalived, error) {
-	conf, err := b.reading()
+func keepalivedFindings(cfg *config.Config, b *reading.Book) (selftest.Keepalived, error) {
+	conf, note, err := b.File()
 	if conf == nil {
 		return selftest.Keepalived{}, err
 	}
-	k := selftest.Keepalived{Path: b.path}
+	k := selftest.Keepalived{Path: b.Path, Unloaded: note}
 	if conf.Refused {
 		r := conf.Refusals[0]
 		k.Refused = fmt.Sprintf("%s:%d: %s", r.File, r.Line, r.Message)
 	}
 	// What depends on this machine is a warning only: keepalived may run in
 	// another network namespace.
-	o := b.options
+	o := b.Options
 	o.Interfaces = interfaces(cfg, conf)
 	warnings := conf.Warnings
-	if here, err := keepalivedconf.ParseFile(b.path, o); err == nil {
+	if here, err := keepalivedconf.ParseFile(b.Path, o); err == nil {
 		warnings = append(slices.Clip(here.Refusals), here.Warnings...)
 	}
 	for _, w := range warnings {
@@ -174,11 +176,11 @@ func keepalivedFindings(cfg *config.Config, b *book) (selftest.Keepalived, error
 	return k, nil
 }
 
-// allAddresses returns what any instance of this host could move, each address
-// once.
-func allAddresses(cfg *config.Config, b *book) []vrrp.FloatingIP {
+// allAddresses returns what any instance of this host could move at a provider,
+// each address once.
+func allAddresses(cfg *config.Config, b *reading.Book) []vrrp.FloatingIP {
 	list := cfg.ManagedAddresses
-	if conf, _ := b.reading(); len(list) == 0 && conf != nil {
+	if conf, _ := b.Reading(); len(list) == 0 && conf != nil {
 		for _, in := range conf.Instances {
 			list = append(list, in.Managed()...)
 		}
@@ -186,7 +188,7 @@ func allAddresses(cfg *config.Config, b *book) []vrrp.FloatingIP {
 	seen := map[netip.Addr]bool{}
 	var once []vrrp.FloatingIP
 	for _, ip := range list {
-		if !seen[ip.Addr()] {
+		if !seen[ip.Addr()] && ip.Immovable() == "" {
 			seen[ip.Addr()] = true
 			once = append(once, ip)
 		}

@@ -7,12 +7,14 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
 
 	"berth/config"
 	"berth/election"
+	"berth/internal/reading"
 	"berth/keepalivedconf"
 	"berth/providers"
 	"berth/vrrp"
@@ -128,7 +130,7 @@ func (o *Options) readKeepalived(cfg *config.Config, so ShowOptions, out *shown)
 		})
 	}
 	if so.Instance != "" && len(out.Instances) == 0 {
-		return fmt.Errorf("vrrp_instance %q: %w %s", so.Instance, errUnknown, cfg.KeepalivedConfig)
+		return fmt.Errorf("vrrp_instance %q: %w %s", so.Instance, reading.ErrUnknown, cfg.KeepalivedConfig)
 	}
 	return nil
 }
@@ -179,7 +181,9 @@ func (s *shown) ask(ctx context.Context, p providers.Provider) error {
 	var addrs []netip.Addr
 	for _, in := range s.Instances {
 		for _, text := range in.Managed {
-			addrs = append(addrs, addrOf(text))
+			if floatingIP(text).Immovable() == "" {
+				addrs = append(addrs, addrOf(text))
+			}
 		}
 	}
 	if len(addrs) == 0 {
@@ -192,6 +196,10 @@ func (s *shown) ask(ctx context.Context, p providers.Provider) error {
 	for i := range s.Instances {
 		in := &s.Instances[i]
 		for _, text := range in.Managed {
+			if why := floatingIP(text).Immovable(); why != "" {
+				in.FloatingIPs = append(in.FloatingIPs, shownFloatingIP{Address: text, Owner: "none: " + why})
+				continue
+			}
 			h := holders[addrOf(text)]
 			in.FloatingIPs = append(in.FloatingIPs, shownFloatingIP{Address: text, Object: h.Object, Owner: holderText(h)})
 		}
@@ -199,8 +207,15 @@ func (s *shown) ask(ctx context.Context, p providers.Provider) error {
 	return nil
 }
 
-func addrOf(prefix string) netip.Addr {
-	return vrrp.FloatingIP{Prefix: netip.MustParsePrefix(prefix)}.Addr()
+func addrOf(prefix string) netip.Addr { return floatingIP(prefix).Addr() }
+
+func floatingIP(prefix string) vrrp.FloatingIP {
+	return vrrp.FloatingIP{Prefix: netip.MustParsePrefix(prefix)}
+}
+
+// movable returns those addresses that a provider may move.
+func movable(ips []vrrp.FloatingIP) []vrrp.FloatingIP {
+	return slices.DeleteFunc(slices.Clone(ips), func(ip vrrp.FloatingIP) bool { return ip.Immovable() != "" })
 }
 
 // holderText says who has a floating IP.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"berth/internal/metrics"
+	"berth/internal/reading"
 	"berth/internal/status"
 	"berth/internal/supervise"
 	"berth/internal/truth"
@@ -35,7 +36,7 @@ const (
 // leave: the states of instances of which no line was read since berth started,
 // and of those of which lines were lost.
 type finder struct {
-	book        *book
+	book        *reading.Book
 	status      *status.Writer
 	corrections *metrics.Counter
 	// suppose and known are the table's methods of these names.
@@ -105,7 +106,7 @@ func (f *finder) Run(ctx context.Context) error {
 	var lastChange time.Time
 	var again <-chan time.Time
 	for {
-		changed := f.book.watch()
+		changed := f.book.Watch()
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)
@@ -143,7 +144,7 @@ func (f *finder) find(ctx context.Context) (again bool) {
 	all, lost, at := f.all, f.lost, f.lostAt
 	f.all, f.lost = false, nil
 	f.mu.Unlock()
-	conf, err := f.book.reading()
+	conf, err := f.book.Reading()
 	if conf == nil {
 		f.log.Debug("no configuration of keepalived to compare the machine with", zap.Error(err))
 		conf = &keepalivedconf.Config{}

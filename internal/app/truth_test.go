@@ -13,10 +13,10 @@ import (
 	"time"
 
 	"berth/internal/metrics"
+	"berth/internal/reading"
 	"berth/internal/status"
 	"berth/internal/supervise"
 	"berth/internal/truth"
-	"berth/keepalivedconf"
 	"berth/vrrp"
 
 	"github.com/google/go-cmp/cmp"
@@ -104,7 +104,7 @@ vrrp_instance managed {
 				count := &metrics.Registry{}
 				f := &finder{
 					corrections: newMeters(count).corrections,
-					book:        newBook(path, keepalivedconf.Options{}, nil, zap.NewNop()),
+					book:        &reading.Book{Path: path, Log: zap.NewNop()},
 					status:      status.NewWriter(t.TempDir(), status.Instance{}, zap.NewNop()),
 					log:         zap.NewNop(),
 					wake:        make(chan struct{}, 1),

@@ -39,6 +39,9 @@ type Instance struct {
 	// Deaf is why no event of keepalived can arrive, with the cure; empty where
 	// events can, or where that is not known.
 	Deaf string `json:"deaf,omitempty"`
+	// Configuration says how keepalived.conf differs from what is acted on, and
+	// what to do about it.
+	Configuration string `json:"configuration,omitempty"`
 	// Owner is the member that etcd names, Token its fencing token where that is
 	// this one, Lease the file that has the lease.
 	Owner string `json:"owner,omitempty"`
@@ -85,7 +88,7 @@ type Writer struct {
 	dirty   map[string]bool
 	changed chan struct{}
 	failing bool
-	self    Instance // pid, start, mode
+	self    Instance // pid, start, mode, configuration
 }
 
 // NewWriter returns a writer for files below the run directory. self carries
@@ -101,12 +104,29 @@ func (w *Writer) Update(instance string, change func(*Instance)) {
 	defer w.mu.Unlock()
 	in, ok := w.known[instance]
 	if !ok {
-		in = &Instance{Instance: instance, PID: w.self.PID, Start: w.self.Start, Mode: w.self.Mode}
+		in = &Instance{Instance: instance, PID: w.self.PID, Start: w.self.Start, Mode: w.self.Mode, Configuration: w.self.Configuration}
 		w.known[instance] = in
 	}
 	change(in)
+	w.touch(in)
+}
+
+// Note sets the Configuration of all instances, those to come included. It does
+// no I/O.
+func (w *Writer) Note(configuration string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.self.Configuration = configuration
+	for _, in := range w.known {
+		in.Configuration = configuration
+		w.touch(in)
+	}
+}
+
+// touch has an instance written soon. It is called with the lock held.
+func (w *Writer) touch(in *Instance) {
 	in.Updated = time.Now()
-	w.dirty[instance] = true
+	w.dirty[in.Instance] = true
 	select {
 	case w.changed <- struct{}{}:
 	default:

@@ -17,8 +17,8 @@ const loopback = "lo"
 // unmapped and have no zone.
 type Bound map[netip.Addr][]string
 
-// has reports whether the address is on any interface but loopback.
-func (b Bound) has(addr netip.Addr) bool {
+// Has reports whether the address is on any interface but loopback.
+func (b Bound) Has(addr netip.Addr) bool {
 	return slices.ContainsFunc(b[addr], func(link string) bool { return link != loopback })
 }
 

@@ -186,7 +186,7 @@ func (h *Watch) look(bound Bound, now time.Time) time.Time {
 	var due time.Time
 	seen := false
 	for ip, s := range h.sights {
-		s, change := s.look(bound.has(ip.Addr()), now)
+		s, change := s.look(bound.Has(ip.Addr()), now)
 		h.sights[ip] = s
 		seen = seen || s.seen
 		if at := s.due(); !at.IsZero() && (due.IsZero() || at.Before(due)) {

@@ -1,4 +1,4 @@
-package app
+package reading
 
 import (
 	"context"
@@ -29,13 +29,13 @@ func TestAFileThatChangesUnderTheReadingIsReadAgain(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "keepalived.conf")
 	writeVI1(t, path, "192.0.2.1/32")
 	reads := 0
-	b := newBook(path, keepalivedconf.Options{Interfaces: func(string) (int, bool) {
+	b := &Book{Path: path, Log: zap.NewNop(), Options: keepalivedconf.Options{Interfaces: func(string) (int, bool) {
 		if reads++; reads == 1 {
 			writeVI1(t, path, "192.0.2.22/32")
 		}
 		return 1500, true
-	}}, nil, zap.NewNop())
-	ips, err := b.addresses("VI_1")
+	}}}
+	ips, err := b.Addresses("VI_1")
 	if err != nil || len(ips) != 1 || ips[0].String() != "192.0.2.22/32" {
 		t.Errorf("got %v, %v; want what the file holds now", ips, err)
 	}
@@ -46,25 +46,25 @@ func TestATakeoverDoesNotWaitForAReadingThatTakesLong(t *testing.T) {
 	writeVI1(t, path, "192.0.2.1/32")
 	reading, goOn := make(chan struct{}), make(chan struct{})
 	reads := 0
-	b := newBook(path, keepalivedconf.Options{Interfaces: func(string) (int, bool) {
+	b := &Book{Path: path, Log: zap.NewNop(), Options: keepalivedconf.Options{Interfaces: func(string) (int, bool) {
 		if reads++; reads == 2 {
 			close(reading)
 			<-goOn
 		}
 		return 1500, true
-	}}, nil, zap.NewNop())
-	if _, err := b.addresses("VI_1"); err != nil {
+	}}}
+	if _, err := b.Addresses("VI_1"); err != nil {
 		t.Fatal(err)
 	}
 	writeVI1(t, path, "192.0.2.22/32")
-	changed := b.watch()
+	changed := b.Watch()
 	ctx, stop := context.WithCancel(t.Context())
 	var running sync.WaitGroup
 	running.Go(func() { _ = b.Run(ctx) })
 	<-reading
 	answered := make(chan []vrrp.FloatingIP, 1)
 	running.Go(func() {
-		ips, _ := b.addresses("VI_1")
+		ips, _ := b.Addresses("VI_1")
 		answered <- ips
 	})
 	select {
@@ -77,7 +77,7 @@ func TestATakeoverDoesNotWaitForAReadingThatTakesLong(t *testing.T) {
 	}
 	close(goOn)
 	<-changed
-	if ips, _ := b.addresses("VI_1"); len(ips) != 1 || ips[0].String() != "192.0.2.22/32" {
+	if ips, _ := b.Addresses("VI_1"); len(ips) != 1 || ips[0].String() != "192.0.2.22/32" {
 		t.Errorf("got %v, want what the file holds now", ips)
 	}
 	stop()

@@ -1,0 +1,298 @@
+package reading
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"berth/keepalivedconf"
+	"berth/vrrp"
+
+	"go.uber.org/zap"
+)
+
+// interval is how often a running berth looks whether keepalived.conf, or a
+// file it includes, was changed, and whether keepalived has loaded it. While an
+// address stays only because it is still on this host, it looks more often: one
+// that keepalived takes off is to be let go before it counts as missing.
+const (
+	interval     = time.Second
+	soonInterval = 200 * time.Millisecond
+)
+
+// ErrUnknown says that neither keepalived.conf nor what keepalived runs has the
+// name.
+var ErrUnknown = errors.New("not in the keepalived configuration")
+
+// ErrDoubtful says that a name is not known, and that keepalived.conf looks
+// unfinished, so that this proves nothing.
+var ErrDoubtful = errors.New("looks unfinished, or keepalived would refuse it")
+
+// Book is what is known of keepalived's configuration: the file at Path, parsed
+// once per change, what keepalived has loaded of it, and the last good reading.
+// The exported fields are set before the first call.
+type Book struct {
+	Path    string
+	Options keepalivedconf.Options
+	// Managed stands instead of the instances' own addresses, if it has any.
+	Managed []vrrp.FloatingIP
+	// RunDirectory has the last good reading of an earlier berth; empty: none.
+	RunDirectory string
+	// Process, which may be nil, returns the pid of keepalived's parent process.
+	Process func() (pid int, ok bool)
+	// Bound, which may be nil, looks which addresses are on this host.
+	Bound func() (func(netip.Addr) bool, error)
+	// Noted, which may be nil, is told what Note returns now whenever that
+	// changes. It must not block.
+	Noted func(note string)
+	Log   *zap.Logger
+
+	mu     sync.Mutex
+	begun  bool
+	newest *keepalivedconf.Config // nil if the file cannot be read
+	err    error                  // why
+	stamps map[string]stamp       // of what newest was read from
+	loaded loaded
+	runs   *keepalivedconf.Config // what keepalived runs, nil: not known
+	good   *keepalivedconf.Config // last reading without doubt, nil before the first
+	saved  *keepalivedconf.Config // of good, in the run directory
+	now    Decision
+	own    map[string][]vrrp.FloatingIP // of now, by instance
+	note   string
+	said   string                 // the newest error that was logged
+	spoken *keepalivedconf.Config // the newest reading that was logged
+	told   map[netip.Addr]bool
+	change chan struct{} // closed and replaced when what is in force changes
+	unsafe bool          // it was said that the last good reading cannot be kept
+}
+
+// Inherit takes the last good reading of a former book of the same file.
+func (b *Book) Inherit(former *Book) {
+	if former.Path != b.Path {
+		return
+	}
+	former.mu.Lock()
+	good, before := former.good, former.now.Config
+	former.mu.Unlock()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.begin()
+	if b.good == nil || b.now.Config == nil {
+		b.good = good
+	}
+	if b.now.Config == nil {
+		b.now.Config = before
+	}
+	b.decide()
+}
+
+// Addresses returns what is moved for an instance; what no provider can move is
+// left out. An instance that is not known is an error that matches ErrUnknown, or
+// ErrDoubtful. With managed addresses only the former: the file is there to verify
+// the instance alone.
+func (b *Book) Addresses(instance string) ([]vrrp.FloatingIP, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.begin()
+	list, ok := b.own[instance]
+	if !ok {
+		err := b.unknown("vrrp_instance", instance)
+		if errors.Is(err, ErrUnknown) || len(b.Managed) == 0 {
+			return nil, err
+		}
+		b.Log.Warn("cannot verify the instance: keepalived's configuration is unreadable or unfinished", zap.String("instance", instance), zap.Error(err))
+	}
+	if len(b.Managed) > 0 {
+		list = b.Managed
+	}
+	return slices.DeleteFunc(slices.Clone(list), b.immovable), nil
+}
+
+// unknown returns the error about a name that is not in force.
+func (b *Book) unknown(what, name string) error {
+	switch {
+	case b.err != nil && b.runs == nil:
+		return b.err
+	case b.runs == nil:
+		if m, doubtful := Doubt(b.newest, b.good); doubtful {
+			return fmt.Errorf("%s %q is not in %s, which %w: %s:%d: %s", what, name, b.Path, ErrDoubtful, m.File, m.Line, m.Message)
+		}
+	}
+	return fmt.Errorf("%s %q: %w %s", what, name, ErrUnknown, b.Path)
+}
+
+// immovable reports whether no provider can move an address, and says so once.
+func (b *Book) immovable(ip vrrp.FloatingIP) bool {
+	why := ip.Immovable()
+	if why != "" && !b.told[ip.Addr()] {
+		b.told[ip.Addr()] = true
+		b.Log.Info("the address is never handed to a provider", zap.Stringer("address", ip), zap.String("reason", why))
+	}
+	return why != ""
+}
+
+// Members returns the instances of a sync group. With managed addresses and a
+// file that cannot be read the group stands for itself, as an instance would.
+func (b *Book) Members(group string) ([]string, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.begin()
+	if b.now.Config != nil {
+		for _, g := range b.now.Config.Groups {
+			if g.Name == group {
+				return g.Members, nil
+			}
+		}
+	}
+	err := b.unknown("vrrp_sync_group", group)
+	if !errors.Is(err, ErrUnknown) && len(b.Managed) > 0 {
+		return []string{group}, nil
+	}
+	return nil, err
+}
+
+// Reading returns what is in force, nil if nothing is known, and why that is not
+// what the file on the disk has: it cannot be read, or is doubtful and keepalived
+// was not seen to load it.
+func (b *Book) Reading() (*keepalivedconf.Config, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.begin()
+	if b.err == nil && b.runs == nil {
+		if m, doubtful := Doubt(b.newest, b.good); doubtful {
+			return b.now.Config, fmt.Errorf("%s %w: %s:%d: %s", b.Path, ErrDoubtful, m.File, m.Line, m.Message)
+		}
+	}
+	return b.now.Config, b.err
+}
+
+// File returns the newest reading of the file on the disk, or why there is none,
+// and what there is to say about the difference to what is in force, empty if
+// there is none.
+func (b *Book) File() (newest *keepalivedconf.Config, note string, err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.begin()
+	return b.newest, b.note, b.err
+}
+
+// Watch returns a channel that is closed at the next change of what is in force.
+func (b *Book) Watch() <-chan struct{} {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.channel()
+}
+
+func (b *Book) channel() chan struct{} {
+	if b.change == nil {
+		b.change = make(chan struct{})
+	}
+	return b.change
+}
+
+// Run looks at the file and at keepalived until ctx ends. It begins with the first
+// reading, beside the locking of the first instance.
+func (b *Book) Run(ctx context.Context) error {
+	_, _ = b.Reading() // whoever needs it gets the error
+	timer := time.NewTimer(interval)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-timer.C:
+			timer.Reset(b.look())
+			b.Keep()
+		}
+	}
+}
+
+// look takes what has changed, and returns how long to wait for the next look.
+// What takes long is done without the lock: no takeover waits for it.
+func (b *Book) look() time.Duration {
+	b.mu.Lock()
+	stamps, newest, err := b.stamps, b.newest, b.err
+	loaded, leaving := b.loaded, b.leaving()
+	b.mu.Unlock()
+	changed := false
+	for path, was := range stamps {
+		if changed = stampOf(path) != was; changed {
+			newest, stamps, err = parse(b.Path, b.Options)
+			break
+		}
+	}
+	runs := b.running(&loaded, newest, stamps)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.loaded = loaded
+	if changed || leaving || runs != b.runs {
+		b.newest, b.stamps, b.err, b.runs = newest, stamps, err, runs
+		b.decide()
+	}
+	if b.leaving() {
+		return soonInterval
+	}
+	return interval
+}
+
+// leaving reports whether an address stays only because it is still on this host.
+func (b *Book) leaving() bool {
+	return slices.ContainsFunc(b.now.Differences, func(d Difference) bool { return d.Reason == StillBound })
+}
+
+// running returns what keepalived is known to run: what its processes have open,
+// or the file, if keepalived was started after its last change. It returns newest
+// itself where both are the same.
+func (b *Book) running(l *loaded, newest *keepalivedconf.Config, stamps map[string]stamp) *keepalivedconf.Config {
+	if b.Process == nil {
+		return nil
+	}
+	pid, ok := b.Process()
+	if !ok {
+		return nil
+	}
+	conf := l.look(pid, b.Path, b.Options)
+	switch at, known := lastChange(stamps); {
+	case conf != nil && newest != nil && conf.Sum == newest.Sum:
+		return newest
+	case conf == nil && l.stamp == (stamp{}) && newest != nil && known && startedAfter(pid, at):
+		return newest
+	}
+	return conf
+}
+
+// begin makes the first reading. It is called with the lock held.
+func (b *Book) begin() {
+	if b.begun && b.now.Config != nil {
+		return
+	}
+	if !b.begun {
+		b.told = map[netip.Addr]bool{}
+		b.good = b.load()
+		b.saved = b.good
+	}
+	b.begun = true
+	b.newest, b.stamps, b.err = parse(b.Path, b.Options)
+	b.runs = b.running(&b.loaded, b.newest, b.stamps)
+	b.decide()
+}
+
+// Keep writes the last good reading into the run directory, if it has changed.
+// Failures are said once: the next reading will do without.
+func (b *Book) Keep() {
+	b.mu.Lock()
+	good, same := b.good, b.good == b.saved
+	b.saved = b.good
+	b.mu.Unlock()
+	if same || good == nil {
+		return
+	}
+	if err := b.save(good); err != nil && !b.unsafe {
+		b.unsafe = true
+		b.Log.Warn("cannot keep the last good reading for the next berth", zap.Error(err))
+	}
+}

@@ -1,0 +1,215 @@
+// Package reading decides which addresses an instance of keepalived has, from
+// the file on the disk, what keepalived has loaded of it, and what was known
+// before.
+//
+// What counts is what keepalived runs, not what lies on the disk. A file that is
+// half written, that keepalived would refuse or of which an include is gone takes
+// no address away; one that was changed has no effect before keepalived loaded it.
+// Where that cannot be seen, because berth may not look into keepalived's
+// processes, the file counts; but a file that is doubtful takes nothing away from
+// a good one, and an address that is still on this host stays.
+package reading
+
+import (
+	"net/netip"
+	"slices"
+
+	"berth/keepalivedconf"
+	"berth/vrrp"
+)
+
+// Facts is what a decision is made from. A pointer or function that is nil says
+// that the fact is not known.
+type Facts struct {
+	// Newest is the file as it is on the disk now, nil if it cannot be read.
+	Newest *keepalivedconf.Config
+	// Runs is what keepalived is known to have loaded.
+	Runs *keepalivedconf.Config
+	// Good is the last reading that was not doubtful, or that keepalived ran.
+	Good *keepalivedconf.Config
+	// Before is what was in force up to now.
+	Before *keepalivedconf.Config
+	// Bound reports whether an address is on this host.
+	Bound func(netip.Addr) bool
+}
+
+// Reason says why an address is in force, or is not, other than the file on the
+// disk says.
+type Reason string
+
+// The reasons.
+const (
+	// NotLoaded: keepalived runs what it loaded before the file was changed. The
+	// file lacks the address, or has it and it waits.
+	NotLoaded Reason = "keepalived has not loaded the changed file"
+	// Doubtful: the file lacks the address, and looks unfinished or would be
+	// refused.
+	Doubtful Reason = "the file is unfinished, or keepalived would refuse it"
+	// Emptied: the file leaves the instance none of its addresses.
+	Emptied Reason = "the file has no address left for the instance"
+	// StillBound: the file lacks the address, and it is still on this host.
+	StillBound Reason = "keepalived has not taken the address off this host"
+)
+
+// Difference is an address about which the decision differs from the file on the
+// disk.
+type Difference struct {
+	Instance string
+	Address  netip.Addr
+	InForce  bool // though the file lacks it; else it waits though the file has it
+	Reason   Reason
+}
+
+// Decision is what is in force.
+type Decision struct {
+	// Config is nil if nothing is known of any instance. It is not to be changed.
+	Config      *keepalivedconf.Config
+	Differences []Difference
+}
+
+// Decide decides which instances and addresses are in force.
+func Decide(f Facts) Decision {
+	file, doubtful := f.Newest, false
+	var differ []Difference
+	switch {
+	case f.Runs != nil:
+		differ = differences(f.Newest, f.Runs)
+		file = f.Runs
+	case f.Newest == nil:
+		return Decision{Config: f.Good}
+	default:
+		_, doubtful = Doubt(f.Newest, f.Good)
+	}
+	m := merge{Decision{nil, differ}, addressesOf(file)}
+	// A shallow copy: what is added goes into slices of its own.
+	c := *file
+	m.Config, c.Instances = &c, slices.Clone(c.Instances)
+	stays := func(former *keepalivedconf.Config) func(string, netip.Addr) (Reason, bool) {
+		return func(instance string, addr netip.Addr) (Reason, bool) {
+			is, there := file.Instance(instance)
+			switch {
+			case f.Runs == nil && doubtful && former == f.Good:
+				return Doubtful, true
+			case f.Runs == nil && (there && len(is.Managed()) == 0 || len(file.Instances) == 0):
+				return Emptied, true
+			case f.Bound != nil && f.Bound(addr):
+				return StillBound, true
+			}
+			return "", false
+		}
+	}
+	if f.Runs == nil && f.Good != nil {
+		m.addInstances(f.Good, stays(f.Good))
+		if doubtful {
+			c.Groups = mergeGroups(c.Groups, f.Good.Groups)
+		}
+	}
+	if f.Before != nil {
+		m.addInstances(f.Before, stays(f.Before))
+	}
+	return m.Decision
+}
+
+// Doubt returns the first sign, if there is any, that a reading is not what its
+// author meant keepalived to load. What an earlier, good reading has too is none:
+// keepalived lives with it.
+func Doubt(c, good *keepalivedconf.Config) (keepalivedconf.Message, bool) {
+	signs := func(c *keepalivedconf.Config) []keepalivedconf.Message {
+		return slices.Concat(c.Refusals, c.Unclosed, c.Skipped, c.FailedIncludes)
+	}
+	for _, m := range signs(c) {
+		if good == nil || !slices.ContainsFunc(signs(good), func(g keepalivedconf.Message) bool {
+			return g.File == m.File && g.Message == m.Message // lines move
+		}) {
+			return m, true
+		}
+	}
+	return keepalivedconf.Message{}, false
+}
+
+// merge is a decision in the making.
+type merge struct {
+	Decision
+	has map[netip.Addr]bool // in any instance
+}
+
+// addInstances adds the addresses of a former reading that are to stay.
+func (m *merge) addInstances(former *keepalivedconf.Config, stays func(string, netip.Addr) (Reason, bool)) {
+	for n := range former.Instances {
+		from := &former.Instances[n]
+		var kept []vrrp.FloatingIP
+		for _, ip := range from.Managed() {
+			if addr := ip.Addr(); !m.has[addr] {
+				if why, ok := stays(from.Name, addr); ok {
+					kept = append(kept, ip)
+					m.has[addr] = true
+					m.Differences = append(m.Differences, Difference{from.Name, addr, true, why})
+				}
+			}
+		}
+		at := slices.IndexFunc(m.Config.Instances, func(in keepalivedconf.Instance) bool { return in.Name == from.Name })
+		switch {
+		case len(kept) == 0:
+		case at < 0:
+			in := *from
+			in.Addresses, in.Excluded = kept, nil
+			m.Config.Instances = append(m.Config.Instances, in)
+		default:
+			in := &m.Config.Instances[at]
+			in.Excluded = slices.Concat(in.Excluded, kept)
+		}
+	}
+}
+
+func mergeGroups(groups, former []keepalivedconf.Group) []keepalivedconf.Group {
+	groups = slices.Clone(groups)
+	for _, g := range former {
+		at := slices.IndexFunc(groups, func(is keepalivedconf.Group) bool { return is.Name == g.Name })
+		if at < 0 {
+			groups = append(groups, g)
+			continue
+		}
+		for _, member := range g.Members {
+			if !slices.Contains(groups[at].Members, member) {
+				groups[at].Members = append(slices.Clip(groups[at].Members), member)
+			}
+		}
+	}
+	return groups
+}
+
+func addressesOf(c *keepalivedconf.Config) map[netip.Addr]bool {
+	all := map[netip.Addr]bool{}
+	for n := range c.Instances {
+		for _, ip := range c.Instances[n].Managed() {
+			all[ip.Addr()] = true
+		}
+	}
+	return all
+}
+
+// differences compares the file on the disk, which may be nil, with what
+// keepalived runs.
+func differences(file, runs *keepalivedconf.Config) []Difference {
+	if file == nil {
+		file = &keepalivedconf.Config{}
+	}
+	var all []Difference
+	lacks := func(c, other *keepalivedconf.Config, inForce bool) {
+		for n := range c.Instances {
+			in := &c.Instances[n]
+			var theirs []vrrp.FloatingIP
+			if is, ok := other.Instance(in.Name); ok {
+				theirs = is.Managed()
+			}
+			for _, ip := range in.Managed() {
+				if !slices.ContainsFunc(theirs, func(o vrrp.FloatingIP) bool { return o.Addr() == ip.Addr() }) {
+					all = append(all, Difference{in.Name, ip.Addr(), inForce, NotLoaded})
+				}
+			}
+		}
+	}
+	lacks(runs, file, true)
+	lacks(file, runs, false)
+	return all
+}

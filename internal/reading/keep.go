@@ -1,0 +1,65 @@
+package reading
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"berth/internal/files"
+	"berth/keepalivedconf"
+)
+
+// FileName is the name of the file in the run directory that has the last good
+// reading, for a berth that starts when keepalived.conf is half written.
+const FileName = "keepalived.conf.json"
+
+// maxKept bounds that file.
+const maxKept = 64 << 20
+
+// kept is what the file holds.
+type kept struct {
+	Path     string                 `json:"path"` // of keepalived.conf
+	ConfigID string                 `json:"config_id,omitempty"`
+	Config   *keepalivedconf.Config `json:"config"`
+}
+
+// load returns the last good reading of an earlier berth, nil if there is none.
+func (b *Book) load() *keepalivedconf.Config {
+	if b.RunDirectory == "" {
+		return nil
+	}
+	text, err := files.ReadOwn(filepath.Join(b.RunDirectory, FileName), maxKept)
+	var k kept
+	if err != nil || json.Unmarshal(text, &k) != nil || k.Path != b.absolute() || k.ConfigID != b.Options.ConfigID {
+		return nil
+	}
+	return k.Config
+}
+
+// save keeps the last good reading. What is of no use to a decision is left out.
+func (b *Book) save(c *keepalivedconf.Config) error {
+	if b.RunDirectory == "" {
+		return nil
+	}
+	is := *c
+	is.Warnings, is.Files, is.Dirs = nil, nil, nil
+	text, err := json.Marshal(kept{b.absolute(), b.Options.ConfigID, &is})
+	if err != nil {
+		return fmt.Errorf("keep the last good reading of %s: %w", b.Path, err)
+	}
+	if err = os.MkdirAll(b.RunDirectory, 0o755); err == nil {
+		err = files.Replace(filepath.Join(b.RunDirectory, FileName), text, 0o644)
+	}
+	if err != nil {
+		return fmt.Errorf("keep the last good reading of %s: %w", b.Path, err)
+	}
+	return nil
+}
+
+func (b *Book) absolute() string {
+	if abs, err := filepath.Abs(b.Path); err == nil {
+		return abs
+	}
+	return b.Path
+}
