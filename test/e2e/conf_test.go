@@ -1,0 +1,176 @@
+//go:build linux
+
+package e2e_test
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"berth/test/lab"
+)
+
+// errorsAbout returns the errors about keepalived.conf that any berth logged since
+// a moment.
+func (f *field) errorsAbout(file string, since time.Time) []string {
+	var found []string
+	for _, log := range f.Logs() {
+		for _, line := range log.Lines() {
+			if line.Time.After(since) && strings.Contains(line.Text, "ERROR") && strings.Contains(line.Text, file) {
+				found = append(found, line.Text)
+			}
+		}
+	}
+	return found
+}
+
+// What lies on the disk counts when keepalived has loaded it. Until then a MASTER
+// keeps its three addresses, whatever becomes of the file.
+func TestKeepalivedConfThatIsBrokenTakesNoAddressAway(t *testing.T) {
+	bothModes(t, func(t *testing.T, mode lab.Mode) {
+		const more = "/etc/keepalived/more.conf"
+		f := newField(t)
+		all := []netip.Addr{lab.IPv4a, lab.IPv4b, lab.IPv6n}
+		f.must(f.host1.WriteFile(more, fmt.Sprintf("virtual_ipaddress_excluded {\n%v/128\nfe80::99/64\n}\n", lab.IPv6n), 0o644))
+		f.configure(f.host1, mode, lab.Fast, lab.Instance{Name: "VI_4", ID: 51, Priority: 100,
+			Addresses: all[:2], Lines: "    include " + more + "\n"})
+		client := f.client(all...)
+		k := f.keepalived(f.host1)
+		f.served(f.host1, time.Now(), client...)
+		text, err := f.host1.ReadFile(lab.KeepalivedConf)
+		f.must(err)
+		good := string(text)
+		write := func(text string) { f.must(f.host1.WriteFile(lab.KeepalivedConf, text, 0o644)) }
+		note := func() string { return f.status(f.host1, "VI_4").Configuration }
+		claimedBack := func(all ...netip.Addr) {
+			t.Helper()
+			for _, ip := range all {
+				f.must(f.Assign(ip, f.host2))
+			}
+			for _, ip := range all {
+				f.until(ip.String()+" to be claimed back", func() bool { return f.Holder(ip) == f.host1 })
+			}
+		}
+
+		second := fmt.Sprintf("        %v/32\n", lab.IPv4b)
+		for _, broken := range []struct{ name, text, file, reason string }{
+			{"half written", good[:strings.Index(good, second)], lab.KeepalivedConf, "not closed"},
+			{"empty", "", "", ""},
+			{"refused", strings.Replace(good, "virtual_router_id", "virtual_ruter_id", 1), lab.KeepalivedConf, "virtual_router_id"},
+			{"include gone", strings.Replace(good, more, "/etc/keepalived/gone.conf", 1), lab.KeepalivedConf, "no such file"},
+			{"template unfilled", strings.Replace(good, second, "        {{ second }}\n", 1), lab.KeepalivedConf, "no address"},
+			{"definition unset", strings.Replace(good, second, "        ${SECOND}\n", 1), lab.KeepalivedConf, "definition"},
+			{"placeholder", strings.Replace(good, second, "        @SECOND@\n", 1), lab.KeepalivedConf, "template"},
+		} {
+			ok := t.Run(broken.name, func(t *testing.T) {
+				f := &field{Lab: f.Lab, t: t}
+				since := time.Now()
+				write(broken.text)
+				if broken.file != "" {
+					f.until("an error about the file", func() bool { return len(f.errorsAbout(broken.file, since)) > 0 })
+				} else {
+					f.until("the note in the status", func() bool { return strings.Contains(note(), "has not loaded it") })
+				}
+				claimedBack(all...)
+				f.pass(1500*time.Millisecond, client[0])
+				said := f.errorsAbout(broken.file, since)
+				if broken.file == "" {
+					return
+				}
+				if len(said) != 1 || !strings.Contains(said[0], broken.reason) || !strings.Contains(said[0], `"line"`) {
+					t.Errorf("want one error that names the line and %q, got %q", broken.reason, said)
+				}
+				if !strings.Contains(note(), "reload keepalived") {
+					t.Errorf("want the status to say what to do, got %q", note())
+				}
+			})
+			write(good)
+			f.until("the note to go", func() bool { return note() == "" })
+			if !ok {
+				return
+			}
+		}
+
+		// A good file that keepalived has not loaded takes nothing away either, and
+		// adds nothing.
+		less := strings.Replace(good, second, "", 1)
+		write(less)
+		f.until("the note in the status", func() bool { return strings.Contains(note(), "has not loaded it") })
+		claimedBack(all...)
+		if out, err := f.host1.Run(f.context(), lab.BerthPath, "--test", lab.BerthConf); err != nil || !strings.Contains(out, "keepalived has not loaded it") {
+			t.Errorf("want the self-test to tell of the change, got %v:\n%s", err, out)
+		}
+		if mode == lab.FIFO {
+			// Nor does a berth that starts while the file is half written.
+			write(good[:strings.Index(good, second)])
+			f.killBerth(f.host1)
+			for _, ip := range all {
+				f.must(f.Assign(ip, f.host2))
+			}
+			_, err := f.host1.StartService(f.context(), "--verbose")
+			f.must(err)
+			for _, ip := range all {
+				f.until(ip.String()+" to be claimed by the new berth", func() bool { return f.Holder(ip) == f.host1 })
+			}
+			write(less)
+		}
+
+		// keepalived loads it: the address goes.
+		since := time.Now()
+		f.must(k.Signal(unix.SIGHUP))
+		f.unbound(f.host1, lab.IPv4b, since)
+		f.until("the note to go", func() bool { return note() == "" })
+		f.pass(time.Second, client[0])
+		f.must(f.Assign(lab.IPv4b, f.host2))
+		f.stays(lab.IPv4b, f.host2, 1500*time.Millisecond, client[0])
+		claimedBack(lab.IPv4a, lab.IPv6n)
+		if got := f.status(f.host1, "VI_4").Corrections; got > 0 && mode == lab.Notify {
+			t.Errorf("want no correction by an address that keepalived took off at its reload, got %d", got)
+		}
+
+		// keepalived loads what ends inside a block, and runs it: that counts too.
+		since = time.Now()
+		write(less[:strings.Index(less, "    include "+more)])
+		f.must(k.Signal(unix.SIGHUP))
+		f.unbound(f.host1, lab.IPv6n, since)
+		f.pass(2*time.Second, client[0])
+		f.must(f.Assign(lab.IPv6n, f.host2))
+		f.stays(lab.IPv6n, f.host2, 1500*time.Millisecond, client[0])
+		claimedBack(lab.IPv4a)
+
+		// A link-local address is nobody's floating IP.
+		for _, r := range f.Requests(f.host1, time.Time{}) {
+			if strings.Contains(r.Path+r.Body, "fe80") {
+				t.Errorf("want no call for a link-local address, got %s %s", r.Method, r.Path)
+			}
+		}
+	})
+}
+
+// A takeover while the file is half written: a notify script that starts then
+// knows the addresses by what keepalived has loaded.
+func TestTakeoverWhileKeepalivedConfIsHalfWritten(t *testing.T) {
+	bothModes(t, func(t *testing.T, mode lab.Mode) {
+		f := newField(t)
+		instance := lab.Instance{Name: "VI_4", ID: 51, Priority: 100, Addresses: []netip.Addr{lab.IPv4a, lab.IPv4b}, Excluded: []netip.Addr{lab.IPv6n}}
+		f.configure(f.host1, mode, lab.Fast, equals(instance))
+		f.configure(f.host2, mode, lab.Fast, equals(instance))
+		client := f.client(instance.Addresses...)
+		k := f.keepalived(f.host1)
+		f.served(f.host1, time.Now(), client...)
+		f.standby(f.host2)
+		text, err := f.host2.ReadFile(lab.KeepalivedConf)
+		f.must(err)
+		f.must(f.host2.WriteFile(lab.KeepalivedConf, string(text[:strings.Index(string(text), lab.IPv4b.String())]), 0o644))
+		f.must(k.Signal(unix.SIGKILL))
+		f.must(f.host1.Cut())
+		for _, ip := range []netip.Addr{lab.IPv4a, lab.IPv4b, lab.IPv6n} {
+			f.until(ip.String()+" to move", func() bool { return f.Holder(ip) == f.host2 })
+		}
+	})
+}
+
