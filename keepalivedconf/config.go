@@ -49,7 +49,7 @@ type Config struct {
 	Unclosed, Skipped, FailedIncludes []Message
 	// Sum identifies the text that keepalived's parent process leaves for its
 	// VRRP process: two readings with one Sum read the same lines, but for
-	// comments. See ParseConsolidated.
+	// comments and empty lines. See ParseConsolidated.
 	Sum [sha256.Size]byte
 	// Files has every file that was read. Dirs has every directory in which a
 	// wildcard looked for files, or which lacks a file that is to be included.

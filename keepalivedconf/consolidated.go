@@ -59,12 +59,12 @@ func (r *reader) consolidated(data []byte) error {
 }
 
 // sumOf returns what identifies a consolidated text, whatever the first file was
-// called and whatever keepalived noted.
+// called and whatever keepalived noted, and wherever comments left an empty line.
 func sumOf(data []byte) (sum [sha256.Size]byte) {
 	h := sha256.New()
 	_, data, _ = bytes.Cut(data, []byte("\n"))
 	for line := range bytes.Lines(data) {
-		if !bytes.HasPrefix(line, noteMark) {
+		if len(line) > 1 && !bytes.HasPrefix(line, noteMark) {
 			_, _ = h.Write(line) // never fails
 		}
 	}

@@ -190,6 +190,7 @@ func (s *service) generation(ctx context.Context) (*generation, error) {
 		return k.Parent, ok
 	}
 	g.book.Bound = boundIn(s.network)
+	g.book.Ask = askAddresses(s.keepalived)
 	g.holder.truth, g.holder.newest, g.holder.fence = s.truth, s.newest, s.fence
 	gen.watcher = supervise.NewWatcher(cfg.KeepalivedPIDFile, func(pid int, at time.Time) { s.died(ctx, gen, pid, at) }, s.log)
 	gen.watcher.Holds = func(pid int) bool {

@@ -138,16 +138,21 @@ func (o *Options) newProvider(cfg *config.Config, runDirectory string, m *provid
 // newBook returns the book of the configured keepalived.conf, which follows the
 // keepalived of the configured pid file. The caller sets its Options.
 func newBook(cfg *config.Config, log *zap.Logger) *reading.Book {
+	find := func() (supervise.Keepalived, bool) {
+		k, err := supervise.Find(cfg.KeepalivedPIDFile, nil)
+		return k, err == nil
+	}
 	return &reading.Book{
 		Path: cfg.KeepalivedConfig, Managed: cfg.ManagedAddresses, RunDirectory: cfg.RunDirectory, Log: log,
 		Process: func() (int, bool) {
-			k, err := supervise.Find(cfg.KeepalivedPIDFile, nil)
-			return k.Parent, err == nil
+			k, ok := find()
+			return k.Parent, ok
 		},
+		Ask: askAddresses(find),
 		Bound: func() (func(netip.Addr) bool, error) {
 			n := truth.NewNetwork(func() (int, bool) {
-				k, err := supervise.Find(cfg.KeepalivedPIDFile, nil)
-				return k.VRRP, err == nil && k.VRRP != 0
+				k, ok := find()
+				return k.VRRP, ok && k.VRRP != 0
 			})
 			defer n.Close()
 			return boundIn(n)()
@@ -160,6 +165,18 @@ func boundIn(n *truth.Network) func() (func(netip.Addr) bool, error) {
 	return func() (func(netip.Addr) bool, error) {
 		bound, err := n.Addresses()
 		return bound.Has, err
+	}
+}
+
+// askAddresses returns a function that asks the keepalived that find finds for the
+// addresses of its instances.
+func askAddresses(find func() (supervise.Keepalived, bool)) func(context.Context) (map[string][]vrrp.FloatingIP, error) {
+	return func(ctx context.Context) (map[string][]vrrp.FloatingIP, error) {
+		k, ok := find()
+		if !ok || k.VRRP == 0 {
+			return nil, errors.New("keepalived's VRRP process was not found")
+		}
+		return truth.AskAddresses(ctx, k.Parent, k.VRRP)
 	}
 }
 

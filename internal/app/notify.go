@@ -49,7 +49,9 @@ func (o *Options) Notify(ctx context.Context, configPath string, args []string) 
 	g.holder.self.State = ev.State
 	g.holder.self.Script = notify.Script{PID: origin.Script.PID, Start: origin.Script.Start}
 	if n := len(origin.Keepalived); n > 0 {
-		g.book.Process = func() (int, bool) { return origin.Keepalived[n-1].PID, true }
+		processes := func() (int, int, bool) { return origin.Keepalived[n-1].PID, origin.Keepalived[0].PID, n > 1 }
+		g.book.Process = func() (int, bool) { parent, _, _ := processes(); return parent, true }
+		g.book.Ask = askAddresses(processes)
 	}
 	names, group := []string{ev.Instance}, ""
 	var unknown error // of a group that cannot be looked up

@@ -44,6 +44,8 @@ type Book struct {
 	RunDirectory string
 	// Process, which may be nil, returns the pid of keepalived's parent process.
 	Process func() (pid int, ok bool)
+	// Ask, which may be nil, asks keepalived for the addresses of its instances.
+	Ask func(context.Context) (map[string][]vrrp.FloatingIP, error)
 	// Bound, which may be nil, looks which addresses are on this host.
 	Bound func() (func(netip.Addr) bool, error)
 	// Noted, which may be nil, is told what Note returns now whenever that
@@ -57,6 +59,7 @@ type Book struct {
 	err    error                  // why
 	stamps map[string]stamp       // of what newest was read from
 	loaded loaded
+	asked  asked
 	runs   *keepalivedconf.Config // what keepalived runs, nil: not known
 	good   *keepalivedconf.Config // last reading without doubt, nil before the first
 	saved  *keepalivedconf.Config // of good, in the run directory
@@ -205,7 +208,7 @@ func (b *Book) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case <-timer.C:
-			timer.Reset(b.look())
+			timer.Reset(b.look(ctx))
 			b.Keep()
 		}
 	}
@@ -213,10 +216,10 @@ func (b *Book) Run(ctx context.Context) error {
 
 // look takes what has changed, and returns how long to wait for the next look.
 // What takes long is done without the lock: no takeover waits for it.
-func (b *Book) look() time.Duration {
+func (b *Book) look(ctx context.Context) time.Duration {
 	b.mu.Lock()
 	stamps, newest, err := b.stamps, b.newest, b.err
-	loaded, leaving := b.loaded, b.leaving()
+	loaded, asked, leaving := b.loaded, b.asked, b.leaving()
 	b.mu.Unlock()
 	changed := false
 	for path, was := range stamps {
@@ -226,9 +229,12 @@ func (b *Book) look() time.Duration {
 		}
 	}
 	runs := b.running(&loaded, newest, stamps)
+	if runs == nil {
+		runs = b.ask(ctx, &asked, newest)
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.loaded = loaded
+	b.loaded, b.asked = loaded, asked
 	if changed || leaving || runs != b.runs {
 		b.newest, b.stamps, b.err, b.runs = newest, stamps, err, runs
 		b.decide()

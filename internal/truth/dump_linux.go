@@ -11,6 +11,8 @@ import (
 	"strings"
 	"time"
 
+	"berth/vrrp"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -30,43 +32,61 @@ const (
 // keepalived without JSON, another user's, another file system. It changes
 // nothing.
 func AskKeepalived(ctx context.Context, parent, vrrpProcess int) (Dump, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, dumpPatience, errors.New("keepalived wrote none"))
-	defer cancel()
-	d, err := askKeepalived(ctx, parent, vrrpProcess)
-	if err != nil {
-		return nil, fmt.Errorf("get keepalived's state dump: %w", err)
-	}
-	return d, nil
+	var d Dump
+	err := askKeepalived(ctx, parent, vrrpProcess, func(text []byte) (err error) {
+		d, err = ParseDump(text)
+		return err
+	})
+	return d, err
 }
 
-func askKeepalived(ctx context.Context, parent, vrrpProcess int) (Dump, error) {
+// AskAddresses is AskKeepalived for the virtual addresses of each instance.
+func AskAddresses(ctx context.Context, parent, vrrpProcess int) (map[string][]vrrp.FloatingIP, error) {
+	var all map[string][]vrrp.FloatingIP
+	err := askKeepalived(ctx, parent, vrrpProcess, func(text []byte) (err error) {
+		all, err = ParseAddresses(text)
+		return err
+	})
+	return all, err
+}
+
+func askKeepalived(ctx context.Context, parent, vrrpProcess int, parse func([]byte) error) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, dumpPatience, errors.New("keepalived wrote none"))
+	defer cancel()
+	if err := dump(ctx, parent, vrrpProcess, parse); err != nil {
+		return fmt.Errorf("get keepalived's state dump: %w", err)
+	}
+	return nil
+}
+
+func dump(ctx context.Context, parent, vrrpProcess int, parse func([]byte) error) error {
 	proc := "/proc/" + strconv.Itoa(parent)
 	// The running program knows which signal it is, or that it has none.
 	out, err := exec.CommandContext(ctx, proc+"/exe", "--signum=JSON").Output()
 	if err != nil {
-		return nil, fmt.Errorf("ask for the number of the signal: %w", err)
+		return fmt.Errorf("ask for the number of the signal: %w", err)
 	}
 	number, err := strconv.Atoi(strings.TrimSpace(string(out)))
 	if err != nil || number < 1 || number > 64 {
-		return nil, fmt.Errorf("ask for the number of the signal: unexpected answer %q", out)
+		return fmt.Errorf("ask for the number of the signal: unexpected answer %q", out)
 	}
 	// To a keepalived that is only starting the signal would be deadly.
 	for _, pid := range []int{parent, vrrpProcess} {
 		if err := handles(pid, number); err != nil {
-			return nil, err
+			return err
 		}
 	}
 	path := proc + "/root" + dumpFile
 	before, _ := os.Lstat(path)
 	if err := unix.Kill(parent, unix.Signal(number)); err != nil {
-		return nil, err
+		return err
 	}
 	tick := time.NewTicker(dumpRetry)
 	defer tick.Stop()
 	for {
 		select {
 		case <-ctx.Done():
-			return nil, context.Cause(ctx)
+			return context.Cause(ctx)
 		case <-tick.C:
 		}
 		now, err := os.Lstat(path)
@@ -74,8 +94,8 @@ func askKeepalived(ctx context.Context, parent, vrrpProcess int) (Dump, error) {
 			continue
 		}
 		// It may not be complete yet.
-		if d, err := readDump(path, parent); err == nil {
-			return d, nil
+		if text, err := readDump(path, parent); err == nil && parse(text) == nil {
+			return nil
 		}
 	}
 }
@@ -104,7 +124,7 @@ func handles(pid, signal int) error {
 
 // readDump reads the dump only if it is keepalived's: everybody may write into
 // that directory.
-func readDump(path string, pid int) (Dump, error) {
+func readDump(path string, pid int) ([]byte, error) {
 	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, err
@@ -120,9 +140,5 @@ func readDump(path string, pid int) (Dump, error) {
 	if file.Uid != process.Uid || file.Mode&unix.S_IFMT != unix.S_IFREG {
 		return nil, fmt.Errorf("%s is not keepalived's", dumpFile)
 	}
-	text, err := io.ReadAll(io.LimitReader(f, maxDump))
-	if err != nil {
-		return nil, err
-	}
-	return ParseDump(text)
+	return io.ReadAll(io.LimitReader(f, maxDump))
 }

@@ -2,6 +2,7 @@ package truth
 
 import (
 	"net/netip"
+	"reflect"
 	"testing"
 	"time"
 
@@ -108,6 +109,28 @@ func TestParseDump(t *testing.T) {
 		got, err := ParseDump([]byte(row.text))
 		if diff := cmp.Diff(row.want, got); diff != "" || (err != nil) != row.bad {
 			t.Errorf("%s: %v (-want +got):\n%s", row.name, err, diff)
+		}
+	}
+}
+
+func TestParseAddresses(t *testing.T) {
+	const text = `[{"data":{"iname":"a","state":2,"vipset":true,
+ "vips":["192.0.2.10/24 dev eth0 scope global set","192.0.2.12 dev eth1 scope global"],
+ "evips":["2001:db8::5/64 dev eth0 scope global preferred_lft forever set","192.0.2.13 dev eth0 scope global peer 192.0.2.99/32 set"]}},
+ {"data":{"iname":"none","state":1}}]`
+	want := map[string][]vrrp.FloatingIP{"none": nil, "a": {
+		{Prefix: netip.MustParsePrefix("192.0.2.10/24"), Device: "eth0"},
+		{Prefix: netip.MustParsePrefix("192.0.2.12/32"), Device: "eth1"},
+		{Prefix: netip.MustParsePrefix("2001:db8::5/64"), Device: "eth0"},
+		{Prefix: netip.MustParsePrefix("192.0.2.13/32"), Device: "eth0"},
+	}}
+	got, err := ParseAddresses([]byte(text))
+	if err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("got %v, %v; want what 2.2.7 wrote: %v", got, err, want)
+	}
+	for _, bad := range []string{"", `[{"data":{"iname":"a","state":2,"vips":["x"]}}]`, `[{"data":{"iname":"a","state":2,"vips":[""]}}]`, `[{"data":{"iname":"a","state":2,"vips":[{}]}}]`} {
+		if got, err := ParseAddresses([]byte(bad)); err == nil {
+			t.Errorf("got %v from %s, want an error", got, bad)
 		}
 	}
 }

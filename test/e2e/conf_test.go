@@ -173,4 +173,3 @@ func TestTakeoverWhileKeepalivedConfIsHalfWritten(t *testing.T) {
 		}
 	})
 }
-
