@@ -39,7 +39,7 @@ func (b *Book) ask(ctx context.Context, a *asked, newest *keepalivedconf.Config)
 		*a = asked{}
 		return nil
 	}
-	if now := time.Now(); now.After(a.next) {
+	if now := time.Now(); !now.Before(a.next) {
 		answer, err := b.Ask(ctx)
 		a.next = now.Add(askOften)
 		if err != nil {

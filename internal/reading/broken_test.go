@@ -494,7 +494,7 @@ func TestAskedKeepalivedDecidesWhereItsCopyIsNotSeen(t *testing.T) {
 			t.Errorf("asked %d times, the note is %q", questions(), s.note())
 		}
 		answers("1", "2", "4")
-		time.Sleep(6 * time.Second)
+		time.Sleep(10 * time.Second)
 		s.wantHas("1,2,4")
 		if s.note() != "" {
 			t.Errorf("a note about a file that is loaded: %q", s.note())
