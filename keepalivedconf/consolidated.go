@@ -4,13 +4,18 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"errors"
+	"fmt"
 )
 
 // ConsolidatedName is how the link below /proc/PID/fd ends that leads to what
 // ParseConsolidated reads.
 const ConsolidatedName = "/keepalived/consolidated_configuration (deleted)"
 
-var errNotWhole = errors.New("it does not end where its first file ends")
+// Reasons why a text is not what keepalived leaves.
+var (
+	errNotWhole = errors.New("it does not end where its first file ends")
+	errLongLine = fmt.Errorf("it has a line of more than %d bytes", lineLimit)
+)
 
 // Lines of the consolidated text that keepalived adds. A note is about files that
 // were not there.
@@ -37,6 +42,9 @@ func (r *reader) consolidated(data []byte) error {
 	var open []place // the files around a line
 	for line := range bytes.Lines(data) {
 		line = bytes.TrimSuffix(line, []byte("\n"))
+		if len(line) > lineLimit {
+			return errLongLine
+		}
 		at := border
 		switch {
 		case bytes.HasPrefix(line, noteMark):
