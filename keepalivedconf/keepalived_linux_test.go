@@ -41,7 +41,21 @@ const oracleVariable = "BERTH_TEST_KEEPALIVED"
 type question struct {
 	Path       string
 	Interfaces []string
+	Signal     syscall.Signal // that makes keepalived dump its data
 }
+
+// dumpSignal asks keepalived for the signal, once for all questions.
+var dumpSignal = sync.OnceValues(func() (syscall.Signal, error) {
+	out, err := exec.Command("keepalived", "--signum=DATA").Output()
+	if err != nil {
+		return 0, fmt.Errorf("ask for the number of the DATA signal: %w", err)
+	}
+	number, err := strconv.Atoi(strings.TrimSpace(string(out)))
+	if err != nil {
+		return 0, fmt.Errorf("ask for the number of the DATA signal: %w", err)
+	}
+	return syscall.Signal(number), nil
+})
 
 // answer is what keepalived said. Instances and groups count only if the
 // file was accepted.
@@ -139,6 +153,10 @@ var askers = make(chan struct{}, 2)
 func askKeepalived(q question) (answer, error) {
 	askers <- struct{}{}
 	defer func() { <-askers }()
+	var err error
+	if q.Signal, err = dumpSignal(); err != nil {
+		return answer{}, err
+	}
 	a, err := askOnce(q)
 	if errors.Is(err, errSilent) {
 		a, err = askOnce(q)
@@ -220,7 +238,7 @@ func runKeepalived(q question) (answer, error) {
 		return answer{}, err
 	}
 	logWrite.Close()
-	return watchKeepalived(cmd.Process, scratch, logRead, dumps)
+	return watchKeepalived(cmd.Process, q.Signal, scratch, logRead, dumps)
 }
 
 // watchClosed reports the names of files in a directory that somebody has
@@ -254,7 +272,7 @@ func watchClosed(dir string) (<-chan string, error) {
 
 // watchKeepalived follows keepalived's log until it is up or has given up,
 // and has it dump its data in the former case.
-func watchKeepalived(p *os.Process, dir string, log io.Reader, dumps <-chan string) (answer, error) {
+func watchKeepalived(p *os.Process, signal syscall.Signal, dir string, log io.Reader, dumps <-chan string) (answer, error) {
 	lines := make(chan string)
 	go func() { // ends with the process
 		s := bufio.NewScanner(log)
@@ -264,14 +282,6 @@ func watchKeepalived(p *os.Process, dir string, log io.Reader, dumps <-chan stri
 		}
 		close(lines)
 	}()
-	out, err := exec.Command("keepalived", "--signum=DATA").Output()
-	if err != nil {
-		return answer{}, fmt.Errorf("ask for the number of the DATA signal: %w", err)
-	}
-	signal, err := strconv.Atoi(strings.TrimSpace(string(out)))
-	if err != nil {
-		return answer{}, fmt.Errorf("ask for the number of the DATA signal: %w", err)
-	}
 	var text strings.Builder
 	deadline := time.After(10 * time.Second)
 	for {
@@ -286,7 +296,7 @@ func watchKeepalived(p *os.Process, dir string, log io.Reader, dumps <-chan stri
 			case strings.Contains(line, "Startup complete") && !strings.Contains(text.String(), "Starting VRRP child"):
 				return answer{Accepted: true, Log: text.String()}, nil // other processes only
 			case strings.Contains(line, "Startup complete"):
-				if err := p.Signal(syscall.Signal(signal)); err != nil {
+				if err := p.Signal(signal); err != nil {
 					return answer{Log: text.String()}, nil
 				}
 			}

@@ -17,11 +17,11 @@ import (
 // keepalived. A difference is shrunk to few lines; it then belongs into
 // testdata under a name of its own.
 //
-// BERTH_SOAK=1 tries 20,000 files instead of 300. BERTH_SEED=N starts at
+// BERTH_SOAK=1 tries 20,000 files instead of 200. BERTH_SEED=N starts at
 // another seed, for example to try one file again.
 func TestReadsRandomFilesLikeKeepalived(t *testing.T) {
 	version := needKeepalived(t)
-	count, first := 300, uint64(1)
+	count, first := 200, uint64(1)
 	if os.Getenv("BERTH_SOAK") == "1" {
 		count, first = 20000, 1_000_000
 	}

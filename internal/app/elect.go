@@ -131,6 +131,9 @@ func (o *Options) elect(ctx context.Context, cfg *config.Config, stop func(error
 		{Name: "reload", Run: func(ctx context.Context) error { return e.awaitReload(ctx, o, stop) }},
 	}
 	if e.cloud != nil {
+		for _, w := range immovable(cfg) {
+			log.Info("an address is bound only", zap.String("reason", w))
+		}
 		tasks = append(tasks, run.Task{Name: "provider", Run: e.cloud.prepare}, run.Task{Name: "audit", Run: e.cloud.audit})
 	}
 	log.Info("taking part in the election", zap.String("member", e.member.Name), zap.String("prefix", e.member.Prefix),

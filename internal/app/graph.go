@@ -2,6 +2,8 @@ package app
 
 import (
 	"context"
+	"errors"
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"

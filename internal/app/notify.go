@@ -49,9 +49,12 @@ func (o *Options) Notify(ctx context.Context, configPath string, args []string) 
 	g.holder.self.State = ev.State
 	g.holder.self.Script = notify.Script{PID: origin.Script.PID, Start: origin.Script.Start}
 	if n := len(origin.Keepalived); n > 0 {
-		processes := func() (int, int, bool) { return origin.Keepalived[n-1].PID, origin.Keepalived[0].PID, n > 1 }
-		g.book.Process = func() (int, bool) { parent, _, _ := processes(); return parent, true }
-		g.book.Ask = askAddresses(processes)
+		k := supervise.Keepalived{Parent: origin.Keepalived[n-1].PID}
+		if n > 1 {
+			k.VRRP = origin.Keepalived[n-2].PID
+		}
+		g.book.Process = func() (int, bool) { return k.Parent, true }
+		g.book.Ask = askAddresses(func() (supervise.Keepalived, bool) { return k, true })
 	}
 	names, group := []string{ev.Instance}, ""
 	var unknown error // of a group that cannot be looked up

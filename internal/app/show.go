@@ -41,8 +41,26 @@ type shownInstance struct {
 	Addresses   []string          `json:"addresses"`
 	Excluded    []string          `json:"excluded"`
 	Managed     []string          `json:"managed"`
+	Immovable   []shownImmovable  `json:"immovable,omitempty"`
 	FloatingIPs []shownFloatingIP `json:"floating_ips,omitempty"`
 	Member      string            `json:"member,omitempty"` // that owns it in etcd
+}
+
+// shownImmovable is an address that no provider can move.
+type shownImmovable struct {
+	Address string `json:"address"`
+	Reason  string `json:"reason"`
+}
+
+// immovableOf returns those addresses that no provider can move.
+func immovableOf(ips []vrrp.FloatingIP) []shownImmovable {
+	var all []shownImmovable
+	for _, ip := range ips {
+		if why := ip.Immovable(); why != "" {
+			all = append(all, shownImmovable{ip.String(), why})
+		}
+	}
+	return all
 }
 
 type shownFloatingIP struct {
@@ -126,7 +144,7 @@ func (o *Options) readKeepalived(cfg *config.Config, so ShowOptions, out *shown)
 		}
 		out.Instances = append(out.Instances, shownInstance{
 			Name: in.Name, Interface: in.Interface,
-			Addresses: texts(in.Addresses), Excluded: texts(in.Excluded), Managed: texts(managed),
+			Addresses: texts(in.Addresses), Excluded: texts(in.Excluded), Managed: texts(movable(managed)), Immovable: immovableOf(managed),
 		})
 	}
 	if so.Instance != "" && len(out.Instances) == 0 {
@@ -141,9 +159,9 @@ func (s *shown) elected(cfg *config.Config, instance string) error {
 		if instance != "" && in.Name != instance {
 			continue
 		}
-		addresses := texts(in.Addresses)
 		s.Instances = append(s.Instances, shownInstance{
-			Name: in.Name, Interface: in.Interface, Addresses: addresses, Excluded: []string{}, Managed: addresses,
+			Name: in.Name, Interface: in.Interface, Addresses: texts(in.Addresses), Excluded: []string{},
+			Managed: texts(movable(in.Addresses)), Immovable: immovableOf(in.Addresses),
 		})
 	}
 	if instance != "" && len(s.Instances) == 0 {
@@ -181,9 +199,7 @@ func (s *shown) ask(ctx context.Context, p providers.Provider) error {
 	var addrs []netip.Addr
 	for _, in := range s.Instances {
 		for _, text := range in.Managed {
-			if floatingIP(text).Immovable() == "" {
-				addrs = append(addrs, addrOf(text))
-			}
+			addrs = append(addrs, addrOf(text))
 		}
 	}
 	if len(addrs) == 0 {
@@ -196,10 +212,6 @@ func (s *shown) ask(ctx context.Context, p providers.Provider) error {
 	for i := range s.Instances {
 		in := &s.Instances[i]
 		for _, text := range in.Managed {
-			if why := floatingIP(text).Immovable(); why != "" {
-				in.FloatingIPs = append(in.FloatingIPs, shownFloatingIP{Address: text, Owner: "none: " + why})
-				continue
-			}
 			h := holders[addrOf(text)]
 			in.FloatingIPs = append(in.FloatingIPs, shownFloatingIP{Address: text, Object: h.Object, Owner: holderText(h)})
 		}
@@ -207,10 +219,8 @@ func (s *shown) ask(ctx context.Context, p providers.Provider) error {
 	return nil
 }
 
-func addrOf(prefix string) netip.Addr { return floatingIP(prefix).Addr() }
-
-func floatingIP(prefix string) vrrp.FloatingIP {
-	return vrrp.FloatingIP{Prefix: netip.MustParsePrefix(prefix)}
+func addrOf(prefix string) netip.Addr {
+	return vrrp.FloatingIP{Prefix: netip.MustParsePrefix(prefix)}.Addr()
 }
 
 // movable returns those addresses that a provider may move.
@@ -235,7 +245,7 @@ func (s *shown) table(w io.Writer) error {
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(tw, "INSTANCE\tINTERFACE\tADDRESS\tFLOATING IP\tOWNER"+s.memberColumn("MEMBER"))
 	for _, in := range s.Instances {
-		if len(in.Managed) == 0 {
+		if len(in.Managed)+len(in.Immovable) == 0 {
 			fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s%s\n", in.Name, dash(in.Interface), "none", "-", "-", s.memberColumn(dash(in.Member)))
 		}
 		for i, address := range in.Managed {
@@ -244,6 +254,9 @@ func (s *shown) table(w io.Writer) error {
 				object, owner = dash(in.FloatingIPs[i].Object), in.FloatingIPs[i].Owner
 			}
 			fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s%s\n", in.Name, dash(in.Interface), address, object, owner, s.memberColumn(dash(in.Member)))
+		}
+		for _, a := range in.Immovable {
+			fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s%s\n", in.Name, dash(in.Interface), a.Address, "-", "never moved: "+a.Reason, s.memberColumn(dash(in.Member)))
 		}
 	}
 	if err := tw.Flush(); err != nil {

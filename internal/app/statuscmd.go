@@ -71,7 +71,7 @@ func statusTable(w io.Writer, all []status.Instance, now time.Time, alive func(s
 			note = in.Reason
 		}
 		if len(in.Addresses) == 0 {
-			note = cmp.Or(note, stray(in), fight(in), correction(in))
+			note = cmp.Or(note, stray(in), fight(in), in.Configuration, correction(in))
 			fmt.Fprintf(tw, "%s\t%s\t%s\t-\t%s\t-\t%s\t%s\n", in.Instance, in.State, since(in.Since, now), dash(in.Owner), lease(in, now), dash(withDeaf(in, note)))
 		}
 		for _, a := range in.Addresses {
@@ -91,7 +91,7 @@ func statusTable(w io.Writer, all []status.Instance, now time.Time, alive func(s
 			case slices.Contains(in.Contested, a.Address):
 				state = "contested"
 			}
-			line = cmp.Or(line, stray(in), fight(in), correction(in))
+			line = cmp.Or(line, stray(in), fight(in), in.Configuration, correction(in))
 			fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", in.Instance, state, since(in.Since, now), a.Address, dash(owner), since(a.LastCall, now), lease(in, now), dash(withDeaf(in, line)))
 		}
 	}

@@ -48,6 +48,11 @@ func TestStatusTable(t *testing.T) {
 			"contested 0s ago 192.0.2.1/32 this host - - somebody changes again and again: 192.0.2.1/32"},
 		{"contested on another host", status.Instance{State: vrrp.Backup, Owner: "host2", Contested: []string{"192.0.2.1/32"}}, false,
 			"BACKUP 0s ago - host2 - - somebody changes again and again: 192.0.2.1/32"},
+		{"keepalived.conf is not loaded", status.Instance{State: vrrp.Master, Configuration: "reload keepalived", Correction: "old", Corrections: 1, Addresses: []status.Address{here}}, false,
+			"MASTER 0s ago 192.0.2.1/32 this host - - reload keepalived"},
+		{"keepalived.conf is not loaded, and the API fails", status.Instance{State: vrrp.Master, Configuration: "reload keepalived", Addresses: []status.Address{{Address: "192.0.2.1/32", Owner: refresher.Here, LastError: "500"}}}, false,
+			"MASTER 0s ago 192.0.2.1/32 this host - - 500"},
+		{"keepalived.conf is not loaded on the other host", status.Instance{State: vrrp.Backup, Configuration: "reload keepalived"}, false, "BACKUP 0s ago - - - - reload keepalived"},
 		{"cannot own", status.Instance{State: vrrp.Fault, Error: "interface eth0 is down"}, false, "FAULT 0s ago - - - - interface eth0 is down"},
 	} {
 		tt.in.Instance, tt.in.Since = "api", now
