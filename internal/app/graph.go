@@ -3,7 +3,6 @@ package app
 import (
 	"context"
 	"errors"
-	"errors"
 	"fmt"
 	"net/netip"
 	"os"

@@ -73,9 +73,10 @@ type Book struct {
 	unsafe bool          // it was said that the last good reading cannot be kept
 }
 
-// Inherit takes the last good reading of a former book of the same file.
+// Inherit takes over what a former book of the same file knew, for as long as the
+// file does not say better.
 func (b *Book) Inherit(former *Book) {
-	if former.Path != b.Path {
+	if former.Path != b.Path || former.Options.ConfigID != b.Options.ConfigID {
 		return
 	}
 	former.mu.Lock()
@@ -84,10 +85,10 @@ func (b *Book) Inherit(former *Book) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.begin()
-	if b.good == nil || b.now.Config == nil {
+	if good != nil && b.good != b.newest && b.runs == nil {
 		b.good = good
 	}
-	if b.now.Config == nil {
+	if before != nil {
 		b.now.Config = before
 	}
 	b.decide()

@@ -516,3 +516,26 @@ func TestWhatNoProviderCanMoveIsLeftOutAndSaidOnce(t *testing.T) {
 	s.Managed = []vrrp.FloatingIP{{Prefix: netip.MustParsePrefix("fe80::1/64")}, {Prefix: netip.MustParsePrefix("192.0.2.7/32")}}
 	s.wantHas("7")
 }
+
+// SIGHUP makes another book, while the file is half written.
+func TestABookInheritsWhatTheFormerKnew(t *testing.T) {
+	former := newShelf(t, t.TempDir(), three)
+	former.RunDirectory = ""
+	former.wantHas("1,2,3")
+	for _, text := range []string{brokenFiles[0].text, ""} {
+		former.write(text)
+		s := newShelf(t, filepath.Dir(former.path), "")
+		s.RunDirectory = ""
+		s.Inherit(former.Book)
+		s.wantHas("1,2,3")
+	}
+	if err := os.Remove(former.path); err != nil {
+		t.Fatal(err)
+	}
+	s := newShelf(t, filepath.Dir(former.path), "")
+	s.Inherit(former.Book)
+	s.wantHas("1,2,3")
+	s.write(strings.Replace(three, "192.0.2.3/32\n", "", 1))
+	s.look(t.Context())
+	s.wantHas("1,2")
+}

@@ -29,17 +29,16 @@ func (b *Book) decide() {
 	same := b.now.Config == d.Config || b.now.Config != nil && d.Config != nil &&
 		reflect.DeepEqual(b.now.Config.Instances, d.Config.Instances) && reflect.DeepEqual(b.now.Config.Groups, d.Config.Groups)
 	b.now = d
-	if same {
-		return
-	}
 	b.own = map[string][]vrrp.FloatingIP{}
 	if d.Config != nil {
 		for i := range d.Config.Instances {
 			b.own[d.Config.Instances[i].Name] = d.Config.Instances[i].Managed()
 		}
 	}
-	close(b.channel())
-	b.change = nil
+	if !same {
+		close(b.channel())
+		b.change = nil
+	}
 }
 
 // bound looks at the addresses of this host where the decision may need it.
