@@ -74,7 +74,7 @@ type Book struct {
 }
 
 // Inherit takes over what a former book of the same file knew, for as long as the
-// file does not say better.
+// file does not say better. It is called before anything is read.
 func (b *Book) Inherit(former *Book) {
 	if former.Path != b.Path || former.Options.ConfigID != b.Options.ConfigID {
 		return
@@ -84,14 +84,7 @@ func (b *Book) Inherit(former *Book) {
 	former.mu.Unlock()
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.begin()
-	if good != nil && b.good != b.newest && b.runs == nil {
-		b.good = good
-	}
-	if before != nil {
-		b.now.Config = before
-	}
-	b.decide()
+	b.good, b.now.Config = good, before
 }
 
 // Addresses returns what is moved for an instance; what no provider can move is
@@ -279,8 +272,10 @@ func (b *Book) begin() {
 	}
 	if !b.begun {
 		b.told = map[netip.Addr]bool{}
-		b.good = b.load()
-		b.saved = b.good
+		if b.good == nil {
+			b.good = b.load()
+			b.saved = b.good
+		}
 	}
 	b.begun = true
 	b.newest, b.stamps, b.err = parse(b.Path, b.Options)
