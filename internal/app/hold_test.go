@@ -364,7 +364,7 @@ func TestTheFileIsReadOncePerChangeAndNotPerEvent(t *testing.T) {
 		if n := reads(); n != 1 {
 			t.Errorf("200 events caused %d readings, want 1", n)
 		}
-		w.write(t, "keepalived.conf", "vrrp_instance VI_0 {\n interface eth0\n virtual_router_id 1\n}\n")
+		w.write(t, "keepalived.conf", "vrrp_instance VI_0 {\n interface eth0\n virtual_router_id 1\n virtual_ipaddress {\n 192.0.2.0/24\n }\n}\n")
 		events()
 		if n := reads(); n != 2 {
 			t.Errorf("%d readings after a change of the file, want 2", n)

@@ -225,6 +225,9 @@ func TestAnEmptiedFileTakesNoAddressAway(t *testing.T) {
 				s.write(text)
 				time.Sleep(2 * time.Second)
 				s.wantHas("1,2,3")
+				if said := s.errors(); len(said) != 1 || said[0].ContextMap()["file"] != s.path || said[0].ContextMap()["line"] != int64(1) {
+					t.Errorf("want one error that names the place, got %v", said)
+				}
 			})
 		})
 	}

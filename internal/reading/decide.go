@@ -42,11 +42,9 @@ const (
 	// NotLoaded: keepalived runs what it loaded before the file was changed. The
 	// file lacks the address, or has it and it waits.
 	NotLoaded Reason = "keepalived has not loaded the changed file"
-	// Doubtful: the file lacks the address, and looks unfinished or would be
-	// refused.
+	// Doubtful: the file lacks the address, and looks unfinished, was emptied, or
+	// would be refused.
 	Doubtful Reason = "the file is unfinished, or keepalived would refuse it"
-	// Emptied: the file leaves the instance none of its addresses.
-	Emptied Reason = "the file has no address left for the instance"
 	// StillBound: the file lacks the address, and it is still on this host.
 	StillBound Reason = "keepalived has not taken the address off this host"
 )
@@ -84,14 +82,11 @@ func Decide(f Facts) Decision {
 	// A shallow copy: what is added goes into slices of its own.
 	c := *file
 	m.Config, c.Instances = &c, slices.Clone(c.Instances)
-	stays := func(former *keepalivedconf.Config) func(string, netip.Addr) (Reason, bool) {
-		return func(instance string, addr netip.Addr) (Reason, bool) {
-			is, there := file.Instance(instance)
+	stays := func(former *keepalivedconf.Config) func(netip.Addr) (Reason, bool) {
+		return func(addr netip.Addr) (Reason, bool) {
 			switch {
 			case f.Runs == nil && doubtful && former == f.Good:
 				return Doubtful, true
-			case f.Runs == nil && (there && len(is.Managed()) == 0 || len(file.Instances) == 0):
-				return Emptied, true
 			case f.Bound != nil && f.Bound(addr):
 				return StillBound, true
 			}
@@ -124,6 +119,31 @@ func Doubt(c, good *keepalivedconf.Config) (keepalivedconf.Message, bool) {
 			return m, true
 		}
 	}
+	return emptied(c, good)
+}
+
+// emptied reports whether a reading leaves an instance of the good one none of its
+// addresses, as a template does whose list is empty, or has no instance any more,
+// as a file that somebody has just opened to write.
+func emptied(c, good *keepalivedconf.Config) (keepalivedconf.Message, bool) {
+	if good == nil {
+		return keepalivedconf.Message{}, false
+	}
+	for n := range good.Instances {
+		if len(good.Instances[n].Managed()) == 0 {
+			continue
+		}
+		if len(c.Instances) == 0 {
+			m := keepalivedconf.Message{Line: 1, Message: "there is no vrrp_instance any more"}
+			if len(c.Files) > 0 {
+				m.File = c.Files[0]
+			}
+			return m, true
+		}
+		if in, ok := c.Instance(good.Instances[n].Name); ok && len(in.Managed()) == 0 {
+			return keepalivedconf.Message{File: in.File, Line: in.Line, Message: "vrrp_instance " + in.Name + " has none of its addresses any more"}, true
+		}
+	}
 	return keepalivedconf.Message{}, false
 }
 
@@ -134,13 +154,13 @@ type merge struct {
 }
 
 // addInstances adds the addresses of a former reading that are to stay.
-func (m *merge) addInstances(former *keepalivedconf.Config, stays func(string, netip.Addr) (Reason, bool)) {
+func (m *merge) addInstances(former *keepalivedconf.Config, stays func(netip.Addr) (Reason, bool)) {
 	for n := range former.Instances {
 		from := &former.Instances[n]
 		var kept []vrrp.FloatingIP
 		for _, ip := range from.Managed() {
 			if addr := ip.Addr(); !m.has[addr] {
-				if why, ok := stays(from.Name, addr); ok {
+				if why, ok := stays(addr); ok {
 					kept = append(kept, ip)
 					m.has[addr] = true
 					m.Differences = append(m.Differences, Difference{from.Name, addr, true, why})

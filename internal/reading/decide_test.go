@@ -74,8 +74,8 @@ func TestDecide(t *testing.T) {
 		{name: "half written, an instance that is missing stays", newest: "a=1 !open", good: "a=1 b=2,3", want: "a=1 b=2,3", why: "2:Doubtful 3:Doubtful"},
 		{name: "half written, it may add", newest: "a=1,4 c=5 !open", good: "a=1,2", want: "a=1,4,2 c=5", why: "2:Doubtful"},
 		{name: "what the good reading had as well is no sign", newest: "a=1 !open", good: "a=1,2 !open", want: "a=1"},
-		{name: "emptied by a template", newest: "a=", good: "a=1,2", want: "a=1,2", why: "1:Emptied 2:Emptied"},
-		{name: "an empty file", newest: "-", good: "a=1,2", want: "a=1,2", why: "1:Emptied 2:Emptied"},
+		{name: "emptied by a template", newest: "a=", good: "a=1,2", want: "a=1,2", why: "1:Doubtful 2:Doubtful"},
+		{name: "an empty file", newest: "-", good: "a=1,2", want: "a=1,2", why: "1:Doubtful 2:Doubtful"},
 		{name: "a good file drops an address that is gone from here", newest: "a=1", good: "a=1,2", bound: "1", want: "a=1"},
 		{name: "a good file drops an address that is still here", newest: "a=1", good: "a=1,2", bound: "1,2", want: "a=1,2", why: "2:StillBound"},
 		{name: "a good file drops an instance that is still here", newest: "a=1", good: "a=1 b=2", bound: "1,2", want: "a=1 b=2", why: "2:StillBound"},
@@ -105,7 +105,7 @@ func TestDecide(t *testing.T) {
 				}
 			}
 			d := Decide(f)
-			names := map[Reason]string{NotLoaded: "NotLoaded", Doubtful: "Doubtful", Emptied: "Emptied", StillBound: "StillBound"}
+			names := map[Reason]string{NotLoaded: "NotLoaded", Doubtful: "Doubtful", StillBound: "StillBound"}
 			var why []string
 			for _, diff := range d.Differences {
 				waits := " waits"
