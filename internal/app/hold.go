@@ -42,7 +42,8 @@ type holder struct {
 	// ends the holding waits to be acted on. It is asked before each write.
 	newest func(ctx context.Context, name string) error
 	// impatient makes hold return an error that only a person can mend,
-	// instead of trying again; a notify script says it by its exit status.
+	// instead of trying again; a notify script says it by its exit status. A file
+	// that somebody may be writing at the moment is no such error.
 	impatient bool
 
 	recording sync.Mutex
@@ -231,7 +232,7 @@ func (h *holder) until(ctx context.Context, name string, log *zap.Logger, messag
 	failed := ""
 	err := backoff.RetryNotify(func() error {
 		err := op()
-		if err != nil && h.impatient {
+		if err != nil && h.impatient && !errors.Is(err, reading.ErrDoubtful) {
 			return backoff.Permanent(err)
 		}
 		return err

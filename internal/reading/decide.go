@@ -157,14 +157,20 @@ type merge struct {
 func (m *merge) addInstances(former *keepalivedconf.Config, stays func(netip.Addr) (Reason, bool)) {
 	for n := range former.Instances {
 		from := &former.Instances[n]
-		var kept []vrrp.FloatingIP
+		var own, kept []vrrp.FloatingIP
+		if is, ok := m.Config.Instance(from.Name); ok {
+			own = is.Managed()
+		}
 		for _, ip := range from.Managed() {
-			if addr := ip.Addr(); !m.has[addr] {
-				if why, ok := stays(addr); ok {
-					kept = append(kept, ip)
-					m.has[addr] = true
-					m.Differences = append(m.Differences, Difference{from.Name, addr, true, why})
-				}
+			addr := ip.Addr()
+			why, ok := stays(addr)
+			switch {
+			case !ok, slices.ContainsFunc(own, func(o vrrp.FloatingIP) bool { return o.Addr() == addr }):
+			case why == StillBound && m.has[addr]: // another instance has it now
+			default:
+				kept = append(kept, ip)
+				m.has[addr] = true
+				m.Differences = append(m.Differences, Difference{from.Name, addr, true, why})
 			}
 		}
 		at := slices.IndexFunc(m.Config.Instances, func(in keepalivedconf.Instance) bool { return in.Name == from.Name })

@@ -72,6 +72,7 @@ func TestDecide(t *testing.T) {
 		// Nobody knows what keepalived runs.
 		{name: "half written, the rest of the instance stays", newest: "a=1 !open", good: "a=1,2,3", want: "a=1,2,3", why: "2:Doubtful 3:Doubtful"},
 		{name: "half written, an instance that is missing stays", newest: "a=1 !open", good: "a=1 b=2,3", want: "a=1 b=2,3", why: "2:Doubtful 3:Doubtful"},
+		{name: "half written, an address of two instances", newest: "a=1 !open", good: "a=1,2 b=2", want: "a=1,2 b=2", why: "2:Doubtful 2:Doubtful"},
 		{name: "half written, it may add", newest: "a=1,4 c=5 !open", good: "a=1,2", want: "a=1,4,2 c=5", why: "2:Doubtful"},
 		{name: "what the good reading had as well is no sign", newest: "a=1 !open", good: "a=1,2 !open", want: "a=1"},
 		{name: "emptied by a template", newest: "a=", good: "a=1,2", want: "a=1,2", why: "1:Doubtful 2:Doubtful"},
