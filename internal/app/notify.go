@@ -56,6 +56,9 @@ func (o *Options) Notify(ctx context.Context, configPath string, args []string) 
 		g.book.Process = func() (int, bool) { return k.Parent, true }
 		g.book.Ask = askAddresses(func() (supervise.Keepalived, bool) { return k, true })
 	}
+	if ev.State != vrrp.Master {
+		g.book.Noted = nil // nobody would be there to take the note back
+	}
 	names, group := []string{ev.Instance}, ""
 	var unknown error // of a group that cannot be looked up
 	if ev.Group {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -118,5 +119,33 @@ func TestAFullDiskIsOneWarning(t *testing.T) {
 	}
 	if logs.Len() != 1 {
 		t.Errorf("%d warnings, want one", logs.Len())
+	}
+}
+
+func TestANoteAboutTheConfigurationReachesAllInstances(t *testing.T) {
+	dir := t.TempDir()
+	w, _ := writer(t, dir)
+	w.Update("a", func(*status.Instance) {})
+	w.Flush()
+	w.Note("reload keepalived")
+	w.Update("b", func(*status.Instance) {})
+	w.Flush()
+	notes := func() (all []string) {
+		found, err := status.Read(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, in := range found {
+			all = append(all, in.Instance+": "+in.Configuration)
+		}
+		return all
+	}
+	if got := notes(); !slices.Equal(got, []string{"a: reload keepalived", "b: reload keepalived"}) {
+		t.Errorf("got %q", got)
+	}
+	w.Note("")
+	w.Flush()
+	if got := notes(); !slices.Equal(got, []string{"a: ", "b: "}) {
+		t.Errorf("the note stays: %q", got)
 	}
 }
