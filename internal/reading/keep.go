@@ -37,7 +37,8 @@ func (b *Book) load() *keepalivedconf.Config {
 	return k.Config
 }
 
-// save keeps the last good reading. What is of no use to a decision is left out.
+// save keeps the last good reading, for this user alone, as keepalived.conf may
+// be. What is of no use to a decision is left out.
 func (b *Book) save(c *keepalivedconf.Config) error {
 	if b.RunDirectory == "" {
 		return nil
@@ -49,7 +50,7 @@ func (b *Book) save(c *keepalivedconf.Config) error {
 		return fmt.Errorf("keep the last good reading of %s: %w", b.Path, err)
 	}
 	if err = os.MkdirAll(b.RunDirectory, 0o755); err == nil {
-		err = files.Replace(filepath.Join(b.RunDirectory, FileName), text, 0o644)
+		err = files.Replace(filepath.Join(b.RunDirectory, FileName), text, 0o600)
 	}
 	if err != nil {
 		return fmt.Errorf("keep the last good reading of %s: %w", b.Path, err)
