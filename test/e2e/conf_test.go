@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"berth/internal/testnet"
 	"berth/test/lab"
 )
 
@@ -94,7 +95,9 @@ func TestKeepalivedConfThatIsBrokenTakesNoAddressAway(t *testing.T) {
 		write(less)
 		f.until("the note in the status", func() bool { return strings.Contains(note(), "has not loaded it") })
 		claimedBack(all...)
-		if out, err := f.host1.Run(f.context(), lab.BerthPath, "--test", lab.BerthConf); err != nil || !strings.Contains(out, "keepalived has not loaded it") {
+		// What it says of the provider depends on the API's habits.
+		out, err := f.host1.Run(f.context(), lab.BerthPath, "--test", lab.BerthConf)
+		if !strings.Contains(fmt.Sprint(out, err), "keepalived has not loaded it") {
 			t.Errorf("want the self-test to tell of the change, got %v:\n%s", err, out)
 		}
 		if mode == lab.FIFO {
@@ -165,4 +168,29 @@ func TestTakeoverWhileKeepalivedConfIsHalfWritten(t *testing.T) {
 			f.until(ip.String()+" to move", func() bool { return f.Holder(ip) == f.host2 })
 		}
 	})
+}
+
+// An election binds a link-local address like any other, and hands it to no
+// provider.
+func TestElectedLinkLocalAddressIsBoundOnly(t *testing.T) {
+	t.Parallel()
+	f := newField(t)
+	f.etcd()
+	f.must(f.host1.ConfigureBerth(lab.Fast + fmt.Sprintf(`etcd: {endpoints: ["http://10.77.0.1:2379"], member: host1, lease-ttl: 4s}
+election: {interface: %s, instances: [{name: api, addresses: [%v, "fe80::77/64"]}]}
+`, lab.Link, lab.IPv4a)))
+	_, err := f.host1.Start("berth", lab.BerthPath, "elect", lab.BerthConf)
+	f.must(err)
+	f.until("the floating IP to be here", func() bool { return f.Holder(lab.IPv4a) == f.host1 })
+	f.until("the status to have it", func() bool { return len(f.status(f.host1, "api").Addresses) > 0 })
+	for _, a := range f.status(f.host1, "api").Addresses {
+		if strings.HasPrefix(a.Address, "fe80") {
+			t.Errorf("want a link-local address to be handed to no provider, got it as %+v", a)
+		}
+	}
+	ip, err := testnet.Program("ip")
+	f.must(err)
+	if out, err := f.host1.Run(f.context(), ip, "-6", "addr", "show", "dev", lab.Link); err != nil || !strings.Contains(out, "fe80::77/64") {
+		t.Errorf("want the link-local address on the owner, got %v:\n%s", err, out)
+	}
 }

@@ -5,7 +5,6 @@ package e2e_test
 import (
 	"fmt"
 	"net/netip"
-	"strings"
 	"testing"
 	"time"
 
@@ -18,11 +17,11 @@ import (
 )
 
 // elects starts berth elect for an IPv4 and an IPv6 address, on the interface and
-// at the provider, and for a link-local one, which is on the interface only.
+// at the provider.
 func (f *field) elects(h *lab.Host) *testnet.Process {
 	f.t.Helper()
 	f.must(h.ConfigureBerth(lab.Fast + fmt.Sprintf(`etcd: {endpoints: ["http://10.77.0.1:2379"], member: %s, lease-ttl: 4s}
-election: {interface: %s, instances: [{name: api, addresses: [%v, %v, "fe80::77/64"]}]}
+election: {interface: %s, instances: [{name: api, addresses: [%v, %v]}]}
 `, h.Name, lab.Link, lab.IPv4a, lab.IPv6n)))
 	p, err := h.Start("berth", lab.BerthPath, "elect", lab.BerthConf)
 	f.must(err)
@@ -52,17 +51,6 @@ func TestElectedOwnerBindsAndPoints(t *testing.T) {
 	client := f.client(addresses...)
 	b1 := f.elects(f.host1)
 	f.served(f.host1, time.Now(), client...)
-	ip, err := testnet.Program("ip")
-	f.must(err)
-	if out, err := f.host1.Run(f.context(), ip, "-6", "addr", "show", "dev", lab.Link); err != nil || !strings.Contains(out, "fe80::77/64") {
-		t.Errorf("want the link-local address on the owner, got %v:\n%s", err, out)
-	}
-	f.until("the status to have both floating IPs", func() bool { return len(f.status(f.host1, "api").Addresses) == len(addresses) })
-	for _, a := range f.status(f.host1, "api").Addresses {
-		if strings.HasPrefix(a.Address, "fe80") {
-			t.Errorf("want a link-local address to be handed to no provider, got it as %+v", a)
-		}
-	}
 	b2 := f.elects(f.host2)
 	f.waits(f.host2)
 
