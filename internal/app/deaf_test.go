@@ -14,10 +14,10 @@ import (
 	"berth/config"
 	"berth/fifo"
 	"berth/internal/metrics"
+	"berth/internal/reading"
 	"berth/internal/status"
 	"berth/internal/supervise"
 	"berth/internal/truth"
-	"berth/keepalivedconf"
 	"berth/vrrp"
 
 	"github.com/google/go-cmp/cmp"
@@ -79,7 +79,7 @@ vrrp_instance b {
 				begun := time.Now()
 				got := map[string]vrrp.State{}
 				f := &finder{
-					book: newBook(path, keepalivedconf.Options{}, nil, zap.NewNop()), status: status.NewWriter(run, status.Instance{}, zap.NewNop()),
+					book: &reading.Book{Path: path, Log: zap.NewNop()}, status: status.NewWriter(run, status.Instance{}, zap.NewNop()),
 					corrections: newMeters(&metrics.Registry{}).corrections, log: zap.NewNop(), wake: make(chan struct{}, 1),
 					suppose: func(ev vrrp.Event, since time.Time) bool {
 						if since.IsZero() {
@@ -165,7 +165,7 @@ func TestDeafnessIsToldWithItsCureAndItsEnd(t *testing.T) {
 			core, logs := observer.New(zap.InfoLevel)
 			count := &metrics.Registry{}
 			s := &service{log: zap.New(core), meters: newMeters(count), reader: fifo.NewReader(row.fifo, nil, nil)}
-			gen := &generation{graph: &graph{cfg: &config.Config{KeepalivedConfig: path}, book: newBook(path, keepalivedconf.Options{}, nil, zap.NewNop())},
+			gen := &generation{graph: &graph{cfg: &config.Config{KeepalivedConfig: path}, book: &reading.Book{Path: path, Log: zap.NewNop()}},
 				finder: &finder{wake: make(chan struct{}, 1)}}
 			s.current.Store(gen)
 			k := supervise.Keepalived{Parent: 7, VRRP: 8}
