@@ -27,9 +27,14 @@
 // where kind is transient, rate-limited, auth, not-found or invalid and
 // retry_after counts seconds; or, without an answer, by the exit status of
 // sysexits(3): 64 and 78 invalid, 77 auth, 75 and all others transient. Standard
-// error goes to the log, line by line. A program that takes longer than timeout is
-// killed with all that it has started. It runs with the environment of berth and
-// what the section adds to it, which never shows in the log.
+// error goes to the log, line by line.
+//
+// A program that takes longer than timeout is killed. It has a process group of its
+// own, which is killed when the program ends, however it does, and the program is
+// killed when berth dies: what is to go on must leave the group (setsid(2)). Of
+// berth's environment it gets PATH, HOME, TZ, LANG and LC_*, and beside them what
+// the section has under environment, which never shows in the log. It inherits no
+// descriptor but the three.
 package exec
 
 import (
@@ -110,7 +115,7 @@ func keysIn(arguments []string) []string {
 type Client struct {
 	log     *zap.Logger
 	command []string
-	extra   []string // NAME=value, beside berth's own environment
+	extra   []string // NAME=value, from the configuration
 	timeout time.Duration
 	caller  *providers.Caller // makes no calls, but errors without secrets
 	claims  *providers.Claims

@@ -319,13 +319,12 @@ esac
 		t.Fatal(err)
 	}
 	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
-	t.Setenv("HCLOUD_SERVER_ID", "1")
 	program, err := filepath.Abs("example/hcloud.py")
 	if err != nil {
 		t.Fatal(err)
 	}
 	client := func(token string) providers.Provider {
-		p, err := parse(zap.NewNop(), "command: ["+program+"]\ntimeout: 30s\nenvironment: {HCLOUD_TOKEN: "+token+"}")
+		p, err := parse(zap.NewNop(), "command: ["+program+"]\ntimeout: 30s\nenvironment: {HCLOUD_SERVER_ID: '1', HCLOUD_TOKEN: "+token+"}")
 		if err != nil {
 			t.Fatal(err)
 		}

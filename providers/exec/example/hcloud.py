@@ -6,10 +6,11 @@ berth.yml:
     provider: exec
     exec:
       command: [/usr/local/lib/berth/hcloud.py]
-      environment: {HCLOUD_TOKEN: ...}
+      environment: {HCLOUD_TOKEN: ...}   # and HCLOUD_SERVER_ID, if need be
 
 It needs the program hcloud (https://github.com/hetznercloud/cli) in the PATH. The
-id of this host comes from the metadata service, or from HCLOUD_SERVER_ID.
+id of this host comes from the metadata service, or from HCLOUD_SERVER_ID. Neither
+is taken from the environment of berth itself.
 """
 import ipaddress
 import json
