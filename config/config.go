@@ -14,7 +14,11 @@ import (
 type Config struct {
 	Path string // the file, for messages
 
-	LockFileTemplate   string // holds exactly one %s
+	// LockFileTemplate holds %s for the name of the instance, the last one if
+	// there are several. OwnLockDirectory is set for berth's default, whose
+	// directory berth makes for itself.
+	LockFileTemplate   string
+	OwnLockDirectory   bool
 	LockTimeout        time.Duration
 	KeepalivedConfig   string
 	KeepalivedConfigID string // empty: host name up to the first dot
@@ -108,7 +112,22 @@ type BackOff struct {
 // LockFile returns the path of the lock of an instance. The name is escaped
 // as a path segment of a URL is, so that it can hold any byte.
 func (c *Config) LockFile(instance string) string {
-	return strings.Replace(c.LockFileTemplate, "%s", EscapeName(instance), 1)
+	return fillTemplate(c.LockFileTemplate, instance)
+}
+
+// FormerLockFile returns the path that was the default of earlier versions of
+// berth for the lock of an instance, or "" where the configuration names a
+// template. As long as such a version may run, or come back, its lock counts too.
+func (c *Config) FormerLockFile(instance string) string {
+	if !c.OwnLockDirectory {
+		return ""
+	}
+	return fillTemplate("/var/lock/berth-%s.lock", instance)
+}
+
+func fillTemplate(template, instance string) string {
+	at := strings.LastIndex(template, "%s")
+	return template[:at] + EscapeName(instance) + template[at+len("%s"):]
 }
 
 // EscapeName makes one file name of an instance name, which may hold any byte.
@@ -125,7 +144,6 @@ func EscapeName(instance string) string {
 // defaults are the values of a file that says nothing.
 func defaults() Config {
 	return Config{
-		LockFileTemplate:  "/var/lock/berth-%s.lock",
 		LockTimeout:       10 * time.Second,
 		KeepalivedConfig:  "/etc/keepalived/keepalived.conf",
 		KeepalivedPIDFile: "/run/keepalived.pid",

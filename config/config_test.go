@@ -42,7 +42,7 @@ func shown(c *config.Config) string {
 		c.RunDirectory, c.LogFile, addrs, c.RefreshInterval, c.RefreshTimeout, c.BackOff, c.Metrics, c.Provider)
 }
 
-const defaultsShown = `lock /var/lock/berth-%s.lock 10s; keepalived /etc/keepalived/keepalived.conf id="" version="" pid=/run/keepalived.pid; run /run/berth log=""; managed []; refresh 1m0s/10s; back-off {InitialInterval:1s Multiplier:1.1 MaxInterval:10s MaxElapsedTime:0s}; metrics {Listen: Textfile:}; provider ""`
+const defaultsShown = `lock /run/berth/lock/%s.lock 10s; keepalived /etc/keepalived/keepalived.conf id="" version="" pid=/run/keepalived.pid; run /run/berth log=""; managed []; refresh 1m0s/10s; back-off {InitialInterval:1s Multiplier:1.1 MaxInterval:10s MaxElapsedTime:0s}; metrics {Listen: Textfile:}; provider ""`
 
 func TestFilesThatSayNothingHaveTheDefaults(t *testing.T) {
 	for name, text := range map[string]string{
@@ -248,6 +248,31 @@ func TestLockFileEscapesTheName(t *testing.T) {
 		if got := c.LockFile(name); got != want {
 			t.Errorf("lock of %q is %s, want %s", name, got, want)
 		}
+	}
+}
+
+func TestDefaultLockIsInADirectoryOfBerthsOwn(t *testing.T) {
+	for text, want := range map[string]string{
+		"":                          "/run/berth/lock/VI_1.lock true /var/lock/berth-VI_1.lock",
+		"run-directory: /r\n":       "/r/lock/VI_1.lock true /var/lock/berth-VI_1.lock",
+		"run-directory: /a%s%d/b\n": "/a%s%d/b/lock/VI_1.lock true /var/lock/berth-VI_1.lock",
+		"lock-file-template: /run/berth/lock/%s.lock\n": "/run/berth/lock/VI_1.lock true /var/lock/berth-VI_1.lock",
+		"lock-file-template: /l/b-%s.x\n":               "/l/b-VI_1.x false ",
+		"lock-file-template: /var/lock/%s\n":            "/var/lock/VI_1 false ",
+	} {
+		c, err := parse(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := fmt.Sprint(c.LockFile("VI_1"), " ", c.OwnLockDirectory, " ", c.FormerLockFile("VI_1")); got != want {
+			t.Errorf("%q: got %s, want %s", text, got, want)
+		}
+	}
+	o := options
+	o.LockFileTemplate = config.FloatyLockFileTemplate
+	c, err := config.Parse(strings.NewReader(""), "floaty.yml", o)
+	if err != nil || c.LockFile("VI_1") != "/var/lock/floaty-VI_1.lock" || c.OwnLockDirectory || c.FormerLockFile("VI_1") != "" {
+		t.Errorf("called as floaty: %+v, %v", c, err)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"net"
 	"net/netip"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -48,7 +49,10 @@ func fill(c *Config, doc *yaml.Node, o Options) []*section.Problem {
 	s.Path("keepalived-pid-file", c.KeepalivedPIDFile, "/run/keepalived.pid")
 	s.Path("run-directory", c.RunDirectory, "/run/berth")
 	s.Path("log-file", c.LogFile, "/var/log/berth.log or /proc/1/fd/2")
-	if t := c.LockFileTemplate; strings.Count(t, "%s") != 1 || strings.Count(t, "%") != 1 {
+	own := filepath.Join(c.RunDirectory, "lock", "%s.lock")
+	if c.OwnLockDirectory = c.LockFileTemplate == "" || c.LockFileTemplate == own; c.OwnLockDirectory {
+		c.LockFileTemplate = own
+	} else if t := c.LockFileTemplate; strings.Count(t, "%s") != 1 || strings.Count(t, "%") != 1 {
 		s.Refuse("lock-file-template", "", "a path with exactly one %s, for the name of the instance, and no other %, such as /run/lock/berth-%s.lock")
 	} else {
 		s.Path("lock-file-template", t, "/run/lock/berth-%s.lock")

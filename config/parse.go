@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"slices"
 	"strconv"
 	"strings"
@@ -42,14 +43,19 @@ type Options struct {
 	// Sections are the known providers, each with the check of its section. Each
 	// section present in the file is checked, whatever provider is chosen.
 	Sections map[string]SectionCheck
-	// LockFileTemplate replaces the default, empty to leave it.
+	// LockFileTemplate replaces the default, a directory below the run directory;
+	// empty to leave it.
 	LockFileTemplate string
 }
 
-// Load reads and checks the file at path. The error joins one *Problem for
-// each thing that is wrong.
+// Load reads and checks the file at path, a regular one or a pipe such as
+// /dev/stdin that is being written. The error joins one *Problem for each thing
+// that is wrong.
 func Load(path string, o Options) (*Config, error) {
 	text, st, err := files.ReadInfo(path, maxSize)
+	if errors.Is(err, files.ErrNotRegular) && st != nil && st.Mode()&fs.ModeNamedPipe != 0 {
+		text, err = files.ReadPipe(path, maxSize)
+	}
 	if errors.Is(err, files.ErrTooLarge) {
 		return nil, tooLarge(path)
 	}
@@ -60,7 +66,8 @@ func Load(path string, o Options) (*Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.OthersCanRead = st.Mode().Perm()&0o004 != 0
+	// A pipe from a secret store has no mode that means something.
+	c.OthersCanRead = st.Mode().IsRegular() && st.Mode().Perm()&0o004 != 0
 	return c, nil
 }
 
@@ -83,9 +90,7 @@ func tooLarge(path string) error {
 func parse(text, path string, o Options) (*Config, error) {
 	c := defaults()
 	c.Path = path
-	if o.LockFileTemplate != "" {
-		c.LockFileTemplate = o.LockFileTemplate
-	}
+	c.LockFileTemplate = o.LockFileTemplate
 	dec := yaml.NewDecoder(strings.NewReader(text))
 	var doc yaml.Node
 	if err := dec.Decode(&doc); err != nil && !errors.Is(err, io.EOF) {

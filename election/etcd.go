@@ -9,12 +9,13 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"os"
 	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"berth/internal/files"
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -81,13 +82,12 @@ func NewEtcd(o Options) (*Etcd, error) {
 	}
 	e.tls = &tls.Config{MinVersion: tls.VersionTLS12}
 	if o.CertFile != "" {
-		if _, err := tls.LoadX509KeyPair(o.CertFile, o.KeyFile); err != nil {
-			return nil, fmt.Errorf("read client certificate: %w", err)
+		if _, err := readKeyPair(o.CertFile, o.KeyFile); err != nil {
+			return nil, err
 		}
 		// Read at each handshake: certificates are rotated while berth runs.
 		e.tls.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
-			c, err := tls.LoadX509KeyPair(o.CertFile, o.KeyFile)
-			return &c, err
+			return readKeyPair(o.CertFile, o.KeyFile)
 		}
 	}
 	if o.CAFile != "" {
@@ -127,14 +127,34 @@ func (e *Etcd) tlsOf(endpoint string) *tls.Config {
 	return c
 }
 
-func readPool(file string) (*x509.CertPool, error) {
-	pem, err := os.ReadFile(file)
+// maxPEM bounds a file of certificates or of a key, in bytes.
+const maxPEM = 8 << 20
+
+// readKeyPair reads the certificate of a client and its key.
+func readKeyPair(certFile, keyFile string) (*tls.Certificate, error) {
+	cert, err := files.Read(certFile, maxPEM)
 	if err != nil {
-		return nil, fmt.Errorf("read certificate authorities: %w", err)
+		return nil, fmt.Errorf("read cert-file: %w", err)
+	}
+	key, err := files.Read(keyFile, maxPEM)
+	if err != nil {
+		return nil, fmt.Errorf("read key-file: %w", err)
+	}
+	pair, err := tls.X509KeyPair(cert, key)
+	if err != nil {
+		return nil, fmt.Errorf("read client certificate of cert-file %s and key-file %s: %w", certFile, keyFile, err)
+	}
+	return &pair, nil
+}
+
+func readPool(file string) (*x509.CertPool, error) {
+	pem, err := files.Read(file, maxPEM)
+	if err != nil {
+		return nil, fmt.Errorf("read ca-file: %w", err)
 	}
 	pool := x509.NewCertPool()
 	if !pool.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("read certificate authorities: %s has no certificate", file)
+		return nil, fmt.Errorf("read ca-file: %s has no certificate", file)
 	}
 	return pool, nil
 }

@@ -10,8 +10,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/gofrs/flock"
 	"golang.org/x/sys/unix"
+
+	"berth/internal/files"
 )
 
 // lockPatience is how long a newcomer waits for the reader before it. keepalived
@@ -61,27 +62,36 @@ func ReaderOf(path string) (pid int, err error) {
 // function is called or the process ends. It waits five seconds for a reader
 // that is about to end; then the error matches ErrBusy. The lock is a file
 // beside the FIFO, because keepalived replaces the FIFO itself. An error of
-// another kind says that no lock can be had there.
+// another kind says that no lock can be had there, such as where another user
+// made that file.
 func Lock(ctx context.Context, path string) (unlock func() error, err error) {
 	file := path + ".lock"
-	l := flock.New(file, flock.SetFlag(os.O_CREATE|os.O_RDWR), flock.SetPermissions(0o600))
 	waitCtx, cancel := context.WithTimeoutCause(ctx, lockPatience, ErrBusy)
 	defer cancel()
-	_, err = l.TryLockContext(waitCtx, lockRetry)
-	switch {
-	case err == nil:
-	case ctx.Err() != nil:
-		return nil, errors.Join(context.Cause(ctx), l.Close())
-	case waitCtx.Err() != nil:
+	for {
+		f, err := files.Lock(file)
+		if err == nil {
+			// For the message to a later reader; the lock itself is the kernel's.
+			if f.Truncate(0) == nil {
+				_, _ = f.WriteString(strconv.Itoa(os.Getpid()) + "\n")
+			}
+			return f.Close, nil
+		}
+		if !errors.Is(err, files.ErrLocked) {
+			return nil, fmt.Errorf("lock FIFO %s: %w", path, err)
+		}
+		select {
+		case <-waitCtx.Done():
+		case <-time.After(lockRetry):
+			continue
+		}
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
 		owner := "its pid is not known"
 		if pid, err := ReaderOf(path); err == nil && pid != 0 {
 			owner = "pid " + strconv.Itoa(pid)
 		}
-		return nil, errors.Join(fmt.Errorf("read FIFO %s: %w (%s); keep one, as a service or as keepalived's FIFO script", path, ErrBusy, owner), l.Close())
-	default:
-		return nil, errors.Join(fmt.Errorf("lock FIFO %s: %w", path, err), l.Close())
+		return nil, fmt.Errorf("read FIFO %s: %w (%s); keep one, as a service or as keepalived's FIFO script", path, ErrBusy, owner)
 	}
-	// For the message of whoever comes later; the lock itself is the kernel's.
-	_ = os.WriteFile(file, []byte(strconv.Itoa(os.Getpid())+"\n"), 0o600)
-	return l.Close, nil
 }

@@ -8,7 +8,8 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/gofrs/flock"
+	"berth/internal/files"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -22,37 +23,67 @@ const (
 
 // FileLock is the guard that a lock file is. The kernel drops the lock with
 // its process, so a crash leaves nothing to clean up.
+//
+// A lock file that cannot be used (a missing directory, a full or read-only file
+// system, a file that another user made) does not stand before acting: it keeps
+// nobody out, and that is all.
 type FileLock struct {
-	Path    string
+	Path string
+	// OwnDirectory makes the directory of Path, which then is the effective
+	// user's alone, instead of expecting it.
+	OwnDirectory bool
+	// Former is where an earlier version of berth has the same lock, or "". It is
+	// taken after Path.
+	Former  string
 	Timeout time.Duration
-	// Busy makes whoever holds the lock let go, and returns when that is done
-	// or not possible. It returns nil if there is nobody it can name; the
+	// Busy makes the process that holds the lock at path let go, and returns when
+	// that is done or not possible. It returns nil if it can name no process; the
 	// lock is then tried again.
-	Busy func(ctx context.Context) error
+	Busy func(ctx context.Context, path string) error
+	// Unusable is told of a lock file, Path or Former, that cannot be used, and
+	// why.
+	Unusable func(path string, err error)
 }
 
-// UnusableError says that the lock file itself cannot be used, as against one
-// that somebody holds: its directory is missing or forbidden, the disk is full.
-type UnusableError struct{ Err error }
-
-// Error returns the text of the cause.
-func (e *UnusableError) Error() string { return e.Err.Error() }
-
-// Unwrap returns the cause.
-func (e *UnusableError) Unwrap() error { return e.Err }
-
-// Acquire blocks until the lock is held, Timeout has passed or ctx ends. The
-// permit lives until it is released or ctx ends. A lock file that cannot be used
-// gives an *UnusableError.
+// Acquire blocks until all locks that can be used are held, Timeout has passed or
+// ctx ends. The permit lives until it is released or ctx ends.
 func (l *FileLock) Acquire(ctx context.Context) (*Permit, error) {
-	lock := flock.New(l.Path, flock.SetFlag(os.O_CREATE|os.O_RDWR), flock.SetPermissions(0o600))
-	waitCtx, cancel := context.WithTimeoutCause(ctx, l.Timeout,
-		fmt.Errorf("lock %s was not free within the lock timeout of %v", l.Path, l.Timeout))
-	defer cancel()
-	if err := l.wait(waitCtx, lock); err != nil {
-		return nil, errors.Join(err, lock.Close())
+	var held []*os.File
+	release := func() error {
+		var errs []error
+		for _, f := range held {
+			errs = append(errs, f.Close())
+		}
+		return errors.Join(errs...)
 	}
-	return newPermit(ctx, lock.Close), nil
+	paths := []string{l.Path}
+	if l.OwnDirectory {
+		if err := files.OwnDirectory(filepath.Dir(l.Path)); err != nil && !scarce(err) {
+			l.Unusable(l.Path, fmt.Errorf("make the lock's directory: %w", err))
+			paths = nil
+		}
+	}
+	if l.Former != "" {
+		paths = append(paths, l.Former)
+	}
+	deadline := time.Now().Add(l.Timeout)
+	for _, path := range paths {
+		waitCtx, cancel := context.WithDeadlineCause(ctx, deadline,
+			fmt.Errorf("lock %s was not free within the lock timeout of %v", path, l.Timeout))
+		f, err := l.wait(waitCtx, path)
+		cancel()
+		if err != nil {
+			return nil, errors.Join(err, release())
+		}
+		if f != nil {
+			held = append(held, f)
+		}
+	}
+	p := newPermit(ctx, release)
+	for _, f := range held {
+		p.files = append(p.files, f.Name())
+	}
+	return p, nil
 }
 
 // scarce reports whether an error says nothing of the file: there are no
@@ -61,32 +92,50 @@ func scarce(err error) bool {
 	return errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) || errors.Is(err, unix.ENOMEM)
 }
 
-func (l *FileLock) wait(ctx context.Context, lock *flock.Flock) error {
+// wait returns nothing at all if the lock file cannot be used.
+func (l *FileLock) wait(ctx context.Context, path string) (*os.File, error) {
 	for delay := firstRetry; ; delay = min(2*delay, lastRetry) {
-		locked, err := lock.TryLock()
+		f, err := files.Lock(path)
 		switch {
+		case err == nil:
+			return f, nil
 		case scarce(err): // tried again, as where somebody holds the lock
-		case errors.Is(err, os.ErrNotExist):
-			return &UnusableError{fmt.Errorf("lock %s: the directory does not exist; run: mkdir -p %s", l.Path, filepath.Dir(l.Path))}
-		case err != nil:
-			return &UnusableError{fmt.Errorf("lock %s: %w", l.Path, err)}
-		case locked:
-			return nil
+		case !errors.Is(err, files.ErrLocked):
+			l.Unusable(path, unusable(path, err))
+			return nil, nil
 		default:
-			if err := l.Busy(ctx); err != nil {
-				return fmt.Errorf("lock %s: %w", l.Path, err)
+			if err := l.Busy(ctx, path); err != nil {
+				return nil, fmt.Errorf("lock %s: %w", path, err)
 			}
-			if locked, err := lock.TryLock(); locked && err == nil {
-				return nil
+			if f, err := files.Lock(path); err == nil {
+				return f, nil
 			}
 		}
 		select {
 		case <-ctx.Done():
-			if err != nil && ctx.Err() == context.DeadlineExceeded {
-				return fmt.Errorf("lock %s: %w; raise the limit of open files (LimitNOFILE in systemd)", l.Path, err)
+			if scarce(err) && ctx.Err() == context.DeadlineExceeded {
+				return nil, fmt.Errorf("lock: %w; raise the limit of open files (LimitNOFILE in systemd)", err)
 			}
-			return context.Cause(ctx)
+			return nil, context.Cause(ctx)
 		case <-time.After(delay):
 		}
 	}
+}
+
+// unusable adds the cure to the cause.
+func unusable(path string, err error) error {
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return fmt.Errorf("lock %s: the directory does not exist; run: mkdir -p %s", path, filepath.Dir(path))
+	case errors.Is(err, files.ErrForeign), errors.Is(err, files.ErrNotRegular), errors.Is(err, unix.ELOOP):
+		return fmt.Errorf("lock: %w; run: rm %s", err, path)
+	case errors.Is(err, os.ErrPermission):
+		// What fs.protected_regular and its like make of another user's file, see
+		// sysctl fs in proc(5).
+		var st unix.Stat_t
+		if unix.Lstat(path, &st) == nil && int(st.Uid) != os.Geteuid() {
+			return fmt.Errorf("lock: %w; its owner is user %d; run: rm %s", err, st.Uid, path)
+		}
+	}
+	return fmt.Errorf("lock: %w", err)
 }

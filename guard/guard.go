@@ -6,6 +6,7 @@ package guard
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 )
@@ -16,6 +17,7 @@ type Permit struct {
 	ctx     context.Context
 	cancel  context.CancelCauseFunc
 	check   func() error // nil: the context says it all
+	files   []string
 	release func() error
 	once    sync.Once
 }
@@ -25,8 +27,8 @@ func newPermit(ctx context.Context, release func() error) *Permit {
 	return &Permit{ctx: ctx, cancel: cancel, release: release}
 }
 
-// Unlocked returns a permit that nothing backs but ctx, for a service whose
-// lock file cannot be used: to act alone on this host is better than not at all.
+// Unlocked returns a permit that nothing backs but ctx, for what has another guard
+// than a lock file.
 func Unlocked(ctx context.Context) *Permit {
 	return newPermit(ctx, func() error { return nil })
 }
@@ -39,6 +41,16 @@ func (p *Permit) Fenced(ctx context.Context, check func() error) *Permit {
 	f.check = check
 	return f
 }
+
+// Also adds to what is given back by Release. Call it before that.
+func (p *Permit) Also(release func() error) {
+	former := p.release
+	p.release = func() error { return errors.Join(release(), former()) }
+}
+
+// Files returns the paths of the lock files that are held, none if none could be
+// used.
+func (p *Permit) Files() []string { return p.files }
 
 // Context returns the context to work under.
 func (p *Permit) Context() context.Context { return p.ctx }

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 )
 
 // Limits that keepalived does not have, or has only by running out of
@@ -218,6 +219,7 @@ func (r *reader) closeTop() bool {
 // What keepalived does not open.
 var (
 	errNotRegular = errors.New("not a regular file")
+	errTooLarge   = fmt.Errorf("the files of this configuration exceed %d MiB together", sizeLimit>>20)
 	errExecutable = errors.New("it is executable, which keepalived does not accept (chmod a-x it)")
 )
 
@@ -253,15 +255,23 @@ func (r *reader) readFile(path string, isMain bool) ([]byte, error) {
 	case executable:
 		return nil, errExecutable
 	}
+	// Some of /proc calls itself regular and waits like a pipe; a file that cannot
+	// wait takes no deadline.
+	if err := f.SetReadDeadline(time.Now().Add(time.Second)); err != nil && !errors.Is(err, os.ErrNoDeadline) {
+		return nil, cause(err)
+	}
 	var content bytes.Buffer
 	left := int64(sizeLimit-r.size) + 1
-	content.Grow(int(min(info.Size(), left)) + bytes.MinRead)
+	if info.Size() >= left {
+		return nil, errTooLarge
+	}
+	content.Grow(int(info.Size()) + bytes.MinRead)
 	if _, err := content.ReadFrom(io.LimitReader(f, left)); err != nil {
 		return nil, cause(err)
 	}
 	data := content.Bytes()
 	if len(data) > sizeLimit-r.size {
-		return nil, fmt.Errorf("the files of this configuration exceed %d MiB together", sizeLimit>>20)
+		return nil, errTooLarge
 	}
 	r.size += len(data)
 	r.contents[path] = data

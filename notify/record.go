@@ -8,10 +8,10 @@ import (
 	"strconv"
 	"strings"
 
+	"berth/internal/files"
 	"berth/vrrp"
 
 	"go.uber.org/zap"
-	"golang.org/x/sys/unix"
 )
 
 // Record tells what the newest event of an instance is and who acts on it. It
@@ -76,27 +76,37 @@ func superseded(newer Record) error {
 	return fmt.Errorf("%w: %s (pid %d)", ErrSuperseded, newer.State, newer.PID)
 }
 
-// Enter puts self on record. Call it right after the lock was taken, and
-// before acting. The error matches ErrSuperseded when a newer event is on
-// record, and is nil otherwise: a record that cannot be read or written is a
-// warning, because acting counts more.
-func Enter(lockFile string, self Record, log *zap.Logger) error {
-	former, err := ReadRecord(lockFile)
-	switch {
-	case errors.Is(err, os.ErrNotExist):
-	case err != nil:
-		log.Warn("cannot tell the newest event; taking this one for it", zap.Error(err))
-	case former.after(self, pidLimit):
-		return superseded(former)
-	case former.Boot == self.Boot && former.Config != self.Config && former.Config != "":
+// Enter puts self on record beside each of the lock files. Call it right after
+// the locks were taken, and before acting. The error matches ErrSuperseded when a
+// newer event is on record, and is nil otherwise: a record that cannot be read or
+// written is a warning, because acting counts more.
+func Enter(self Record, log *zap.Logger, lockFiles ...string) error {
+	var known bool // self is on record already, as a service that acts again
+	var other string
+	for i, path := range lockFiles {
+		former, err := ReadRecord(path)
+		switch {
+		case errors.Is(err, os.ErrNotExist):
+		case err != nil:
+			log.Warn("cannot tell the newest event; taking this one for it", zap.Error(err))
+		case former.after(self, pidLimit):
+			return superseded(former)
+		case former.Boot == self.Boot && former.Config != self.Config:
+			other = former.Config
+		}
+		known = (i == 0 || known) && err == nil && former == self
+	}
+	if other != "" {
 		log.Warn("another berth acts for this instance with a different configuration; keep one",
-			zap.String("config", self.Config), zap.String("other", former.Config))
+			zap.String("config", self.Config), zap.String("other", other))
 	}
-	if err == nil && former == self {
-		return nil // a service that acts again
+	if known {
+		return nil
 	}
-	if err := self.Write(lockFile); err != nil {
-		log.Warn("cannot record the newest event; an older one may undo it, and a successor may not end this process", zap.Error(err))
+	for _, path := range lockFiles {
+		if err := self.Write(path); err != nil {
+			log.Warn("cannot record the newest event; an older one that comes late may undo it", zap.Error(err))
+		}
 	}
 	return nil
 }
@@ -104,16 +114,29 @@ func Enter(lockFile string, self Record, log *zap.Logger) error {
 // RecordPath returns where the record of a lock lies.
 func RecordPath(lockFile string) string { return lockFile + ".owner" }
 
-// ReadRecord reads the record beside a lock file. The error matches
-// os.ErrNotExist when there is none.
+// maxRecord bounds a record in bytes: the path of a configuration is the longest
+// part, of 4096 bytes at most.
+const maxRecord = 64 << 10
+
+// ReadRecord reads the record beside a lock file, if only this user can have
+// written it; it waits for nobody. The error matches os.ErrNotExist when there is
+// none, and what files.ReadOwn says when it is of no use.
 func ReadRecord(lockFile string) (Record, error) {
-	var r Record
-	text, err := os.ReadFile(RecordPath(lockFile))
+	text, err := files.ReadOwn(RecordPath(lockFile), maxRecord)
 	if err != nil {
-		return r, fmt.Errorf("read lock owner: %w", err)
+		return Record{}, fmt.Errorf("read lock owner: %w", err)
 	}
+	r, err := parseRecord(text)
+	if err != nil {
+		return Record{}, fmt.Errorf("read lock owner %s: %w", RecordPath(lockFile), err)
+	}
+	return r, nil
+}
+
+func parseRecord(text []byte) (Record, error) {
+	var r Record
 	if err := json.Unmarshal(text, &r); err != nil {
-		return r, fmt.Errorf("read lock owner %s: %w", RecordPath(lockFile), err)
+		return Record{}, err
 	}
 	return r, nil
 }
@@ -122,17 +145,10 @@ func ReadRecord(lockFile string) (Record, error) {
 // lock.
 func (r Record) Write(lockFile string) error {
 	text, err := json.Marshal(r)
-	if err != nil {
-		return fmt.Errorf("write lock owner: %w", err)
-	}
-	path := RecordPath(lockFile)
-	fresh := path + ".new" // nobody else's: this process has the lock
-	err = os.WriteFile(fresh, append(text, '\n'), 0o600)
 	if err == nil {
-		err = unix.Rename(fresh, path)
+		err = files.Replace(RecordPath(lockFile), append(text, '\n'), 0o600)
 	}
 	if err != nil {
-		_ = os.Remove(fresh) // if it came to that
 		return fmt.Errorf("write lock owner: %w", err)
 	}
 	return nil

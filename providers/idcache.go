@@ -2,7 +2,6 @@ package providers
 
 import (
 	"bytes"
-	"context"
 	"crypto/sha256"
 	"encoding/json"
 	"errors"
@@ -15,8 +14,9 @@ import (
 	"sync"
 	"time"
 
-	"github.com/gofrs/flock"
 	"go.uber.org/zap"
+
+	"berth/internal/files"
 )
 
 // IDs is what a provider had to look up once: it saves the first claim after a
@@ -127,18 +127,10 @@ func (c *IDCache) warn(message string, err error) {
 
 // read is called with mu held. No file, or one of another boot, is no error.
 func (c *IDCache) read() (IDs, error) {
-	// Opening what is no regular file could block.
-	switch info, err := os.Lstat(c.path); {
-	case errors.Is(err, fs.ErrNotExist):
+	b, err := files.ReadOwn(c.path, maxIDFile)
+	if errors.Is(err, fs.ErrNotExist) {
 		return IDs{}, nil
-	case err != nil:
-		return IDs{}, err
-	case !info.Mode().IsRegular():
-		return IDs{}, errors.New("not a regular file")
-	case info.Size() > maxIDFile:
-		return IDs{}, fmt.Errorf("larger than %d bytes", maxIDFile)
 	}
-	b, err := os.ReadFile(c.path)
 	if err != nil {
 		return IDs{}, err
 	}
@@ -182,11 +174,9 @@ func (c *IDCache) store(ids IDs) error {
 	if err := os.MkdirAll(filepath.Dir(c.path), 0o755); err != nil {
 		return err
 	}
-	lock := flock.New(c.path + ".lock")
-	ctx, cancel := context.WithTimeout(context.Background(), idLockWait)
-	defer cancel()
-	if ok, err := lock.TryLockContext(ctx, idLockTries); !ok {
-		return fmt.Errorf("lock: %w", err)
+	lock, err := c.lock()
+	if err != nil {
+		return err
 	}
 	defer lock.Close()
 
@@ -205,19 +195,21 @@ func (c *IDCache) store(ids IDs) error {
 	if err != nil {
 		return err
 	}
-	t, err := os.CreateTemp(filepath.Dir(c.path), filepath.Base(c.path)+".*") // mode 0600
-	if err != nil {
+	if err := files.Replace(c.path, next, 0o600); err != nil {
 		return err
-	}
-	_, err = t.Write(next)
-	if err := errors.Join(err, t.Close()); err != nil {
-		return errors.Join(err, os.Remove(t.Name()))
-	}
-	if err := os.Rename(t.Name(), c.path); err != nil {
-		return errors.Join(err, os.Remove(t.Name()))
 	}
 	c.known = next
 	return nil
+}
+
+// lock keeps other processes from storing, for which it waits a moment.
+func (c *IDCache) lock() (*os.File, error) {
+	for end := time.Now().Add(idLockWait); ; time.Sleep(idLockTries) {
+		f, err := files.Lock(c.path + ".lock")
+		if err == nil || !errors.Is(err, files.ErrLocked) || time.Now().After(end) {
+			return f, err
+		}
+	}
 }
 
 func (c *IDCache) encode(ids IDs) ([]byte, error) {

@@ -10,13 +10,13 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"os"
 	"strings"
 	"sync"
 	"time"
 
 	"go.uber.org/zap"
 
+	"berth/internal/files"
 	"berth/internal/names"
 )
 
@@ -88,13 +88,17 @@ func NewTransport(resolver *names.Resolver, proxy bool, roots *x509.CertPool) *h
 	return t
 }
 
+// maxAuthorities bounds a file of certificates, in bytes: that of a system, with
+// all authorities there are, has a quarter of a million.
+const maxAuthorities = 8 << 20
+
 // Roots returns the authorities of the system and those in a file of PEM
 // certificates; nil, which means those of the system, if file is "".
 func Roots(file string) (*x509.CertPool, error) {
 	if file == "" {
 		return nil, nil
 	}
-	pem, err := os.ReadFile(file)
+	pem, err := files.Read(file, maxAuthorities)
 	if err != nil {
 		return nil, fmt.Errorf("read ca-file: %w", err)
 	}

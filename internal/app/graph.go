@@ -69,7 +69,7 @@ func (o *Options) newGraph(cfg *config.Config, service bool, m *meters, log *zap
 	g.book = newBook(cfg, log)
 	g.book.Options = bookOptions(cfg, cfg.RunDirectory, log)
 	g.book.Noted = g.status.Note
-	g.holder = &holder{cfg: cfg, book: g.book, self: self, status: g.status, meters: m, log: log, impatient: !service,
+	g.holder = &holder{cfg: cfg, book: g.book, self: self, status: g.status, meters: m, log: log, impatient: !service, occupy: notify.Occupy,
 		pace: &refresher.Pace{Interval: cfg.RefreshInterval}}
 	if g.cloud, err = o.newCloud(cfg, m.providers, log); err != nil {
 		return nil, err

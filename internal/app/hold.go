@@ -3,6 +3,8 @@ package app
 import (
 	"context"
 	"errors"
+	"fmt"
+	"os"
 	"slices"
 	"sync"
 	"time"
@@ -18,6 +20,7 @@ import (
 
 	"github.com/cenkalti/backoff/v4"
 	"go.uber.org/zap"
+	"golang.org/x/sys/unix"
 )
 
 // errReleased is the cause with which a permit ends when its holding does.
@@ -38,6 +41,8 @@ type holder struct {
 	// entered, which may be nil, is told of an instance right after it was
 	// locked.
 	entered func(name string)
+	// occupy, which may be nil, is notify.Occupy.
+	occupy func(ctx context.Context, lockFile string, self notify.Record, log *zap.Logger) (*notify.Socket, error)
 	// newest, which may be nil, returns an error when a word of keepalived that
 	// ends the holding waits to be acted on. It is asked before each write.
 	newest func(ctx context.Context, name string) error
@@ -87,8 +92,8 @@ func (h *holder) hold(ctx context.Context, name string, verify <-chan struct{}) 
 		log.Warn("the instance has no addresses; nothing to move")
 	}
 	enter := sync.OnceFunc(func() {
-		if !h.self.Service {
-			return
+		if !h.self.Service || len(permit.Files()) == 0 {
+			return // it is on record already
 		}
 		// Its events come in order, so that the record serves nobody but a
 		// notify script that finds the lock held. Later, and one at a time: a
@@ -101,8 +106,9 @@ func (h *holder) hold(ctx context.Context, name string, verify <-chan struct{}) 
 			}
 			h.recording.Lock()
 			defer h.recording.Unlock()
-			// It is never superseded.
-			_ = notify.Enter(h.cfg.LockFile(name), h.self, log)
+			if err := h.record(ctx, name, permit, log); err != nil && ctx.Err() == nil {
+				log.Warn("cannot be found by a notify script for the instance", zap.Error(err))
+			}
 		})
 	})
 	// act keeps the addresses here for as long as a permit lasts.
@@ -161,24 +167,30 @@ func (h *holder) hold(ctx context.Context, name string, verify <-chan struct{}) 
 }
 
 // acquire locks an instance on this host and puts this process on record, or
-// returns an error that matches notify.ErrSuperseded.
+// returns an error that matches notify.ErrSuperseded. Where no lock file can be
+// had, the process of the former state is found by its socket alone.
 func (h *holder) acquire(ctx context.Context, name string, log *zap.Logger) (*guard.Permit, error) {
-	path := h.cfg.LockFile(name)
+	path, former := h.cfg.LockFile(name), h.cfg.FormerLockFile(name)
 	lock := &guard.FileLock{
-		Path:    path,
-		Timeout: h.cfg.LockTimeout,
-		Busy:    func(ctx context.Context) error { return notify.Supersede(ctx, path, h.self, log) },
+		Path: path, OwnDirectory: h.cfg.OwnLockDirectory, Former: former, Timeout: h.cfg.LockTimeout,
+		Busy: func(ctx context.Context, path string) error { return notify.Supersede(ctx, path, h.self, log) },
+		Unusable: func(file string, err error) {
+			switch {
+			case file == path:
+				log.Error("cannot lock the instance; acting without the lock", zap.Error(err))
+			case errors.Is(err, os.ErrNotExist), errors.Is(err, unix.EROFS):
+				// An earlier version cannot have it either.
+			default:
+				log.Warn("cannot take the lock that earlier versions of berth have; one of them must not run beside this one", zap.Error(err))
+			}
+		},
 	}
 	permit, err := lock.Acquire(ctx)
-	if _, unusable := errors.AsType[*guard.UnusableError](err); unusable && !h.impatient {
-		log.Error("cannot lock the instance; acting without the lock", zap.Error(err))
-		permit, err = guard.Unlocked(ctx), nil
-	}
 	if err != nil {
 		return nil, err
 	}
-	if !h.self.Service { // a service goes on record beside its first claim, see hold
-		if err := notify.Enter(path, h.self, log); err != nil {
+	if !h.self.Service || len(permit.Files()) == 0 { // else a service goes on record beside its first claim, see hold
+		if err := h.record(ctx, name, permit, log); err != nil {
 			return nil, errors.Join(err, permit.Release(err))
 		}
 	}
@@ -186,6 +198,27 @@ func (h *holder) acquire(ctx context.Context, name string, log *zap.Logger) (*gu
 		h.entered(name)
 	}
 	return permit, nil
+}
+
+// record makes this process be found by whoever comes after it, and returns an
+// error that matches notify.ErrSuperseded if its event is not the newest.
+func (h *holder) record(ctx context.Context, name string, permit *guard.Permit, log *zap.Logger) error {
+	path := h.cfg.LockFile(name)
+	if h.occupy != nil {
+		ctx, cancel := context.WithTimeoutCause(ctx, h.cfg.LockTimeout,
+			fmt.Errorf("the process of the former state did not end within the lock timeout of %v", h.cfg.LockTimeout))
+		defer cancel()
+		socket, err := h.occupy(ctx, path, h.self, log)
+		if err != nil {
+			return err
+		}
+		permit.Also(socket.Close)
+	}
+	records := permit.Files()
+	if !slices.Contains(records, path) {
+		records = append(records, path) // what can be read of it counts all the same
+	}
+	return notify.Enter(h.self, log, records...)
 }
 
 func (h *holder) loop(name string, ip vrrp.FloatingIP, permit *guard.Permit, log *zap.Logger) *refresher.Loop {

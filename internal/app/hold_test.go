@@ -83,6 +83,7 @@ cloudscale: {endpoint: "http://cloudscale.example", token: %s, server-uuid: %s}
 	if err != nil {
 		t.Fatal(err)
 	}
+	g.holder.occupy = nil // a bubble's time stands still while a socket listens
 	w.table = instance.NewTable(g.holder.hold, nil, zap.New(core))
 	ctx, cancel := context.WithCancelCause(t.Context())
 	done := make(chan error, 1)

@@ -10,10 +10,15 @@ import (
 	"regexp"
 	"strings"
 	"time"
+
+	"berth/internal/files"
 )
 
 // versionTimeout bounds `keepalived --version`.
 const versionTimeout = time.Second
+
+// maxVersionFile bounds the file that keeps the version, in bytes.
+const maxVersionFile = 8 << 10
 
 // installedVersion returns the version of the keepalived on this machine, ""
 // if there is none. As asking takes longer than a claim, the answer is kept in
@@ -33,7 +38,7 @@ func installedVersion(runDirectory string) (string, error) {
 	}
 	kept := filepath.Join(runDirectory, "keepalived-version")
 	key := fmt.Sprintf("%s %d %d ", program, st.Size(), st.ModTime().UnixNano())
-	if text, err := os.ReadFile(kept); err == nil {
+	if text, err := files.ReadOwn(kept, maxVersionFile); err == nil {
 		version, ours := strings.CutPrefix(string(text), key)
 		if version, whole := strings.CutSuffix(version, "\n"); ours && whole {
 			return version, nil
@@ -41,15 +46,18 @@ func installedVersion(runDirectory string) (string, error) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), versionTimeout)
 	defer cancel()
-	out, err := exec.CommandContext(ctx, program, "--version").CombinedOutput()
+	cmd := exec.CommandContext(ctx, program, "--version")
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH")} // berth's may hold secrets
+	cmd.WaitDelay = versionTimeout                  // a wrapper's child may keep the output open
+	out, err := cmd.CombinedOutput()
 	m := regexp.MustCompile(`Keepalived v(\d+\.\d+\.\d+)`).FindSubmatch(out)
 	if m == nil {
 		return "", fmt.Errorf("ask keepalived for its version: unexpected answer of %s --version: %w", program, errors.Join(err, ctx.Err()))
 	}
 	version := string(m[1])
-	// Only a cache: without it, or when it is torn, the next start asks again.
+	// Only a cache: without it, or when others may have written it, the next start asks again.
 	if runDirectory != "" && os.MkdirAll(runDirectory, 0o755) == nil {
-		_ = os.WriteFile(kept, []byte(key+version+"\n"), 0o644)
+		_ = files.Replace(kept, []byte(key+version+"\n"), 0o644)
 	}
 	return version, nil
 }

@@ -75,7 +75,7 @@ func (o *Options) Notify(ctx context.Context, configPath string, args []string) 
 		return nil
 	}
 	if ev.Kind == vrrp.VerifyNow {
-		return g.askHolders(names)
+		return g.askHolders(ctx, names)
 	}
 	// Under the lock and not before: what a superseded event says is no news.
 	g.holder.entered = func(name string) {
@@ -275,34 +275,15 @@ func (g *graph) notifyOther(ctx context.Context, names []string) error {
 	return errors.Join(errs...)
 }
 
-// askHolders makes the processes that hold the instances look at the owner.
-func (g *graph) askHolders(names []string) error {
+// askHolders makes the processes that hold the instances look at the owner. A
+// service hears of it through the FIFO.
+func (g *graph) askHolders(ctx context.Context, names []string) error {
+	var errs []error
 	for _, name := range names {
-		r, err := notify.ReadRecord(g.cfg.LockFile(name))
-		if errors.Is(err, os.ErrNotExist) {
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		// A service hears of it through the FIFO.
-		if r.Service || r.Boot != g.holder.self.Boot {
-			continue
-		}
-		p, err := pidfd.Open(r.PID)
-		if errors.Is(err, os.ErrNotExist) {
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		if p.Start == r.Start {
-			err = p.Signal(unix.SIGUSR1)
-		}
-		p.Close()
-		if err != nil {
-			return err
+		errs = append(errs, notify.Ask(ctx, g.cfg.LockFile(name), g.holder.self))
+		if former := g.cfg.FormerLockFile(name); former != "" {
+			errs = append(errs, notify.Ask(ctx, former, g.holder.self))
 		}
 	}
-	return nil
+	return errors.Join(errs...)
 }

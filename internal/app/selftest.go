@@ -93,7 +93,7 @@ func (o *Options) checks(configPath string) ([]selftest.Check, error) {
 			selftest.KeepalivedConfig(func() (selftest.Keepalived, error) { return keepalivedFindings(cfg, b) }),
 			selftest.Process(func() (int, error) { return keepalivedProcess(cfg, conf()) }),
 			selftest.FIFOs(func() []selftest.FIFO { return fifos(cfg, conf()) }),
-			selftest.Directory("lock directory", filepath.Dir(cfg.LockFileTemplate), false))
+			selftest.Directory("lock directory", filepath.Dir(cfg.LockFileTemplate), cfg.OwnLockDirectory))
 	}
 	checks = append(checks, selftest.Directory("run directory", cfg.RunDirectory, true))
 	if cfg.Fencing.Enabled || len(cfg.Election.Instances) > 0 {

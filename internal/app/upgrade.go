@@ -59,6 +59,7 @@ func (o *Options) checkWithNewBinary(ctx context.Context, configPath string) err
 	var said bytes.Buffer
 	cmd := exec.CommandContext(ctx, o.Executable, "config", "check", configPath)
 	cmd.Stderr = &said
+	cmd.WaitDelay = time.Second // a child of a wrapper may keep it open
 	if err := cmd.Run(); err != nil {
 		return errors.Join(fmt.Errorf("run %s: %w", strings.Join(cmd.Args, " "), err), errors.New(strings.TrimSpace(said.String())))
 	}

@@ -13,8 +13,15 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 
 	"golang.org/x/sys/unix"
+)
+
+// How long a read may wait for bytes that are not there.
+const (
+	patience     = time.Second
+	pipePatience = 5 * time.Second
 )
 
 // ErrNotRegular says that a path leads to something that is no regular file: a
@@ -37,7 +44,8 @@ func Read(path string, max int64) ([]byte, error) {
 	return text, err
 }
 
-// ReadInfo is Read, with what fstat(2) says of the very file that was read.
+// ReadInfo is Read, with what fstat(2) says of the very file that was read, or of
+// what is there instead of a regular file.
 func ReadInfo(path string, max int64) ([]byte, fs.FileInfo, error) {
 	f, err := open(path, 0)
 	if err != nil {
@@ -45,6 +53,25 @@ func ReadInfo(path string, max int64) ([]byte, fs.FileInfo, error) {
 	}
 	defer f.Close()
 	return read(f, path, max)
+}
+
+// ReadPipe returns what is written into a pipe until its writers have closed it: a
+// shell's <(command), or /dev/stdin. It waits five seconds for the writers to end, and
+// for none to come; an empty pipe is an error.
+func ReadPipe(path string, max int64) ([]byte, error) {
+	f, err := open(path, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	if err := f.SetReadDeadline(time.Now().Add(pipePatience)); err != nil {
+		return nil, &fs.PathError{Op: "read", Path: path, Err: ErrNotRegular}
+	}
+	text, err := bounded(f, path, max)
+	if err == nil && len(text) == 0 {
+		err = &fs.PathError{Op: "read", Path: path, Err: errors.New("a pipe into which nobody has written")}
+	}
+	return text, err
 }
 
 // ReadOwn is Read for a file that this program wrote, in a directory where others
@@ -92,16 +119,36 @@ func read(f *os.File, path string, max int64) ([]byte, fs.FileInfo, error) {
 		return nil, nil, err
 	}
 	if !st.Mode().IsRegular() {
-		return nil, nil, &fs.PathError{Op: "read", Path: path, Err: ErrNotRegular}
+		return nil, st, &fs.PathError{Op: "read", Path: path, Err: ErrNotRegular}
 	}
-	text, err := io.ReadAll(io.LimitReader(f, max+1))
+	if st.Size() > max {
+		return nil, nil, tooLarge(path, max)
+	}
+	// Some of /proc and tracefs call themselves regular and wait like a pipe. A
+	// file that cannot wait takes no deadline.
+	if err := f.SetReadDeadline(time.Now().Add(patience)); err != nil && !errors.Is(err, os.ErrNoDeadline) {
+		return nil, nil, err
+	}
+	text, err := bounded(f, path, max)
 	if err != nil {
 		return nil, nil, err
 	}
-	if int64(len(text)) > max {
-		return nil, nil, &fs.PathError{Op: "read", Path: path, Err: fmt.Errorf("%w: more than %d bytes", ErrTooLarge, max)}
-	}
 	return text, st, nil
+}
+
+func bounded(f *os.File, path string, max int64) ([]byte, error) {
+	text, err := io.ReadAll(io.LimitReader(f, max+1))
+	if err != nil {
+		return nil, err
+	}
+	if int64(len(text)) > max {
+		return nil, tooLarge(path, max)
+	}
+	return text, nil
+}
+
+func tooLarge(path string, max int64) error {
+	return &fs.PathError{Op: "read", Path: path, Err: fmt.Errorf("%w: more than %d bytes", ErrTooLarge, max)}
 }
 
 // Replace replaces a file, whole or not at all: a reader sees the old content or

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"berth/internal/files"
 
@@ -61,6 +62,25 @@ func TestOnlyRegularFilesOfBoundedSizeAreRead(t *testing.T) {
 		if err != nil && !strings.Contains(err.Error(), row.path) {
 			t.Errorf("%v does not name %s", err, row.path)
 		}
+	}
+}
+
+// The kernel's messages are a regular file by name; without any, a read waits.
+func TestRegularFileThatWaitsLikeAPipeIsGivenUp(t *testing.T) {
+	st, err := os.Stat("/proc/kmsg")
+	if err != nil || !st.Mode().IsRegular() {
+		t.Skipf("no such file here: %v, %v", st, err)
+	}
+	done := make(chan error, 1)
+	go func() {
+		_, err := files.Read("/proc/kmsg", 1<<20)
+		done <- err
+	}()
+	select {
+	case err := <-done:
+		t.Log(err) // or what there was to read
+	case <-time.After(20 * time.Second):
+		t.Fatal("it waits")
 	}
 }
 

@@ -203,7 +203,7 @@ type Lease struct {
 // is none.
 func ReadLease(path string) (Lease, error) {
 	var l Lease
-	text, err := os.ReadFile(path)
+	text, err := files.Read(path, maxFile)
 	if err == nil {
 		err = json.Unmarshal(text, &l)
 	}
@@ -214,6 +214,9 @@ func ReadLease(path string) (Lease, error) {
 }
 
 const suffix = ".json"
+
+// maxFile bounds a file in bytes; an address takes some hundred.
+const maxFile = 4 << 20
 
 func dir(runDirectory string) string { return filepath.Join(runDirectory, "status") }
 
@@ -244,7 +247,7 @@ func Read(runDirectory string) ([]Instance, error) {
 			continue
 		}
 		path := filepath.Join(dir(runDirectory), e.Name())
-		text, err := os.ReadFile(path)
+		text, err := files.Read(path, maxFile)
 		var in Instance
 		if err == nil {
 			err = json.Unmarshal(text, &in)

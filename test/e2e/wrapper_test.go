@@ -196,7 +196,7 @@ exec unshare --mount /bin/sh -ec '
 	if touch /etc/x /run/x /tmp/x 2>/dev/null; then echo "no sandbox"; exit 1; fi
 	exec setpriv --no-new-privs --bounding-set -all%s /usr/bin/berth.real "$@"
 ' sh "$@"
-`, unit["RuntimeDirectory"], unit["ReadWritePaths"], capabilities.String()), 0o755))
+`, unit["RuntimeDirectory"], strings.TrimPrefix(unit["ReadWritePaths"], "-"), capabilities.String()), 0o755))
 
 	f.configure(f.host1, lab.FIFO, dense, equals(instance4(100)))
 	f.configure(f.host2, lab.FIFO, dense, equals(instance4(100)))
