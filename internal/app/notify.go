@@ -9,7 +9,6 @@ import (
 	"slices"
 	"time"
 
-	"berth/internal/pidfd"
 	"berth/internal/reading"
 	"berth/internal/run"
 	"berth/internal/status"
