@@ -4,91 +4,16 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"net/url"
 	"slices"
 	"strconv"
 	"time"
 
-	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 
 	"berth/vrrp"
 )
-
-// Causes with which ownership ends.
-var (
-	// ErrKeyLost says that the key is gone from etcd.
-	ErrKeyLost = errors.New("the key in etcd is gone")
-	// ErrHandOver says that another member is wanted.
-	ErrHandOver = errors.New("handing over as asked")
-	// ErrReachable ends acting without etcd.
-	ErrReachable = errors.New("etcd answers again")
-)
-
-// UnableError says that this host cannot own an instance now.
-type UnableError struct{ Reason string }
-
-// Error returns the reason.
-func (e *UnableError) Error() string { return e.Reason }
-
-// Grant is the permission to act as owner.
-type Grant struct {
-	// Token grows with each change of owner; 0 for one that acts without etcd.
-	Token int64
-	term  *Term
-}
-
-// End returns the earliest moment at which another member can become owner. It
-// moves on as the lease is renewed. For an owner that acts without etcd it is
-// always some time ahead.
-func (g Grant) End() time.Time {
-	if g.term == nil {
-		return time.Now().Add(time.Minute)
-	}
-	return g.term.End()
-}
-
-// Check returns nil while the permission stands. Call it immediately before each
-// write to the outside.
-func (g Grant) Check() error {
-	if g.term == nil {
-		return nil
-	}
-	return g.term.Check()
-}
-
-// Status is what a candidate knows of its instance.
-type Status struct {
-	Instance string
-	State    vrrp.State // Master while it owns it, Backup while it waits, Fault while it cannot
-	Owner    string     // the member that owns it, empty if unknown
-	Token    int64      // while Master
-	Reason   string
-}
-
-// Campaign is how a member takes part in the election of one instance.
-type Campaign struct {
-	Instance  string
-	Addresses []string // for people who look into etcd
-	// Able, which may be nil, reports whether this host can own the instance
-	// now, and why not; AbleChanged returns a channel that is closed when that
-	// may have changed.
-	Able        func() (bool, string)
-	AbleChanged func() <-chan struct{}
-	// Alone lets the member act without etcd when that has not answered for
-	// longer than the lease.
-	Alone bool
-	// Joined, which may be nil, is told while this member owns the instance that
-	// another one has come into the queue: a network that was cut may be whole
-	// again. It must not block.
-	Joined func()
-	// Changed, which may be nil, is told of each change of status. It must not
-	// block.
-	Changed func(Status)
-	Log     *zap.Logger
-}
 
 // candidate is a campaign that runs.
 type candidate struct {
@@ -487,59 +412,4 @@ func (k *candidate) alone(ctx context.Context, hold func(context.Context, Grant)
 		case <-newTerm:
 		}
 	}
-}
-
-// resignTime bounds the giving up of a key by a process that ends.
-const resignTime = time.Second
-
-// resign gives the key up, in one transaction with the record of what was made of
-// it. Unless ctx has ended it tries for as long as the term lasts: the key must not
-// be used again while a request to delete it may be under way.
-func (k *candidate) resign(ctx context.Context, term *Term, token int64) {
-	k.unsettled = token
-	asking := ctx
-	if ctx.Err() != nil {
-		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), resignTime)
-		defer cancel()
-		asking = end
-	}
-	asking, stop := joined(asking, term.ctx)
-	defer stop()
-	if err := k.m.resign(asking, k.Instance, k.key(term.Lease), token, k.use); err != nil {
-		k.obstructed(ctx, term, "cannot give up the place in the election", err)
-		return
-	}
-	k.unsettled, k.settled = 0, token
-}
-
-// resign deletes a key and writes that this was the will of its owner, or of one
-// that never was. Where nothing is known of that, nothing is written, and the next
-// owner waits.
-func (m *Member) resign(ctx context.Context, instance, key string, token int64, use use) error {
-	value, err := json.Marshal(released{token, m.Name})
-	if err != nil {
-		return err
-	}
-	erase := func(ops ...clientv3.Op) error {
-		_, err := call(ctx, m.Etcd, func(ctx context.Context, c *clientv3.Client) (*clientv3.TxnResponse, error) {
-			return c.Txn(ctx).If(clientv3.Compare(clientv3.CreateRevision(key), "=", token)).Then(ops...).Commit()
-		})
-		return err
-	}
-	ops := []clientv3.Op{clientv3.OpDelete(key)}
-	dir := releasedDir
-	if use == waited {
-		dir = withdrawnDir
-	}
-	if use != unknown {
-		err = erase(append(ops, clientv3.OpPut(m.Prefix+dir+url.PathEscape(instance), string(value)))...)
-	}
-	// Without space etcd still deletes. Then the next owner waits.
-	if use == unknown || errors.Is(err, rpctypes.ErrNoSpace) {
-		err = erase(ops...)
-	}
-	if err != nil {
-		return fmt.Errorf("give up %s: %w", key, err)
-	}
-	return nil
 }

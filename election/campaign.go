@@ -1,0 +1,83 @@
+package election
+
+import (
+	"errors"
+	"time"
+
+	"go.uber.org/zap"
+
+	"berth/vrrp"
+)
+
+// Causes with which ownership ends.
+var (
+	// ErrKeyLost says that the key is gone from etcd.
+	ErrKeyLost = errors.New("the key in etcd is gone")
+	// ErrHandOver says that another member is wanted.
+	ErrHandOver = errors.New("handing over as asked")
+	// ErrReachable ends acting without etcd.
+	ErrReachable = errors.New("etcd answers again")
+)
+
+// UnableError says that this host cannot own an instance now.
+type UnableError struct{ Reason string }
+
+// Error returns the reason.
+func (e *UnableError) Error() string { return e.Reason }
+
+// Grant is the permission to act as owner.
+type Grant struct {
+	// Token grows with each change of owner; 0 for one that acts without etcd.
+	Token int64
+	term  *Term
+}
+
+// End returns the earliest moment at which another member can become owner. It
+// moves on as the lease is renewed. For an owner that acts without etcd it is
+// always some time ahead.
+func (g Grant) End() time.Time {
+	if g.term == nil {
+		return time.Now().Add(time.Minute)
+	}
+	return g.term.End()
+}
+
+// Check returns nil while the permission stands. Call it immediately before each
+// write to the outside.
+func (g Grant) Check() error {
+	if g.term == nil {
+		return nil
+	}
+	return g.term.Check()
+}
+
+// Status is what a candidate knows of its instance.
+type Status struct {
+	Instance string
+	State    vrrp.State // Master while it owns it, Backup while it waits, Fault while it cannot
+	Owner    string     // the member that owns it, empty if unknown
+	Token    int64      // while Master
+	Reason   string
+}
+
+// Campaign is how a member takes part in the election of one instance.
+type Campaign struct {
+	Instance  string
+	Addresses []string // for people who look into etcd
+	// Able, which may be nil, reports whether this host can own the instance
+	// now, and why not; AbleChanged returns a channel that is closed when that
+	// may have changed.
+	Able        func() (bool, string)
+	AbleChanged func() <-chan struct{}
+	// Alone lets the member act without etcd when that has not answered for
+	// longer than the lease.
+	Alone bool
+	// Joined, which may be nil, is told while this member owns the instance that
+	// another one has come into the queue: a network that was cut may be whole
+	// again. It must not block.
+	Joined func()
+	// Changed, which may be nil, is told of each change of status. It must not
+	// block.
+	Changed func(Status)
+	Log     *zap.Logger
+}

@@ -1,0 +1,68 @@
+package election
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/url"
+	"time"
+
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	clientv3 "go.etcd.io/etcd/client/v3"
+)
+
+// resignTime bounds the giving up of a key by a process that ends.
+const resignTime = time.Second
+
+// resign gives the key up, in one transaction with the record of what was made of
+// it. Unless ctx has ended it tries for as long as the term lasts: the key must not
+// be used again while a request to delete it may be under way.
+func (k *candidate) resign(ctx context.Context, term *Term, token int64) {
+	k.unsettled = token
+	asking := ctx
+	if ctx.Err() != nil {
+		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), resignTime)
+		defer cancel()
+		asking = end
+	}
+	asking, stop := joined(asking, term.ctx)
+	defer stop()
+	if err := k.m.resign(asking, k.Instance, k.key(term.Lease), token, k.use); err != nil {
+		k.obstructed(ctx, term, "cannot give up the place in the election", err)
+		return
+	}
+	k.unsettled, k.settled = 0, token
+}
+
+// resign deletes a key and writes that this was the will of its owner, or of one
+// that never was. Where nothing is known of that, nothing is written, and the next
+// owner waits.
+func (m *Member) resign(ctx context.Context, instance, key string, token int64, use use) error {
+	value, err := json.Marshal(released{token, m.Name})
+	if err != nil {
+		return err
+	}
+	erase := func(ops ...clientv3.Op) error {
+		_, err := call(ctx, m.Etcd, func(ctx context.Context, c *clientv3.Client) (*clientv3.TxnResponse, error) {
+			return c.Txn(ctx).If(clientv3.Compare(clientv3.CreateRevision(key), "=", token)).Then(ops...).Commit()
+		})
+		return err
+	}
+	ops := []clientv3.Op{clientv3.OpDelete(key)}
+	dir := releasedDir
+	if use == waited {
+		dir = withdrawnDir
+	}
+	if use != unknown {
+		err = erase(append(ops, clientv3.OpPut(m.Prefix+dir+url.PathEscape(instance), string(value)))...)
+	}
+	// Without space etcd still deletes. Then the next owner waits.
+	if use == unknown || errors.Is(err, rpctypes.ErrNoSpace) {
+		err = erase(ops...)
+	}
+	if err != nil {
+		return fmt.Errorf("give up %s: %w", key, err)
+	}
+	return nil
+}
