@@ -113,14 +113,12 @@ func New(binary, dir string, places []Place, o Options) (*Cluster, error) {
 		}
 		c.ca = ca
 	}
-	var peers []string
 	for i, p := range places {
 		m := &Member{Name: fmt.Sprintf("etcd%d", i+1), place: p, binary: binary, cluster: c}
 		c.members = append(c.members, m)
-		peers = append(peers, m.Name+"=http://"+p.Peer.String())
 	}
 	for _, m := range c.members {
-		err := m.configure(strings.Join(peers, ","))
+		err := m.configure(c.peers(), "berth-test")
 		if err == nil {
 			err = m.Restart()
 		}
@@ -130,6 +128,14 @@ func New(binary, dir string, places []Place, o Options) (*Cluster, error) {
 		}
 	}
 	return c, nil
+}
+
+func (c *Cluster) peers() string {
+	var peers []string
+	for _, m := range c.members {
+		peers = append(peers, m.Name+"=http://"+m.place.Peer.String())
+	}
+	return strings.Join(peers, ",")
 }
 
 // Close ends all members at once, as a power cut does, and their proxies.

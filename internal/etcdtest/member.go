@@ -59,12 +59,15 @@ type Member struct {
 	paused  bool
 }
 
+func (m *Member) data() string  { return filepath.Join(m.place.Dir, "data") }
+func (m *Member) saved() string { return filepath.Join(m.place.Dir, "saved") }
+
 func (m *Member) configPath() string { return filepath.Join(m.place.Dir, m.Name+".yml") }
 
 // configure writes what etcd's --config-file reads. The gateway is said
 // explicitly because etcd 3.4 leaves it out when it has a configuration file.
 // Nobody's data has to survive a loss of power here, hence no fsync.
-func (m *Member) configure(peers string) error {
+func (m *Member) configure(peers, token string) error {
 	p, c := m.place, m.cluster
 	text := fmt.Sprintf(`name: %s
 data-dir: %s
@@ -74,14 +77,14 @@ listen-peer-urls: http://%s
 initial-advertise-peer-urls: http://%s
 listen-metrics-urls: http://%s
 initial-cluster: %s
-initial-cluster-token: berth-test
+initial-cluster-token: %s
 initial-cluster-state: new
 enable-grpc-gateway: true
 unsafe-no-fsync: true
 logger: zap
 log-level: info
 log-outputs: [stderr]
-`, m.Name, filepath.Join(p.Dir, "data"), c.scheme(), p.Client, m.Endpoint(), p.Peer, p.Peer, p.Metrics, peers)
+`, m.Name, m.data(), c.scheme(), p.Client, m.Endpoint(), p.Peer, p.Peer, p.Metrics, peers, token)
 	if c.ca != nil {
 		// For the gateway, which is a client of its own member, the server's
 		// certificate is a client's as well.
@@ -94,7 +97,7 @@ log-outputs: [stderr]
 	if err := p.Write(m.configPath(), text, 0o600); err != nil {
 		return err
 	}
-	if p.Proxy.IsValid() {
+	if p.Proxy.IsValid() && m.proxy == nil {
 		m.proxy = newProxy(p.Proxy.String(), func() (net.Conn, error) { return p.Dial("tcp", p.Client.String()) })
 		return m.proxy.open()
 	}
