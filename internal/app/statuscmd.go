@@ -63,15 +63,23 @@ func stale(all []status.Instance, alive func(status.Instance) bool) error {
 func statusTable(w io.Writer, all []status.Instance, now time.Time, alive func(status.Instance) bool) error {
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(tw, "INSTANCE\tSTATE\tSINCE\tADDRESS\tOWNER\tLAST CALL\tLEASE\tNOTE")
-	for _, in := range all {
+	for i, in := range all {
+		// One name in two elections of this host.
+		twice := func(j int) bool { return j >= 0 && j < len(all) && all[j].Instance == in.Instance }
+		if in.Prefix != "" && (twice(i-1) || twice(i+1)) {
+			in.Instance += " (" + in.Prefix + " as " + in.Member + ")"
+		}
 		note := in.Error
 		if in.State == vrrp.Master && !alive(in) {
 			note = fmt.Sprintf("STALE: process %d is gone, nobody acts for this instance", in.PID)
 		} else if in.State == vrrp.Unknown {
 			note = in.Reason
 		}
+		if note == "" && in.State == vrrp.Master && in.Lease != "" {
+			note = leaseNote(in, now)
+		}
 		if len(in.Addresses) == 0 {
-			note = cmp.Or(note, stray(in), fight(in), in.Configuration, correction(in))
+			note = cmp.Or(note, stray(in), doubled(in), fight(in), in.Configuration, correction(in))
 			fmt.Fprintf(tw, "%s\t%s\t%s\t-\t%s\t-\t%s\t%s\n", in.Instance, in.State, since(in.Since, now), dash(in.Owner), lease(in, now), dash(withDeaf(in, note)))
 		}
 		for _, a := range in.Addresses {
@@ -91,7 +99,7 @@ func statusTable(w io.Writer, all []status.Instance, now time.Time, alive func(s
 			case slices.Contains(in.Contested, a.Address):
 				state = "contested"
 			}
-			line = cmp.Or(line, stray(in), fight(in), in.Configuration, correction(in))
+			line = cmp.Or(line, stray(in), doubled(in), fight(in), in.Configuration, correction(in))
 			fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", in.Instance, state, since(in.Since, now), a.Address, dash(owner), since(a.LastCall, now), lease(in, now), dash(withDeaf(in, line)))
 		}
 	}
@@ -135,8 +143,32 @@ func withDeaf(in status.Instance, note string) string {
 	return strings.TrimSuffix("deaf: "+in.Deaf+"; "+note, "; ")
 }
 
+// doubled tells that a name is that of two hosts.
+func doubled(in status.Instance) string {
+	if !in.Doubled {
+		return ""
+	}
+	return "another host takes part under the name of this one; give each an etcd.member of its own"
+}
+
+// leaseNote tells that an owner acts although its lease is not known to live.
+func leaseNote(in status.Instance, now time.Time) string {
+	switch {
+	case !in.Unacknowledged.IsZero():
+		return fmt.Sprintf("etcd has not acknowledged the lease since %s; the owner goes on, as on-etcd-loss says", clock(in.Unacknowledged))
+	case !in.LeaseEnd.IsZero() && !in.LeaseEnd.After(now):
+		return fmt.Sprintf("the lease ended at %s, and no other is known", clock(in.LeaseEnd))
+	}
+	return ""
+}
+
+func clock(t time.Time) string { return t.Local().Format(time.DateTime) }
+
 // lease tells how long the lease lasts unless it is renewed.
 func lease(in status.Instance, now time.Time) string {
+	if in.State == vrrp.Master && !in.Unacknowledged.IsZero() {
+		return "unknown"
+	}
 	if in.LeaseEnd.IsZero() || in.State != vrrp.Master {
 		return "-"
 	}

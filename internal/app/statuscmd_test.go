@@ -25,6 +25,12 @@ func TestStatusTable(t *testing.T) {
 			"MASTER 0s ago 192.0.2.1/32 this host - - STALE: process 7 is gone, nobody acts for this instance"},
 		{"lease", status.Instance{State: vrrp.Master, LeaseEnd: now.Add(3210 * time.Millisecond), Addresses: []status.Address{here}}, false,
 			"MASTER 0s ago 192.0.2.1/32 this host - 3.2s left -"},
+		{"lease that is kept although etcd is silent", status.Instance{State: vrrp.Master, Lease: "l", LeaseEnd: now.Add(4500 * time.Millisecond), Unacknowledged: now, Addresses: []status.Address{here}}, false,
+			"MASTER 0s ago 192.0.2.1/32 this host - unknown etcd has not acknowledged the lease since " + now.Format(time.DateTime) + "; the owner goes on, as on-etcd-loss says"},
+		{"acting without a lease", status.Instance{State: vrrp.Master, Lease: "l", LeaseEnd: now.Add(-time.Second), Addresses: []status.Address{here}}, false,
+			"MASTER 0s ago 192.0.2.1/32 this host - ended the lease ended at " + now.Add(-time.Second).Format(time.DateTime) + ", and no other is known"},
+		{"name of another host", status.Instance{State: vrrp.Backup, Owner: "vm", Doubled: true}, false,
+			"BACKUP 0s ago - vm - - another host takes part under the name of this one; give each an etcd.member of its own"},
 		{"other owner", status.Instance{State: vrrp.Backup, Owner: "host2"}, false, "BACKUP 0s ago - host2 - - -"},
 		{"contested at the provider", status.Instance{State: vrrp.Master, Addresses: []status.Address{{Address: "192.0.2.1/32", Owner: "lb2", Contested: true}}}, false,
 			"contested 0s ago 192.0.2.1/32 lb2 - - another host takes the address away again and again; thefts: 0"},
@@ -63,6 +69,20 @@ func TestStatusTable(t *testing.T) {
 		_, row, _ := strings.Cut(out.String(), "\n")
 		if got := strings.Join(strings.Fields(row), " "); got != "api "+tt.want {
 			t.Errorf("%s: want %q, got %q", tt.name, "api "+tt.want, got)
+		}
+	}
+}
+
+func TestTheStatusTellsOneNameInTwoElectionsApart(t *testing.T) {
+	now := time.Now()
+	var out bytes.Buffer
+	both := []status.Instance{{Instance: "api", Prefix: "/a/", Member: "h", State: vrrp.Master, Since: now}, {Instance: "api", Prefix: "/b/", Member: "h", State: vrrp.Backup, Since: now}}
+	if err := statusTable(&out, both, now, func(status.Instance) bool { return true }); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"api (/a/ as h)  MASTER", "api (/b/ as h)  BACKUP"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("want %q, got\n%s", want, out.String())
 		}
 	}
 }

@@ -4,7 +4,10 @@
 package status
 
 import (
+	"cmp"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -53,12 +56,20 @@ type Instance struct {
 	// Astray are the addresses that another interface of this host has although another
 	// host owns them, each with " on " and the name of that interface.
 	Astray []string `json:"astray,omitempty"`
-	// LeaseEnd is filled in by Read.
-	LeaseEnd time.Time `json:"lease_end,omitzero"`
-	PID      int       `json:"pid"`
-	Start    uint64    `json:"start"` // with pid unique within a boot
-	Mode     string    `json:"mode"`  // notify, fifo or elect
-	Updated  time.Time `json:"updated"`
+	// LeaseEnd is filled in by Read; so is Unacknowledged, since when etcd has not
+	// acknowledged a lease that is kept without it.
+	LeaseEnd       time.Time `json:"lease_end,omitzero"`
+	Unacknowledged time.Time `json:"unacknowledged,omitzero"`
+	// Prefix and Member are those of the election in which this process takes part;
+	// two processes of one host can take part in two. Doubled says that another host
+	// takes part under the same name.
+	Prefix  string    `json:"prefix,omitempty"`
+	Member  string    `json:"member,omitempty"`
+	Doubled bool      `json:"doubled_member,omitempty"`
+	PID     int       `json:"pid"`
+	Start   uint64    `json:"start"` // with pid unique within a boot
+	Mode    string    `json:"mode"`  // notify, fifo or elect
+	Updated time.Time `json:"updated"`
 }
 
 // Address is what is known about one address of an instance that is MASTER.
@@ -78,6 +89,10 @@ type Address struct {
 // first claims are out: these must not wait for files that are for people.
 const flushDelay = 200 * time.Millisecond
 
+// stateDelay takes its place when a state has changed: whoever has just handed an
+// instance over looks where it is.
+const stateDelay = 20 * time.Millisecond
+
 // Writer writes the files of one process.
 type Writer struct {
 	dir string
@@ -87,15 +102,16 @@ type Writer struct {
 	known   map[string]*Instance
 	dirty   map[string]bool
 	changed chan struct{}
+	state   chan struct{} // one slot, as changed: a state is among what changed
 	failing bool
-	self    Instance // pid, start, mode, configuration
+	self    Instance // what all entries share
 }
 
 // NewWriter returns a writer for files below the run directory. self carries
-// what all entries share: PID, Start, Mode.
+// what all entries share: PID, Start, Mode, Prefix and Member.
 func NewWriter(runDirectory string, self Instance, log *zap.Logger) *Writer {
 	return &Writer{dir: dir(runDirectory), self: self, log: log,
-		known: map[string]*Instance{}, dirty: map[string]bool{}, changed: make(chan struct{}, 1)}
+		known: map[string]*Instance{}, dirty: map[string]bool{}, changed: make(chan struct{}, 1), state: make(chan struct{}, 1)}
 }
 
 // Update changes what is known about an instance. It does no I/O.
@@ -104,11 +120,20 @@ func (w *Writer) Update(instance string, change func(*Instance)) {
 	defer w.mu.Unlock()
 	in, ok := w.known[instance]
 	if !ok {
-		in = &Instance{Instance: instance, PID: w.self.PID, Start: w.self.Start, Mode: w.self.Mode, Configuration: w.self.Configuration}
+		own := w.self
+		in = &own
+		in.Instance = instance
 		w.known[instance] = in
 	}
+	former := in.State
 	change(in)
 	w.touch(in)
+	if in.State != former {
+		select {
+		case w.state <- struct{}{}:
+		default:
+		}
+	}
 }
 
 // Note sets the Configuration of all instances, those to come included. It does
@@ -146,6 +171,11 @@ func (w *Writer) Run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 		case <-time.After(flushDelay):
+		case <-w.state:
+			select {
+			case <-ctx.Done():
+			case <-time.After(stateDelay):
+			}
 		}
 		w.Flush()
 	}
@@ -187,7 +217,23 @@ func (w *Writer) write(in Instance) error {
 	if err := os.MkdirAll(w.dir, 0o755); err != nil {
 		return err
 	}
-	return files.Replace(filepath.Join(w.dir, fileName(in.Instance)), append(text, '\n'), 0o644)
+	if err := files.Replace(filepath.Join(w.dir, fileName(in)), append(text, '\n'), 0o644); err != nil {
+		return err
+	}
+	w.tidy(in)
+	return nil
+}
+
+// tidy removes the file of a berth of before the prefix and the member were part of
+// its name: left behind it would go on telling of a process that is gone.
+func (w *Writer) tidy(in Instance) {
+	if in.Prefix == "" {
+		return
+	}
+	path := filepath.Join(w.dir, fileName(Instance{Instance: in.Instance}))
+	if old, err := read(path); err == nil && old.Mode == in.Mode && old.Prefix == "" && old.Lease == in.Lease {
+		_ = os.Remove(path) // it is in nobody's way but a reader's
+	}
 }
 
 // Lease is the lease of a member of etcd, kept beside the instances.
@@ -197,6 +243,9 @@ type Lease struct {
 	Prefix string    `json:"prefix"`
 	Member string    `json:"member"`
 	End    time.Time `json:"end,omitzero"` // unless it is renewed
+	// Unacknowledged is since when etcd has not acknowledged it, while it is kept all
+	// the same. Then it has no end that is known.
+	Unacknowledged time.Time `json:"unacknowledged,omitzero"`
 }
 
 // ReadLease returns what a file has; the error matches os.ErrNotExist if there
@@ -220,16 +269,30 @@ const maxFile = 4 << 20
 
 func dir(runDirectory string) string { return filepath.Join(runDirectory, "status") }
 
-// fileName escapes the name so that it holds no slash and begins with no dot.
-func fileName(instance string) string {
-	name := url.PathEscape(instance)
+// fileName escapes the name so that it holds no slash and begins with no dot. An
+// instance of one name in two elections is two.
+func fileName(in Instance) string {
+	name := url.PathEscape(in.Instance)
 	if name == "" || strings.HasPrefix(name, ".") {
 		name = "%" + name // no result of PathEscape begins so
+	}
+	if in.Prefix != "" {
+		election := sha256.Sum256([]byte(in.Prefix + "\x00" + in.Member))
+		name += "%%" + hex.EncodeToString(election[:8]) // nor has one this
 	}
 	return name + suffix
 }
 
-// Read returns all instances below the run directory, ordered by name. No
+func read(path string) (Instance, error) {
+	var in Instance
+	text, err := files.Read(path, maxFile)
+	if err == nil {
+		err = json.Unmarshal(text, &in)
+	}
+	return in, err
+}
+
+// Read returns all instances below the run directory, ordered by name and prefix. No
 // directory means none. Files that cannot be read are joined in the error; the
 // others are returned with it.
 func Read(runDirectory string) ([]Instance, error) {
@@ -247,11 +310,7 @@ func Read(runDirectory string) ([]Instance, error) {
 			continue
 		}
 		path := filepath.Join(dir(runDirectory), e.Name())
-		text, err := files.Read(path, maxFile)
-		var in Instance
-		if err == nil {
-			err = json.Unmarshal(text, &in)
-		}
+		in, err := read(path)
 		if err != nil {
 			problems = append(problems, fmt.Errorf("read status %s: %w", path, err))
 			continue
@@ -259,10 +318,12 @@ func Read(runDirectory string) ([]Instance, error) {
 		if in.Lease != "" {
 			// Gone with its process, or about to be made anew: nothing to say.
 			l, _ := ReadLease(in.Lease)
-			in.LeaseEnd = l.End
+			in.LeaseEnd, in.Unacknowledged = l.End, l.Unacknowledged
 		}
 		found = append(found, in)
 	}
-	slices.SortFunc(found, func(a, b Instance) int { return strings.Compare(a.Instance, b.Instance) })
+	slices.SortFunc(found, func(a, b Instance) int {
+		return cmp.Or(strings.Compare(a.Instance, b.Instance), strings.Compare(a.Prefix, b.Prefix))
+	})
 	return found, errors.Join(problems...)
 }

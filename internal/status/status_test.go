@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"berth/internal/status"
@@ -148,4 +149,52 @@ func TestANoteAboutTheConfigurationReachesAllInstances(t *testing.T) {
 	if got := notes(); !slices.Equal(got, []string{"a: ", "b: "}) {
 		t.Errorf("the note stays: %q", got)
 	}
+}
+
+func TestTwoElectionsOfOneHostDoNotOverwriteOneAnother(t *testing.T) {
+	dir := t.TempDir()
+	lease := filepath.Join(dir, "etcd-a.json")
+	// As a berth wrote it that knew of one election only.
+	old := status.NewWriter(dir, status.Instance{PID: 7, Mode: "elect"}, zap.NewNop())
+	old.Update("api", func(in *status.Instance) { in.State, in.Lease = vrrp.Master, lease })
+	old.Flush()
+	fifo, _ := writer(t, dir)
+	fifo.Update("other", func(in *status.Instance) { in.State = vrrp.Master })
+	fifo.Flush()
+	for _, prefix := range []string{"/b/", "/a/"} {
+		w := status.NewWriter(dir, status.Instance{PID: 7, Mode: "elect", Prefix: prefix, Member: "h"}, zap.NewNop())
+		w.Update("api", func(in *status.Instance) {
+			in.State, in.Lease = vrrp.Backup, filepath.Join(dir, "etcd-"+prefix[1:2]+".json")
+		})
+		w.Flush()
+	}
+	got, err := status.Read(dir)
+	if err != nil || len(got) != 3 || got[0].Prefix != "/a/" || got[1].Prefix != "/b/" || got[2].Instance != "other" {
+		t.Errorf("want both elections and the other instance, got %+v, %v", got, err)
+	}
+}
+
+func TestAChangeOfStateIsPublishedAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		w, _ := writer(t, dir)
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			_ = w.Run(ctx)
+		}()
+		for _, state := range []vrrp.State{vrrp.Master, vrrp.Backup} {
+			w.Update("api", func(in *status.Instance) { in.Reason = "before" })
+			synctest.Wait()
+			w.Update("api", func(in *status.Instance) { in.State = state })
+			time.Sleep(25 * time.Millisecond)
+			synctest.Wait()
+			if got, err := status.Read(dir); err != nil || len(got) != 1 || got[0].State != state {
+				t.Errorf("want %v after 25 ms, got %+v, %v", state, got, err)
+			}
+		}
+		cancel()
+		<-done
+	})
 }
