@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -192,4 +193,86 @@ func TestElectedOwnerPointsFloatingIPs(t *testing.T) {
 	}
 	one.signal(unix.SIGTERM)
 	two.says(refreshed)
+}
+
+// brokenHistory is said when etcd is not the one that was seen before.
+const brokenHistory = "etcd was restored from a backup"
+
+// kept waits until a host's record of etcd's history is there.
+func (h *fencedHost) kept() {
+	h.t.Helper()
+	for end := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) {
+		found, err := filepath.Glob(filepath.Join(h.dir, "run", "etcd-*.history"))
+		switch {
+		case err != nil:
+			h.t.Fatal(err)
+		case len(found) == 1:
+			return
+		case time.Now().After(end):
+			h.t.Fatal("want a record of etcd's history in the run directory")
+		}
+	}
+}
+
+func TestARestartedBerthBesideARestoredEtcdAdoptsNothingAndWaits(t *testing.T) {
+	c := etcdtest.Start(t, 1, etcdtest.Options{})
+	if err := c.Save(); err != nil {
+		t.Fatal(err)
+	}
+	h := newElectingHost(t, "h1", c.Endpoints()[0])
+	one := h.start("elect", "berth.yml")
+	one.says(refreshed)
+	h.kept()
+	one.signal(unix.SIGKILL)
+	_ = one.cmd.Wait()
+	if err := c.Restore(); err != nil {
+		t.Fatal(err)
+	}
+	// Who is killed while it waits leaves the wait to the next.
+	one = h.start("elect", "berth.yml")
+	one.says(brokenHistory, "adopted the lease", "became the owner")
+	one.signal(unix.SIGKILL)
+	_ = one.cmd.Wait()
+	one = h.start("elect", "berth.yml")
+	broke := one.says(brokenHistory, "adopted the lease", "became the owner")
+	if took := one.says("became the owner").Sub(broke); took < 4900*time.Millisecond {
+		t.Errorf("want it to wait for a lease, it took %v", took)
+	}
+}
+
+func TestReleaseOnAHostThatIsNotTheOwnerFails(t *testing.T) {
+	etcd := etcdtest.Start(t, 1, etcdtest.Options{}).Endpoints()[0]
+	h1, h2 := newElectingHost(t, "h1", etcd), newElectingHost(t, "h2", etcd)
+	h1.start("elect", "berth.yml").says(refreshed)
+	h2.start("elect", "berth.yml").says("taking part", refreshed)
+	release := h2.start("release", electedInstance, "--config", "berth.yml")
+	release.says("h1 is the owner of "+electedInstance+", not h2 of this host", "handed over")
+	if err := release.cmd.Wait(); err == nil || release.cmd.ProcessState.ExitCode() != 1 {
+		t.Errorf("want exit status 1, got %v", err)
+	}
+}
+
+// Two hosts called vm: cloned machines that nobody gave another name.
+func TestATakeoverByTheSecondOfTwoHostsOfOneNameMovesTheInstance(t *testing.T) {
+	etcd := etcdtest.Start(t, 1, etcdtest.Options{}).Endpoints()[0]
+	h1, h2 := newElectingHost(t, "vm", etcd), newElectingHost(t, "vm", etcd)
+	one := h1.start("elect", "berth.yml")
+	one.says(refreshed)
+	two := h2.start("elect", "berth.yml")
+	const doubled = "another host takes part in the election under the name of this one"
+	two.says(doubled, refreshed)
+	one.says(doubled)
+	h1.start("show", "berth.yml").says("vm (two hosts have this name)")
+	for end := time.Now().Add(patience); ; { // it is written soon after it is said
+		table, err := exec.Command(filepath.Join(h2.dir, "berth"), "status", "--run-directory", filepath.Join(h2.dir, "run")).CombinedOutput()
+		if strings.Contains(string(table), "another host takes part under the name of this one") {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatalf("want it in the status, got %s, %v", table, err)
+		}
+	}
+	h2.start("takeover", electedInstance, "--config", "berth.yml").says("vm is the owner")
+	two.says(refreshed)
+	one.says("handing over as asked")
 }

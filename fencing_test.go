@@ -255,3 +255,22 @@ func TestAllowLetsVRRPAloneDecideWithoutEtcd(t *testing.T) {
 	one.says("etcd answers again")
 	one.says(refreshed)
 }
+
+func TestAFencedMasterBesideAWipedEtcdWaitsForALease(t *testing.T) {
+	for _, mode := range []string{"notify", "fifo"} {
+		t.Run(mode, func(t *testing.T) {
+			c := etcdtest.Start(t, 1, etcdtest.Options{})
+			h := newFencedHost(t, "h1", c.Endpoints()[0], "")
+			one := h.master(mode)
+			one.says(refreshed)
+			if err := c.Wipe("another"); err != nil {
+				t.Fatal(err)
+			}
+			broke := one.says(brokenHistory)
+			if took := one.says("became the owner").Sub(broke); took < 1900*time.Millisecond {
+				t.Errorf("want it to wait for a lease of 2 s, it took %v", took)
+			}
+			one.says(refreshed)
+		})
+	}
+}

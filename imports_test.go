@@ -42,6 +42,7 @@ var allowed = map[string]string{
 	"berth/internal/names":     "internal/files", // how names become addresses, for all that connect
 	"berth/internal/pidfd":     "",
 	"berth/internal/supervise": "internal/files internal/pidfd",
+	"berth/internal/seat":      "election internal/files internal/status", // puts on record what the election has, in the form that status reads
 	"berth/internal/status":    "vrrp internal/files",
 	"berth/internal/truth":     "vrrp", // kernel and keepalived arrive as functions
 	// which addresses keepalived has: from its file, and from what its processes have open

@@ -18,37 +18,81 @@ import (
 // least that etcd grants with its usual timing.
 const askTTL = 2
 
+// Asker is the member on whose behalf somebody asks. Without an identity it is any
+// of its name.
+type Asker struct{ Member, Identity string }
+
+func (a Asker) place() Place { return Place{Member: a.Member, Identity: a.Identity} }
+
+// doubled returns an error if it cannot be told which of two members of one name asks.
+func (a Asker) doubled(queue []Place) error {
+	if a.Identity == "" && doubles(queue, a.Member) {
+		return fmt.Errorf("two hosts are member %s, and which of them is this one is not on record in its run directory; give each another etcd.member", a.Member)
+	}
+	return nil
+}
+
+// doubles reports whether members of one name and different identities are in a queue.
+func doubles(queue []Place, member string) bool {
+	first := ""
+	for _, p := range queue {
+		if p.Member != member || p.Identity == "" {
+			continue
+		}
+		if first != "" && first != p.Identity {
+			return true
+		}
+		first = p.Identity
+	}
+	return false
+}
+
 // Takeover asks the owner of an instance to give up in favour of a member that
 // takes part in its election, and returns when that is the owner. It fails if
 // the member does not take part or does not become the owner.
-func Takeover(ctx context.Context, e *Etcd, prefix, instance, member string) error {
-	return ask(ctx, e, prefix, instance, wish{Member: member}, func(queue []Place) (bool, error) {
-		if !slices.ContainsFunc(queue, func(p Place) bool { return p.Member == member }) {
-			return false, fmt.Errorf("member %s takes no part in the election of %s; %s", member, instance, present(queue))
+func Takeover(ctx context.Context, e *Etcd, prefix, instance string, a Asker) error {
+	return ask(ctx, e, prefix, instance, wish{Member: a.Member, Identity: a.Identity}, func(queue []Place) (bool, error) {
+		if !slices.ContainsFunc(queue, a.place().same) {
+			return false, fmt.Errorf("member %s of this host takes no part in the election of %s; %s", a.Member, instance, present(queue))
 		}
-		return queue[0].Member == member, nil
-	})
+		if err := a.doubled(queue); err != nil {
+			return false, err
+		}
+		return queue[0].same(a.place()), nil
+	}, func(queue []Place) bool { return len(queue) > 0 && queue[0].same(a.place()) })
 }
 
 // Release asks a member to give up an instance to any other, and returns when
-// another is the owner. A member that is not the owner has nothing to give up;
-// that is no error. It fails if there is no other member.
-func Release(ctx context.Context, e *Etcd, prefix, instance, member string) error {
-	return ask(ctx, e, prefix, instance, wish{Except: member}, func(queue []Place) (bool, error) {
-		if len(queue) > 0 && queue[0].Member != member {
-			return true, nil
+// another is the owner. It fails if the member is not the owner, or if there is no
+// other member.
+func Release(ctx context.Context, e *Etcd, prefix, instance string, a Asker) error {
+	other := func(p Place) bool { return !p.same(a.place()) }
+	return ask(ctx, e, prefix, instance, wish{Except: a.Member, Identity: a.Identity}, func(queue []Place) (bool, error) {
+		if err := a.doubled(queue); err != nil {
+			return false, err
 		}
-		if !slices.ContainsFunc(queue, func(p Place) bool { return p.Member != member }) {
+		switch {
+		case !slices.ContainsFunc(queue, other):
 			return false, fmt.Errorf("nobody else takes part in the election of %s; %s", instance, present(queue))
+		case other(queue[0]):
+			return false, fmt.Errorf("%s is the owner of %s, not %s of this host, which has nothing to hand over", called(queue[0], queue), instance, a.Member)
 		}
 		return false, nil
-	})
+	}, func(queue []Place) bool { return len(queue) > 0 && other(queue[0]) })
+}
+
+// called returns the name of a member, with its identity if another has the name too.
+func called(p Place, queue []Place) string {
+	if p.Identity != "" && doubles(queue, p.Member) {
+		return fmt.Sprintf("%s (identity %s)", p.Member, p.Identity)
+	}
+	return p.Member
 }
 
 func present(queue []Place) string {
 	var names []string
 	for _, p := range queue {
-		names = append(names, p.Member)
+		names = append(names, called(p, queue))
 	}
 	if len(names) == 0 {
 		return "nobody does"
@@ -56,9 +100,9 @@ func present(queue []Place) string {
 	return "these do: " + strings.Join(names, ", ")
 }
 
-// ask states a wish and waits until done, which may also refuse it, says of the
-// queue that it has come true.
-func ask(ctx context.Context, e *Etcd, prefix, instance string, w wish, done func(queue []Place) (bool, error)) error {
+// ask states a wish and waits until done says of the queue that it has come true.
+// First it asks check whether that is so already, or never will be.
+func ask(ctx context.Context, e *Etcd, prefix, instance string, w wish, check func(queue []Place) (bool, error), done func(queue []Place) bool) error {
 	dir := prefix + electionsDir + url.PathEscape(instance) + "/"
 	queue, err := readQueue(ctx, e, dir)
 	if err != nil {
@@ -66,7 +110,7 @@ func ask(ctx context.Context, e *Etcd, prefix, instance string, w wish, done fun
 	}
 	// Who has just stood aside for another, or has just been started, comes soon.
 	for tries := 0; ; tries++ {
-		ok, err := done(queue)
+		ok, err := check(queue)
 		if ok || err != nil && tries == 10 {
 			return err
 		}
@@ -120,7 +164,7 @@ func ask(ctx context.Context, e *Etcd, prefix, instance string, w wish, done fun
 		}
 		queue = next
 		// Who stood aside is missing, which is as it should be.
-		if ok, _ := done(queue); ok {
+		if done(queue) {
 			return nil
 		}
 	}

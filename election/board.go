@@ -26,6 +26,7 @@ type contest struct {
 	former    string    // the member on whose account
 	doubts    []doubt   // to be settled by whoever owns next
 	wish      wish
+	doubled   bool // another host takes part under the name of this one
 	changed   chan struct{}
 }
 
@@ -41,16 +42,19 @@ type Board struct {
 
 	mu       sync.Mutex
 	current  bool // the watch is alive
+	era      int  // of etcd's history, to which the rest belongs
 	revision int64
 	contests map[string]*contest
 	samples  map[clientv3.LeaseID]sample
-	news     chan struct{} // one slot: a lease may be new
-	read     chan struct{} // closed when everything was read for the first time
+	longest  time.Duration                  // to live of a lease in use
+	met      map[clientv3.LeaseID]time.Time // when leases of others of our name were first seen
+	news     chan struct{}                  // one slot: a lease may be new
+	read     chan struct{}                  // closed when everything was read for the first time
 }
 
 func newBoard(m *Member) *Board {
 	return &Board{etcd: m.Etcd, prefix: m.Prefix, ttl: m.TTL, had: m.session.had, moved: m.Moved, log: m.Log, contests: map[string]*contest{},
-		samples: map[clientv3.LeaseID]sample{}, news: make(chan struct{}, 1), read: make(chan struct{})}
+		samples: map[clientv3.LeaseID]sample{}, met: map[clientv3.LeaseID]time.Time{}, longest: max(m.TTL, time.Duration(m.Past.Longest)*time.Second), news: make(chan struct{}, 1), read: make(chan struct{})}
 }
 
 // view is a copy of a contest at a revision.
@@ -61,6 +65,9 @@ type view struct {
 	doubts   []doubt
 	wish     wish
 	revision int64
+	era      int
+	// broken says that until is that of a break of etcd's history.
+	broken bool
 }
 
 // newest returns the token of who came last, 0 if nobody is there.
@@ -77,8 +84,43 @@ func (b *Board) of(instance string) (view, <-chan struct{}) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	c := b.contest(instance)
-	return view{slices.Clone(c.queue), c.until, c.former, slices.Clone(c.doubts), c.wish, b.revision}, c.changed
+	v := view{slices.Clone(c.queue), c.until, c.former, slices.Clone(c.doubts), c.wish, b.revision, b.era, false}
+	if until := b.quarantined(); until.After(v.until) {
+		v.until, v.former, v.broken = until, "", true
+	}
+	return v, c.changed
 }
+
+// quarantined returns until when nobody new may own because etcd's history has
+// broken: an owner of the former history may not have noticed before its lease must
+// have ended. It is called with the lock held.
+func (b *Board) quarantined() time.Time {
+	_, _, broke := b.etcd.history.current()
+	if broke.IsZero() {
+		return broke
+	}
+	return broke.Add(b.longest)
+}
+
+func (b *Board) quarantine() time.Time {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.quarantined()
+}
+
+func (b *Board) longestLease() time.Duration {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.longest
+}
+
+// lasts takes the time to live of a lease that is in use. It is called with the lock
+// held.
+func (b *Board) lasts(ttl time.Duration) { b.longest = max(b.longest, min(ttl, maxTTL)) }
+
+// maxTTL bounds what is believed of others' leases: somebody may have put a value
+// there by hand.
+const maxTTL = 10 * time.Minute
 
 // Owner returns the member that has the instance by etcd's word, as far as this
 // host hears it; ok is false when nobody has it or nothing is heard.
@@ -86,7 +128,8 @@ func (b *Board) Owner(instance string) (member string, lease clientv3.LeaseID, o
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	c := b.contests[instance]
-	if !b.current || c == nil || len(c.queue) == 0 {
+	era, _, _ := b.etcd.history.current()
+	if !b.current || b.era != era || c == nil || len(c.queue) == 0 {
 		return "", 0, false
 	}
 	return c.queue[0].Member, c.queue[0].lease, true
@@ -170,7 +213,7 @@ func (b *Board) run(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		if !current {
+		if !current && !errors.Is(err, ErrHistory) { // that was told, and is the end of nothing else
 			// The endpoint that answered last need not be the next to do so.
 			if !failing {
 				failing = true
@@ -194,18 +237,24 @@ func (b *Board) copy(ctx context.Context, endpoint int, read func()) (bool, erro
 		return false, err
 	}
 	// A member of etcd that has lost the others ends the watch.
-	ctx, cancel := context.WithCancel(clientv3.WithRequireLeader(ctx))
+	ctx, cancel := context.WithCancel(once(clientv3.WithRequireLeader(ctx)))
 	defer cancel()
+	era, over, _ := b.etcd.history.current()
 	listCtx, cancelList := context.WithTimeout(ctx, listTime)
+	defer cancelList()
 	all, err := c.Get(listCtx, b.prefix, clientv3.WithPrefix())
-	cancelList()
 	if err != nil {
 		return false, b.etcd.at(endpoint, fmt.Errorf("list %s: %w", b.prefix, err))
 	}
-	b.load(all.Kvs, all.Header.Revision)
-	read()
 	// The library does not close the channel when ctx ends before it has begun.
 	changes := c.Watch(ctx, b.prefix, clientv3.WithPrefix(), clientv3.WithRev(all.Header.Revision+1))
+	// From here on the watch ends with the connection, and so with this history.
+	if err := b.etcd.history.check(listCtx, c); err != nil {
+		return false, b.etcd.at(endpoint, fmt.Errorf("compare the history below %s: %w", b.prefix, err))
+	}
+	cancelList()
+	b.load(all.Kvs, all.Header.Revision, era)
+	read()
 	tick := time.NewTicker(pulse)
 	defer tick.Stop()
 	heard := time.Now()
@@ -213,6 +262,8 @@ func (b *Board) copy(ctx context.Context, endpoint int, read func()) (bool, erro
 		select {
 		case <-ctx.Done():
 			return true, context.Cause(ctx)
+		case <-over:
+			return true, ErrHistory
 		case <-tick.C:
 			if time.Since(heard) > silence {
 				return true, errSilent
@@ -236,20 +287,30 @@ func (b *Board) copy(ctx context.Context, endpoint int, read func()) (bool, erro
 	}
 }
 
-// load replaces everything.
-func (b *Board) load(kvs []*mvccpb.KeyValue, revision int64) {
+// load replaces everything. What vanished with the history in which it was, nobody
+// gave up: no rule that compares tokens holds across a break, and everybody waits as
+// quarantined says.
+func (b *Board) load(kvs []*mvccpb.KeyValue, revision int64, era int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	former := b.contests
 	b.contests = map[string]*contest{}
+	broken := era != b.era
+	b.era = era
+	if b.quarantined().Before(time.Now()) {
+		b.longest = b.ttl // of what is there no more
+	}
+	for _, s := range b.samples {
+		b.lasts(s.granted)
+	}
 	for name, c := range former { // who waits for one goes on to
-		b.contests[name] = &contest{follows: c.follows, until: c.until, former: c.former, doubts: c.doubts, changed: c.changed}
+		b.contests[name] = &contest{follows: c.follows, until: c.until, former: c.former, doubts: c.doubts, doubled: c.doubled, changed: c.changed}
 	}
 	for _, kv := range kvs {
 		b.put(kv)
 	}
 	for name, c := range b.contests {
-		if f := former[name]; f != nil && len(f.queue) > 0 {
+		if f := former[name]; f != nil && len(f.queue) > 0 && !broken {
 			c.vanish(f.queue[0])
 		}
 		b.judge(c)
@@ -302,6 +363,7 @@ func (b *Board) look() {
 // put takes a key and returns the instance it is about. What is not ours, or
 // not understood, has no effect: somebody may have put it there by hand.
 func (b *Board) put(kv *mvccpb.KeyValue) string {
+	b.etcd.history.remember(b.era, kv)
 	dir, instance, rest := split(b.prefix, string(kv.Key))
 	switch dir {
 	case electionsDir:
@@ -310,6 +372,7 @@ func (b *Board) put(kv *mvccpb.KeyValue) string {
 		}
 		e := entry{key: string(kv.Key), lease: clientv3.LeaseID(kv.Lease), token: kv.CreateRevision}
 		b.decode(kv, &e.Place)
+		b.lasts(time.Duration(e.TTL) * time.Second)
 		c := b.contest(instance)
 		c.queue = slices.DeleteFunc(c.queue, func(o entry) bool { return o.key == e.key })
 		c.queue = append(c.queue, e)

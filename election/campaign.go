@@ -27,7 +27,8 @@ func (e *UnableError) Error() string { return e.Reason }
 
 // Grant is the permission to act as owner.
 type Grant struct {
-	// Token grows with each change of owner; 0 for one that acts without etcd.
+	// Token grows with each change of owner, within one history of etcd; 0 for one that
+	// acts without etcd.
 	Token int64
 	term  *Term
 }

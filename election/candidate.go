@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/url"
 	"slices"
 	"strconv"
@@ -24,8 +25,10 @@ type candidate struct {
 	use    use    // of the token in use
 	// unsettled is a token whose giving up etcd has not confirmed; the key must
 	// not be used again, because the request may still come through. settled is
-	// the last one that was confirmed.
+	// the last one that was confirmed. Both are those of lease: another has another
+	// key.
 	unsettled, settled int64
+	lease              clientv3.LeaseID
 }
 
 // use is what was made of a place in the queue. The next owner must know it.
@@ -166,6 +169,9 @@ func (k *candidate) ready(ctx context.Context) (*Term, error) {
 		v, news := k.m.board.of(k.Instance)
 		able := k.AbleChanged()
 		ok, why := k.Able()
+		if term != nil && term.Lease != k.lease {
+			k.lease, k.unsettled, k.settled = term.Lease, 0, 0
+		}
 		if term != nil && (!ok || k.aside(v)) && k.placed(v, term) {
 			return term, nil
 		}
@@ -227,11 +233,8 @@ func owner(v view) string {
 
 // aside reports whether somebody else is wanted and there.
 func (k *candidate) aside(v view) bool {
-	other := slices.ContainsFunc(v.queue, func(e entry) bool {
-		return e.Member != k.m.Name && (v.wish.Member == "" || v.wish.Member == e.Member)
-	})
-	wanted := v.wish.Member != "" && v.wish.Member != k.m.Name || v.wish.Except == k.m.Name
-	return wanted && other
+	other := slices.ContainsFunc(v.queue, func(e entry) bool { return !k.m.is(e) && v.wish.favours(e.Place) })
+	return other && !v.wish.favours(k.m.place())
 }
 
 // key is this member's place in the queue.
@@ -243,7 +246,9 @@ func (k *candidate) key(lease clientv3.LeaseID) string {
 // its token and whether it was taken now.
 func (k *candidate) enter(ctx context.Context, term *Term) (token int64, taken bool, err error) {
 	key := k.key(term.Lease)
-	value, err := json.Marshal(Place{k.m.Name, k.Addresses, time.Now().UTC()})
+	p := k.m.place()
+	p.Addresses, p.Since, p.TTL = k.Addresses, time.Now().UTC(), int64(term.length()/time.Second)
+	value, err := json.Marshal(p)
 	if err != nil {
 		return 0, false, err
 	}
@@ -261,7 +266,12 @@ func (k *candidate) enter(ctx context.Context, term *Term) (token int64, taken b
 	if r.Succeeded {
 		return r.Header.Revision, true, nil
 	}
-	return r.Responses[0].GetResponseRange().Kvs[0].CreateRevision, false, nil
+	token = r.Responses[0].GetResponseRange().Kvs[0].CreateRevision
+	if token <= k.settled {
+		k.m.Etcd.history.breaks(term.era, fmt.Errorf("it has a place in the queue of %s again that was given up", k.Instance))
+		return 0, false, ErrHistory
+	}
+	return token, false, nil
 }
 
 // joined returns a context that ends with either of two.
@@ -281,9 +291,11 @@ const (
 	first
 )
 
-func stand(v view, token int64) position {
+func stand(v view, era int, token int64) position {
 	i := slices.IndexFunc(v.queue, func(e entry) bool { return e.token == token })
 	switch {
+	case v.era != era: // another history has other tokens
+		return unseen
 	case i == 0:
 		return first
 	case i > 0:
@@ -303,7 +315,7 @@ func (k *candidate) queue(ctx context.Context, term *Term, token int64) bool {
 			return false
 		}
 		var turn <-chan time.Time
-		switch stand(v, token) {
+		switch stand(v, term.era, token) {
 		case lost:
 			return false
 		case first:
@@ -315,6 +327,9 @@ func (k *candidate) queue(ctx context.Context, term *Term, token int64) bool {
 				return ctx.Err() == nil
 			}
 			reason := "waiting until the former owner must have ended"
+			if v.broken {
+				reason = "waiting until owners of etcd's former history must have ended"
+			}
 			if k.status.Reason != reason {
 				k.Log.Warn(reason, zap.String("owner", v.former), zap.Duration("wait", time.Until(v.until).Round(time.Millisecond)))
 			}
@@ -340,8 +355,8 @@ func (k *candidate) queue(ctx context.Context, term *Term, token int64) bool {
 }
 
 // own runs hold for as long as we are the owner.
-func (k *candidate) own(ctx context.Context, term *Term, token int64, hold func(context.Context, Grant) error) error {
-	ctx, cancel := context.WithCancelCause(ctx)
+func (k *candidate) own(campaign context.Context, term *Term, token int64, hold func(context.Context, Grant) error) error {
+	ctx, cancel := context.WithCancelCause(campaign)
 	defer cancel(nil)
 	stop := context.AfterFunc(term.ctx, func() { cancel(context.Cause(term.ctx)) })
 	defer stop()
@@ -349,6 +364,19 @@ func (k *candidate) own(ctx context.Context, term *Term, token int64, hold func(
 	k.Log.Info("became the owner", zap.Int64("token", token))
 	done := make(chan error, 1)
 	go func() { done <- hold(ctx, Grant{Token: token, term: term}) }()
+	// At once, and not only when etcd has confirmed that the place is given up. To a
+	// successor nothing is given up.
+	ended := func(err error) error {
+		if cause := context.Cause(ctx); cause != nil && !errors.Is(context.Cause(campaign), ErrLeave) {
+			s := Status{State: vrrp.Backup, Reason: cause.Error()}
+			var unable *UnableError
+			if term.ctx.Err() != nil || errors.As(cause, &unable) {
+				s.State = vrrp.Fault
+			}
+			k.tell(s)
+		}
+		return k.ended(ctx, err)
+	}
 	v, _ := k.m.board.of(k.Instance)
 	for newest := v.newest(); ; {
 		v, news := k.m.board.of(k.Instance)
@@ -363,14 +391,18 @@ func (k *candidate) own(ctx context.Context, term *Term, token int64, hold func(
 			cancel(&UnableError{why})
 		case k.aside(v):
 			cancel(ErrHandOver)
-		case stand(v, token) == lost:
+		}
+		switch stand(v, term.era, token) {
+		case lost:
 			cancel(ErrKeyLost)
+		case waiting:
+			k.m.Etcd.history.breaks(term.era, fmt.Errorf("the owner of %s is not the first in the queue any more", k.Instance))
 		}
 		select {
 		case err := <-done:
-			return k.ended(ctx, err)
+			return ended(err)
 		case <-ctx.Done():
-			return k.ended(ctx, <-done)
+			return ended(<-done)
 		case <-news:
 		case <-able:
 		}

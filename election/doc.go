@@ -6,7 +6,8 @@
 // lowest create revision owns the instance, the others wait in the order of
 // theirs, as in etcd's own election recipe
 // (https://pkg.go.dev/go.etcd.io/etcd/client/v3/concurrency). That revision is
-// the fencing token: it only grows.
+// the fencing token: it only grows, within one history of etcd. A history that was
+// replaced by another ends every term (see [ErrHistory]).
 //
 // What the recipe does not give is a local end of ownership that comes before
 // the lease's: etcd's client counts a lease from when an answer arrives. Here

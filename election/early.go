@@ -31,8 +31,9 @@ type sample struct {
 const sampleInterval = time.Second
 
 // watchLeases looks, while ctx lasts, how much time the other members' leases
-// have left, so that a lease that ends early is told from one that expires.
-func (b *Board) watchLeases(ctx context.Context, own func() clientv3.LeaseID) error {
+// have left, so that a lease that ends early is told from one that expires, and calls
+// looked after each look.
+func (b *Board) watchLeases(ctx context.Context, own func() clientv3.LeaseID, looked func()) error {
 	tick := time.NewTicker(sampleInterval)
 	defer tick.Stop()
 	for {
@@ -48,9 +49,11 @@ func (b *Board) watchLeases(ctx context.Context, own func() clientv3.LeaseID) er
 				b.mu.Lock()
 				defer b.mu.Unlock()
 				b.samples[lease] = s
+				b.lasts(s.granted)
 			})
 		}
 		looks.Wait()
+		looked()
 		for wait := true; wait; {
 			select {
 			case <-ctx.Done():

@@ -420,7 +420,7 @@ func TestAWantedMemberTakesOverFromTheEndOfTheQueue(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer etcd.Close()
-	if err := election.Takeover(t.Context(), etcd, prefix, instance, "c"); err != nil {
+	if err := election.Takeover(t.Context(), etcd, prefix, instance, election.Asker{Member: "c"}); err != nil {
 		t.Fatal(err)
 	}
 	if e := s.next("a", "ends"); !errors.Is(e.why, election.ErrHandOver) {
@@ -431,10 +431,10 @@ func TestAWantedMemberTakesOverFromTheEndOfTheQueue(t *testing.T) {
 	if took := s.next("c", "holds").at.Sub(gone.at); took > ttl/2 {
 		t.Errorf("want c to wait for nobody, it took %v", took)
 	}
-	if err := election.Takeover(t.Context(), etcd, prefix, instance, "nobody"); err == nil {
+	if err := election.Takeover(t.Context(), etcd, prefix, instance, election.Asker{Member: "nobody"}); err == nil {
 		t.Error("want a refusal to hand over to a member that is not there")
 	}
-	if err := election.Release(t.Context(), etcd, prefix, instance, "c"); err != nil {
+	if err := election.Release(t.Context(), etcd, prefix, instance, election.Asker{Member: "c"}); err != nil {
 		t.Fatal(err)
 	}
 	s.next("c", "ends")
@@ -442,7 +442,7 @@ func TestAWantedMemberTakesOverFromTheEndOfTheQueue(t *testing.T) {
 	if e := <-s.events; e.what != "holds" || e.who == "c" {
 		t.Errorf("want another one to hold, got that %s %s", e.who, e.what)
 	}
-	if err := election.Release(t.Context(), etcd, prefix, "other", "c"); err == nil || !strings.Contains(err.Error(), "nobody else takes part") {
+	if err := election.Release(t.Context(), etcd, prefix, "other", election.Asker{Member: "c"}); err == nil || !strings.Contains(err.Error(), "nobody else takes part") {
 		t.Errorf("want a refusal to hand over where nobody else is, got %v", err)
 	}
 }
@@ -594,4 +594,11 @@ func TestManyInstancesShareOneLease(t *testing.T) {
 	if left, err := s.etcd().Get(t.Context(), prefix+"elections/", clientv3.WithPrefix(), clientv3.WithCountOnly()); err != nil || left.Count != 0 {
 		t.Errorf("want nothing left, got %d, %v", left.Count, err)
 	}
+}
+
+// put puts a key under a lease.
+func put(t *testing.T, c *clientv3.Client, key, value string, lease clientv3.LeaseID) error {
+	t.Helper()
+	_, err := c.Put(t.Context(), key, value, clientv3.WithLease(lease))
+	return err
 }

@@ -55,6 +55,7 @@ const (
 type Etcd struct {
 	options Options
 	tls     *tls.Config
+	history *history
 
 	endpoints []endpoint
 	current   atomic.Int64 // the one that answered last
@@ -76,7 +77,7 @@ func NewEtcd(o Options) (*Etcd, error) {
 	if o.Names == nil {
 		o.Names = names.New("", nil)
 	}
-	e := &Etcd{options: o, endpoints: make([]endpoint, len(o.Endpoints))}
+	e := &Etcd{options: o, endpoints: make([]endpoint, len(o.Endpoints)), history: newHistory()}
 	if !slices.ContainsFunc(o.Endpoints, func(u string) bool { return strings.HasPrefix(u, "https://") }) {
 		return e, nil
 	}
@@ -201,6 +202,7 @@ func (e *Etcd) client(i int) (*clientv3.Client, error) {
 	if e.options.Username != "" {
 		options = append(options, newLogin(e.options.Username, e.options.Password).options()...)
 	}
+	options = append(options, e.history.options()...)
 	c, err := clientv3.New(clientv3.Config{
 		Endpoints:            e.options.Endpoints[i : i+1],
 		DialTimeout:          connectTimeout,

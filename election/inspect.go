@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -41,20 +42,34 @@ func (e *Etcd) Ask(ctx context.Context, prefix string) []Answer {
 	return answers
 }
 
+// Owner is the member that owns an instance.
+type Owner struct {
+	Member string
+	// Doubled says that another host takes part under the same name.
+	Doubled bool
+}
+
 // Owners returns the members that own the instances below a prefix.
-func (e *Etcd) Owners(ctx context.Context, prefix string) (map[string]string, error) {
+func (e *Etcd) Owners(ctx context.Context, prefix string) (map[string]Owner, error) {
 	r, err := call(ctx, e, func(ctx context.Context, c *clientv3.Client) (*clientv3.GetResponse, error) {
 		return c.Get(ctx, prefix+electionsDir, clientv3.WithPrefix(), clientv3.WithSort(clientv3.SortByCreateRevision, clientv3.SortDescend))
 	})
 	if err != nil {
 		return nil, fmt.Errorf("read the elections below %s: %w", prefix, err)
 	}
-	owners := map[string]string{}
+	queues := map[string][]Place{}
 	for _, kv := range r.Kvs { // the owner comes last
 		var p Place
 		if _, instance, _ := split(prefix, string(kv.Key)); json.Unmarshal(kv.Value, &p) == nil {
-			owners[instance] = p.Member
+			queues[instance] = append(queues[instance], p)
 		}
+	}
+	owners := map[string]Owner{}
+	for instance, queue := range queues {
+		p := queue[len(queue)-1]
+		// What a reboot or a clone leaves behind ends with its lease.
+		lasting := slices.DeleteFunc(queue, func(p Place) bool { return time.Since(p.Since) <= time.Duration(p.TTL)*time.Second })
+		owners[instance] = Owner{p.Member, doubles(lasting, p.Member)}
 	}
 	return owners, nil
 }

@@ -16,6 +16,11 @@ type Member struct {
 	Etcd   *Etcd
 	Prefix string // ends in a slash
 	Name   string
+	// Identity tells members apart that have the same name by mistake; empty if
+	// there is none.
+	Identity string
+	// Past is what the process before this one has seen of etcd's history.
+	Past Past
 	// Session fields, see there.
 	TTL     time.Duration
 	Adopt   clientv3.LeaseID
@@ -24,7 +29,11 @@ type Member struct {
 	Renewed func()
 	// Moved, which may be nil, is told when an owner may have changed, here or
 	// elsewhere. It must neither block nor call the member.
-	Moved   func()
+	Moved func()
+	// Doubled, which may be nil, is told when another host takes part in the election
+	// of an instance under the name of this one, and when that has ended. It must
+	// neither block nor call the member.
+	Doubled func(instance string, on bool)
 	Metrics *Metrics // may be nil
 	Log     *zap.Logger
 
@@ -43,6 +52,7 @@ func (m *Member) Init() {
 		m.Moved = func() {}
 	}
 	m.board = newBoard(m)
+	m.Etcd.history.begin(m.Prefix, m.Past, m.Log)
 	m.Metrics.begin()
 }
 
@@ -56,8 +66,9 @@ func (m *Member) Run(ctx context.Context, run func(context.Context) error) error
 	var parts sync.WaitGroup
 	parts.Go(func() { _ = m.session.Run(own) })
 	parts.Go(func() { _ = m.board.run(own) })
-	parts.Go(func() { _ = m.board.watchLeases(own, m.session.Lease) })
+	parts.Go(func() { _ = m.board.watchLeases(own, m.session.Lease, m.tellDoubles) })
 	parts.Go(func() { m.tidy(own) })
+	parts.Go(func() { m.watchHistory(own) })
 	err := run(ctx)
 	end(err)
 	parts.Wait()
@@ -71,6 +82,13 @@ func (m *Member) Owner(instance string) (name string, other, ok bool) {
 	return name, !m.session.had(lease), ok
 }
 
+// place is what this member writes into a queue, but for what the campaign adds.
+func (m *Member) place() Place { return Place{Member: m.Name, Identity: m.Identity} }
+
+// is reports whether a place is that of this member, by a lease of this process or
+// one before it.
+func (m *Member) is(e entry) bool { return m.session.had(e.lease) || e.same(m.place()) }
+
 // End returns when the lease ends, the zero time if there is none.
 func (m *Member) End() time.Time {
 	if t, _, _ := m.session.state(); t != nil {
@@ -82,8 +100,30 @@ func (m *Member) End() time.Time {
 // Kept reports whether the lease is kept without etcd's word. A successor could
 // not adopt it now.
 func (m *Member) Kept() bool {
+	return !m.Unacknowledged().IsZero()
+}
+
+// Unacknowledged returns since when etcd has not acknowledged a lease that is kept
+// without it, the zero time if none is.
+func (m *Member) Unacknowledged() time.Time {
 	t, _, _ := m.session.state()
-	return t != nil && t.isKept()
+	if t == nil {
+		return time.Time{}
+	}
+	kept, since := t.isKept()
+	if !kept {
+		return time.Time{}
+	}
+	return since
+}
+
+// Seen returns what the next process must know of etcd's history; ok is false while
+// that is what it was told before: while nothing is known, and until the wait after
+// a break is over, which the next process has to begin anew.
+func (m *Member) Seen() (p Past, ok bool) {
+	p = m.Etcd.history.seen()
+	p.Longest = int64(m.board.longestLease() / time.Second)
+	return p, p.Cluster != 0 && p.Revision != 0 && !m.Etcd.history.unchecked() && !m.board.quarantine().After(time.Now())
 }
 
 // Begun waits until etcd has acknowledged a lease and what is in etcd is known,

@@ -107,7 +107,7 @@ func (s *Session) Run(ctx context.Context) error {
 			s.Log.Warn("the lease of the process before this one has another time to live; a stop and a start gets one of the configured",
 				zap.Duration("ttl", first.ttl), zap.Duration("configured", s.TTL))
 		}
-		t := &Term{Lease: lease, sent: first.sent, boot: first.boot, ttl: first.ttl}
+		t := &Term{Lease: lease, era: first.era, sent: first.sent, boot: first.boot, ttl: first.ttl, acknowledged: first.sent}
 		t.ctx, t.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
 		if s.Leased != nil {
 			s.Leased(lease)
@@ -119,6 +119,11 @@ func (s *Session) Run(ctx context.Context) error {
 		s.Metrics.lease(false)
 		if ctx.Err() != nil {
 			break
+		}
+		if errors.Is(err, ErrHistory) {
+			// In the present history it protects nothing, if it is there at all.
+			lease = 0
+			continue
 		}
 		s.Log.Warn("the lease no longer protects what is owned here", zap.NamedError("reason", err))
 	}
@@ -152,10 +157,16 @@ const refusedWait = 5 * time.Second
 func (s *Session) begin(ctx context.Context, lease clientv3.LeaseID) (renewal, error) {
 	failed, said := false, ""
 	for {
+		era, _, _ := s.Etcd.history.current()
 		r, err := s.try(ctx, lease)
+		r.era = era
+		now, _, _ := s.Etcd.history.current()
 		switch {
 		case ctx.Err() != nil:
 			return r, context.Cause(ctx)
+		case now != era:
+			lease = 0
+			continue
 		case errors.Is(err, rpctypes.ErrLeaseNotFound):
 			lease = 0
 			continue
@@ -189,6 +200,14 @@ func (s *Session) begin(ctx context.Context, lease clientv3.LeaseID) (renewal, e
 func (s *Session) try(ctx context.Context, lease clientv3.LeaseID) (renewal, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, 2*patience, ErrNoAnswer)
 	defer cancel()
+	if s.Etcd.history.unchecked() {
+		_, err := call(ctx, s.Etcd, func(ctx context.Context, c *clientv3.Client) (struct{}, error) {
+			return struct{}{}, s.Etcd.history.check(ctx, c)
+		})
+		if err != nil {
+			return renewal{}, err
+		}
+	}
 	if lease != 0 {
 		return call(ctx, s.Etcd, func(ctx context.Context, c *clientv3.Client) (renewal, error) { return renew(ctx, c, lease) })
 	}
@@ -294,6 +313,7 @@ func (s *Session) maintain(ctx context.Context, t *Term) (cause error) {
 	heard := t.sent // when the newest acknowledged renewal was begun
 	failing, keeping := false, false
 	var denied error // by which etcd refused us since it last acknowledged
+	over := s.Etcd.history.ended(t.era)
 	keepOn := func(now bool) {
 		if keeping != now {
 			keeping = now
@@ -312,6 +332,8 @@ func (s *Session) maintain(ctx context.Context, t *Term) (cause error) {
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)
+		case <-over:
+			return ErrHistory
 		case <-next.C:
 			// After a suspension, for which the other timer does not account.
 			if err := t.Check(); err != nil {

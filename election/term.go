@@ -48,6 +48,7 @@ const (
 type Term struct {
 	Lease clientv3.LeaseID
 
+	era    int // of etcd's history
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 
@@ -56,6 +57,8 @@ type Term struct {
 	boot time.Duration // the same moment since boot, suspension included
 	ttl  time.Duration
 	kept bool // sent and boot are those of a moment at which we went on without etcd
+	// acknowledged is when the newest acknowledged renewal was sent.
+	acknowledged time.Time
 }
 
 // End returns the earliest moment at which etcd can end the lease. While a term
@@ -104,8 +107,15 @@ func (t *Term) extend(r renewal, lead time.Duration) bool {
 	if t.kept && time.Since(r.sent) >= r.ttl-lead || !t.kept && !r.sent.After(t.sent) {
 		return false
 	}
-	t.sent, t.boot, t.ttl, t.kept = r.sent, r.boot, r.ttl, false
+	t.sent, t.boot, t.ttl, t.kept, t.acknowledged = r.sent, r.boot, r.ttl, false, r.sent
 	return true
+}
+
+// length is the time to live of the lease.
+func (t *Term) length() time.Duration {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.ttl
 }
 
 // keep goes on without etcd from now on. A process that is stopped after this
@@ -116,10 +126,12 @@ func (t *Term) keep() {
 	t.sent, t.boot, t.kept = time.Now(), bootTime(), true
 }
 
-func (t *Term) isKept() bool {
+// isKept reports whether the term goes on without etcd, and since when that has
+// acknowledged nothing.
+func (t *Term) isKept() (kept bool, since time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.kept
+	return t.kept, t.acknowledged
 }
 
 // renewal is one acknowledged grant or keep-alive.
@@ -128,4 +140,5 @@ type renewal struct {
 	sent  time.Time
 	boot  time.Duration
 	ttl   time.Duration
+	era   int // of etcd's history
 }

@@ -16,6 +16,7 @@ import (
 	"berth/guard"
 	"berth/internal/metrics"
 	"berth/internal/run"
+	"berth/internal/seat"
 	"berth/internal/status"
 	"berth/netif"
 	"berth/notify"
@@ -29,15 +30,16 @@ import (
 // elector is berth elect: a member of the election that binds addresses and
 // points floating IPs while it owns an instance.
 type elector struct {
-	cfg    *config.Config
-	seat   *seat
-	member *election.Member
-	host   *netif.Host // the interfaces of the instances; none where these have floating IPs alone
-	holder *holder     // its loops, not its holding
-	cloud  *cloud      // nil without a provider
-	status *status.Writer
-	meters *meters
-	log    *zap.Logger
+	cfg     *config.Config
+	seat    *seat.Seat
+	history *seat.History
+	member  *election.Member
+	host    *netif.Host // the interfaces of the instances; none where these have floating IPs alone
+	holder  *holder     // its loops, not its holding
+	cloud   *cloud      // nil without a provider
+	status  *status.Writer
+	meters  *meters
+	log     *zap.Logger
 }
 
 // Elect takes part in the elections of the configuration until ctx ends: then it
@@ -83,7 +85,8 @@ func (o *Options) elect(ctx context.Context, cfg *config.Config, stop func(error
 	if err != nil {
 		return false, err
 	}
-	e.status = status.NewWriter(cfg.RunDirectory, status.Instance{PID: self.PID, Start: self.Start, Mode: "elect"}, log)
+	e.status = status.NewWriter(cfg.RunDirectory, status.Instance{PID: self.PID, Start: self.Start, Mode: "elect", Prefix: cfg.Etcd.Prefix, Member: memberName(cfg)}, log)
+	defer e.status.Flush() // what the end of the campaigns has changed
 	e.holder = &holder{cfg: cfg, self: self, status: e.status, meters: e.meters, log: log, pace: &refresher.Pace{Interval: cfg.RefreshInterval}}
 	if cfg.Pointing(o.DryRun) != config.Nothing {
 		if e.cloud, err = o.newCloud(cfg, e.meters.providers, log); err != nil {
@@ -98,17 +101,20 @@ func (o *Options) elect(ctx context.Context, cfg *config.Config, stop func(error
 		return false, err
 	}
 	defer func() {
-		if err := e.seat.leave(errors.Is(context.Cause(ctx), election.ErrLeave)); err != nil {
+		if err := e.seat.Leave(errors.Is(context.Cause(ctx), election.ErrLeave)); err != nil {
 			log.Warn("cannot leave the lease's record in order", zap.Error(err))
 		}
 	}()
-	if e.member, err = o.newMember(cfg, e.seat, e.meters.election, log); err != nil {
+	if e.member, e.history, err = o.newMember(cfg, e.seat, e.meters.election, log); err != nil {
 		return false, err
 	}
 	defer e.member.Etcd.Close()
 	e.member.Keep = cfg.Election.OnEtcdLoss == config.Keep
 	e.member.Renewed = func() { e.tell((*netif.Host).Renewed) }
 	e.member.Moved = func() { e.tell((*netif.Host).Moved) }
+	e.member.Doubled = func(instance string, on bool) {
+		e.status.Update(instance, func(in *status.Instance) { in.Doubled = on })
+	}
 	e.member.Init()
 	if e.host, err = e.open(); err != nil {
 		return false, err
@@ -124,7 +130,8 @@ func (o *Options) elect(ctx context.Context, cfg *config.Config, stop func(error
 	tasks := []run.Task{
 		{Name: "election", Run: func(ctx context.Context) error { return e.member.Run(ctx, e.run) }},
 		{Name: "status", Run: e.status.Run},
-		{Name: "record", Run: func(ctx context.Context) error { return e.seat.run(ctx, e.member.End) }},
+		{Name: "record", Run: func(ctx context.Context) error { return e.seat.Run(ctx, e.member.End, e.member.Unacknowledged) }},
+		{Name: "history", Run: func(ctx context.Context) error { return e.history.Run(ctx, e.member.Seen) }},
 		{Name: "metrics", Run: exporter.Run},
 		{Name: "systemd", Run: func(ctx context.Context) error { return tellSystemd(ctx, func(context.Context) {}, log) }},
 		{Name: "upgrade", Run: func(ctx context.Context) error { return o.awaitUpgrade(ctx, cfg.Path, e.replaceable, stop, log) }},
@@ -236,7 +243,7 @@ func (e *elector) open() (*netif.Host, error) {
 		Astray: func(p netip.Prefix, on string) {
 			e.status.Update(instances[p], func(in *status.Instance) { in.Astray = astray(in.Astray, p, on) })
 		},
-		Record:  strings.TrimSuffix(e.seat.path, filepath.Ext(e.seat.path)) + ".addresses",
+		Record:  strings.TrimSuffix(e.seat.Path(), filepath.Ext(e.seat.Path())) + ".addresses",
 		Log:     e.log,
 		Metrics: e.meters.netif,
 	}, managedOn(e.cfg))
@@ -265,7 +272,7 @@ func (e *elector) run(ctx context.Context) error { return e.host.Serve(ctx, e.ca
 // campaigns removes what an earlier run left, unless its lease is adopted, and
 // then campaigns for all instances.
 func (e *elector) campaigns(ctx context.Context) error {
-	if e.seat.found == 0 {
+	if e.seat.Found() == 0 {
 		if err := e.host.Sweep(func(netip.Prefix) bool { return false }); err != nil {
 			e.log.Error("cannot remove addresses of an earlier run", zap.Error(err))
 		}
@@ -280,7 +287,7 @@ func (e *elector) campaigns(ctx context.Context) error {
 	if adopted {
 		e.log.Info("adopted the lease of the process before this one")
 	}
-	if e.seat.found != 0 {
+	if e.seat.Found() != 0 {
 		ours := func(p netip.Prefix) bool {
 			in := slices.IndexFunc(e.cfg.Election.Instances, func(in config.ElectionInstance) bool {
 				return slices.ContainsFunc(in.Addresses, func(ip vrrp.FloatingIP) bool { return ip.Prefix == p })
@@ -400,7 +407,7 @@ func (e *elector) changed(s election.Status) {
 		if in.State != s.State {
 			in.State, in.Since = s.State, time.Now()
 		}
-		in.Reason, in.Owner, in.Token, in.Lease = s.Reason, s.Owner, s.Token, e.seat.path
+		in.Reason, in.Owner, in.Token, in.Lease = s.Reason, s.Owner, s.Token, e.seat.Path()
 		in.Error = ""
 		if s.State == vrrp.Fault {
 			in.Error = s.Reason
@@ -424,7 +431,7 @@ func (o *Options) Release(ctx context.Context, configPath, instance string) erro
 }
 
 func (o *Options) handOver(ctx context.Context, configPath, instance string,
-	ask func(ctx context.Context, e *election.Etcd, prefix, instance, member string) error, done string) error {
+	ask func(ctx context.Context, e *election.Etcd, prefix, instance string, a election.Asker) error, done string) error {
 	if o.DryRun {
 		return errDryElection
 	}
@@ -442,7 +449,7 @@ func (o *Options) handOver(ctx context.Context, configPath, instance string,
 	defer etcd.Close()
 	ctx, cancel := context.WithTimeoutCause(ctx, cfg.LockTimeout, election.ErrNoAnswer)
 	defer cancel()
-	if err := ask(ctx, etcd, cfg.Etcd.Prefix, instance, memberName(cfg)); err != nil {
+	if err := ask(ctx, etcd, cfg.Etcd.Prefix, instance, election.Asker{Member: memberName(cfg), Identity: seat.ReadIdentity(cfg.RunDirectory)}); err != nil {
 		return err
 	}
 	_, err = fmt.Fprintf(o.Stdout, done, instance, memberName(cfg))

@@ -7,6 +7,7 @@ import (
 	"berth/election"
 	"berth/guard"
 	"berth/internal/run"
+	"berth/internal/seat"
 	"berth/internal/status"
 	"berth/vrrp"
 
@@ -17,11 +18,12 @@ import (
 // etcd. Two hosts that are both MASTER, cut off from each other, both ask; one
 // of them gets it.
 type fence struct {
-	member *election.Member
-	alone  bool
-	seat   *seat // nil: of no use to a successor
-	status *status.Writer
-	log    *zap.Logger
+	member  *election.Member
+	history *seat.History
+	alone   bool
+	seat    *seat.Seat // nil: of no use to a successor
+	status  *status.Writer
+	log     *zap.Logger
 }
 
 // fenced reports whether there is a fence. A dry run has none: to own an instance
@@ -30,15 +32,18 @@ func (o *Options) fenced(cfg *config.Config) bool { return cfg.Fencing.Enabled &
 
 // newFence returns nil if fencing is off. With a seat, the lease is adopted from
 // a predecessor and left to a successor.
-func (o *Options) newFence(cfg *config.Config, seat *seat, w *status.Writer, metrics *election.Metrics, log *zap.Logger) (*fence, error) {
+func (o *Options) newFence(cfg *config.Config, place *seat.Seat, w *status.Writer, metrics *election.Metrics, log *zap.Logger) (*fence, error) {
 	if !o.fenced(cfg) {
 		return nil, nil
 	}
-	m, err := o.newMember(cfg, seat, metrics, log)
+	m, history, err := o.newMember(cfg, place, metrics, log)
 	if err != nil {
 		return nil, err
 	}
-	f := &fence{member: m, alone: cfg.Fencing.OnEtcdLoss == config.Allow, seat: seat, status: w, log: log}
+	f := &fence{member: m, history: history, alone: cfg.Fencing.OnEtcdLoss == config.Allow, seat: place, status: w, log: log}
+	m.Doubled = func(instance string, on bool) {
+		w.Update(instance, func(in *status.Instance) { in.Doubled = on })
+	}
 	m.Init()
 	return f, nil
 }
@@ -50,10 +55,14 @@ func (f *fence) run(ctx context.Context, work func(context.Context) error) error
 		return work(ctx)
 	}
 	err := f.member.Run(ctx, func(ctx context.Context) error {
-		if f.seat == nil {
-			return work(ctx)
+		tasks := []run.Task{
+			{Name: "work", Run: work},
+			{Name: "history", Run: func(ctx context.Context) error { return f.history.Run(ctx, f.member.Seen) }},
 		}
-		return run.Together(ctx, run.Task{Name: "work", Run: work}, run.Task{Name: "record", Run: func(ctx context.Context) error { return f.seat.run(ctx, f.member.End) }})
+		if f.seat != nil {
+			tasks = append(tasks, run.Task{Name: "record", Run: func(ctx context.Context) error { return f.seat.Run(ctx, f.member.End, f.member.Unacknowledged) }})
+		}
+		return run.Together(ctx, tasks...)
 	})
 	if cerr := f.member.Etcd.Close(); cerr != nil {
 		f.log.Debug("cannot close the connections to etcd", zap.Error(cerr))
@@ -72,7 +81,7 @@ func (f *fence) whileOpen(ctx context.Context, name string, permit *guard.Permit
 		f.status.Update(name, func(in *status.Instance) {
 			in.Owner, in.Token, in.Error = s.Owner, s.Token, ""
 			if f.seat != nil {
-				in.Lease = f.seat.path
+				in.Lease = f.seat.Path()
 			}
 			if s.State != vrrp.Master {
 				in.Error, in.Addresses = "not acting: "+s.Reason, nil

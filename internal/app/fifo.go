@@ -101,16 +101,16 @@ func (o *Options) FIFO(ctx context.Context, configPath, fifoPath string) error {
 	defer stop(nil)
 	var upgrade error // set when a successor is to take over
 	if o.fenced(first.cfg) {
-		seat, err := takeSeat(ctx, first.cfg, s.log)
+		place, err := takeSeat(ctx, first.cfg, s.log)
 		if err != nil {
 			return err
 		}
 		defer func() {
-			if err := seat.leave(upgrade != nil); err != nil {
+			if err := place.Leave(upgrade != nil); err != nil {
 				s.log.Warn("cannot leave the lease's record in order", zap.Error(err))
 			}
 		}()
-		if s.fence, err = o.newFence(first.cfg, seat, first.status, s.meters.election, s.log); err != nil {
+		if s.fence, err = o.newFence(first.cfg, place, first.status, s.meters.election, s.log); err != nil {
 			return err
 		}
 		first.holder.fence = s.fence

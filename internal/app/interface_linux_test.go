@@ -49,7 +49,12 @@ func TestTheSelfTestRefusesTheInterfacesThatElectRefuses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := &elector{cfg: cfg, member: &election.Member{}, seat: &seat{path: filepath.Join(dir, "seat.json")}, meters: newMeters(&metrics.Registry{}),
+	place, err := takeSeat(t.Context(), cfg, zap.NewNop())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer place.Leave(false)
+	e := &elector{cfg: cfg, member: &election.Member{}, seat: place, meters: newMeters(&metrics.Registry{}),
 		status: status.NewWriter(dir, status.Instance{}, zap.NewNop()), log: zap.NewNop()}
 	for _, tt := range []struct {
 		name    string

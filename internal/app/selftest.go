@@ -142,7 +142,11 @@ func askEtcd(ctx context.Context, etcd *election.Etcd, cfg *config.Config) (memb
 	}
 	found, err := etcd.Owners(ctx, cfg.Etcd.Prefix)
 	for _, name := range slices.Sorted(maps.Keys(found)) {
-		owners = append(owners, fmt.Sprintf("%s is owned by %s", name, found[name]))
+		line := fmt.Sprintf("%s is owned by %s", name, found[name].Member)
+		if found[name].Doubled {
+			line += ", which is the name of two hosts; give each an etcd.member of its own"
+		}
+		owners = append(owners, line)
 	}
 	return members, owners, err
 }

@@ -43,7 +43,8 @@ type shownInstance struct {
 	Managed     []string          `json:"managed"`
 	Immovable   []shownImmovable  `json:"immovable,omitempty"`
 	FloatingIPs []shownFloatingIP `json:"floating_ips,omitempty"`
-	Member      string            `json:"member,omitempty"` // that owns it in etcd
+	Member      string            `json:"member,omitempty"`         // that owns it in etcd
+	Doubled     bool              `json:"doubled_member,omitempty"` // two hosts have that name
 }
 
 // shownImmovable is an address that no provider can move.
@@ -181,7 +182,8 @@ func (o *Options) askOwners(ctx context.Context, cfg *config.Config, out *shown)
 	defer cancel()
 	owners, err := etcd.Owners(ctx, cfg.Etcd.Prefix)
 	for i := range out.Instances {
-		out.Instances[i].Member = owners[out.Instances[i].Name]
+		owner := owners[out.Instances[i].Name]
+		out.Instances[i].Member, out.Instances[i].Doubled = owner.Member, owner.Doubled
 	}
 	return err
 }
@@ -246,17 +248,17 @@ func (s *shown) table(w io.Writer) error {
 	fmt.Fprintln(tw, "INSTANCE\tINTERFACE\tADDRESS\tFLOATING IP\tOWNER"+s.memberColumn("MEMBER"))
 	for _, in := range s.Instances {
 		if len(in.Managed)+len(in.Immovable) == 0 {
-			fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s%s\n", in.Name, dash(in.Interface), "none", "-", "-", s.memberColumn(dash(in.Member)))
+			fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s%s\n", in.Name, dash(in.Interface), "none", "-", "-", s.memberColumn(in.owner()))
 		}
 		for i, address := range in.Managed {
 			object, owner := "-", "-"
 			if i < len(in.FloatingIPs) {
 				object, owner = dash(in.FloatingIPs[i].Object), in.FloatingIPs[i].Owner
 			}
-			fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s%s\n", in.Name, dash(in.Interface), address, object, owner, s.memberColumn(dash(in.Member)))
+			fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s%s\n", in.Name, dash(in.Interface), address, object, owner, s.memberColumn(in.owner()))
 		}
 		for _, a := range in.Immovable {
-			fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s%s\n", in.Name, dash(in.Interface), a.Address, "-", "never moved: "+a.Reason, s.memberColumn(dash(in.Member)))
+			fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s%s\n", in.Name, dash(in.Interface), a.Address, "-", "never moved: "+a.Reason, s.memberColumn(in.owner()))
 		}
 	}
 	if err := tw.Flush(); err != nil {
@@ -269,6 +271,14 @@ func (s *shown) table(w io.Writer) error {
 		fmt.Fprintf(w, "refused: %s:%d: %s\n", m.File, m.Line, m.Message)
 	}
 	return nil
+}
+
+// owner is the member that owns the instance.
+func (in *shownInstance) owner() string {
+	if in.Doubled {
+		return in.Member + " (two hosts have this name)"
+	}
+	return dash(in.Member)
 }
 
 // memberColumn is a column of its own where etcd names the owner of anything.

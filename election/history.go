@@ -1,0 +1,347 @@
+package election
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"go.etcd.io/etcd/api/v3/mvccpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
+)
+
+// ErrHistory ends a term because etcd does not go on from where it was: its data
+// were replaced by a backup or wiped, or another cluster answers in its place. What
+// was granted in the former history says nothing about who owns what in this one.
+var ErrHistory = errors.New("etcd's history is not the one that was seen before")
+
+// Past is what a member has seen of the history of its etcd cluster. A process that
+// is given the past of the one before it notices a break that it has not lived
+// through.
+type Past struct {
+	Cluster  uint64 `json:"cluster"`        // id of the cluster, 0 if nothing is known
+	Revision int64  `json:"revision"`       // the highest that was seen
+	Longest  int64  `json:"longest_lease"`  // the longest time to live of a lease in use, in seconds
+	Mark     Mark   `json:"mark,omitempty"` // a change that the history must contain
+}
+
+// Mark is one change of a key. A history that was put back can have come to higher
+// revisions than were seen before; at the revision of the mark it then has another
+// change.
+type Mark struct {
+	Key      string `json:"key,omitempty"`
+	Revision int64  `json:"revision,omitempty"` // of the change
+	Sum      string `json:"sum,omitempty"`      // SHA-256 of the value, in hex
+}
+
+func sum(value []byte) string {
+	s := sha256.Sum256(value)
+	return hex.EncodeToString(s[:])
+}
+
+// history compares the answers of etcd with what was seen before. A time between two
+// breaks is an era, counted from 0. It is safe for concurrent use.
+type history struct {
+	suspected chan struct{} // one slot: an answer makes a look necessary
+
+	mu      sync.Mutex
+	log     *zap.Logger
+	prefix  string
+	era     int
+	past    Past      // Longest is the board's
+	checked bool      // the past of a former process was compared
+	broke   time.Time // when the era began, zero for the first
+	over    chan struct{}
+	strayed time.Time // since when only another cluster answers, zero if it does not
+	told    bool      // that some endpoints are another cluster's
+}
+
+func newHistory() *history {
+	return &history{suspected: make(chan struct{}, 1), log: zap.NewNop(), over: make(chan struct{}), checked: true}
+}
+
+// begin takes what a former process has seen. Call it before anything is asked.
+func (h *history) begin(prefix string, past Past, log *zap.Logger) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.prefix, h.past, h.log, h.checked = prefix, past, log, past.Cluster == 0
+}
+
+// moment is what was known when a request was sent.
+type moment struct {
+	era      int
+	revision int64
+}
+
+func (h *history) now() moment {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return moment{h.era, h.past.Revision}
+}
+
+// current returns the era, a channel that is closed at its end, and when it began;
+// that is zero for the first.
+func (h *history) current() (era int, over <-chan struct{}, broke time.Time) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.era, h.over, h.broke
+}
+
+// ended returns a channel that is closed when an era is over.
+func (h *history) ended(era int) <-chan struct{} {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if era != h.era {
+		closed := make(chan struct{})
+		close(closed)
+		return closed
+	}
+	return h.over
+}
+
+// seen returns what is known, without Longest.
+func (h *history) seen() Past {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.past
+}
+
+// unchecked reports whether the past of a former process is still to be compared.
+func (h *history) unchecked() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return !h.checked
+}
+
+// remember makes the newest change that was read in an era the mark.
+func (h *history) remember(era int, kv *mvccpb.KeyValue) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if era == h.era && kv.ModRevision > h.past.Mark.Revision {
+		h.past.Mark = Mark{string(kv.Key), kv.ModRevision, sum(kv.Value)}
+	}
+}
+
+// suspect has the member look. It never blocks.
+func (h *history) suspect() {
+	select {
+	case h.suspected <- struct{}{}:
+	default:
+	}
+}
+
+// otherCluster says that an answer came from a cluster that is not ours. Nothing in
+// it may be used.
+type otherCluster struct{ got, want uint64 }
+
+// Error names both clusters as etcdctl does.
+func (o *otherCluster) Error() string {
+	return fmt.Sprintf("answers for cluster %x, not for %x, which was seen before", o.got, o.want)
+}
+
+// observe compares the header of an answer with what was known when the request was
+// sent, and returns an error if the answer must not be used.
+//
+// Only a linearizable answer proves that a history went back: others carry the
+// revision of the member that answers, which may lag behind. Another cluster proves
+// nothing, because a proxy can lead astray.
+func (h *history) observe(sent moment, cluster uint64, revision int64, linearizable bool) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	switch {
+	case cluster == 0: // no header
+	case sent.era != h.era:
+		return ErrHistory
+	case h.past.Cluster == 0:
+		if linearizable {
+			h.past.Cluster, h.past.Revision = cluster, revision
+		}
+	case cluster != h.past.Cluster:
+		if h.strayed.IsZero() {
+			h.strayed = time.Now()
+		}
+		h.suspect()
+		return &otherCluster{cluster, h.past.Cluster}
+	case revision < sent.revision && linearizable:
+		h.end(cluster, revision, fmt.Errorf("its revision is %d, after %d was seen", revision, sent.revision))
+		return ErrHistory
+	case revision < sent.revision:
+		h.suspect()
+	default:
+		h.past.Revision = max(h.past.Revision, revision)
+	}
+	return nil
+}
+
+// breaks ends an era, if that has not happened yet. The next begins with nothing
+// known but the cluster.
+func (h *history) breaks(era int, reason error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if era == h.era {
+		h.end(h.past.Cluster, 0, reason)
+	}
+}
+
+// end is called with the lock held.
+func (h *history) end(cluster uint64, revision int64, reason error) {
+	h.era++
+	h.past = Past{Cluster: cluster, Revision: revision}
+	h.broke, h.strayed, h.checked = time.Now(), time.Time{}, true
+	close(h.over)
+	h.over = make(chan struct{})
+	h.log.Error("etcd was restored from a backup, wiped, or replaced by another cluster; beginning anew with a new lease, after owners of the former history must have ended",
+		zap.NamedError("reason", reason))
+}
+
+// check makes one linearizable read and compares it with what was seen, the mark
+// included. A break that it finds is an error that matches ErrHistory.
+func (h *history) check(ctx context.Context, c *clientv3.Client) error {
+	sent, m := h.now(), h.seen().Mark
+	for {
+		if m.Key != "" {
+			r, err := c.Get(ctx, m.Key, clientv3.WithRev(m.Revision))
+			switch {
+			case err == nil && (len(r.Kvs) != 1 || r.Kvs[0].ModRevision != m.Revision || sum(r.Kvs[0].Value) != m.Sum):
+				h.breaks(sent.era, fmt.Errorf("its change of revision %d is another than was seen before", m.Revision))
+				return ErrHistory
+			case errors.Is(err, rpctypes.ErrCompacted): // nobody knows any more
+				m = Mark{}
+			case errors.Is(err, rpctypes.ErrFutureRev):
+			default:
+				h.pass(sent.era, err)
+				return err
+			}
+		}
+		// A refusal tells neither the cluster nor its revision. One that had not come to
+		// the mark and has meanwhile is asked again.
+		if _, err := c.Get(ctx, h.prefix); err != nil || m.Key == "" {
+			h.pass(sent.era, err)
+			return err
+		}
+	}
+}
+
+// pass notes that a linearizable read agrees with what was seen, if it has not failed.
+func (h *history) pass(era int, err error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if err == nil && era == h.era {
+		h.checked, h.strayed = true, time.Time{}
+	}
+}
+
+// lookInterval is the least time between two looks. An etcd whose members lag behind
+// each other is not asked more often.
+const lookInterval = time.Second
+
+// compareAgain is how often endpoints of another cluster are asked whether they still
+// are.
+const compareAgain = 10 * time.Second
+
+// watchHistory looks into etcd whenever an answer makes it necessary, until ctx ends.
+func (m *Member) watchHistory(ctx context.Context) {
+	h := m.Etcd.history
+	for {
+		h.mu.Lock()
+		var again <-chan time.Time
+		if h.told {
+			again = time.After(compareAgain)
+		}
+		h.mu.Unlock()
+		select {
+		case <-ctx.Done():
+			return
+		case <-h.suspected:
+		case <-again:
+		}
+		h.mu.Lock()
+		strayed := h.told || !h.strayed.IsZero()
+		h.mu.Unlock()
+		if strayed {
+			m.compareClusters(ctx)
+		} else {
+			look, cancel := context.WithTimeout(ctx, patience)
+			_, err := call(look, m.Etcd, func(ctx context.Context, c *clientv3.Client) (struct{}, error) {
+				return struct{}{}, h.check(ctx, c)
+			})
+			cancel()
+			if err != nil {
+				m.Log.Debug("cannot compare etcd's history", zap.Error(err))
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(lookInterval):
+		}
+	}
+}
+
+// compareClusters asks all endpoints after one of them has answered for another
+// cluster. The known one stands while it answers anywhere. Another takes its place
+// if most endpoints answer for that, or some do and nobody for the known one, for as
+// long as the longest lease.
+func (m *Member) compareClusters(ctx context.Context) {
+	h := m.Etcd.history
+	sent := h.now()
+	answers := make([]error, len(m.Etcd.endpoints))
+	var asked sync.WaitGroup
+	for i := range answers {
+		asked.Go(func() {
+			ctx, cancel := context.WithTimeout(ctx, lookInterval)
+			defer cancel()
+			c, err := m.Etcd.client(i)
+			if err == nil {
+				err = h.check(ctx, c)
+			}
+			answers[i] = err
+		})
+	}
+	asked.Wait()
+	others, stands := map[uint64]int{}, false
+	var strays []string
+	var most uint64
+	for i, err := range answers {
+		var o *otherCluster
+		switch {
+		case err == nil:
+			stands = true
+		case errors.As(err, &o):
+			strays = append(strays, m.Etcd.options.Endpoints[i])
+			if others[o.got]++; others[o.got] > others[most] {
+				most = o.got
+			}
+		}
+	}
+	longest := m.board.longestLease()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	switch {
+	case sent.era != h.era:
+	case stands:
+		h.strayed = time.Time{}
+		select { // the answers above have made no other look necessary
+		case <-h.suspected:
+		default:
+		}
+		if h.told && most == 0 {
+			h.log.Info("all endpoints that answer are those of one etcd cluster again")
+		}
+		if !h.told && most != 0 {
+			h.log.Error("some endpoints are those of another etcd cluster; their answers count for nothing. Correct etcd.endpoints, or what stands between",
+				zap.Strings("endpoints", strays), zap.Error(&otherCluster{most, h.past.Cluster}))
+		}
+		h.told = most != 0
+	case most == 0: // nobody has answered
+	case 2*others[most] > len(answers) || !h.strayed.IsZero() && time.Since(h.strayed) >= longest:
+		h.end(most, 0, fmt.Errorf("it is cluster %x, after %x was seen", most, h.past.Cluster))
+	default:
+		h.suspect()
+	}
+}

@@ -1,0 +1,167 @@
+// Package seat keeps the place of a member of the election on its host, in the run
+// directory: a lock, so that no two processes are one member; the lease, so that a
+// successor can adopt it; the identity, which tells two hosts of one name apart; and
+// what was seen of etcd's history, so that a successor knows of a break.
+//
+// A run directory that cannot be used costs what is kept there, and never the
+// election.
+package seat
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"berth/internal/files"
+	"berth/internal/status"
+
+	"github.com/gofrs/flock"
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
+)
+
+// Options say whose seat it is.
+type Options struct {
+	RunDirectory string
+	// Prefix and Member are those of the election. Name is both, as one part of a
+	// file name.
+	Prefix, Member, Name string
+	Boot                 string // id of the machine's boot: no lease outlives one
+	Log                  *zap.Logger
+}
+
+// file returns the path of one of a member's files.
+func (o Options) file(ending string) string {
+	return filepath.Join(o.RunDirectory, "etcd-"+o.Name+ending)
+}
+
+// Seat is the place of a member: locked, and with its lease on record.
+type Seat struct {
+	path  string
+	lock  *flock.Flock // nil if it could not be used
+	found clientv3.LeaseID
+	log   *zap.Logger
+
+	mu      sync.Mutex
+	lease   status.Lease
+	failing bool
+}
+
+// patience is how long a predecessor may take to leave the seat.
+const patience = 5 * time.Second
+
+// Take waits for the seat and reads who sat there. It fails if another process keeps
+// it.
+func Take(ctx context.Context, o Options) (*Seat, error) {
+	s := &Seat{path: o.file(".json"), log: o.Log, lease: status.Lease{Boot: o.Boot, Prefix: o.Prefix, Member: o.Member}}
+	lockPath := o.file(".lock")
+	err := os.MkdirAll(o.RunDirectory, 0o755)
+	lock := flock.New(lockPath, flock.SetFlag(os.O_CREATE|os.O_RDWR), flock.SetPermissions(0o600))
+	locked := false
+	if err == nil {
+		waitCtx, cancel := context.WithTimeout(ctx, patience)
+		defer cancel()
+		locked, err = lock.TryLockContext(waitCtx, 10*time.Millisecond)
+	}
+	switch {
+	case ctx.Err() != nil:
+		return nil, context.Cause(ctx)
+	case errors.Is(err, context.DeadlineExceeded):
+		return nil, fmt.Errorf("another berth on this host is member %q below %s (it holds %s); stop it, or give one of the two another etcd.member or etcd.prefix",
+			o.Member, o.Prefix, lockPath)
+	case err != nil || !locked:
+		o.Log.Error("cannot use the run directory; a restart of berth will not adopt its lease", zap.String("file", lockPath), zap.Error(err))
+		return s, nil
+	}
+	s.lock = lock
+	former, err := status.ReadLease(s.path)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+	case err != nil:
+		o.Log.Warn("cannot tell the lease of the process before this one", zap.Error(err))
+	case former.Boot == o.Boot && former.Prefix == o.Prefix && former.Member == o.Member:
+		s.found = clientv3.LeaseID(former.ID)
+	}
+	return s, nil
+}
+
+// Path returns the file that has the lease.
+func (s *Seat) Path() string { return s.path }
+
+// Found returns the lease of the process before this one, 0 if there is none to adopt.
+func (s *Seat) Found() clientv3.LeaseID { return s.found }
+
+// Leased puts a new lease on record.
+func (s *Seat) Leased(id clientv3.LeaseID) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.lease.ID = int64(id)
+	s.write()
+}
+
+// interval is how often what changes all the time is put on record.
+const interval = time.Second
+
+// Run keeps on record, for people, when the lease ends, or since when it is kept
+// although etcd acknowledges nothing, until ctx ends. It is not done where the lease
+// is renewed: a disk that hangs must not cost it.
+func (s *Seat) Run(ctx context.Context, end, unacknowledged func() time.Time) error {
+	tick := time.NewTicker(interval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-tick.C:
+		}
+		now, since := end(), unacknowledged()
+		if !since.IsZero() {
+			now = time.Time{} // it is no time that etcd gave
+		} else if now.IsZero() {
+			continue // without a lease: the last one ends when it was to
+		}
+		s.mu.Lock()
+		if now != s.lease.End || !since.Equal(s.lease.Unacknowledged) {
+			s.lease.End, s.lease.Unacknowledged = now, since
+			s.write()
+		}
+		s.mu.Unlock()
+	}
+}
+
+// write is called with the lock held.
+func (s *Seat) write() {
+	if s.lock == nil {
+		return
+	}
+	text, err := json.Marshal(s.lease)
+	if err == nil {
+		err = files.Replace(s.path, append(text, '\n'), 0o644)
+	}
+	if err != nil && !s.failing {
+		s.log.Warn("cannot put the lease on record; a restart of berth will not adopt it", zap.Error(err))
+	}
+	s.failing = err != nil
+}
+
+// Leave gives the seat up. With adopt the record stays, for a successor; and so
+// does that of a predecessor whose lease this process has not come to adopt.
+func (s *Seat) Leave(adopt bool) error {
+	if s.lock == nil {
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var err error
+	if !adopt && s.lease.ID != 0 {
+		if err = os.Remove(s.path); errors.Is(err, os.ErrNotExist) {
+			err = nil
+		}
+	}
+	return errors.Join(err, s.lock.Close())
+}
