@@ -186,6 +186,7 @@ const (
 	served       = 100 * time.Millisecond  // by the owner, at the client
 	kernel       = 2600 * time.Millisecond // the kernel takes the address, and the lease ends
 	leaseLost    = Lease + time.Second     // etcd lost the lease itself
+	historyLost  = Lease + 4*time.Second   // etcd's data were replaced: the members find a leader first
 	handOver     = 50 * time.Millisecond   // by agreement
 	crowd        = 200                     // instances, with five addresses each
 	crowded      = time.Second             // for all of them, on two cores
@@ -228,7 +229,7 @@ func All() []Fault {
 		}, Limits: Limits{NoOwner: crowded}},
 		{Name: "handover-200x5-kill9", Crowd: crowd, Alone: true, Hold: longer, Inject: kill9, Limits: Limits{NoOwner: kernel + crowded}},
 		{Name: "takeover", Owner: true, Hold: shorter, Inject: func(r *Run) error {
-			return r.Idle.Do(r.Ctx, BerthPath+" takeover --config "+ConfigPath+" "+Instance)
+			return r.takeover()
 		}, Limits: Limits{NoOwner: handOver}},
 
 		{Name: "host-death", Hold: longer, Inject: hostDeath, Limits: Limits{Median: 5 * time.Second, NoOwner: hostGone}},
@@ -278,6 +279,11 @@ func All() []Fault {
 		{Name: "key-deleted", Etcd: true, Hold: longer, Inject: func(r *Run) error {
 			return r.holder(deleteKey(r))
 		}, Limits: Limits{NoOwner: leaseLost}},
+
+		{Name: "etcd-restored", Etcd: true, Alone: true, Hold: historyLost, Inject: etcdRestored, Limits: Limits{NoOwner: historyLost}},
+		{Name: "etcd-restored-newcomer", Etcd: true, Alone: true, Hold: historyLost, Inject: etcdRestoredNewcomer, Limits: Limits{NoOwner: historyLost}},
+		{Name: "etcd-wiped", Etcd: true, Alone: true, Hold: historyLost, Inject: etcdWiped, Limits: Limits{NoOwner: historyLost}},
+		{Name: "doubled-member", Alone: true, Hold: Lease + 4*time.Second, Stays: true, Inject: doubledMember},
 
 		{Name: "address-deleted", Owner: true, CI: true, Hold: shorter, Stays: true, Inject: func(r *Run) error {
 			return errors.Join(r.Victim.Node.RemoveAddress(ServiceLink, whole(Address4)), r.Victim.Node.RemoveAddress(ServiceLink, whole(Address6)))

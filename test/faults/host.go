@@ -25,9 +25,10 @@ type Host struct {
 
 	number int
 	lab    *Lab
+	member string // in etcd, if it is not the host's name
 }
 
-// Name is the host's name, and that of its member in etcd.
+// Name is the host's name, and by default that of its member in etcd.
 func (h *Host) Name() string { return fmt.Sprintf("host%d", h.number) }
 
 func (h *Host) servicePort() string { return h.Name() + "s" }
@@ -69,6 +70,10 @@ func (h *Host) etcdAddress() netip.Addr {
 }
 
 func (h *Host) config() string {
+	member := h.member
+	if member == "" {
+		member = h.Name()
+	}
 	var crowd string
 	for i := range h.lab.options.Crowd {
 		var list []string
@@ -88,7 +93,7 @@ election:
   on-etcd-loss: %s
   instances:
     - {name: %s, addresses: [%v/32, "%v/128"]}
-%s`, h.lab.endpoints(), prefix, h.Name(), Lease, ServiceLink, h.lab.options.OnEtcdLoss, Instance, Address4, Address6, crowd)
+%s`, h.lab.endpoints(), prefix, member, Lease, ServiceLink, h.lab.options.OnEtcdLoss, Instance, Address4, Address6, crowd)
 }
 
 // Start starts berth.
