@@ -22,7 +22,15 @@ const askTTL = 2
 // of its name.
 type Asker struct{ Member, Identity string }
 
-func (a Asker) place() Place { return Place{Member: a.Member, Identity: a.Identity} }
+// is reports whether a place in a queue is the asker's. One without an identity, of a
+// berth that has none yet, is taken for it unless the asker has a place of its own.
+func (a Asker) is(p Place, queue []Place) bool {
+	own := func(p Place) bool { return p.Member == a.Member && p.Identity == a.Identity }
+	if slices.ContainsFunc(queue, own) {
+		return own(p) || a.Identity == "" && p.Member == a.Member
+	}
+	return p.same(Place{Member: a.Member, Identity: a.Identity})
+}
 
 // doubled returns an error if it cannot be told which of two members of one name asks.
 func (a Asker) doubled(queue []Place) error {
@@ -52,25 +60,25 @@ func doubles(queue []Place, member string) bool {
 // the member does not take part or does not become the owner.
 func Takeover(ctx context.Context, e *Etcd, prefix, instance string, a Asker) error {
 	return ask(ctx, e, prefix, instance, wish{Member: a.Member, Identity: a.Identity}, func(queue []Place) (bool, error) {
-		if !slices.ContainsFunc(queue, a.place().same) {
+		if !slices.ContainsFunc(queue, func(p Place) bool { return a.is(p, queue) }) {
 			return false, fmt.Errorf("member %s of this host takes no part in the election of %s; %s", a.Member, instance, present(queue))
 		}
 		if err := a.doubled(queue); err != nil {
 			return false, err
 		}
-		return queue[0].same(a.place()), nil
-	}, func(queue []Place) bool { return len(queue) > 0 && queue[0].same(a.place()) })
+		return a.is(queue[0], queue), nil
+	}, func(queue []Place) bool { return len(queue) > 0 && a.is(queue[0], queue) })
 }
 
 // Release asks a member to give up an instance to any other, and returns when
 // another is the owner. It fails if the member is not the owner, or if there is no
 // other member.
 func Release(ctx context.Context, e *Etcd, prefix, instance string, a Asker) error {
-	other := func(p Place) bool { return !p.same(a.place()) }
 	return ask(ctx, e, prefix, instance, wish{Except: a.Member, Identity: a.Identity}, func(queue []Place) (bool, error) {
 		if err := a.doubled(queue); err != nil {
 			return false, err
 		}
+		other := func(p Place) bool { return !a.is(p, queue) }
 		switch {
 		case !slices.ContainsFunc(queue, other):
 			return false, fmt.Errorf("nobody else takes part in the election of %s; %s", instance, present(queue))
@@ -78,7 +86,7 @@ func Release(ctx context.Context, e *Etcd, prefix, instance string, a Asker) err
 			return false, fmt.Errorf("%s is the owner of %s, not %s of this host, which has nothing to hand over", called(queue[0], queue), instance, a.Member)
 		}
 		return false, nil
-	}, func(queue []Place) bool { return len(queue) > 0 && other(queue[0]) })
+	}, func(queue []Place) bool { return len(queue) > 0 && !a.is(queue[0], queue) })
 }
 
 // called returns the name of a member, with its identity if another has the name too.

@@ -113,3 +113,25 @@ func TestAnOwnerThatIsNotTheFirstEnds(t *testing.T) {
 		t.Errorf("want the end of the history, got %v", err)
 	}
 }
+
+func TestWhoAsksIsToldFromOthersOfTheNameAsFarAsTheyHaveAnIdentity(t *testing.T) {
+	first, second, older := Place{Member: "vm", Identity: "1"}, Place{Member: "vm", Identity: "2"}, Place{Member: "vm"}
+	for _, row := range []struct {
+		name  string
+		asker Asker
+		queue []Place
+		is    []bool
+	}{
+		{"one of two", Asker{"vm", "2"}, []Place{first, second}, []bool{false, true}},
+		{"beside an older berth", Asker{"vm", "2"}, []Place{older, second}, []bool{false, true}},
+		{"an older berth itself", Asker{"vm", "2"}, []Place{first, older}, []bool{false, true}},
+		{"without an identity", Asker{"vm", ""}, []Place{first, older, second}, []bool{true, true, true}},
+		{"another name", Asker{"x", "1"}, []Place{first, older}, []bool{false, false}},
+	} {
+		for i, p := range row.queue {
+			if got := row.asker.is(p, row.queue); got != row.is[i] {
+				t.Errorf("%s: place %d: want %t, got %t", row.name, i, row.is[i], got)
+			}
+		}
+	}
+}
