@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -57,7 +58,8 @@ type history struct {
 	checked bool      // the past of a former process was compared
 	broke   time.Time // when the era began, zero for the first
 	over    chan struct{}
-	strayed time.Time // since when only another cluster answers, zero if it does not
+	stood   time.Time // when the known cluster last gave a linearizable answer
+	strays  int       // looks that are due because another cluster has answered
 	told    bool      // that some endpoints are another cluster's
 }
 
@@ -69,7 +71,7 @@ func newHistory() *history {
 func (h *history) begin(prefix string, past Past, log *zap.Logger) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.prefix, h.past, h.log, h.checked = prefix, past, log, past.Cluster == 0
+	h.prefix, h.past, h.log, h.checked, h.stood = prefix, past, log, past.Cluster == 0, time.Now()
 }
 
 // moment is what was known when a request was sent.
@@ -162,9 +164,7 @@ func (h *history) observe(sent moment, cluster uint64, revision int64, lineariza
 			h.past.Cluster, h.past.Revision = cluster, revision
 		}
 	case cluster != h.past.Cluster:
-		if h.strayed.IsZero() {
-			h.strayed = time.Now()
-		}
+		h.strays = strayLooks
 		h.suspect()
 		return &otherCluster{cluster, h.past.Cluster}
 	case revision < sent.revision && linearizable:
@@ -173,6 +173,9 @@ func (h *history) observe(sent moment, cluster uint64, revision int64, lineariza
 	case revision < sent.revision:
 		h.suspect()
 	default:
+		if linearizable {
+			h.stood = time.Now()
+		}
 		h.past.Revision = max(h.past.Revision, revision)
 	}
 	return nil
@@ -192,7 +195,7 @@ func (h *history) breaks(era int, reason error) {
 func (h *history) end(cluster uint64, revision int64, reason error) {
 	h.era++
 	h.past = Past{Cluster: cluster, Revision: revision}
-	h.broke, h.strayed, h.checked = time.Now(), time.Time{}, true
+	h.broke, h.stood, h.strays, h.checked = time.Now(), time.Now(), 0, true
 	close(h.over)
 	h.over = make(chan struct{})
 	h.log.Error("etcd was restored from a backup, wiped, or replaced by another cluster; beginning anew with a new lease, after owners of the former history must have ended",
@@ -232,7 +235,7 @@ func (h *history) pass(era int, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if err == nil && era == h.era {
-		h.checked, h.strayed = true, time.Time{}
+		h.checked = true
 	}
 }
 
@@ -243,6 +246,10 @@ const lookInterval = time.Second
 // compareAgain is how often endpoints of another cluster are asked whether they still
 // are.
 const compareAgain = 10 * time.Second
+
+// strayLooks is how often all endpoints are asked to find the one that has answered
+// for another cluster.
+const strayLooks = 10
 
 // watchHistory looks into etcd whenever an answer makes it necessary, until ctx ends.
 func (m *Member) watchHistory(ctx context.Context) {
@@ -261,7 +268,7 @@ func (m *Member) watchHistory(ctx context.Context) {
 		case <-again:
 		}
 		h.mu.Lock()
-		strayed := h.told || !h.strayed.IsZero()
+		strayed := h.told || h.strays > 0
 		h.mu.Unlock()
 		if strayed {
 			m.compareClusters(ctx)
@@ -324,22 +331,29 @@ func (m *Member) compareClusters(ctx context.Context) {
 	defer h.mu.Unlock()
 	switch {
 	case sent.era != h.era:
+	case stands && most == 0:
+		// It may have been too slow to answer now.
+		if h.strays = max(0, h.strays-1); h.strays > 0 {
+			h.suspect()
+		}
+		if h.told && !slices.ContainsFunc(answers, func(err error) bool { return err != nil }) {
+			h.told = false
+			h.log.Info("all endpoints are those of one etcd cluster again")
+		}
 	case stands:
-		h.strayed = time.Time{}
+		h.strays = 0
 		select { // the answers above have made no other look necessary
 		case <-h.suspected:
 		default:
 		}
-		if h.told && most == 0 {
-			h.log.Info("all endpoints that answer are those of one etcd cluster again")
-		}
-		if !h.told && most != 0 {
+		if !h.told {
 			h.log.Error("some endpoints are those of another etcd cluster; their answers count for nothing. Correct etcd.endpoints, or what stands between",
 				zap.Strings("endpoints", strays), zap.Error(&otherCluster{most, h.past.Cluster}))
 		}
-		h.told = most != 0
+		h.told = true
 	case most == 0: // nobody has answered
-	case 2*others[most] > len(answers) || !h.strayed.IsZero() && time.Since(h.strayed) >= longest:
+		h.suspect()
+	case 2*others[most] > len(answers) || time.Since(h.stood) >= longest:
 		h.end(most, 0, fmt.Errorf("it is cluster %x, after %x was seen", most, h.past.Cluster))
 	default:
 		h.suspect()
