@@ -179,3 +179,22 @@ func TestAPlaceInWhichOneWaitedIsNotLeftToASuccessor(t *testing.T) {
 		t.Errorf("want c, which knows of the wait, to wait, it took %v", took)
 	}
 }
+
+// What was given up is told at once, and not only when etcd has confirmed it.
+func TestTheEndOfAnOwnershipIsToldWhileEtcdIsSilent(t *testing.T) {
+	const long = 15 * time.Second
+	s := newStage(t, 1)
+	able := newAbility(true)
+	a := s.play("a", 0, func(m *election.Member, c *election.Campaign) {
+		m.TTL = long
+		able.of(m, c)
+	})
+	s.next("a", "holds")
+	s.cluster.Member(0).Hang()
+	able.set(false)
+	lost := time.Now()
+	a.until(vrrp.Fault)
+	if took := time.Since(lost); took > long/3 {
+		t.Errorf("want it told at once, it took %v", took)
+	}
+}
