@@ -200,7 +200,9 @@ func (s *Session) begin(ctx context.Context, lease clientv3.LeaseID) (renewal, e
 func (s *Session) try(ctx context.Context, lease clientv3.LeaseID) (renewal, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, 2*patience, ErrNoAnswer)
 	defer cancel()
-	if s.Etcd.history.unchecked() {
+	// Before a term, because the board may not have been read since the last: what it
+	// shows holds if the history goes on from there.
+	if s.Etcd.history.seen().Cluster != 0 {
 		_, err := call(ctx, s.Etcd, func(ctx context.Context, c *clientv3.Client) (struct{}, error) {
 			return struct{}{}, s.Etcd.history.check(ctx, c)
 		})

@@ -202,6 +202,8 @@ func (m *Member) Heal() error {
 // Metric returns the value of one of the member's metrics without labels, "" if
 // there is no answer.
 func (m *Member) Metric(ctx context.Context, name string) string {
+	ctx, cancel := context.WithTimeout(ctx, askTime)
+	defer cancel()
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+m.place.Metrics.String()+"/metrics", nil)
 	if err != nil {
 		return ""

@@ -105,7 +105,7 @@ func (a *authority) client(dial func(context.Context, string, string) (net.Conn,
 	}
 	roots := x509.NewCertPool()
 	roots.AddCert(a.cert)
-	return &http.Client{Timeout: time.Second, Transport: &http.Transport{
+	return &http.Client{Transport: &http.Transport{
 		DialContext: dial, DisableKeepAlives: true,
 		TLSClientConfig: &tls.Config{RootCAs: roots, Certificates: []tls.Certificate{pair}},
 	}}, nil
