@@ -61,17 +61,19 @@ func handedOver(t *testing.T, members int, change func(*election.Member, *electi
 	if err := s.cluster.Save(); err != nil {
 		t.Fatal(err)
 	}
-	s.takeover("b")
-	s.next("a", "ends")
-	s.next("a", "gone")
-	s.next("b", "holds")
+	s.takeover("a", "b")
 	return s, a, b
 }
 
-func (s *stage) takeover(member string) {
+// takeover has a member take over from another. On a busy machine it can lose what it
+// has got before it knows.
+func (s *stage) takeover(from, to string) {
 	s.Helper()
-	if err := election.Takeover(s.Context(), s.asker(), prefix, instance, election.Asker{Member: member}); err != nil {
-		s.Fatal(err)
+	for owner, asker := from, s.asker(); owner != to; {
+		if err := election.Takeover(s.Context(), asker, prefix, instance, election.Asker{Member: to}); err != nil {
+			s.Fatal(err)
+		}
+		owner = s.alone(owner).who
 	}
 }
 
@@ -146,10 +148,7 @@ func TestAWipedEtcdHasOneOwnerAfterTheLongestLease(t *testing.T) {
 				change(m, c)
 				m.TTL = ttl + 2*time.Second
 			}).until(vrrp.Backup)
-			s.takeover("b")
-			s.next("a", "ends")
-			s.next("a", "gone")
-			s.next("b", "holds")
+			s.takeover("a", "b")
 			broke := time.Now()
 			if err := s.cluster.Wipe(token); err != nil {
 				t.Fatal(err)
