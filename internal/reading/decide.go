@@ -71,7 +71,9 @@ func Decide(f Facts) Decision {
 	var differ []Difference
 	switch {
 	case f.Runs != nil:
-		differ = differences(f.Newest, f.Runs)
+		if f.Newest != f.Runs {
+			differ = differences(f.Newest, f.Runs)
+		}
 		file = f.Runs
 	case f.Newest == nil:
 		return Decision{Config: f.Good}
@@ -129,6 +131,7 @@ func emptied(c, good *keepalivedconf.Config) (keepalivedconf.Message, bool) {
 	if good == nil {
 		return keepalivedconf.Message{}, false
 	}
+	places := placesOf(c)
 	for n := range good.Instances {
 		if len(good.Instances[n].Managed()) == 0 {
 			continue
@@ -140,7 +143,11 @@ func emptied(c, good *keepalivedconf.Config) (keepalivedconf.Message, bool) {
 			}
 			return m, true
 		}
-		if in, ok := c.Instance(good.Instances[n].Name); ok && len(in.Managed()) == 0 {
+		at, ok := places[good.Instances[n].Name]
+		if !ok {
+			continue
+		}
+		if in := &c.Instances[at]; len(in.Managed()) == 0 {
 			return keepalivedconf.Message{File: in.File, Line: in.Line, Message: "vrrp_instance " + in.Name + " has none of its addresses any more"}, true
 		}
 	}
@@ -155,11 +162,13 @@ type merge struct {
 
 // addInstances adds the addresses of a former reading that are to stay.
 func (m *merge) addInstances(former *keepalivedconf.Config, stays func(netip.Addr) (Reason, bool)) {
+	places := placesOf(m.Config)
 	for n := range former.Instances {
 		from := &former.Instances[n]
 		var own, kept []vrrp.FloatingIP
-		if is, ok := m.Config.Instance(from.Name); ok {
-			own = is.Managed()
+		at, known := places[from.Name]
+		if known {
+			own = m.Config.Instances[at].Managed()
 		}
 		for _, ip := range from.Managed() {
 			addr := ip.Addr()
@@ -173,10 +182,9 @@ func (m *merge) addInstances(former *keepalivedconf.Config, stays func(netip.Add
 				m.Differences = append(m.Differences, Difference{from.Name, addr, true, why})
 			}
 		}
-		at := slices.IndexFunc(m.Config.Instances, func(in keepalivedconf.Instance) bool { return in.Name == from.Name })
 		switch {
 		case len(kept) == 0:
-		case at < 0:
+		case !known:
 			in := *from
 			in.Addresses, in.Excluded = kept, nil
 			m.Config.Instances = append(m.Config.Instances, in)
@@ -185,6 +193,18 @@ func (m *merge) addInstances(former *keepalivedconf.Config, stays func(netip.Add
 			in.Excluded = slices.Concat(in.Excluded, kept)
 		}
 	}
+}
+
+// placesOf returns where the instances of a reading are, by name: of two with one
+// name, the first. Files can have thousands of them.
+func placesOf(c *keepalivedconf.Config) map[string]int {
+	places := make(map[string]int, len(c.Instances))
+	for n := range c.Instances {
+		if _, twice := places[c.Instances[n].Name]; !twice {
+			places[c.Instances[n].Name] = n
+		}
+	}
+	return places
 }
 
 func mergeGroups(groups, former []keepalivedconf.Group) []keepalivedconf.Group {
@@ -222,11 +242,12 @@ func differences(file, runs *keepalivedconf.Config) []Difference {
 	}
 	var all []Difference
 	lacks := func(c, other *keepalivedconf.Config, inForce bool) {
+		places := placesOf(other)
 		for n := range c.Instances {
 			in := &c.Instances[n]
 			var theirs []vrrp.FloatingIP
-			if is, ok := other.Instance(in.Name); ok {
-				theirs = is.Managed()
+			if at, ok := places[in.Name]; ok {
+				theirs = other.Instances[at].Managed()
 			}
 			for _, ip := range in.Managed() {
 				if !slices.ContainsFunc(theirs, func(o vrrp.FloatingIP) bool { return o.Addr() == ip.Addr() }) {
