@@ -55,9 +55,9 @@ type Loop struct {
 	Verify <-chan struct{} // asks for a look now; may be nil
 	Report func(Report)    // called after each attempt; may be nil
 	Series *Series         // may be nil
-	// DryRun tells that the target only says what it would do: that an attempt
-	// went well then means nothing for the address.
-	DryRun bool
+	// Unproven tells that an attempt that goes well says nothing about where the
+	// address is: the target only prints what it would do, or there is no provider.
+	Unproven bool
 	Log    *zap.Logger
 
 	report   Report
@@ -82,7 +82,7 @@ func (l *Loop) Run(ctx context.Context) error {
 	if l.Gate == nil {
 		l.Gate = &Gate{}
 	}
-	if l.DryRun {
+	if l.Unproven {
 		l.Series = nil // nothing points here
 	}
 	l.Series.begin()
@@ -120,7 +120,7 @@ func (l *Loop) attempt(ctx context.Context, pass *pass, retry *retry, claimFirst
 	previous, changed, err := l.Target.Ensure(tryCtx, claimFirst)
 	now := time.Now()
 	l.lastLook = now
-	if !l.DryRun {
+	if !l.Unproven {
 		l.report.LastCall = now
 	}
 	if stopped(ctx, err) {
@@ -251,7 +251,7 @@ func (l *Loop) failed(err error, class Class, retry *retry, previous string, due
 
 // succeeded logs what changed; a quiet refresh is not news.
 func (l *Loop) succeeded(previous string, changed, stolen bool, now time.Time, took time.Duration) {
-	if l.DryRun {
+	if l.Unproven {
 		l.failing, l.report.LastError = "", ""
 		if l.claimed.IsZero() {
 			l.claimed = now

@@ -23,6 +23,7 @@ import (
 	"berth/providers"
 	"berth/providers/catalog"
 	"berth/providers/fake"
+	"berth/providers/none"
 	"berth/refresher"
 	"berth/vrrp"
 
@@ -41,7 +42,7 @@ type graph struct {
 
 // cloud is where floating IPs are pointed.
 type cloud struct {
-	// provider and account are nil with provider fake and --dry-run.
+	// provider and account are nil with the providers fake and none, and --dry-run.
 	provider providers.Provider
 	account  *providers.Account
 	target   func(ip vrrp.FloatingIP, check func(context.Context) error) refresher.Target
@@ -82,10 +83,16 @@ func (o *Options) newGraph(cfg *config.Config, service bool, m *meters, log *zap
 // makes no calls.
 func (o *Options) newCloud(cfg *config.Config, m *providers.Metrics, log *zap.Logger) (*cloud, error) {
 	c := &cloud{gate: &refresher.Gate{}, policy: policy(cfg), log: log}
-	if cfg.Pointing(o.DryRun) == config.Print {
+	switch cfg.Pointing(o.DryRun) {
+	case config.Print:
 		printer := fake.NewPrinter(o.Stdout, log)
 		c.target = func(ip vrrp.FloatingIP, check func(context.Context) error) refresher.Target {
 			return printer.Target(ip, check)
+		}
+		return c, nil
+	case config.Nothing:
+		c.target = func(_ vrrp.FloatingIP, check func(context.Context) error) refresher.Target {
+			return none.Target{Check: check}
 		}
 		return c, nil
 	}

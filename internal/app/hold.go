@@ -232,13 +232,13 @@ func (h *holder) loop(name string, ip vrrp.FloatingIP, permit *guard.Permit, log
 		}
 	}
 	return &refresher.Loop{
-		Target: h.cloud.target(ip, check),
-		Policy: h.cloud.policy,
-		Pace:   h.pace,
-		Gate:   h.cloud.gate,
-		DryRun: h.cloud.account == nil,
-		Series: h.meters.refresher.Series(name, ip.String()),
-		Log:    log.With(zap.String("address", ip.String()), zap.String("provider", h.cfg.Provider)),
+		Target:   h.cloud.target(ip, check),
+		Policy:   h.cloud.policy,
+		Pace:     h.pace,
+		Gate:     h.cloud.gate,
+		Unproven: h.cloud.account == nil,
+		Series:   h.meters.refresher.Series(name, ip.String()),
+		Log:      log.With(zap.String("address", ip.String()), zap.String("provider", h.cfg.Provider)),
 	}
 }
 

@@ -40,6 +40,20 @@ func (provider) Claim(ctx context.Context, _ netip.Addr, check func(context.Cont
 	return check(ctx)
 }
 
+// Target is an address without a provider. It does what package refresher asks of a
+// target.
+type Target struct {
+	Check func(context.Context) error // the permit
+}
+
+// Ensure does nothing, if the permit stands.
+func (t Target) Ensure(ctx context.Context, _ bool) (previous string, changed bool, err error) {
+	return "", false, t.Check(ctx)
+}
+
+// Close does nothing.
+func (Target) Close() {}
+
 func (provider) Self(context.Context) (providers.Server, error) {
 	return providers.Server{ID: "no provider"}, nil
 }
