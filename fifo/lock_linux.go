@@ -71,10 +71,7 @@ func Lock(ctx context.Context, path string) (unlock func() error, err error) {
 	for {
 		f, err := files.Lock(file)
 		if err == nil {
-			// For the message to a later reader; the lock itself is the kernel's.
-			if f.Truncate(0) == nil {
-				_, _ = f.WriteString(strconv.Itoa(os.Getpid()) + "\n")
-			}
+			_ = f.Note(strconv.Itoa(os.Getpid()) + "\n") // for the message to a later reader
 			return f.Close, nil
 		}
 		if !errors.Is(err, files.ErrLocked) {

@@ -48,7 +48,7 @@ type FileLock struct {
 // Acquire blocks until all locks that can be used are held, Timeout has passed or
 // ctx ends. The permit lives until it is released or ctx ends.
 func (l *FileLock) Acquire(ctx context.Context) (*Permit, error) {
-	var held []*os.File
+	var held []*files.LockFile
 	release := func() error {
 		var errs []error
 		for _, f := range held {
@@ -81,7 +81,7 @@ func (l *FileLock) Acquire(ctx context.Context) (*Permit, error) {
 	}
 	p := newPermit(ctx, release)
 	for _, f := range held {
-		p.files = append(p.files, f.Name())
+		p.files = append(p.files, f.Path())
 	}
 	return p, nil
 }
@@ -93,7 +93,7 @@ func scarce(err error) bool {
 }
 
 // wait returns nothing at all if the lock file cannot be used.
-func (l *FileLock) wait(ctx context.Context, path string) (*os.File, error) {
+func (l *FileLock) wait(ctx context.Context, path string) (*files.LockFile, error) {
 	for delay := firstRetry; ; delay = min(2*delay, lastRetry) {
 		f, err := files.Lock(path)
 		switch {

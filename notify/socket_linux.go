@@ -172,12 +172,17 @@ func findBySocket(ctx context.Context, name string, self Record) (*pidfd.Process
 		return nil, Record{}, err
 	}
 	_ = conn.SetReadDeadline(time.Now().Add(recordWait))
-	if text, err := io.ReadAll(io.LimitReader(conn, maxRecord)); err == nil {
-		if r, err := parseRecord(text); err == nil && r.PID == pid && r.Start == p.Start {
-			return p, r, nil
-		}
+	text, err := io.ReadAll(io.LimitReader(conn, maxRecord))
+	if err != nil || len(text) == 0 {
+		return p, Record{PID: pid}, nil
 	}
-	return p, Record{PID: pid}, nil
+	// Whatever answers with something else is not berth, and is not signalled.
+	r, err := parseRecord(text)
+	if err != nil || r.PID != pid || r.Start != p.Start {
+		p.Close()
+		return nil, Record{}, errForeign
+	}
+	return p, r, nil
 }
 
 // dial connects to the process that listens by a name, and returns its pid. The

@@ -203,7 +203,7 @@ func (c *IDCache) store(ids IDs) error {
 }
 
 // lock keeps other processes from storing, for which it waits a moment.
-func (c *IDCache) lock() (*os.File, error) {
+func (c *IDCache) lock() (*files.LockFile, error) {
 	for end := time.Now().Add(idLockWait); ; time.Sleep(idLockTries) {
 		f, err := files.Lock(c.path + ".lock")
 		if err == nil || !errors.Is(err, files.ErrLocked) || time.Now().After(end) {

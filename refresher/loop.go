@@ -58,7 +58,7 @@ type Loop struct {
 	// Unproven tells that an attempt that goes well says nothing about where the
 	// address is: the target only prints what it would do, or there is no provider.
 	Unproven bool
-	Log    *zap.Logger
+	Log      *zap.Logger
 
 	report   Report
 	claimed  time.Time // end of the last claim

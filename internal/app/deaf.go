@@ -161,8 +161,11 @@ func (s *service) heard(h supervise.Hearing, k supervise.Keepalived, why error) 
 	case h == supervise.Deaf:
 		cure := s.hearAgain(k)
 		now = "keepalived does not have " + s.reader.Path + " open, which it opens only at its start and reload; cure: " + cure
-		log.Error("keepalived does not have the FIFO open and no event of it can arrive; the addresses and keepalived's state dump decide until it has",
-			zap.String("cure", cure))
+		message := "keepalived does not have the FIFO open and no event of it can arrive; the addresses and keepalived's state dump decide until it has"
+		if !k.Proven {
+			message = "keepalived does not have the FIFO open and no event of it can arrive; berth may not ask keepalived, which takes root, and the states stay as they are until it has"
+		}
+		log.Error(message, zap.String("cure", cure))
 	case former != "" && h == supervise.Hears:
 		log.Info("keepalived has the FIFO open again; its events count again")
 	case former != "":

@@ -13,6 +13,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -94,17 +95,22 @@ func ReadOwn(path string, max int64) ([]byte, error) {
 // Own returns an error that matches ErrNotRegular or ErrForeign unless f is a
 // regular file of the effective user with one name only.
 func Own(f *os.File) error {
-	var st unix.Stat_t
-	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
-		return &fs.PathError{Op: "stat", Path: f.Name(), Err: err}
+	st, err := f.Stat()
+	if err != nil {
+		return err
 	}
+	return own(f.Name(), st)
+}
+
+func own(path string, info fs.FileInfo) error {
+	st := info.Sys().(*syscall.Stat_t)
 	switch {
-	case st.Mode&unix.S_IFMT != unix.S_IFREG:
-		return &fs.PathError{Op: "open", Path: f.Name(), Err: ErrNotRegular}
+	case !info.Mode().IsRegular():
+		return &fs.PathError{Op: "open", Path: path, Err: ErrNotRegular}
 	case int(st.Uid) != os.Geteuid():
-		return &fs.PathError{Op: "open", Path: f.Name(), Err: fmt.Errorf("%w: its owner is user %d", ErrForeign, st.Uid)}
+		return &fs.PathError{Op: "open", Path: path, Err: fmt.Errorf("%w: its owner is user %d", ErrForeign, st.Uid)}
 	case st.Nlink != 1:
-		return &fs.PathError{Op: "open", Path: f.Name(), Err: fmt.Errorf("%w: it has %d names", ErrForeign, st.Nlink)}
+		return &fs.PathError{Op: "open", Path: path, Err: fmt.Errorf("%w: it has %d names", ErrForeign, st.Nlink)}
 	}
 	return nil
 }

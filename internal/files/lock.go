@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"syscall"
 
+	"github.com/gofrs/flock"
 	"golang.org/x/sys/unix"
 )
 
@@ -17,69 +19,99 @@ var ErrLocked = errors.New("locked by another process")
 // its locking is opened again.
 const lockTries = 10
 
+// LockFile is a lock file whose flock(2) lock this process has.
+type LockFile struct{ lock *flock.Flock }
+
 // Lock takes the flock(2) lock of the file at path, which is made with mode 0600
 // if it is missing. It waits for nobody, and the lock lasts until the returned
 // file is closed or the process ends. The error matches ErrLocked when somebody
 // holds the lock; ErrForeign, ErrNotRegular or unix.ELOOP when the file is one
 // that another user may have made; or it is that of the system. On a file system
 // that is read-only a file that exists is locked all the same.
-func Lock(path string) (*os.File, error) {
+func Lock(path string) (*LockFile, error) {
 	for range lockTries {
-		f, err := openLock(path)
+		l, locked, err := tryLock(path)
 		if err != nil {
 			return nil, err
 		}
-		removed, err := lock(f)
-		if err != nil {
-			return nil, errors.Join(err, f.Close())
+		// Whose file it is counts before whether it is locked: the lock of another
+		// user's file says nothing.
+		st, err := lockedFile(l, path, locked)
+		if err == nil {
+			err = own(path, st)
 		}
-		if !removed {
-			return f, nil
+		switch {
+		case errors.Is(err, errRemoved): // the lock of a file without a name keeps nobody out
+			l.Close()
+		case err != nil:
+			return nil, errors.Join(err, l.Close())
+		case !locked:
+			return nil, &fs.PathError{Op: "lock", Path: path, Err: ErrLocked}
+		default:
+			return &LockFile{l}, nil
 		}
-		f.Close() // the lock of a file without a name keeps nobody out
 	}
 	return nil, &fs.PathError{Op: "lock", Path: path, Err: errors.New("the file is removed again and again")}
 }
 
-func openLock(path string) (*os.File, error) {
+var errRemoved = errors.New("the file was removed")
+
+func tryLock(path string) (l *flock.Flock, locked bool, err error) {
 	const flags = unix.O_NOFOLLOW | unix.O_NONBLOCK | unix.O_NOCTTY
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|flags, 0o600)
+	l = flock.New(path, flock.SetFlag(os.O_RDWR|os.O_CREATE|flags), flock.SetPermissions(0o600))
+	locked, err = l.TryLock()
 	if errors.Is(err, unix.EROFS) {
-		if existing, eerr := os.OpenFile(path, os.O_RDONLY|flags, 0); eerr == nil {
-			return existing, nil
+		existing := flock.New(path, flock.SetFlag(os.O_RDONLY|flags))
+		if locked, eerr := existing.TryLock(); eerr == nil {
+			return existing, locked, nil
 		}
 	}
-	return f, err
+	if _, named := errors.AsType[*fs.PathError](err); err != nil && !named {
+		err = &fs.PathError{Op: "lock", Path: path, Err: err}
+	}
+	return l, locked, err
 }
 
-// lock locks an open file. Whose file it is counts before whether it is locked:
-// the lock of another user's file says nothing.
-func lock(f *os.File) (removed bool, err error) {
-	var st unix.Stat_t
-	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
-		return false, &fs.PathError{Op: "stat", Path: f.Name(), Err: err}
+// lockedFile returns what is known of a lock file: of the open one if it is locked
+// here, else of the one at path.
+func lockedFile(l *flock.Flock, path string, locked bool) (fs.FileInfo, error) {
+	stat := l.Stat
+	if !locked {
+		stat = func() (fs.FileInfo, error) { return os.Lstat(path) }
 	}
-	if st.Nlink == 0 {
-		return true, nil
+	st, err := stat()
+	if errors.Is(err, fs.ErrNotExist) || err == nil && st.Sys().(*syscall.Stat_t).Nlink == 0 {
+		return nil, errRemoved
 	}
-	if err := Own(f); err != nil {
-		return false, err
-	}
-	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-	for errors.Is(err, unix.EINTR) {
-		err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-	}
-	switch {
-	case errors.Is(err, unix.EWOULDBLOCK):
-		return false, &fs.PathError{Op: "lock", Path: f.Name(), Err: ErrLocked}
-	case err != nil:
-		return false, &fs.PathError{Op: "lock", Path: f.Name(), Err: err}
-	}
-	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
-		return false, &fs.PathError{Op: "stat", Path: f.Name(), Err: err}
-	}
-	return st.Nlink == 0, nil
+	return st, err
 }
+
+// Path returns where the file is.
+func (f *LockFile) Path() string { return f.lock.Path() }
+
+// Note replaces what the file says, for people; the lock is the kernel's. It fails
+// if the file at its path is another one by now.
+func (f *LockFile) Note(text string) error {
+	w, err := os.OpenFile(f.Path(), os.O_WRONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
+	if err != nil {
+		return err
+	}
+	locked, err := f.lock.Stat()
+	st, serr := w.Stat()
+	if err = errors.Join(err, serr); err == nil && !os.SameFile(locked, st) {
+		err = &fs.PathError{Op: "write", Path: f.Path(), Err: errors.New("the lock file was replaced")}
+	}
+	if err == nil {
+		err = w.Truncate(0)
+	}
+	if err == nil {
+		_, err = w.WriteString(text)
+	}
+	return errors.Join(err, w.Close())
+}
+
+// Close gives the lock up.
+func (f *LockFile) Close() error { return f.lock.Close() }
 
 // OwnDirectory makes the directory at path with mode 0700, and what is above it
 // with 0755, or takes from one that exists what others than the effective user

@@ -20,7 +20,6 @@ import (
 	"berth/internal/files"
 	"berth/internal/status"
 
-	"github.com/gofrs/flock"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 )
@@ -43,7 +42,7 @@ func (o Options) file(ending string) string {
 // Seat is the place of a member: locked, and with its lease on record.
 type Seat struct {
 	path  string
-	lock  *flock.Flock // nil if it could not be used
+	lock  *files.LockFile // nil if it could not be used
 	found clientv3.LeaseID
 	log   *zap.Logger
 
@@ -61,20 +60,17 @@ func Take(ctx context.Context, o Options) (*Seat, error) {
 	s := &Seat{path: o.file(".json"), log: o.Log, lease: status.Lease{Boot: o.Boot, Prefix: o.Prefix, Member: o.Member}}
 	lockPath := o.file(".lock")
 	err := os.MkdirAll(o.RunDirectory, 0o755)
-	lock := flock.New(lockPath, flock.SetFlag(os.O_CREATE|os.O_RDWR), flock.SetPermissions(0o600))
-	locked := false
+	var lock *files.LockFile
 	if err == nil {
-		waitCtx, cancel := context.WithTimeout(ctx, patience)
-		defer cancel()
-		locked, err = lock.TryLockContext(waitCtx, 10*time.Millisecond)
+		lock, err = lockWithin(ctx, lockPath)
 	}
 	switch {
-	case ctx.Err() != nil:
+	case errors.Is(err, files.ErrLocked) && ctx.Err() != nil:
 		return nil, context.Cause(ctx)
-	case errors.Is(err, context.DeadlineExceeded):
+	case errors.Is(err, files.ErrLocked):
 		return nil, fmt.Errorf("another berth on this host is member %q below %s (it holds %s); stop it, or give one of the two another etcd.member or etcd.prefix",
 			o.Member, o.Prefix, lockPath)
-	case err != nil || !locked:
+	case err != nil:
 		o.Log.Error("cannot use the run directory; a restart of berth will not adopt its lease", zap.String("file", lockPath), zap.Error(err))
 		return s, nil
 	}
@@ -88,6 +84,26 @@ func Take(ctx context.Context, o Options) (*Seat, error) {
 		s.found = clientv3.LeaseID(former.ID)
 	}
 	return s, nil
+}
+
+// retry spaces the attempts to take the seat of a process that is about to end.
+const retry = 10 * time.Millisecond
+
+// lockWithin takes a lock, for which it waits for patience at the most.
+func lockWithin(ctx context.Context, path string) (*files.LockFile, error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	for {
+		lock, err := files.Lock(path)
+		if !errors.Is(err, files.ErrLocked) {
+			return lock, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, err
+		case <-time.After(retry):
+		}
+	}
 }
 
 // Path returns the file that has the lease.
