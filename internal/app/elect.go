@@ -356,9 +356,15 @@ func (e *elector) own(ctx context.Context, in config.ElectionInstance, g electio
 			case <-bound:
 			}
 			permit := guard.Unlocked(ctx).Fenced(ctx, g.Check)
+			var boundOnly []refresher.Report // for the status, which no loop tells
+			for _, ip := range in.Addresses {
+				if ip.Immovable() != "" {
+					boundOnly = append(boundOnly, refresher.Report{Address: ip.String(), Owner: refresher.Here, Since: time.Now()})
+				}
+			}
 			set := &refresher.Set{
 				Loop:    func(ip vrrp.FloatingIP) *refresher.Loop { return e.holder.loop(in.Name, ip, permit, log) },
-				Changed: func(r []refresher.Report) { e.holder.report(in.Name, r) },
+				Changed: func(r []refresher.Report) { e.holder.report(in.Name, append(r, boundOnly...)) },
 			}
 			defer set.Wait()
 			set.Keep(ctx, movable(in.Addresses))

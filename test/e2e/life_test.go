@@ -3,7 +3,6 @@
 package e2e_test
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -33,15 +32,20 @@ func rounds(short, soak int) int {
 
 // status reads what berth says of an instance on a host.
 func (f *field) status(h *lab.Host, instance string) status.Instance {
-	var in status.Instance
-	text, err := h.ReadFile("/run/berth/status/" + instance + ".json")
-	if err == nil {
-		err = json.Unmarshal(text, &in)
-	}
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
+	var all []status.Instance
+	err := h.Do(func() (err error) {
+		all, err = status.Read("/run/berth")
+		return err
+	})
+	if err != nil {
 		f.t.Fatal(err)
 	}
-	return in
+	for _, in := range all {
+		if in.Instance == instance {
+			return in
+		}
+	}
+	return status.Instance{}
 }
 
 // stays fails the test if the floating IP leaves the host while some time

@@ -89,18 +89,18 @@ func newOutage(t *testing.T, cloud, mode string) *outage {
 	network := netip.PrefixFrom(outageIP, 32)
 	account := cloudsim.Config{Token: "token", Key: "key", Secret: "secret", OperationTime: 200 * time.Millisecond,
 		Servers: []cloudsim.Server{
-			{UUID: o.me, Name: "host1", Region: "lpg", Addresses: []netip.Addr{netip.MustParseAddr("198.51.100.1")}},
-			{UUID: former, Name: "host2", Region: "lpg", Addresses: []netip.Addr{netip.MustParseAddr("198.51.100.2")}},
+			{UUID: o.me, Name: "host1", Region: "ch-gva-2", Addresses: []netip.Addr{netip.MustParseAddr("198.51.100.1")}},
+			{UUID: former, Name: "host2", Region: "ch-gva-2", Addresses: []netip.Addr{netip.MustParseAddr("198.51.100.2")}},
 		}}
-	account.FloatingIPs = []cloudsim.FloatingIP{{Network: network, Region: "lpg", Server: former}}
+	account.FloatingIPs = []cloudsim.FloatingIP{{Network: network, Region: "ch-gva-2", Server: former}}
 	var path, section string
 	switch cloud {
 	case "cloudscale":
 		section = "cloudscale: {endpoint: %q, token: token, server-uuid: %s}\n"
 	case "exoscale":
 		account.FloatingIPs = nil
-		account.ElasticIPs = []cloudsim.ElasticIP{{ID: "e0000000-0000-4000-8000-000000000004", Network: network, Zone: "lpg", Servers: []string{former}}}
-		path, section = "/v2", "exoscale: {endpoint: %q, zone: lpg, key: key, secret: secret, instance-id: %s}\n"
+		account.ElasticIPs = []cloudsim.ElasticIP{{ID: "e0000000-0000-4000-8000-000000000004", Network: network, Zone: "ch-gva-2", Servers: []string{former}}}
+		path, section = "/v2", "exoscale: {endpoint: %q, zone: ch-gva-2, key: key, secret: secret, instance-id: %s}\n"
 	case "hetzner":
 		path, section = "/hetzner/api", "hetzner: {endpoint: %q, token: token, server-id: %s}\n"
 	}

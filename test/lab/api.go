@@ -16,8 +16,28 @@ type API struct {
 	lab *Lab
 
 	mu      sync.Mutex
+	before  func(*http.Request)
 	servers []*http.Server
 	serving sync.WaitGroup
+}
+
+// Before has f called with each request before that has any effect. It may be called
+// by several goroutines.
+func (a *API) Before(f func(*http.Request)) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.before = f
+}
+
+// ServeHTTP answers as the simulator does.
+func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	a.mu.Lock()
+	before := a.before
+	a.mu.Unlock()
+	if before != nil {
+		before(r)
+	}
+	a.lab.Sim.ServeHTTP(w, r)
 }
 
 // Up serves; if it does already, Up does nothing.
@@ -35,7 +55,7 @@ func (a *API) Up() error {
 		}); err != nil {
 			return fmt.Errorf("serve API: %w", err)
 		}
-		s := &http.Server{Handler: a.lab.Sim, ReadHeaderTimeout: 10 * time.Second}
+		s := &http.Server{Handler: a, ReadHeaderTimeout: 10 * time.Second}
 		a.servers = append(a.servers, s)
 		a.serving.Go(func() { s.Serve(listener) }) // ends with Close in Down
 	}
