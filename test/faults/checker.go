@@ -52,7 +52,7 @@ const reunion = 2 * time.Second
 // it.
 func Judge(h *History) (f Figures, problems []string) {
 	if h.Lost {
-		problems = append(problems, "changes of addresses were lost: nothing is proved")
+		problems = append(problems, "changes of addresses or frames were lost: nothing is proved")
 	}
 	var began, healed time.Time
 	for _, a := range h.Acts {
@@ -161,7 +161,7 @@ func judgeAnnouncements(h *History, address netip.Addr, spans []Span) (heard tim
 	if bound.IsZero() {
 		return 0, problems
 	}
-	from, early, within, need, count := bound, beforeGain+h.Late, time.Second, 3, 0
+	from, early, within, need, count := bound, beforeGain, time.Second, 3, 0
 	if healed := h.deafUntil(bound); !healed.IsZero() {
 		from, early, within, need = healed, 0, reunion, 1
 	}
@@ -195,7 +195,7 @@ func (h *History) owned(a Announcement) bool {
 	}
 	return before.Owned ||
 		!before.At.IsZero() && a.At.Sub(before.At)-h.Stalled(before.At, a.At) <= afterLoss ||
-		next.Owned && next.At.Sub(a.At)-h.Stalled(a.At, next.At) <= beforeGain+h.Late
+		next.Owned && next.At.Sub(a.At)-h.Stalled(a.At, next.At) <= beforeGain
 }
 
 func latest(a, b time.Time) time.Time {

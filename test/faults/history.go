@@ -50,10 +50,7 @@ type History struct {
 	Samples       map[netip.Addr][]lab.Sample // By is empty if it was not answered
 	Announcements []Announcement
 	Acts          []Act
-	// Late is by how much later than usual a change may be heard: the work queue from
-	// which the kernel tells of new IPv6 addresses is longer with many of them.
-	Late time.Duration
-	// Lost says that changes were lost on their way here: nothing is proved.
+	// Lost says that changes or frames were lost on their way here: nothing is proved.
 	Lost bool
 	// Open says that things go on: that End sees them changing is no problem.
 	Open bool

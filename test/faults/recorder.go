@@ -20,9 +20,10 @@ import (
 // A recorder writes the history of a lab. What it is told it takes with its own
 // clock, which is that of this program.
 type recorder struct {
-	bell *testnet.Bell
-	stop chan struct{}
-	wait sync.WaitGroup
+	bell  *testnet.Bell
+	stop  chan struct{}
+	wait  sync.WaitGroup
+	cable *os.File // what the client's cable brings, nil if nobody listens
 
 	mu      sync.Mutex
 	history History
@@ -120,6 +121,9 @@ func (r *recorder) served(a netip.Addr, host string, since time.Time) bool {
 func (r *recorder) since(begin time.Time) *History {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.cable != nil && dropped(r.cable) {
+		r.history.Lost = true
+	}
 	h := r.history
 	h.Begin, h.End = begin, time.Now()
 	h.Changes, h.Announcements = slices.Clone(h.Changes), slices.Clone(h.Announcements)
@@ -141,6 +145,7 @@ func (r *recorder) listen(client *testnet.Node, link string) error {
 		return fmt.Errorf("capture at %s: %w", client.Name, err)
 	}
 	socket := os.NewFile(uintptr(fd), "capture")
+	r.cable = socket
 	r.wait.Go(func() {
 		<-r.stop
 		socket.Close()

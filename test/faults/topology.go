@@ -332,13 +332,7 @@ func (l *Lab) candidates(ctx context.Context, below string) ([]Candidate, error)
 }
 
 // History returns what happened from begin to now.
-func (l *Lab) History(begin time.Time) *History {
-	h := l.record.since(begin)
-	if l.options.Crowd > 0 {
-		h.Late = crowded
-	}
-	return h
-}
+func (l *Lab) History(begin time.Time) *History { return l.record.since(begin) }
 
 // Changes returns all changes of the addresses so far.
 func (l *Lab) Changes() []Change {

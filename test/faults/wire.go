@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"net"
 	"net/netip"
+	"os"
 
 	"golang.org/x/sys/unix"
 )
@@ -110,9 +111,29 @@ func capture(link string) (int, error) {
 	if err != nil {
 		return -1, err
 	}
+	// Of a thousand addresses that are announced at once, the usual buffer holds
+	// some three hundred.
+	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 32<<20); err != nil {
+		unix.Close(fd)
+		return -1, err
+	}
 	if err := unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: all, Ifindex: ifi.Index}); err != nil {
 		unix.Close(fd)
 		return -1, err
 	}
 	return fd, nil
+}
+
+// dropped reports whether frames were lost since the last call because they were
+// not read in time, see PACKET_STATISTICS in packet(7).
+func dropped(socket *os.File) bool {
+	lost := false
+	if c, err := socket.SyscallConn(); err == nil {
+		// The file is closed with the lab, when no history is asked for any more.
+		_ = c.Control(func(fd uintptr) {
+			st, err := unix.GetsockoptTpacketStats(int(fd), unix.SOL_PACKET, unix.PACKET_STATISTICS)
+			lost = err == nil && st.Drops > 0
+		})
+	}
+	return lost
 }
