@@ -159,7 +159,7 @@ func keepalivedFindings(cfg *config.Config, b *reading.Book) (selftest.Keepalive
 	k := selftest.Keepalived{Path: b.Path, Unloaded: note}
 	if conf.Refused {
 		r := conf.Refusals[0]
-		k.Refused = fmt.Sprintf("%s:%d: %s", r.File, r.Line, r.Message)
+		k.Refused, k.Unloaded = fmt.Sprintf("%s:%d: %s", r.File, r.Line, r.Message), "" // the note says the same
 	}
 	// What depends on this machine is a warning only: keepalived may run in
 	// another network namespace.
