@@ -154,7 +154,7 @@ func checkSilence(t *testing.T, dir, what, text string) {
 	var out output
 	commands := [][]string{{"config", "check", path}}
 	if berth(t, &out, "config", "check", path) == 0 {
-		// What the check accepts the others have to be quiet about as well.
+		// The other commands must not show it either where the check accepts it.
 		commands = [][]string{{"show", path}, {"--test", path}, {"status", "--run-directory", filepath.Join(dir, "run")},
 			{"-v", path, "INSTANCE", "VI_1", "BACKUP", "100"}, {"--json-log", "show", "--offline", path}}
 	}

@@ -201,7 +201,9 @@ const brokenHistory = "etcd was restored from a backup"
 // kept waits until a host's record of etcd's history is there.
 func (h *fencedHost) kept() {
 	h.t.Helper()
-	for end := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) {
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for end := time.Now().Add(patience); ; <-tick.C {
 		found, err := filepath.Glob(filepath.Join(h.dir, "run", "etcd-*.history"))
 		switch {
 		case err != nil:
@@ -228,7 +230,7 @@ func TestARestartedBerthBesideARestoredEtcdAdoptsNothingAndWaits(t *testing.T) {
 	if err := c.Restore(); err != nil {
 		t.Fatal(err)
 	}
-	// Who is killed while it waits leaves the wait to the next.
+	// A berth that is killed while it waits leaves the wait to its successor.
 	one = h.start("elect", "berth.yml")
 	one.says(brokenHistory, "adopted the lease", "became the owner")
 	one.signal(unix.SIGKILL)

@@ -73,7 +73,7 @@ func fill(c *Config, doc *yaml.Node, o Options) []*section.Problem {
 	}
 	c.Metrics.Listen = listen
 	m.Path("textfile", c.Metrics.Textfile, "/var/lib/prometheus/node-exporter/berth.prom")
-	// Of another name the collector would not read it, and say nothing.
+	// The collector reads no file of another name, and does not say so.
 	if file := c.Metrics.Textfile; file != "" && section.IsPath(file) && !strings.HasSuffix(file, ".prom") {
 		m.Refuse("textfile", "a path that does not end in .prom", "one that does, such as /var/lib/prometheus/node-exporter/berth.prom")
 	}

@@ -3,7 +3,7 @@ package config
 // Pointing is what is done about floating IPs.
 type Pointing int
 
-// What can be done about floating IPs.
+// The values of Pointing.
 const (
 	// Unchosen means that there is neither a provider nor an election. No mode
 	// can begin with that.

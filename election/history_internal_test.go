@@ -12,8 +12,8 @@ import (
 	"berth/internal/etcdtest"
 )
 
-// What an answer says of etcd's history, when revision 10 of cluster 1 was seen before
-// its request was sent.
+// The rows tell what an answer says of etcd's history when revision 10 of cluster 1
+// was seen before its request was sent.
 func TestOnlyALinearizableAnswerProvesThatAHistoryWentBack(t *testing.T) {
 	other := &otherCluster{2, 1}
 	for _, row := range []struct {

@@ -67,7 +67,7 @@ func (e *Etcd) Owners(ctx context.Context, prefix string) (map[string]Owner, err
 	owners := map[string]Owner{}
 	for instance, queue := range queues {
 		p := queue[len(queue)-1]
-		// What a reboot or a clone leaves behind ends with its lease.
+		// A key that a reboot or a clone left behind ends with its lease.
 		lasting := slices.DeleteFunc(queue, func(p Place) bool { return time.Since(p.Since) <= time.Duration(p.TTL)*time.Second })
 		owners[instance] = Owner{p.Member, doubles(lasting, p.Member)}
 	}

@@ -180,7 +180,7 @@ func TestAPlaceInWhichOneWaitedIsNotLeftToASuccessor(t *testing.T) {
 	}
 }
 
-// What was given up is told at once, and not only when etcd has confirmed it.
+// The end of an ownership is told at once, and not only when etcd has confirmed it.
 func TestTheEndOfAnOwnershipIsToldWhileEtcdIsSilent(t *testing.T) {
 	const long = 15 * time.Second
 	s := newStage(t, 1)

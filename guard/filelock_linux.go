@@ -130,8 +130,8 @@ func unusable(path string, err error) error {
 	case errors.Is(err, files.ErrForeign), errors.Is(err, files.ErrNotRegular), errors.Is(err, unix.ELOOP):
 		return fmt.Errorf("lock: %w; run: rm %s", err, path)
 	case errors.Is(err, os.ErrPermission):
-		// What fs.protected_regular and its like make of another user's file, see
-		// sysctl fs in proc(5).
+		// The kernel answers so for another user's file where fs.protected_regular or
+		// its like is set, see sysctl fs in proc(5).
 		var st unix.Stat_t
 		if unix.Lstat(path, &st) == nil && int(st.Uid) != os.Geteuid() {
 			return fmt.Errorf("lock: %w; its owner is user %d; run: rm %s", err, st.Uid, path)

@@ -28,7 +28,7 @@ virtual_ipaddress {
 }
 `
 
-// What an unfinished file looks like, and where.
+// The rows show how an unfinished file looks, and where that is told.
 func TestAnUnfinishedFileIsToldByItsPlace(t *testing.T) {
 	for _, row := range []struct {
 		name, text string
@@ -50,7 +50,7 @@ func TestAnUnfinishedFileIsToldByItsPlace(t *testing.T) {
 		{"placeholder", strings.Replace(two, "192.0.2.2/32", "@VIP@", 1), "skipped", 6, "a template was to fill"},
 		{"placeholder with a length", strings.Replace(two, "192.0.2.2/32", "@VIP@/32 dev eth0", 1), "skipped", 6, "a template was to fill"},
 		{name: "condition", text: strings.Replace(two, "192.0.2.2/32", "@host 192.0.2.2/32", 1)},
-		{"text for an address", strings.Replace(two, "192.0.2.2/32", "TODO", 1), "skipped", 6, "no address"},
+		{"text for an address", strings.Replace(two, "192.0.2.2/32", "address-of-web", 1), "skipped", 6, "no address"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			dir := t.TempDir()

@@ -118,7 +118,7 @@ func TestAnAddressThatCouldNotBeRenewedInTimeBlamesNobody(t *testing.T) {
 	})
 }
 
-// What is left of a life is older than the answer that tells it.
+// The rest of a lifetime that the kernel tells is older than its answer.
 func TestAMachineWithTooMuchToDoBlamesNobodyForItsDelays(t *testing.T) {
 	inBubble(t, nil, func(t *testing.T, b *bubble) {
 		b.lease.set(time.Hour)

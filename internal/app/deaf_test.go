@@ -151,7 +151,7 @@ vrrp_instance b {
 	}
 }
 
-// What is said of the FIFO, with its cure, and that it is over.
+// The service tells of a FIFO that is not open, with its cure, and of the end of that.
 func TestDeafnessIsToldWithItsCureAndItsEnd(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "keepalived.conf")
 	if err := os.WriteFile(path, []byte("global_defs {\n script_user root\n vrrp_notify_fifo /run/f\n}\n"), 0o600); err != nil {

@@ -34,7 +34,7 @@ func Lock(path string) (*LockFile, error) {
 		if err != nil {
 			return nil, err
 		}
-		// Whose file it is counts before whether it is locked: the lock of another
+		// The owner of the file counts before whether it is locked: the lock of another
 		// user's file says nothing.
 		st, err := lockedFile(l, path, locked)
 		if err == nil {

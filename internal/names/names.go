@@ -370,7 +370,7 @@ func (r *Resolver) finish(name string, h *host, l *lookup, missing [2]bool, fail
 		h.fresh = time.Now().Add(freshness)
 	}
 	if !l.got.empty() {
-		// Of a family that was not answered the former addresses stay.
+		// The former addresses of a family that was not answered stay.
 		for i := range missing {
 			if missing[i] {
 				h.known[i] = nil

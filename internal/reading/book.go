@@ -209,7 +209,7 @@ func (b *Book) Run(ctx context.Context) error {
 }
 
 // look takes what has changed, and returns how long to wait for the next look.
-// What takes long is done without the lock: no takeover waits for it.
+// Reading and asking take long and are done without the lock: no takeover waits for them.
 func (b *Book) look(ctx context.Context) time.Duration {
 	b.mu.Lock()
 	stamps, newest, err := b.stamps, b.newest, b.err

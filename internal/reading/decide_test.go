@@ -87,7 +87,7 @@ func TestDecide(t *testing.T) {
 		{name: "an instance is renamed", newest: "new=1,2", good: "old=1,2", bound: "1,2", want: "new=1,2"},
 		{name: "an address moves to another instance", newest: "a=1 b=2,3", good: "a=1,3 b=2", bound: "1,2,3", want: "a=1 b=2,3"},
 
-		// What keepalived runs is known.
+		// It is known what keepalived runs.
 		{name: "a good file that keepalived has not loaded drops one", newest: "a=1", runs: "a=1,2", good: "a=1,2", want: "a=1,2", why: "2:NotLoaded"},
 		{name: "a good file that keepalived has not loaded adds one", newest: "a=1,2", runs: "a=1", good: "a=1", want: "a=1", why: "2 waits:NotLoaded"},
 		{name: "half written and not loaded", newest: "a=1 !open", runs: "a=1,2", good: "a=1,2", want: "a=1,2", why: "2:NotLoaded"},

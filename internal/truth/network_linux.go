@@ -154,7 +154,7 @@ var errMoved = errors.New("keepalived is in another network namespace")
 func (n *Network) now() (pid int, place string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	// What cannot be entered is told by Addresses.
+	// Addresses tells of a namespace that cannot be entered.
 	if n.enter() != nil || n.handle == nil {
 		return 0, n.place
 	}

@@ -121,7 +121,7 @@ func killAll(t *testing.T, pidFile string) {
 }
 
 func TestLargeAnswerOfAProgramThatHasEndedIsWhole(t *testing.T) {
-	// What stays in the pipe when the program ends is its last 64 KiB.
+	// The pipe holds the last 64 KiB that the program wrote before it ended.
 	path, _ := script(t, describe+`printf '{"holders":{"192.0.2.10":{"kind":"mine","owner":"%0300000d"}}}' 1`)
 	p, _ := newClient(t, path, "")
 	for range 5 {

@@ -114,7 +114,7 @@ func TestClaimWaitsForItsAction(t *testing.T) {
 	})
 }
 
-// What became of an action shows in the look that follows a claim.
+// The look that follows a claim shows what became of an action.
 func TestReadingAnActionThatIsRefusedOnceDoesNotUndoAClaim(t *testing.T) {
 	for _, status := range []int{400, 401, 403, 404, 500} {
 		synctest.Test(t, func(t *testing.T) {

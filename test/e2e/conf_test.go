@@ -95,7 +95,7 @@ func TestKeepalivedConfThatIsBrokenTakesNoAddressAway(t *testing.T) {
 		write(less)
 		f.until("the note in the status", func() bool { return strings.Contains(note(), "has not loaded it") })
 		claimedBack(all...)
-		// What it says of the provider depends on the API's habits.
+		// Its rows about the provider depend on the API's habits.
 		out, err := f.host1.Run(f.context(), lab.BerthPath, "--test", lab.BerthConf)
 		if !strings.Contains(fmt.Sprint(out, err), "keepalived has not loaded it") {
 			t.Errorf("want the self-test to tell of the change, got %v:\n%s", err, out)

@@ -111,8 +111,8 @@ func capture(link string) (int, error) {
 	if err != nil {
 		return -1, err
 	}
-	// Of a thousand addresses that are announced at once, the usual buffer holds
-	// some three hundred.
+	// The usual buffer holds some three hundred of a thousand announcements that
+	// are made at once.
 	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 32<<20); err != nil {
 		unix.Close(fd)
 		return -1, err
