@@ -130,8 +130,10 @@ func TestUnusableCertificatesAreMistakesAtStart(t *testing.T) {
 	}
 }
 
-func TestACertificateOfAnotherHostIsRefused(t *testing.T) {
-	t.Parallel()
+// ownAuthority returns a certificate for names and addresses, and the path of a file
+// with the authority that made it, which it is itself.
+func ownAuthority(t *testing.T, names []string, addresses ...net.IP) (certificate tls.Certificate, ca string) {
+	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
@@ -139,19 +141,25 @@ func TestACertificateOfAnotherHostIsRefused(t *testing.T) {
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
 		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature,
-		DNSNames: []string{"other.example"}, IPAddresses: []net.IP{net.IPv4(192, 0, 2, 1)},
+		DNSNames: names, IPAddresses: addresses,
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
 	if err != nil {
 		t.Fatal(err)
 	}
-	ca := filepath.Join(t.TempDir(), "ca.pem")
+	ca = filepath.Join(t.TempDir(), "ca.pem")
 	if err := os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, ca
+}
+
+func TestACertificateOfAnotherHostIsRefused(t *testing.T) {
+	t.Parallel()
+	certificate, ca := ownAuthority(t, []string{"other.example"}, net.IPv4(192, 0, 2, 1))
 	for _, host := range []string{"127.0.0.1", "localhost"} {
 		t.Run(host, func(t *testing.T) {
-			l, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{NextProtos: []string{"h2"}, Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}})
+			l, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{NextProtos: []string{"h2"}, Certificates: []tls.Certificate{certificate}})
 			if err != nil {
 				t.Fatal(err)
 			}
