@@ -66,9 +66,10 @@ func (r *reader) consolidated(data []byte) error {
 	return nil
 }
 
-// sumOf returns what identifies a consolidated text, whatever the first file was
-// called and whatever keepalived noted, and wherever comments left an empty line.
-func sumOf(data []byte) (sum [sha256.Size]byte) {
+// SumConsolidated returns what identifies a consolidated text, whatever the first
+// file was called, whatever keepalived noted, and wherever comments left an empty
+// line. A reading with that Sum is of the same statements.
+func SumConsolidated(data []byte) (sum [sha256.Size]byte) {
 	h := sha256.New()
 	_, data, _ = bytes.Cut(data, []byte("\n"))
 	for line := range bytes.Lines(data) {

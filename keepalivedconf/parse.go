@@ -80,7 +80,7 @@ func (r *reader) finish(parent *machine, o Options) *Config {
 	config.Warnings, config.Refusals = r.report.warnings, r.report.refusals
 	config.Unclosed, config.Skipped, config.FailedIncludes = r.report.unclosed, r.report.skipped, r.report.failedIncludes
 	config.Refused = len(config.Refusals) > 0
-	config.Sum = sumOf(r.copied.data)
+	config.Sum = SumConsolidated(r.copied.data)
 	return config
 }
 

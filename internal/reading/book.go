@@ -255,7 +255,7 @@ func (b *Book) running(l *loaded, newest *keepalivedconf.Config, stamps map[stri
 	if !ok {
 		return nil
 	}
-	conf := l.look(pid, b.Path, b.Options)
+	conf := l.look(pid, b.Path, newest, b.Options)
 	switch at, known := lastChange(stamps); {
 	case conf != nil && newest != nil && conf.Sum == newest.Sum:
 		return newest
@@ -270,16 +270,18 @@ func (b *Book) begin() {
 	if b.begun && b.now.Config != nil {
 		return
 	}
+	b.newest, b.stamps, b.err = parse(b.Path, b.Options)
+	b.runs = b.running(&b.loaded, b.newest, b.stamps)
 	if !b.begun {
 		b.told = map[netip.Addr]bool{}
-		if b.good == nil {
+		// A file that keepalived runs needs no other reading beside it, and a claim
+		// waits for this one.
+		if b.good == nil && (b.runs == nil || b.runs != b.newest) {
 			b.good = b.load()
 			b.saved = b.good
 		}
 	}
 	b.begun = true
-	b.newest, b.stamps, b.err = parse(b.Path, b.Options)
-	b.runs = b.running(&b.loaded, b.newest, b.stamps)
 	b.decide()
 }
 

@@ -30,8 +30,8 @@ type loaded struct {
 
 // look returns what keepalived, of which parent is the parent process, has loaded
 // of the file at path; nil if that cannot be told. It is cheap while nothing has
-// changed.
-func (l *loaded) look(parent int, path string, o keepalivedconf.Options) *keepalivedconf.Config {
+// changed, and parses no text of which newest, which may be nil, is the reading.
+func (l *loaded) look(parent int, path string, newest *keepalivedconf.Config, o keepalivedconf.Options) *keepalivedconf.Config {
 	info, err := pidfd.Stat(parent)
 	if err != nil {
 		*l = loaded{}
@@ -57,6 +57,10 @@ func (l *loaded) look(parent int, path string, o keepalivedconf.Options) *keepal
 		// It runs another file than berth was told to read.
 		l.stamp, l.conf = now, nil
 		return nil
+	}
+	if newest != nil && !newest.Refused && newest.Sum == keepalivedconf.SumConsolidated(text) {
+		l.stamp, l.conf = now, newest
+		return newest
 	}
 	conf, err := keepalivedconf.ParseConsolidated(text, o)
 	if err != nil {
