@@ -39,6 +39,8 @@ var allowed = map[string]string{
 	"berth/internal/run":       "",               // tasks arrive as functions
 	"berth/internal/serve":     "internal/files", // the handler arrives as a value
 	"berth/internal/metrics":   "",               // a noun to count with, as a library would be
+	"berth/internal/journal":   "",               // a noun to say with, as a library would be
+	"berth/internal/condition": "",               // a noun to wait for
 	"berth/internal/names":     "internal/files", // how names become addresses, for all that connect
 	"berth/internal/pidfd":     "",
 	"berth/internal/supervise": "internal/files internal/pidfd",

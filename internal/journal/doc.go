@@ -1,0 +1,22 @@
+// Package journal turns what happens in a process into events with stable codes.
+// Log lines and metrics follow from them, and so will hooks, a history and a page.
+// It says a failure once, and its recovery; no other package does that by hand.
+//
+// A package declares what it can say in its events.go, beside the code that says it:
+//
+//	var unwritable = journal.Kind{Code: "status-unwritable", Level: zap.WarnLevel,
+//		Text: "cannot write the status files", Over: "the status files are written again"}
+//
+//	// Events are the kinds that this package declares.
+//	var Events = []journal.Kind{unwritable}
+//
+// What merely happens is told by Tell. What lasts is a Condition: the part that sees
+// it calls Fail at each failure and Clear at each success, and the journal decides
+// what is said:
+//
+//	w.writing = j.Condition()         // once, when the part is made
+//	w.writing.Fail(unwritable, err)   // at each failure
+//	w.writing.Clear()                 // at each success
+//
+// docs/messages.md lists all codes; a test compares it with the declarations.
+package journal

@@ -1,0 +1,138 @@
+package journal
+
+import (
+	"fmt"
+	"strconv"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+)
+
+// Kind is something that can happen.
+type Kind struct {
+	// Code names the kind for programs. It never changes and is unique.
+	Code string
+	// Level is the severity: zap.InfoLevel, zap.WarnLevel or zap.ErrorLevel.
+	Level zapcore.Level
+	// Text is the message for people, a constant. Values stand in fields.
+	Text string
+	// Over is the message that tells of the end of a condition, or "" where its end
+	// is not told.
+	Over string
+	// Distinct says a condition again when the text of its error changes. Without it
+	// a condition is said once until it ends.
+	Distinct bool
+	// DependsOn are the codes of conditions from which this one follows. While one of
+	// them holds in this process, this one is not said.
+	DependsOn []string
+	// Lasting is how long a condition must hold before it is said.
+	Lasting time.Duration
+}
+
+// Event is one occurrence of a kind.
+type Event struct {
+	// ID is unique among the events of a host. The end of a condition has the ID of
+	// its beginning.
+	ID   string
+	Code string
+	// Level and Text are those of the kind, or Info and Kind.Over for an end.
+	Level zapcore.Level
+	Text  string
+	// Over tells that a condition has ended.
+	Over bool
+	// Instance, Address, From, To and Reason come from the log fields instance,
+	// address, former, state and reason or error; each may be "".
+	Instance, Address, From, To, Reason string
+	// Since is when the condition began, Time when the event was told. They are the
+	// same for what merely happens.
+	Since, Time time.Time
+}
+
+// Journal takes what happens. Its methods may be called by several goroutines at
+// once and never wait for I/O but that of the logger.
+type Journal struct {
+	record *record
+	log    *zap.Logger
+	fields []zap.Field // of With
+}
+
+// record is what the scopes of a journal share.
+type record struct {
+	consumers []func(Event)
+	process   string // prefix of the IDs
+
+	mu   sync.Mutex
+	last uint64                  // number of the newest ID
+	open map[*Condition]struct{} // conditions that hold
+}
+
+// New returns a journal that writes to log, which may be nil, and hands each event
+// to the consumers, in order. A consumer must not block, and must not call the
+// journal.
+func New(log *zap.Logger, consumers ...func(Event)) *Journal {
+	if log == nil {
+		log = zap.NewNop()
+	}
+	return &Journal{log: log, record: &record{
+		consumers: consumers,
+		process:   strconv.FormatInt(time.Now().UnixNano(), 36),
+		open:      map[*Condition]struct{}{},
+	}}
+}
+
+// With returns the journal of a part: its lines and events have these fields too.
+func (j *Journal) With(fields ...zap.Field) *Journal {
+	all := append(append([]zap.Field{}, j.fields...), fields...)
+	return &Journal{record: j.record, log: j.log.With(fields...), fields: all}
+}
+
+// Log returns the logger below the journal, for libraries that take one.
+func (j *Journal) Log() *zap.Logger { return j.log }
+
+// Debug writes a line that is not an event.
+func (j *Journal) Debug(message string, fields ...zap.Field) { j.log.Debug(message, fields...) }
+
+// Tell tells that something has happened.
+func (j *Journal) Tell(k Kind, fields ...zap.Field) {
+	j.record.mu.Lock()
+	defer j.record.mu.Unlock()
+	now := time.Now()
+	j.say(Event{ID: j.record.id(), Code: k.Code, Level: k.Level, Text: k.Text, Since: now, Time: now}, fields)
+}
+
+// say writes the line of an event and hands it to the consumers. It is called with
+// the lock held.
+func (j *Journal) say(e Event, fields []zap.Field) {
+	j.log.Log(e.Level, e.Text, append([]zap.Field{zap.String("code", e.Code)}, fields...)...)
+	if len(j.record.consumers) == 0 {
+		return
+	}
+	values := zapcore.NewMapObjectEncoder()
+	for _, list := range [][]zap.Field{j.fields, fields} {
+		for _, f := range list {
+			f.AddTo(values)
+		}
+	}
+	text := func(key string) string {
+		if v, ok := values.Fields[key]; ok {
+			return fmt.Sprint(v)
+		}
+		return ""
+	}
+	e.Instance, e.Address = text("instance"), text("address")
+	e.From, e.To = text("former"), text("state")
+	if e.Reason = text("reason"); e.Reason == "" {
+		e.Reason = text("error")
+	}
+	for _, consume := range j.record.consumers {
+		consume(e)
+	}
+}
+
+// id returns a new ID. It is called with the lock held.
+func (r *record) id() string {
+	r.last++
+	return r.process + "-" + strconv.FormatUint(r.last, 36)
+}

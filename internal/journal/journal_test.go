@@ -1,0 +1,161 @@
+package journal_test
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"berth/internal/journal"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
+)
+
+var (
+	happened = journal.Kind{Code: "happened", Level: zap.InfoLevel, Text: "the state changed"}
+	failing  = journal.Kind{Code: "failing", Level: zap.WarnLevel, Text: "cannot write", Over: "written again"}
+	refused  = journal.Kind{Code: "refused", Level: zap.ErrorLevel, Text: "the provider refuses", Over: "accepted again", Distinct: true}
+	follows  = journal.Kind{Code: "follows", Level: zap.WarnLevel, Text: "without a lease", Over: "with a lease", DependsOn: []string{"refused"}}
+	patient  = journal.Kind{Code: "patient", Level: zap.WarnLevel, Text: "cannot listen", Over: "listening again", Lasting: 2 * time.Second}
+)
+
+// book returns a journal and what it has said: the lines of its log, and the events.
+func book() (j *journal.Journal, lines func() string, events *[]journal.Event) {
+	core, logs := observer.New(zap.InfoLevel)
+	events = &[]journal.Event{}
+	j = journal.New(zap.New(core), func(e journal.Event) { *events = append(*events, e) })
+	return j, func() string {
+		var all []string
+		for _, l := range logs.TakeAll() {
+			fields := l.ContextMap()
+			all = append(all, fmt.Sprintf("%v %s: %s: %v", l.Level, fields["code"], l.Message, fields["error"]))
+		}
+		return strings.ReplaceAll(strings.Join(all, "\n"), ": <nil>", "")
+	}, events
+}
+
+func TestWhatHappensIsALineAndAnEvent(t *testing.T) {
+	j, lines, events := book()
+	part := j.With(zap.String("instance", "VI_1")).With(zap.String("address", "192.0.2.1/32"))
+	part.Tell(happened, zap.String("former", "BACKUP"), zap.String("state", "MASTER"), zap.String("reason", "MASTER reported"))
+	j.Tell(happened, zap.Error(errors.New("no space left")))
+	if got, want := lines(), "info happened: the state changed\ninfo happened: the state changed: no space left"; got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+	first, second := (*events)[0], (*events)[1]
+	if first.ID == second.ID || first.ID == "" || first.Since != first.Time || first.Time.IsZero() {
+		t.Errorf("want an ID each, and a time, got %+v, %+v", first, second)
+	}
+	first.ID, first.Since, first.Time = "", time.Time{}, time.Time{}
+	want := journal.Event{Code: "happened", Level: zap.InfoLevel, Text: "the state changed",
+		Instance: "VI_1", Address: "192.0.2.1/32", From: "BACKUP", To: "MASTER", Reason: "MASTER reported"}
+	if first != want {
+		t.Errorf("got %+v, want %+v", first, want)
+	}
+	if second.Reason != "no space left" || second.Instance != "" {
+		t.Errorf("got %+v", second)
+	}
+}
+
+func TestAFailureIsSaidOnceAndSoIsItsEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		j, lines, events := book()
+		c := j.Condition()
+		c.Clear()
+		for i := range 3 {
+			c.Fail(failing, fmt.Errorf("attempt %d", i))
+			time.Sleep(time.Second)
+		}
+		c.Clear()
+		c.Clear()
+		c.Fail(failing, errors.New("later"))
+		want := "warn failing: cannot write: attempt 0\ninfo failing: written again\nwarn failing: cannot write: later"
+		if got := lines(); got != want {
+			t.Errorf("got\n%s\nwant\n%s", got, want)
+		}
+		begin, end, again := (*events)[0], (*events)[1], (*events)[2]
+		if begin.Over || !end.Over || end.ID != begin.ID || end.Since != begin.Since || end.Time.Sub(end.Since) != 3*time.Second {
+			t.Errorf("want an end that belongs to its beginning, got %+v, %+v", begin, end)
+		}
+		if again.ID == begin.ID || again.Since == begin.Since {
+			t.Errorf("want another failure, got %+v", again)
+		}
+	})
+}
+
+func TestAnotherReasonIsSaidOnlyWhereItIsDistinct(t *testing.T) {
+	j, lines, _ := book()
+	c := j.Condition()
+	c.Fail(refused, errors.New("403"))
+	c.Fail(refused, errors.New("403"))
+	c.Fail(refused, errors.New("401"))
+	c.Fail(failing, errors.New("401")) // another kind in the same place
+	c.Fail(failing, errors.New("timeout"))
+	c.Clear()
+	want := "error refused: the provider refuses: 403\nerror refused: the provider refuses: 401\nwarn failing: cannot write: 401\ninfo failing: written again"
+	if got := lines(); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
+func TestOneOutageHidesWhatFollowsFromIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		j, lines, _ := book()
+		outage, one, other := j.Condition(), j.Condition(), j.Condition()
+		outage.Fail(refused, errors.New("connection refused"))
+		one.Fail(follows, errors.New("VI_1"))
+		other.Fail(follows, errors.New("VI_2"))
+		if got := lines(); got != "error refused: the provider refuses: connection refused" {
+			t.Errorf("while the outage lasts: got\n%s", got)
+		}
+		outage.Clear()
+		time.Sleep(time.Second)
+		one.Clear()
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		// One ended with the outage and is no news; the other has a cause of its own.
+		want := "info refused: accepted again\nwarn follows: without a lease: VI_2"
+		if got := lines(); got != want {
+			t.Errorf("after it: got\n%s\nwant\n%s", got, want)
+		}
+		outage.Fail(refused, errors.New("again"))
+		other.Clear()
+		if got, want := lines(), "error refused: the provider refuses: again\ninfo follows: with a lease"; got != want {
+			t.Errorf("the end of what was said: got\n%s\nwant\n%s", got, want)
+		}
+	})
+}
+
+func TestWhatMustLastIsSaidOnlyThen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		j, lines, events := book()
+		c := j.Condition()
+		c.Fail(patient, errors.New("address in use"))
+		time.Sleep(1900 * time.Millisecond)
+		c.Clear()
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if got := lines(); got != "" || len(*events) != 0 {
+			t.Errorf("want nothing said of what was over soon, got\n%s", got)
+		}
+		c.Fail(patient, errors.New("address in use"))
+		time.Sleep(time.Second)
+		c.Fail(patient, errors.New("no such address"))
+		time.Sleep(999 * time.Millisecond)
+		synctest.Wait()
+		if got := lines(); got != "" {
+			t.Errorf("too early:\n%s", got)
+		}
+		time.Sleep(time.Millisecond)
+		synctest.Wait()
+		if got, want := lines(), "warn patient: cannot listen: no such address"; got != want {
+			t.Errorf("got %q, want %q, with the newest reason", got, want)
+		}
+		if !c.Holds() {
+			t.Error("want it to hold")
+		}
+	})
+}
