@@ -45,7 +45,7 @@ var allowed = map[string]string{
 	"berth/internal/pidfd":     "",
 	"berth/internal/supervise": "internal/files internal/pidfd",
 	"berth/internal/seat":      "election internal/files internal/status", // puts on record what the election has, in the form that status reads
-	"berth/internal/status":    "vrrp internal/files",
+	"berth/internal/status":    "vrrp internal/files internal/journal",
 	"berth/internal/truth":     "vrrp", // kernel and keepalived arrive as functions
 	// which addresses keepalived has: from its file, and from what its processes have open
 	"berth/internal/reading":  "vrrp keepalivedconf internal/files internal/pidfd",

@@ -6,7 +6,6 @@ import (
 	"slices"
 	"time"
 
-	"berth/internal/status"
 	"berth/internal/supervise"
 	"berth/internal/truth"
 	"berth/vrrp"
@@ -133,7 +132,7 @@ func (f *finder) decide(ctx context.Context, instances []truth.Instance) map[str
 func (f *finder) note(instances []truth.Instance, why string) {
 	if why == "" {
 		for name := range f.noted {
-			f.status.Update(name, func(in *status.Instance) { in.Deaf = "" })
+			f.status.Deaf(name, "")
 		}
 		f.noted = nil
 		return
@@ -144,7 +143,7 @@ func (f *finder) note(instances []truth.Instance, why string) {
 	for _, in := range instances {
 		if !f.noted[in.Name] {
 			f.noted[in.Name] = true
-			f.status.Update(in.Name, func(in *status.Instance) { in.Deaf = why })
+			f.status.Deaf(in.Name, why)
 		}
 	}
 }

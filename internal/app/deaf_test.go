@@ -13,6 +13,7 @@ import (
 
 	"berth/config"
 	"berth/fifo"
+	"berth/internal/journal"
 	"berth/internal/metrics"
 	"berth/internal/reading"
 	"berth/internal/status"
@@ -79,7 +80,7 @@ vrrp_instance b {
 				begun := time.Now()
 				got := map[string]vrrp.State{}
 				f := &finder{
-					book: &reading.Book{Path: path, Log: zap.NewNop()}, status: status.NewWriter(run, status.Instance{}, zap.NewNop()),
+					book: &reading.Book{Path: path, Log: zap.NewNop()}, status: status.NewBoard(run, status.Instance{}, journal.New(nil)),
 					corrections: newMeters(&metrics.Registry{}).corrections, log: zap.NewNop(), wake: make(chan struct{}, 1),
 					suppose: func(ev vrrp.Event, since time.Time) bool {
 						if since.IsZero() {

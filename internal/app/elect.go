@@ -14,6 +14,7 @@ import (
 	"berth/config"
 	"berth/election"
 	"berth/guard"
+	"berth/internal/journal"
 	"berth/internal/metrics"
 	"berth/internal/run"
 	"berth/internal/seat"
@@ -37,7 +38,7 @@ type elector struct {
 	host    *netif.Host // the interfaces of the instances; none where these have floating IPs alone
 	holder  *holder     // its loops, not its holding
 	cloud   *cloud      // nil without a provider
-	status  *status.Writer
+	status  *status.Board
 	meters  *meters
 	log     *zap.Logger
 }
@@ -85,7 +86,7 @@ func (o *Options) elect(ctx context.Context, cfg *config.Config, stop func(error
 	if err != nil {
 		return false, err
 	}
-	e.status = status.NewWriter(cfg.RunDirectory, status.Instance{PID: self.PID, Start: self.Start, Mode: "elect", Prefix: cfg.Etcd.Prefix, Member: memberName(cfg)}, log)
+	e.status = status.NewBoard(cfg.RunDirectory, status.Instance{PID: self.PID, Start: self.Start, Mode: "elect", Prefix: cfg.Etcd.Prefix, Member: memberName(cfg)}, journal.New(log))
 	defer e.status.Flush() // what the end of the campaigns has changed
 	e.holder = &holder{cfg: cfg, self: self, status: e.status, meters: e.meters, log: log, pace: &refresher.Pace{Interval: cfg.RefreshInterval}}
 	if cfg.Pointing(o.DryRun) != config.Nothing {
@@ -112,9 +113,7 @@ func (o *Options) elect(ctx context.Context, cfg *config.Config, stop func(error
 	e.member.Keep = cfg.Election.OnEtcdLoss == config.Keep
 	e.member.Renewed = func() { e.tell((*netif.Host).Renewed) }
 	e.member.Moved = func() { e.tell((*netif.Host).Moved) }
-	e.member.Doubled = func(instance string, on bool) {
-		e.status.Update(instance, func(in *status.Instance) { in.Doubled = on })
-	}
+	e.member.Doubled = e.status.Doubled
 	e.member.Init()
 	if e.host, err = e.open(); err != nil {
 		return false, err
@@ -232,31 +231,12 @@ func (e *elector) open() (*netif.Host, error) {
 			_, other, known := e.member.Owner(instances[p])
 			return known && other
 		},
-		Contested: func(p netip.Prefix, on bool) {
-			e.status.Update(instances[p], func(in *status.Instance) {
-				in.Contested = slices.DeleteFunc(in.Contested, func(a string) bool { return a == p.String() })
-				if on {
-					in.Contested = append(in.Contested, p.String())
-				}
-			})
-		},
-		Astray: func(p netip.Prefix, on string) {
-			e.status.Update(instances[p], func(in *status.Instance) { in.Astray = astray(in.Astray, p, on) })
-		},
-		Record:  strings.TrimSuffix(e.seat.Path(), filepath.Ext(e.seat.Path())) + ".addresses",
-		Log:     e.log,
-		Metrics: e.meters.netif,
+		Contested: func(p netip.Prefix, on bool) { e.status.Contested(instances[p], p.String(), on) },
+		Astray:    func(p netip.Prefix, on string) { e.status.Astray(instances[p], p.String(), on) },
+		Record:    strings.TrimSuffix(e.seat.Path(), filepath.Ext(e.seat.Path())) + ".addresses",
+		Log:       e.log,
+		Metrics:   e.meters.netif,
 	}, managedOn(e.cfg))
-}
-
-// astray returns the list of an instance's status with an address on another interface,
-// or without it if that is "".
-func astray(list []string, p netip.Prefix, on string) []string {
-	list = slices.DeleteFunc(list, func(a string) bool { return strings.HasPrefix(a, p.String()+" ") })
-	if on != "" {
-		list = append(list, p.String()+" on "+on)
-	}
-	return list
 }
 
 // tell tells the interfaces something of the member, which is there before them.
@@ -398,30 +378,22 @@ func untilGone(sweep func() error, end time.Time, log *zap.Logger) {
 
 // bound puts the addresses into the status, where no loop does.
 func (e *elector) bound(in config.ElectionInstance) {
-	e.status.Update(in.Name, func(s *status.Instance) {
-		s.Addresses = nil
-		for _, ip := range in.Addresses {
-			s.Addresses = append(s.Addresses, status.Address{Address: ip.String(), Owner: refresher.Here, Since: time.Now()})
-		}
-	})
+	var list []status.Address
+	for _, ip := range in.Addresses {
+		list = append(list, status.Address{Address: ip.String(), Owner: refresher.Here, Since: time.Now()})
+	}
+	e.status.Addresses(in.Name, list)
 }
 
 // changed takes what is new about an instance.
 func (e *elector) changed(s election.Status) {
 	e.meters.changed(s.Instance, s.State)
-	e.status.Update(s.Instance, func(in *status.Instance) {
-		if in.State != s.State {
-			in.State, in.Since = s.State, time.Now()
-		}
-		in.Reason, in.Owner, in.Token, in.Lease = s.Reason, s.Owner, s.Token, e.seat.Path()
-		in.Error = ""
-		if s.State == vrrp.Fault {
-			in.Error = s.Reason
-		}
-		if s.State != vrrp.Master {
-			in.Addresses = nil
-		}
-	})
+	e.status.State(s.Instance, status.State{State: s.State, Reason: s.Reason})
+	o := status.Ownership{Owner: s.Owner, Token: s.Token, Lease: e.seat.Path()}
+	if s.State == vrrp.Fault {
+		o.Withheld = s.Reason
+	}
+	e.status.Ownership(s.Instance, o)
 }
 
 // Takeover makes this host's member the owner of an instance, and returns when

@@ -22,7 +22,7 @@ type fence struct {
 	history *seat.History
 	alone   bool
 	seat    *seat.Seat // nil: of no use to a successor
-	status  *status.Writer
+	status  *status.Board
 	log     *zap.Logger
 }
 
@@ -32,7 +32,7 @@ func (o *Options) fenced(cfg *config.Config) bool { return cfg.Fencing.Enabled &
 
 // newFence returns nil if fencing is off. With a seat, the lease is adopted from
 // a predecessor and left to a successor.
-func (o *Options) newFence(cfg *config.Config, place *seat.Seat, w *status.Writer, metrics *election.Metrics, log *zap.Logger) (*fence, error) {
+func (o *Options) newFence(cfg *config.Config, place *seat.Seat, b *status.Board, metrics *election.Metrics, log *zap.Logger) (*fence, error) {
 	if !o.fenced(cfg) {
 		return nil, nil
 	}
@@ -40,10 +40,8 @@ func (o *Options) newFence(cfg *config.Config, place *seat.Seat, w *status.Write
 	if err != nil {
 		return nil, err
 	}
-	f := &fence{member: m, history: history, alone: cfg.Fencing.OnEtcdLoss == config.Allow, seat: place, status: w, log: log}
-	m.Doubled = func(instance string, on bool) {
-		w.Update(instance, func(in *status.Instance) { in.Doubled = on })
-	}
+	f := &fence{member: m, history: history, alone: cfg.Fencing.OnEtcdLoss == config.Allow, seat: place, status: b, log: log}
+	m.Doubled = b.Doubled
 	m.Init()
 	return f, nil
 }
@@ -78,18 +76,17 @@ func (f *fence) whileOpen(ctx context.Context, name string, permit *guard.Permit
 		if s.State != vrrp.Master {
 			log.Warn("MASTER, but not acting", zap.String("reason", s.Reason), zap.String("owner", s.Owner))
 		}
-		f.status.Update(name, func(in *status.Instance) {
-			in.Owner, in.Token, in.Error = s.Owner, s.Token, ""
-			if f.seat != nil {
-				in.Lease = f.seat.Path()
+		o := status.Ownership{Owner: s.Owner, Token: s.Token}
+		if f.seat != nil {
+			o.Lease = f.seat.Path()
+		}
+		if s.State != vrrp.Master {
+			o.Withheld = "not acting: " + s.Reason
+			if s.Owner != "" {
+				o.Withheld += " (" + s.Owner + ")"
 			}
-			if s.State != vrrp.Master {
-				in.Error, in.Addresses = "not acting: "+s.Reason, nil
-				if s.Owner != "" {
-					in.Error += " (" + s.Owner + ")"
-				}
-			}
-		})
+		}
+		f.status.Ownership(name, o)
 	}}
 	return f.member.Campaign(ctx, c, func(ctx context.Context, g election.Grant) error {
 		return act(ctx, permit.Fenced(ctx, g.Check))

@@ -388,10 +388,5 @@ func (s *service) changed(is instance.Status) {
 		s.truth.Forget(is.Instance)
 	}
 	s.meters.changed(is.Instance, is.State)
-	s.current.Load().status.Update(is.Instance, func(in *status.Instance) {
-		in.State, in.Since, in.Priority, in.Reason = is.State, is.Since, is.Priority, is.Reason
-		if is.State != vrrp.Master {
-			in.Addresses, in.Error = nil, ""
-		}
-	})
+	s.current.Load().status.State(is.Instance, status.State{State: is.State, Since: is.Since, Priority: is.Priority, Reason: is.Reason})
 }

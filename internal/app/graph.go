@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"berth/config"
+	"berth/internal/journal"
 	"berth/internal/pidfd"
 	"berth/internal/reading"
 	"berth/internal/status"
@@ -35,7 +36,7 @@ type graph struct {
 	cfg    *config.Config
 	log    *zap.Logger
 	book   *reading.Book
-	status *status.Writer
+	status *status.Board
 	holder *holder
 	*cloud
 }
@@ -66,10 +67,10 @@ func (o *Options) newGraph(cfg *config.Config, service bool, m *meters, log *zap
 	if service {
 		mode = "fifo"
 	}
-	g.status = status.NewWriter(cfg.RunDirectory, status.Instance{PID: self.PID, Start: self.Start, Mode: mode}, log)
+	g.status = status.NewBoard(cfg.RunDirectory, status.Instance{PID: self.PID, Start: self.Start, Mode: mode}, journal.New(log))
 	g.book = newBook(cfg, log)
 	g.book.Options = bookOptions(cfg, cfg.RunDirectory, log)
-	g.book.Noted = g.status.Note
+	g.book.Noted = g.status.Configuration
 	g.holder = &holder{cfg: cfg, book: g.book, self: self, status: g.status, meters: m, log: log, impatient: !service, occupy: notify.Occupy,
 		pace: &refresher.Pace{Interval: cfg.RefreshInterval}}
 	if g.cloud, err = o.newCloud(cfg, m.providers, log); err != nil {

@@ -33,7 +33,7 @@ type holder struct {
 	self   notify.Record
 	pace   *refresher.Pace
 	cloud  *cloud
-	status *status.Writer
+	status *status.Board
 	meters *meters
 	truth  *truth.Watcher // nil: events alone count
 	fence  *fence         // nil: VRRP alone decides
@@ -273,14 +273,14 @@ func (h *holder) until(ctx context.Context, name string, log *zap.Logger, messag
 		if failed != err.Error() {
 			failed = err.Error()
 			log.Error(message, zap.Error(err), zap.Duration("wait", wait))
-			h.status.Update(name, func(in *status.Instance) { in.Error = failed })
+			h.status.Blocked(name, failed)
 		}
 	})
 	if err != nil && ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
 	if failed != "" {
-		h.status.Update(name, func(in *status.Instance) { in.Error = "" })
+		h.status.Blocked(name, "")
 	}
 	return err
 }
@@ -288,32 +288,27 @@ func (h *holder) until(ctx context.Context, name string, log *zap.Logger, messag
 // correct counts what the machine showed and no event had told.
 func (h *holder) correct(name, reason string) {
 	h.meters.corrections.Add(1, name)
-	h.status.Update(name, func(in *status.Instance) {
-		in.Corrections++
-		in.Correction = reason
-	})
+	h.status.Corrected(name, reason)
 }
 
 // suspended puts the addresses that are wanted and not kept into the status.
 func (h *holder) suspended(name string, wanted, kept []vrrp.FloatingIP) {
-	h.status.Update(name, func(in *status.Instance) {
-		in.Addresses = slices.DeleteFunc(slices.Clone(in.Addresses), func(a status.Address) bool { return a.Suspended })
-		for _, ip := range wanted {
-			if !slices.Contains(kept, ip) {
-				in.Addresses = append(in.Addresses, status.Address{Address: ip.String(), Suspended: true})
-			}
+	var gone []string
+	for _, ip := range wanted {
+		if !slices.Contains(kept, ip) {
+			gone = append(gone, ip.String())
 		}
-	})
+	}
+	h.status.Suspended(name, gone)
 }
 
 func (h *holder) report(name string, reports []refresher.Report) {
-	h.status.Update(name, func(in *status.Instance) {
-		in.Addresses = slices.DeleteFunc(slices.Clone(in.Addresses), func(a status.Address) bool { return !a.Suspended })
-		for _, r := range reports {
-			in.Addresses = append(in.Addresses, status.Address{
-				Address: r.Address, Owner: r.Owner, Since: r.Since, LastCall: r.LastCall,
-				LastError: r.LastError, Claims: r.Claims, Thefts: r.Thefts, Contested: r.Contested,
-			})
-		}
-	})
+	var list []status.Address
+	for _, r := range reports {
+		list = append(list, status.Address{
+			Address: r.Address, Owner: r.Owner, Since: r.Since, LastCall: r.LastCall,
+			LastError: r.LastError, Claims: r.Claims, Thefts: r.Thefts, Contested: r.Contested,
+		})
+	}
+	h.status.Addresses(name, list)
 }

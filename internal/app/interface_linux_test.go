@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap"
 
 	"berth/election"
+	"berth/internal/journal"
 	"berth/internal/metrics"
 	"berth/internal/status"
 	"berth/internal/testnet"
@@ -55,7 +56,7 @@ func TestTheSelfTestRefusesTheInterfacesThatElectRefuses(t *testing.T) {
 	}
 	defer place.Leave(false)
 	e := &elector{cfg: cfg, member: &election.Member{}, seat: place, meters: newMeters(&metrics.Registry{}),
-		status: status.NewWriter(dir, status.Instance{}, zap.NewNop()), log: zap.NewNop()}
+		status: status.NewBoard(dir, status.Instance{}, journal.New(nil)), log: zap.NewNop()}
 	for _, tt := range []struct {
 		name    string
 		prepare func() error
@@ -106,7 +107,7 @@ func TestTheSelfTestRefusesTheInterfacesThatElectRefuses(t *testing.T) {
 
 func TestAnAddressOnAWrongInterfaceIsInTheStatusUntilItIsGone(t *testing.T) {
 	dir := t.TempDir()
-	w := status.NewWriter(dir, status.Instance{PID: os.Getpid(), Mode: "elect"}, zap.NewNop())
+	w := status.NewBoard(dir, status.Instance{PID: os.Getpid(), Mode: "elect"}, journal.New(nil))
 	first, second := netip.MustParsePrefix("192.0.2.1/32"), netip.MustParsePrefix("192.0.2.10/32")
 	for _, tt := range []struct {
 		p    netip.Prefix
@@ -118,7 +119,7 @@ func TestAnAddressOnAWrongInterfaceIsInTheStatusUntilItIsGone(t *testing.T) {
 		{first, "", "answers for: 192.0.2.10/32 on eth2"},
 		{second, "", ""},
 	} {
-		w.Update("api", func(in *status.Instance) { in.Astray = astray(in.Astray, tt.p, tt.on) })
+		w.Astray("api", tt.p.String(), tt.on)
 		w.Flush()
 		var out bytes.Buffer
 		if err := (&Options{Stdout: &out}).Status(dir, "", false); err != nil {

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"berth/config"
+	"berth/internal/journal"
 	"berth/internal/metrics"
 	"berth/internal/serve"
 	"berth/internal/status"
@@ -141,7 +142,7 @@ func TestStateOfAnInstance(t *testing.T) {
 
 func TestSuspensionIsACorrection(t *testing.T) {
 	r := &metrics.Registry{}
-	h := &holder{meters: newMeters(r), status: status.NewWriter(t.TempDir(), status.Instance{}, zap.NewNop())}
+	h := &holder{meters: newMeters(r), status: status.NewBoard(t.TempDir(), status.Instance{}, journal.New(nil))}
 	h.correct("VI_1", "address is gone")
 	var text strings.Builder
 	if err := r.WriteText(&text); err != nil {

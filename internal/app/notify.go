@@ -78,10 +78,8 @@ func (o *Options) Notify(ctx context.Context, configPath string, args []string) 
 	}
 	// Under the lock and not before: what a superseded event says is no news.
 	g.holder.entered = func(name string) {
-		g.status.Update(name, func(in *status.Instance) {
-			in.State, in.Since, in.Priority, in.Reason = ev.State, ev.Received, ev.Priority, ev.State.String()+" reported"
-			in.Group = group
-		})
+		g.status.State(name, status.State{State: ev.State, Since: ev.Received, Priority: ev.Priority, Reason: ev.State.String() + " reported"})
+		g.status.Group(name, group)
 	}
 	if ev.State == vrrp.Master {
 		protect(log)
@@ -191,9 +189,7 @@ func (g *graph) notifyMaster(ctx context.Context, names []string, origin supervi
 	if errors.Is(cause, supervise.ErrGone) {
 		// After a signal the successor writes; now there is none.
 		for _, name := range names {
-			g.status.Update(name, func(in *status.Instance) {
-				in.State, in.Since, in.Reason, in.Addresses = vrrp.Unknown, time.Now(), cause.Error(), nil
-			})
+			g.status.State(name, status.State{State: vrrp.Unknown, Reason: cause.Error()})
 		}
 	}
 	return nil

@@ -37,7 +37,7 @@ const (
 // and of those of which lines were lost.
 type finder struct {
 	book        *reading.Book
-	status      *status.Writer
+	status      *status.Board
 	corrections *metrics.Counter
 	// suppose and known are the table's methods of these names.
 	suppose func(ev vrrp.Event, since time.Time) bool
@@ -227,10 +227,7 @@ func (f *finder) correct(ev vrrp.Event, since time.Time) {
 	f.log.Warn("corrected the state from what the machine shows", zap.String("instance", ev.Instance),
 		zap.Stringer("state", ev.State), zap.String("reason", ev.Reason))
 	f.corrections.Add(1, ev.Instance)
-	f.status.Update(ev.Instance, func(in *status.Instance) {
-		in.Corrections++
-		in.Correction = ev.Reason
-	})
+	f.status.Corrected(ev.Instance, ev.Reason)
 }
 
 type finding struct {

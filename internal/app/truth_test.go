@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"berth/internal/journal"
 	"berth/internal/metrics"
 	"berth/internal/reading"
 	"berth/internal/status"
@@ -105,7 +106,7 @@ vrrp_instance managed {
 				f := &finder{
 					corrections: newMeters(count).corrections,
 					book:        &reading.Book{Path: path, Log: zap.NewNop()},
-					status:      status.NewWriter(t.TempDir(), status.Instance{}, zap.NewNop()),
+					status:      status.NewBoard(t.TempDir(), status.Instance{}, journal.New(nil)),
 					log:         zap.NewNop(),
 					wake:        make(chan struct{}, 1),
 					suppose: func(ev vrrp.Event, since time.Time) bool {

@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"berth/internal/journal"
 	"berth/internal/status"
 	"berth/vrrp"
 
@@ -18,20 +19,18 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 )
 
-func writer(t *testing.T, dir string) (*status.Writer, *observer.ObservedLogs) {
+func board(t *testing.T, dir string) (*status.Board, *observer.ObservedLogs) {
 	core, logs := observer.New(zap.WarnLevel)
-	return status.NewWriter(dir, status.Instance{PID: 7, Start: 8, Mode: "fifo"}, zap.New(core)), logs
+	return status.NewBoard(dir, status.Instance{PID: 7, Start: 8, Mode: "fifo"}, journal.New(zap.New(core))), logs
 }
 
 func TestWhatIsWrittenIsRead(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "run")
-	w, _ := writer(t, dir)
+	w, _ := board(t, dir)
 	names := []string{"VI_1", "-odd", "two words", "../../etc/passwd", ".", "..", "", ".hidden", "%"}
 	for _, name := range names {
-		w.Update(name, func(in *status.Instance) {
-			in.State, in.Since = vrrp.Master, time.Unix(1, 0)
-			in.Addresses = []status.Address{{Address: "192.0.2.1/24", Owner: "here", Claims: 3}}
-		})
+		w.State(name, status.State{State: vrrp.Master, Since: time.Unix(1, 0)})
+		w.Addresses(name, []status.Address{{Address: "192.0.2.1/24", Owner: "here", Claims: 3}})
 	}
 	w.Flush()
 	got, err := status.Read(dir)
@@ -65,14 +64,14 @@ func TestWhatIsWrittenIsRead(t *testing.T) {
 
 func TestAReaderNeverSeesHalfAFile(t *testing.T) {
 	dir := t.TempDir()
-	w, _ := writer(t, dir)
-	w.Update("VI_1", func(in *status.Instance) { in.State = vrrp.Master })
+	w, _ := board(t, dir)
+	w.State("VI_1", status.State{State: vrrp.Master})
 	w.Flush()
 	ctx, cancel := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		for ctx.Err() == nil {
-			w.Update("VI_1", func(in *status.Instance) { in.Reason = strings.Repeat("x", 10000) })
+			w.Blocked("VI_1", strings.Repeat("x", 10000))
 			w.Flush()
 		}
 	})
@@ -94,8 +93,8 @@ func TestNothingWrittenYetIsNoError(t *testing.T) {
 
 func TestGarbageIsNamedAndTheRestRead(t *testing.T) {
 	dir := t.TempDir()
-	w, _ := writer(t, dir)
-	w.Update("VI_1", func(in *status.Instance) {})
+	w, _ := board(t, dir)
+	w.Group("VI_1", "")
 	w.Flush()
 	bad := filepath.Join(dir, "status", "bad.json")
 	if err := os.WriteFile(bad, []byte("{"), 0o600); err != nil {
@@ -113,9 +112,9 @@ func TestAFullDiskIsOneWarning(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "status"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	w, logs := writer(t, dir)
+	w, logs := board(t, dir)
 	for range 3 {
-		w.Update("VI_1", func(in *status.Instance) {})
+		w.Group("VI_1", "")
 		w.Flush()
 	}
 	if logs.Len() != 1 {
@@ -125,11 +124,11 @@ func TestAFullDiskIsOneWarning(t *testing.T) {
 
 func TestANoteAboutTheConfigurationReachesAllInstances(t *testing.T) {
 	dir := t.TempDir()
-	w, _ := writer(t, dir)
-	w.Update("a", func(*status.Instance) {})
+	w, _ := board(t, dir)
+	w.Group("a", "")
 	w.Flush()
-	w.Note("reload keepalived")
-	w.Update("b", func(*status.Instance) {})
+	w.Configuration("reload keepalived")
+	w.Group("b", "")
 	w.Flush()
 	notes := func() (all []string) {
 		found, err := status.Read(dir)
@@ -144,7 +143,7 @@ func TestANoteAboutTheConfigurationReachesAllInstances(t *testing.T) {
 	if got := notes(); !slices.Equal(got, []string{"a: reload keepalived", "b: reload keepalived"}) {
 		t.Errorf("got %q", got)
 	}
-	w.Note("")
+	w.Configuration("")
 	w.Flush()
 	if got := notes(); !slices.Equal(got, []string{"a: ", "b: "}) {
 		t.Errorf("the note stays: %q", got)
@@ -155,17 +154,17 @@ func TestTwoElectionsOfOneHostDoNotOverwriteOneAnother(t *testing.T) {
 	dir := t.TempDir()
 	lease := filepath.Join(dir, "etcd-a.json")
 	// As a berth wrote it that knew of one election only.
-	old := status.NewWriter(dir, status.Instance{PID: 7, Mode: "elect"}, zap.NewNop())
-	old.Update("api", func(in *status.Instance) { in.State, in.Lease = vrrp.Master, lease })
+	old := status.NewBoard(dir, status.Instance{PID: 7, Mode: "elect"}, journal.New(nil))
+	old.State("api", status.State{State: vrrp.Master})
+	old.Ownership("api", status.Ownership{Lease: lease})
 	old.Flush()
-	fifo, _ := writer(t, dir)
-	fifo.Update("other", func(in *status.Instance) { in.State = vrrp.Master })
+	fifo, _ := board(t, dir)
+	fifo.State("other", status.State{State: vrrp.Master})
 	fifo.Flush()
 	for _, prefix := range []string{"/b/", "/a/"} {
-		w := status.NewWriter(dir, status.Instance{PID: 7, Mode: "elect", Prefix: prefix, Member: "h"}, zap.NewNop())
-		w.Update("api", func(in *status.Instance) {
-			in.State, in.Lease = vrrp.Backup, filepath.Join(dir, "etcd-"+prefix[1:2]+".json")
-		})
+		w := status.NewBoard(dir, status.Instance{PID: 7, Mode: "elect", Prefix: prefix, Member: "h"}, journal.New(nil))
+		w.State("api", status.State{State: vrrp.Backup})
+		w.Ownership("api", status.Ownership{Lease: filepath.Join(dir, "etcd-"+prefix[1:2]+".json")})
 		w.Flush()
 	}
 	got, err := status.Read(dir)
@@ -177,7 +176,7 @@ func TestTwoElectionsOfOneHostDoNotOverwriteOneAnother(t *testing.T) {
 func TestAChangeOfStateIsPublishedAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
-		w, _ := writer(t, dir)
+		w, _ := board(t, dir)
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan struct{})
 		go func() {
@@ -185,9 +184,9 @@ func TestAChangeOfStateIsPublishedAtOnce(t *testing.T) {
 			_ = w.Run(ctx)
 		}()
 		for _, state := range []vrrp.State{vrrp.Master, vrrp.Backup} {
-			w.Update("api", func(in *status.Instance) { in.Reason = "before" })
+			w.Blocked("api", "before")
 			synctest.Wait()
-			w.Update("api", func(in *status.Instance) { in.State = state })
+			w.State("api", status.State{State: state})
 			time.Sleep(25 * time.Millisecond)
 			synctest.Wait()
 			if got, err := status.Read(dir); err != nil || len(got) != 1 || got[0].State != state {
@@ -197,4 +196,47 @@ func TestAChangeOfStateIsPublishedAtOnce(t *testing.T) {
 		cancel()
 		<-done
 	})
+}
+
+func TestFactsOfAHoldingEndWithMASTER(t *testing.T) {
+	b, _ := board(t, t.TempDir())
+	in := func() status.Instance { return b.Snapshot()[0] }
+	b.State("VI_1", status.State{State: vrrp.Master, Since: time.Unix(1, 0), Reason: "MASTER reported"})
+	b.Blocked("VI_1", "the lock is held")
+	b.Addresses("VI_1", []status.Address{{Address: "192.0.2.1/32"}})
+	b.Suspended("VI_1", []string{"192.0.2.2/32"})
+	b.Ownership("VI_1", status.Ownership{Owner: "h1", Token: 7, Lease: "etcd-h1.json"})
+	got := in()
+	if len(got.Addresses) != 2 || got.Addresses[0].Suspended || !got.Addresses[1].Suspended || got.Error != "the lock is held" || got.Token != 7 {
+		t.Errorf("got %+v", got)
+	}
+	got.Addresses[0].Address = "changed"
+	if in().Addresses[0].Address != "192.0.2.1/32" {
+		t.Error("a snapshot shares its addresses with the board")
+	}
+	b.Ownership("VI_1", status.Ownership{Owner: "h2", Withheld: "not acting: another member is the owner"})
+	if got := in(); got.Error != "not acting: another member is the owner" || len(got.Addresses) != 0 || got.Lease != "etcd-h1.json" || got.Token != 0 {
+		t.Errorf("while another host owns the instance: got %+v", got)
+	}
+	b.Addresses("VI_1", []status.Address{{Address: "192.0.2.1/32"}})
+	b.State("VI_1", status.State{State: vrrp.Backup, Reason: "BACKUP reported"})
+	if got := in(); got.Error != "" || len(got.Addresses) != 0 || got.Owner != "h2" || got.Since.Equal(time.Unix(1, 0)) {
+		t.Errorf("after MASTER: got %+v", got)
+	}
+}
+
+func TestASubscriberIsToldOfEachChange(t *testing.T) {
+	b, _ := board(t, t.TempDir())
+	var told []string
+	stop := b.Subscribe(func(in status.Instance) { told = append(told, in.Instance+" "+in.State.String()) })
+	b.State("VI_1", status.State{State: vrrp.Master})
+	b.State("VI_2", status.State{State: vrrp.Backup})
+	b.Configuration("reload keepalived")
+	stop()
+	b.State("VI_1", status.State{State: vrrp.Fault})
+	slices.Sort(told)
+	want := []string{"VI_1 MASTER", "VI_1 MASTER", "VI_2 BACKUP", "VI_2 BACKUP"}
+	if !slices.Equal(told, want) {
+		t.Errorf("got %q, want %q", told, want)
+	}
 }

@@ -1,0 +1,240 @@
+package status
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"berth/internal/journal"
+	"berth/vrrp"
+)
+
+// Board has the facts of one process about its instances. Its methods may be called
+// by several goroutines at once and do no I/O, but for Run and Flush.
+type Board struct {
+	dir     string
+	journal *journal.Journal
+	writing *journal.Condition
+	self    Instance // what all entries share
+
+	mu          sync.Mutex
+	known       map[string]*facts
+	dirty       map[string]bool // instances whose file is to be written
+	changed     chan struct{}   // one slot: something is dirty
+	state       chan struct{}   // one slot: a state is among what is dirty
+	subscribers map[*func(Instance)]struct{}
+}
+
+// facts are an instance and what its entry is made from.
+type facts struct {
+	Instance
+	withheld string    // why the holding may not act
+	blocked  string    // what keeps the holding from its addresses
+	loops    []Address // what the loops tell
+	gone     []Address // suspended: gone from the host without an event
+}
+
+// NewBoard returns a board that writes below the run directory. self carries what all
+// entries share: PID, Start, Mode, Prefix and Member.
+func NewBoard(runDirectory string, self Instance, j *journal.Journal) *Board {
+	return &Board{dir: dir(runDirectory), self: self, journal: j, writing: j.Condition(),
+		known: map[string]*facts{}, dirty: map[string]bool{}, changed: make(chan struct{}, 1), state: make(chan struct{}, 1),
+		subscribers: map[*func(Instance)]struct{}{}}
+}
+
+// State is the state of an instance and why.
+type State struct {
+	State    vrrp.State
+	Since    time.Time // zero: since now, unless the state was the same before
+	Priority int
+	Reason   string
+}
+
+// State puts on the board the state of an instance. The facts of a holding end with
+// MASTER. It is called by the table of machines, or by the election where there is
+// one.
+func (b *Board) State(instance string, s State) {
+	b.change(instance, func(f *facts) {
+		switch {
+		case !s.Since.IsZero():
+			f.Since = s.Since
+		case f.State != s.State:
+			f.Since = time.Now()
+		}
+		f.Instance.State, f.Priority, f.Reason = s.State, s.Priority, s.Reason
+		if s.State != vrrp.Master {
+			f.withheld, f.blocked, f.loops, f.gone = "", "", nil, nil
+		}
+	})
+}
+
+// Group puts on the board the sync group whose notify script reported for an instance.
+func (b *Board) Group(instance, group string) {
+	b.change(instance, func(f *facts) { f.Instance.Group = group })
+}
+
+// Ownership is what etcd tells about an instance.
+type Ownership struct {
+	Owner    string // the member that etcd names
+	Token    int64  // the fencing token, where that is this one
+	Lease    string // the file that has the lease
+	Withheld string // why this host may not act, "" where it may
+}
+
+// Ownership puts on the board who owns an instance. Where the host may not act, the
+// addresses are not told any more. It is called by the campaign for the instance.
+func (b *Board) Ownership(instance string, o Ownership) {
+	b.change(instance, func(f *facts) {
+		f.Owner, f.Token, f.withheld = o.Owner, o.Token, o.Withheld
+		if o.Lease != "" {
+			f.Instance.Lease = o.Lease
+		}
+		if o.Withheld != "" {
+			f.loops, f.gone = nil, nil
+		}
+	})
+}
+
+// Blocked puts on the board what keeps a holding from its addresses, "" for nothing.
+func (b *Board) Blocked(instance, reason string) {
+	b.change(instance, func(f *facts) { f.blocked = reason })
+}
+
+// Addresses puts on the board what the loops of a holding know about their addresses.
+func (b *Board) Addresses(instance string, addresses []Address) {
+	b.change(instance, func(f *facts) { f.loops = addresses })
+}
+
+// Suspended puts on the board the addresses of a holding that have gone from the host
+// without an event, and for which there is no loop until they return.
+func (b *Board) Suspended(instance string, addresses []string) {
+	b.change(instance, func(f *facts) {
+		f.gone = nil
+		for _, a := range addresses {
+			f.gone = append(f.gone, Address{Address: a, Suspended: true})
+		}
+	})
+}
+
+// Corrected counts that the machine showed what no event had told.
+func (b *Board) Corrected(instance, reason string) {
+	b.change(instance, func(f *facts) {
+		f.Corrections++
+		f.Correction = reason
+	})
+}
+
+// Deaf puts on the board why no event of keepalived can arrive, with the cure; "" where
+// events can.
+func (b *Board) Deaf(instance, why string) {
+	b.change(instance, func(f *facts) { f.Instance.Deaf = why })
+}
+
+// Doubled puts on the board whether another host takes part under the same name.
+func (b *Board) Doubled(instance string, on bool) {
+	b.change(instance, func(f *facts) { f.Instance.Doubled = on })
+}
+
+// Contested puts on the board whether there is a fight over an address.
+func (b *Board) Contested(instance, address string, on bool) {
+	b.change(instance, func(f *facts) {
+		f.Instance.Contested = slices.DeleteFunc(f.Instance.Contested, func(a string) bool { return a == address })
+		if on {
+			f.Instance.Contested = append(f.Instance.Contested, address)
+		}
+	})
+}
+
+// Astray puts on the board the interface of this host that has an address although
+// another host owns it; "" for none.
+func (b *Board) Astray(instance, address, on string) {
+	b.change(instance, func(f *facts) {
+		f.Instance.Astray = slices.DeleteFunc(f.Instance.Astray, func(a string) bool { return strings.HasPrefix(a, address+" ") })
+		if on != "" {
+			f.Instance.Astray = append(f.Instance.Astray, address+" on "+on)
+		}
+	})
+}
+
+// Configuration puts on the board of all instances, those to come included, how
+// keepalived.conf differs from what is acted on; "" where it does not.
+func (b *Board) Configuration(note string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.self.Configuration = note
+	for _, f := range b.known {
+		f.Instance.Configuration = note
+		b.touch(f)
+	}
+}
+
+// change changes the facts of an instance.
+func (b *Board) change(instance string, change func(*facts)) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	f, ok := b.known[instance]
+	if !ok {
+		f = &facts{Instance: b.self}
+		f.Instance.Instance = instance
+		b.known[instance] = f
+	}
+	former := f.Instance.State
+	change(f)
+	b.touch(f)
+	if f.Instance.State != former {
+		select {
+		case b.state <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// touch tells the subscribers of an instance and has its file written soon. It is
+// called with the lock held.
+func (b *Board) touch(f *facts) {
+	f.Updated = time.Now()
+	b.dirty[f.Instance.Instance] = true
+	select {
+	case b.changed <- struct{}{}:
+	default:
+	}
+	for subscriber := range b.subscribers {
+		(*subscriber)(f.entry())
+	}
+}
+
+// entry returns the entry of an instance, which shares nothing with the facts.
+func (f *facts) entry() Instance {
+	in := f.Instance
+	in.Error = cmp.Or(f.withheld, f.blocked)
+	in.Addresses = append(append([]Address{}, f.loops...), f.gone...) // [] in JSON, never null
+	in.Contested, in.Astray = slices.Clone(in.Contested), slices.Clone(in.Astray)
+	return in
+}
+
+// Snapshot returns all entries, ordered by instance.
+func (b *Board) Snapshot() []Instance {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var all []Instance
+	for _, f := range b.known {
+		all = append(all, f.entry())
+	}
+	slices.SortFunc(all, func(x, y Instance) int { return strings.Compare(x.Instance, y.Instance) })
+	return all
+}
+
+// Subscribe has changed called with the entry of an instance after each change of it,
+// until stop is called. changed must not block, and must not call the board.
+func (b *Board) Subscribe(changed func(Instance)) (stop func()) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.subscribers[&changed] = struct{}{}
+	return func() {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		delete(b.subscribers, &changed)
+	}
+}

@@ -1,0 +1,86 @@
+package status
+
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"berth/internal/files"
+)
+
+// Lease is the lease of a member of etcd, kept beside the instances.
+type Lease struct {
+	Boot   string    `json:"boot"` // of the machine: no lease outlives one
+	ID     int64     `json:"id"`
+	Prefix string    `json:"prefix"`
+	Member string    `json:"member"`
+	End    time.Time `json:"end,omitzero"` // unless it is renewed
+	// Unacknowledged is since when etcd has not acknowledged it, while it is kept all
+	// the same. Then it has no end that is known.
+	Unacknowledged time.Time `json:"unacknowledged,omitzero"`
+}
+
+// ReadLease returns what a file has; the error matches os.ErrNotExist if there
+// is none.
+func ReadLease(path string) (Lease, error) {
+	var l Lease
+	text, err := files.Read(path, maxFile)
+	if err == nil {
+		err = json.Unmarshal(text, &l)
+	}
+	if err != nil {
+		return l, fmt.Errorf("read lease %s: %w", path, err)
+	}
+	return l, nil
+}
+
+func read(path string) (Instance, error) {
+	var in Instance
+	text, err := files.Read(path, maxFile)
+	if err == nil {
+		err = json.Unmarshal(text, &in)
+	}
+	return in, err
+}
+
+// Read returns all instances below the run directory, ordered by name and prefix. No
+// directory means none. Files that cannot be read are joined in the error; the
+// others are returned with it.
+func Read(runDirectory string) ([]Instance, error) {
+	entries, err := os.ReadDir(dir(runDirectory))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read status: %w", err)
+	}
+	var found []Instance
+	var problems []error
+	for _, e := range entries {
+		if !strings.HasSuffix(e.Name(), suffix) || strings.HasPrefix(e.Name(), ".") {
+			continue
+		}
+		path := filepath.Join(dir(runDirectory), e.Name())
+		in, err := read(path)
+		if err != nil {
+			problems = append(problems, fmt.Errorf("read status %s: %w", path, err))
+			continue
+		}
+		if in.Lease != "" {
+			// Gone with its process, or about to be made anew: nothing to say.
+			l, _ := ReadLease(in.Lease)
+			in.LeaseEnd, in.Unacknowledged = l.End, l.Unacknowledged
+		}
+		found = append(found, in)
+	}
+	slices.SortFunc(found, func(a, b Instance) int {
+		return cmp.Or(strings.Compare(a.Instance, b.Instance), strings.Compare(a.Prefix, b.Prefix))
+	})
+	return found, errors.Join(problems...)
+}
