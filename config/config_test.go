@@ -27,8 +27,10 @@ var options = config.Options{Sections: map[string]config.SectionCheck{
 	"none": func(n *yaml.Node) error { return section.Read("none", n, nil).Err() },
 }}
 
-func parse(text string) (*config.Config, error) {
-	return config.Parse(strings.NewReader(text), "berth.yml", options)
+func parse(text string) (*config.Config, error) { return parseWith(text, options) }
+
+func parseWith(text string, o config.Options) (*config.Config, error) {
+	return config.Parse(strings.NewReader(text), "berth.yml", o)
 }
 
 // shown is what of a Config can be compared.
@@ -152,13 +154,13 @@ func TestMistakes(t *testing.T) {
 		{"unknown key in metrics", "metrics:\n  path: /x\n", `berth.yml:2: metrics: unknown key "path"; known are listen, textfile`},
 		{"metrics without a port", "metrics: {listen: 127.0.0.1}\n", "berth.yml:1: metrics.listen: found a text of 9 characters; write an address and a port, such as 127.0.0.1:9100"},
 		{"metrics at a port that is none", "metrics: {listen: \":70000\"}\n", "berth.yml:1: metrics.listen: found a text of 6 characters; write an address and a port, such as 127.0.0.1:9100"},
-		{"metrics in a file that nobody would read", "metrics: {textfile: /m/berth.txt}\n", "berth.yml:1: metrics.textfile: found a path that does not end in .prom; write one that does, such as /var/lib/prometheus/node-exporter/berth.prom"},
-		{"fencing without etcd", "fencing: {enabled: true}\n", "berth.yml: etcd.endpoints: missing; write the URLs of the etcd members, such as [https://192.0.2.1:2379]; fencing and elections need them"},
+		{"metrics in a file that nobody would read", "metrics: {textfile: /m/berth.txt}\n", "berth.yml:1: metrics.textfile: found a path that does not end in .prom; write a path that does, such as /var/lib/prometheus/node-exporter/berth.prom"},
+		{"fencing without etcd", "fencing: {enabled: true}\n", "berth.yml:1: etcd.endpoints: missing; write the URLs of the etcd members, such as [https://192.0.2.1:2379]; fencing and elections need them"},
 		{"endpoint without scheme", "etcd:\n  endpoints: [192.0.2.1:2379]\n", "berth.yml:2: etcd.endpoints, number 1: found a text of 14 characters; write the URL of an etcd member, such as https://192.0.2.1:2379"},
 		{"endpoint with a path", "etcd: {endpoints: [\"http://192.0.2.1:2379/v3\"]}\n", "berth.yml:1: etcd.endpoints, number 1: found a URL with more than scheme, host and port; write the URL of an etcd member, such as https://192.0.2.1:2379"},
 		{"endpoint without a port", "etcd: {endpoints: [\"https://192.0.2.1\"]}\n", "berth.yml:1: etcd.endpoints, number 1: found a URL without a port; write the URL of an etcd member, such as https://192.0.2.1:2379"},
 		{"instance whose only address says nothing", etcdOf("5s") + "election: {interface: eth0, instances: [{name: a, addresses: [\"\"]}]}\n",
-			"berth.yml:2: election.instances, number 1, addresses: missing; write those that have one owner, such as [192.0.2.254]"},
+			"berth.yml:2: election.instances, number 1, addresses: missing; write the addresses that have one owner, such as [192.0.2.254]"},
 		{"certificate without key", "etcd: {endpoints: [\"https://192.0.2.1:2379\"], cert-file: /c}\n", "berth.yml:1: etcd.key-file: missing; write the path of the key of cert-file"},
 		{"certificate without TLS", "etcd: {endpoints: [\"http://192.0.2.1:2379\"], ca-file: /c}\n", "berth.yml:1: etcd.ca-file: found endpoints without TLS; write endpoints that begin with https://, or leave this key out"},
 		{"password without user", "etcd: {password-file: /p}\n", "berth.yml:1: etcd.username: missing; write the name of the user whose password is given"},
@@ -172,15 +174,15 @@ func TestMistakes(t *testing.T) {
 		{"election of nothing", etcdOf("5s") + "election: {interface: eth0}\n",
 			"berth.yml:2: election.instances: missing; write some, such as [{name: api, addresses: [192.0.2.254]}]"},
 		{"election without interface and provider", etcdOf("5s") + "election: {instances: [{name: a, addresses: [192.0.2.1]}]}\n",
-			"berth.yml:2: election.interface: missing; write the name of the one that gets the addresses, such as eth0"},
+			"berth.yml:2: election.interface: missing; write the name of the network interface that gets the addresses, such as eth0"},
 		{"election with an interface for one instance of two", etcdOf("5s") + "election: {instances: [{name: a, interface: eth0, addresses: [192.0.2.1]}, {name: b, addresses: [192.0.2.2]}]}\n",
-			"berth.yml:2: election.interface: missing; write the name of the one that gets the addresses, such as eth0"},
+			"berth.yml:2: election.interface: missing; write the name of the network interface that gets the addresses, such as eth0"},
 		{"instance on an interface that no kernel has", etcdOf("5s") + "election: {instances: [{name: a, interface: a/b, addresses: [192.0.2.1]}]}\n",
 			"berth.yml:2: election.instances, number 1, interface: found a text of 3 characters; write the name of a network interface, such as eth0"},
 		{"instance without name", etcdOf("5s") + "election: {interface: eth0, instances: [{addresses: [192.0.2.1]}]}\n", "berth.yml:2: election.instances, number 1, name: missing; write a name such as api"},
 		{"instance twice", etcdOf("5s") + "election: {interface: eth0, instances: [{name: a, addresses: [192.0.2.1]}, {name: a, addresses: [192.0.2.2]}]}\n",
-			"berth.yml:2: election.instances, number 2, name: found a name that another instance has; write one that none has"},
-		{"instance without addresses", etcdOf("5s") + "election: {interface: eth0, instances: [{name: a}]}\n", "berth.yml:2: election.instances, number 1, addresses: missing; write those that have one owner, such as [192.0.2.254]"},
+			"berth.yml:2: election.instances, number 2, name: found a name that another instance has; write a name of its own"},
+		{"instance without addresses", etcdOf("5s") + "election: {interface: eth0, instances: [{name: a}]}\n", "berth.yml:2: election.instances, number 1, addresses: missing; write the addresses that have one owner, such as [192.0.2.254]"},
 		{"address in two instances", etcdOf("5s") + "election:\n  interface: eth0\n  instances:\n    - {name: a, addresses: [192.0.2.1]}\n    - {name: b, addresses: [192.0.2.1/24]}\n",
 			"berth.yml:6: election.instances, number 2, addresses: found 192.0.2.1 a second time; write each address once"},
 		{"announcing never", etcdOf("5s") + "election: {interface: eth0, announce: {count: 0}, instances: [{name: a, addresses: [192.0.2.1]}]}\n",
@@ -188,7 +190,7 @@ func TestMistakes(t *testing.T) {
 		{"provider that is misspelt", "provider: Clodscale\n", `berth.yml:1: provider: found "Clodscale"; write one of cloudscale, none`},
 		{"token as the provider", "provider: 5up3rS3cretT0ken\n", "berth.yml:1: provider: found a text of 16 characters; write one of cloudscale, none"},
 		{"token as a key", "5up3rS3cretT0ken: x\n", "berth.yml:1: unknown key (a text of 16 characters); " + knownKeys},
-		{"token as an alias", "provider: *5up3rS3cretT0ken\n", "berth.yml: an alias of an anchor that the file does not have; a value with other characters than letters and digits may need quotes around it"},
+		{"token as an alias", "provider: *5up3rS3cretT0ken\n", "berth.yml:1: an alias of an anchor that the file does not have; a value with other characters than letters and digits may need quotes around it"},
 		{"token as a file", "keepalived-config: 5up3rS3cretT0ken\n", "berth.yml:1: keepalived-config: found a text of 16 characters; write a path such as /etc/keepalived/keepalived.conf"},
 		{"endpoint with a password", "etcd: {endpoints: [\"https://root:secret@192.0.2.1:2379\"]}\n",
 			"berth.yml:1: etcd.endpoints, number 1: found a URL with a user or password (etcd.username and etcd.password-file are for these); write the URL of an etcd member, such as https://192.0.2.1:2379"},
@@ -200,13 +202,24 @@ func TestMistakes(t *testing.T) {
 			"berth.yml:2: election.instances, number 1, addresses: found a text of 4 characters; write a list"},
 		{"after a wrong provider nobody knows whether an interface is missing", etcdOf("5s") + "provider: hetzner\nelection: {instances: [{name: a, addresses: [192.0.2.1]}]}\n",
 			"berth.yml:2: provider: found a text of 7 characters; write one of cloudscale, none"},
+		{"endpoints of an election without an etcd section are missing where the election stands", "provider: none\nelection: {interface: eth0, instances: [{name: a, addresses: [192.0.2.1]}]}\n",
+			"berth.yml:2: etcd.endpoints: missing; write the URLs of the etcd members, such as [https://192.0.2.1:2379]; fencing and elections need them"},
+		{"misspelt endpoints are not missing as well", "etcd: {endpoint: [\"http://192.0.2.1:2379\"]}\nfencing: {enabled: true}\n", `berth.yml:1: etcd: unknown key "endpoint"; did you mean endpoints?`},
+		{"misspelt instances are not missing as well", etcdOf("5s") + "election: {interface: eth0, instance: [{name: a, addresses: [192.0.2.1]}]}\n", `berth.yml:2: election: unknown key "instance"; did you mean instances?`},
+		{"misspelt etcd is not missing as well", "etc: {endpoints: [\"http://192.0.2.1:2379\"]}\nfencing: {enabled: true}\n", `berth.yml:1: unknown key "etc"; did you mean etcd?`},
+		{"etcd that is a text misses no endpoints", "etcd: here\nfencing: {enabled: true}\n", "berth.yml:1: etcd: found a text of 4 characters; write keys and values"},
+		{"endpoint that is a list is told once", "etcd: {endpoints: [[a]]}\n", "berth.yml:1: etcd.endpoints, number 1: found a list; write a text"},
+		{"wrong initial interval is told once", "back-off: {initial-interval: x, max-interval: 100ms}\n", "berth.yml:1: back-off.initial-interval: found a text of 1 character; write a duration with its unit, such as 30s or 1m30s"},
+		{"wrong maximum is told once", "back-off: {initial-interval: 1m, max-interval: x}\n", "berth.yml:1: back-off.max-interval: found a text of 1 character; write a duration with its unit, such as 30s or 1m30s"},
+		{"password twice", "etcd: {username: u, password: S3CRET, password-file: /p}\n", "berth.yml:1: etcd.password-file: found beside etcd.password; write one of the two"},
+		{"token as an alias further below", "provider: none\nlog-file: *5up3rS3cretT0ken\n", "berth.yml:2: an alias of an anchor that the file does not have; a value with other characters than letters and digits may need quotes around it"},
 		{"interface that no kernel has", etcdOf("5s") + "election: {interface: enp0s31f6-bridge, instances: [{name: a, addresses: [192.0.2.1]}]}\n",
 			"berth.yml:2: election.interface: found a text of 16 characters; write the name of a network interface, such as eth0"},
 		{"version that is none", "keepalived-version: newest\n", "berth.yml:1: keepalived-version: found a text of 6 characters; write a version such as 2.2.7"},
 		{"list at the top", "- a\n", "berth.yml:1: found a list; write keys and values"},
 		{"two documents", "provider: none\n---\nprovider: none\n", "berth.yml:2: a second YAML document; berth reads one document per file"},
 		{"no YAML", "x: 1\na: b: c\n", "berth.yml:2: mapping values are not allowed in this context; a value with other characters than letters and digits may need quotes around it"},
-		{"too large", "# " + strings.Repeat("x", 1<<20), "berth.yml: larger than 1048576 bytes; this is no berth configuration"},
+		{"too large", "# " + strings.Repeat("x", 1<<20), "berth.yml: larger than 1048576 bytes; this is not a configuration of berth"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			_, err := parse(row.text)
@@ -335,6 +348,11 @@ func TestSecretSources(t *testing.T) {
 	open := file("open", "from-file", 0o644)
 	empty := file("empty", "\n", 0o600)
 	file("token", "from-credentials", 0o400)
+	loose := t.TempDir()
+	file("loose", "from-credentials", 0o444)
+	if err := os.Rename(filepath.Join(dir, "loose"), filepath.Join(loose, "token")); err != nil {
+		t.Fatal(err)
+	}
 	for _, row := range []struct {
 		name         string
 		inline, file string
@@ -346,18 +364,20 @@ func TestSecretSources(t *testing.T) {
 		{name: "inline", inline: "x", env: map[string]string{"V": "v"}, want: "x"},
 		{name: "inline in a file for everybody", inline: "x", othersRead: true, want: "x", warned: true},
 		{name: "file, trimmed", file: good, want: "from-file"},
-		{name: "both", inline: "x", file: good, err: "token and token-file are both given; keep one"},
-		{name: "file for everybody", file: open, err: "token-file " + open + " can be read by everybody; run: chmod o= " + open},
-		{name: "empty file", file: empty, err: "token-file " + empty + " is empty"},
-		{name: "missing file", file: dir + "/none", err: "read token-file: open " + dir + "/none: no such file or directory"},
-		{name: "directory", file: dir, err: "read token-file: read " + dir + ": not a regular file"},
+		{name: "both", inline: "x", file: good, err: "cloud.token-file: found beside cloud.token; write one of the two"},
+		{name: "file for everybody", file: open, err: "cloud.token-file: every user can read " + open + "; run: chmod o= " + open},
+		{name: "empty file", file: empty, err: "cloud.token-file: " + empty + " is empty"},
+		{name: "missing file", file: dir + "/none", err: "cloud.token-file: open " + dir + "/none: no such file or directory"},
+		{name: "directory", file: dir, err: "cloud.token-file: read " + dir + ": not a regular file"},
 		{name: "systemd credential", env: map[string]string{"CREDENTIALS_DIRECTORY": dir, "V": "v"}, want: "from-credentials"},
 		{name: "no such credential, then the vendor's variable", env: map[string]string{"CREDENTIALS_DIRECTORY": "/none", "V": "v"}, want: "v"},
-		{name: "none"},
+		{name: "credential for everybody", env: map[string]string{"CREDENTIALS_DIRECTORY": loose}, err: "cloud.token: systemd credential: every user can read " + loose + "/token; run: chmod o= " + loose + "/token"},
+		{name: "none", err: "cloud.token: missing; write token or token-file, or set the environment variable V"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			warned := false
 			s := config.SecretSource{
+				Section:        "cloud",
 				Getenv:         func(k string) string { return row.env[k] },
 				OthersCanRead:  row.othersRead,
 				InlineReadable: func(string) { warned = true },

@@ -5,12 +5,10 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"slices"
 	"strconv"
 	"strings"
 
 	"berth/internal/files"
-	"berth/internal/section"
 
 	"gopkg.in/yaml.v3"
 )
@@ -23,28 +21,13 @@ const maxSize = 1 << 20
 // *section.Problem for each thing that is wrong.
 type SectionCheck func(*yaml.Node) error
 
-// Problem is one thing wrong with the file.
-type Problem struct {
-	File string
-	Line int // 0 when it is about the file as a whole
-	Text string
-}
-
-// Error returns "file:line: text".
-func (p *Problem) Error() string {
-	if p.Line == 0 {
-		return p.File + ": " + p.Text
-	}
-	return fmt.Sprintf("%s:%d: %s", p.File, p.Line, p.Text)
-}
-
-// Options are what the caller knows and the file does not say.
+// Options are what a configuration depends on beside its file.
 type Options struct {
 	// Sections are the known providers, each with the check of its section. Each
 	// section present in the file is checked, whatever provider is chosen.
 	Sections map[string]SectionCheck
 	// LockFileTemplate replaces the default, a directory below the run directory;
-	// empty to leave it.
+	// empty leaves the default.
 	LockFileTemplate string
 }
 
@@ -66,7 +49,8 @@ func Load(path string, o Options) (*Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	// A pipe from a secret store has no mode that means something.
+	// The mode of a pipe, such as one from a secret store, says nothing about its
+	// readers.
 	c.OthersCanRead = st.Mode().IsRegular() && st.Mode().Perm()&0o004 != 0
 	return c, nil
 }
@@ -84,7 +68,7 @@ func Parse(r io.Reader, path string, o Options) (*Config, error) {
 }
 
 func tooLarge(path string) error {
-	return &Problem{File: path, Text: fmt.Sprintf("larger than %d bytes; this is no berth configuration", maxSize)}
+	return &Problem{File: path, Text: fmt.Sprintf("larger than %d bytes; this is not a configuration of berth", maxSize)}
 }
 
 func parse(text, path string, o Options) (*Config, error) {
@@ -94,42 +78,49 @@ func parse(text, path string, o Options) (*Config, error) {
 	dec := yaml.NewDecoder(strings.NewReader(text))
 	var doc yaml.Node
 	if err := dec.Decode(&doc); err != nil && !errors.Is(err, io.EOF) {
-		return nil, syntaxProblem(path, err)
+		return nil, syntaxProblem(path, text, err)
 	}
-	var problems []error
+	var problems []*Problem
 	var more yaml.Node
 	if err := dec.Decode(&more); err == nil {
 		problems = append(problems, &Problem{path, more.Line, "a second YAML document; berth reads one document per file"})
 	}
-	for _, err := range fill(&c, &doc, o) {
-		problems = append(problems, &Problem{path, err.Line, (&section.Problem{Key: err.Key, Text: err.Text}).Error()})
+	for _, p := range fill(&c, &doc, o) {
+		problems = append(problems, problem(path, p))
 	}
 	if len(problems) > 0 {
-		slices.SortStableFunc(problems, func(a, b error) int { return lineOf(a) - lineOf(b) })
-		return nil, errors.Join(problems...)
+		return nil, join(problems)
 	}
+	c.doc = &doc
 	return &c, nil
 }
 
-func lineOf(err error) int {
-	if pr, ok := errors.AsType[*Problem](err); ok {
-		return pr.Line
-	}
-	return 0
-}
-
-// syntaxProblem puts into our words why a file is no YAML. yaml.v3 repeats the
-// names of anchors, and a password that begins with * is one of these.
-func syntaxProblem(path string, err error) error {
+// syntaxProblem explains why a file is not YAML. The errors of yaml.v3 repeat the
+// names of anchors, and a password that begins with * is taken for one.
+func syntaxProblem(path, text string, err error) error {
 	p := &Problem{File: path, Text: strings.TrimPrefix(err.Error(), "yaml: ")}
-	if line, text, ok := strings.Cut(p.Text, ": "); ok && strings.HasPrefix(line, "line ") {
+	if line, rest, ok := strings.Cut(p.Text, ": "); ok && strings.HasPrefix(line, "line ") {
 		if n, err := strconv.Atoi(strings.TrimPrefix(line, "line ")); err == nil {
-			p.Line, p.Text = n, text
+			p.Line, p.Text = n, rest
 		}
 	}
 	if strings.HasPrefix(p.Text, "unknown anchor") || strings.HasPrefix(p.Text, "anchor") {
+		if _, name, ok := strings.Cut(p.Text, "'"); ok && p.Line == 0 {
+			name, _, _ = strings.Cut(name, "'")
+			p.Line = lineOf(text, "*"+name)
+		}
 		p.Text = "an alias of an anchor that the file does not have"
 	}
 	p.Text += "; a value with other characters than letters and digits may need quotes around it"
 	return p
+}
+
+// lineOf returns the line on which a text has a part for the first time, 0 if it
+// does not have it.
+func lineOf(text, part string) int {
+	before, _, found := strings.Cut(text, part)
+	if !found {
+		return 0
+	}
+	return strings.Count(before, "\n") + 1
 }

@@ -3,11 +3,12 @@ package config
 import (
 	"errors"
 	"fmt"
-	"os"
+	"io/fs"
 	"path/filepath"
 	"strings"
 
 	"berth/internal/files"
+	"berth/internal/section"
 )
 
 // Stars are what a Secret prints as.
@@ -28,11 +29,15 @@ func (Secret) MarshalText() ([]byte, error) { return []byte(Stars), nil }
 // Reveal returns the text itself. Call it only beside the call that needs it.
 func (s Secret) Reveal() string { return string(s) }
 
-// SecretSource is the environment in which secrets are looked up.
+// SecretSource is the environment in which the secrets of one section are looked up.
 type SecretSource struct {
-	Getenv func(string) string
-	// InlineReadable is called with the key of an inline secret that everybody
-	// on the machine can read. May be nil.
+	Section string // of the keys, such as "etcd"
+	// CredentialPrefix is what the names of systemd's credentials have before the
+	// key; may be empty.
+	CredentialPrefix string
+	Getenv           func(string) string
+	// InlineReadable is called with the key, such as etcd.password, of an inline
+	// secret that every user of the machine can read. May be nil.
 	InlineReadable func(key string)
 	OthersCanRead  bool // the configuration file's mode
 }
@@ -42,49 +47,54 @@ const maxSecret = 64 << 10
 
 // Resolve finds the secret named key (such as "token"): the inline value, else
 // the file named by its twin key-file, else $CREDENTIALS_DIRECTORY/key, else
-// the vendor's environment variables in their order. It returns an empty
-// Secret if there is none. A file that others than its owner and group can
-// read is refused with the command that mends it.
-func (s SecretSource) Resolve(key string, inline Secret, file string, vendorEnv ...string) (Secret, error) {
-	if inline != "" && file != "" {
-		return "", fmt.Errorf("%s and %s-file are both given; keep one", key, key)
-	}
-	if inline != "" {
+// the environment variable env. The error is a *section.Problem of the key that is
+// to blame: no source has the secret, the file is empty, or users beside the owner
+// and the group of the file can read it.
+func (s SecretSource) Resolve(key string, inline Secret, file, env string) (Secret, error) {
+	path := s.Section + "." + key
+	switch {
+	case inline != "" && file != "":
+		return "", &section.Problem{Key: path + "-file", Text: "found beside " + path + "; write one of the two"}
+	case inline != "":
 		if s.OthersCanRead && s.InlineReadable != nil {
-			s.InlineReadable(key)
+			s.InlineReadable(path)
 		}
 		return inline, nil
-	}
-	if file != "" {
-		return readSecret(key+"-file", file)
+	case file != "":
+		secret, err := readSecret(file)
+		if err != nil {
+			return "", &section.Problem{Key: path + "-file", Text: err.Error()}
+		}
+		return secret, nil
 	}
 	if dir := s.Getenv("CREDENTIALS_DIRECTORY"); dir != "" {
-		secret, err := readSecret("credential", filepath.Join(dir, key))
-		if err == nil || !errors.Is(err, os.ErrNotExist) {
-			return secret, err
+		secret, err := readSecret(filepath.Join(dir, s.CredentialPrefix+key))
+		if err == nil {
+			return secret, nil
+		}
+		if !errors.Is(err, fs.ErrNotExist) {
+			return "", &section.Problem{Key: path, Text: "systemd credential: " + err.Error()}
 		}
 	}
-	for _, name := range vendorEnv {
-		if v := s.Getenv(name); v != "" {
-			return Secret(v), nil
-		}
+	if v := s.Getenv(env); v != "" {
+		return Secret(v), nil
 	}
-	return "", nil
+	return "", &section.Problem{Key: path, Text: fmt.Sprintf("missing; write %s or %s-file, or set the environment variable %s", key, key, env)}
 }
 
-func readSecret(what, path string) (Secret, error) {
+func readSecret(path string) (Secret, error) {
 	text, st, err := files.ReadInfo(path, maxSecret)
 	switch {
 	case errors.Is(err, files.ErrTooLarge):
-		return "", fmt.Errorf("%s %s is larger than %d bytes; this is no secret", what, path, maxSecret)
+		return "", fmt.Errorf("%s is larger than %d bytes; this is not a secret", path, maxSecret)
 	case err != nil:
-		return "", fmt.Errorf("read %s: %w", what, err)
+		return "", err
 	case st.Mode().Perm()&0o004 != 0:
-		return "", fmt.Errorf("%s %s can be read by everybody; run: chmod o= %s", what, path, path)
+		return "", fmt.Errorf("every user can read %s; run: chmod o= %s", path, path)
 	}
 	secret := strings.TrimSpace(string(text))
 	if secret == "" {
-		return "", fmt.Errorf("%s %s is empty", what, path)
+		return "", fmt.Errorf("%s is empty", path)
 	}
 	return Secret(secret), nil
 }

@@ -10,7 +10,7 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// read takes what a mapping has and the section does not have yet. Nodes are
+// read takes the keys of a mapping that the section does not have yet. The node is
 // resolved.
 func (s *Section) read(node *yaml.Node, keys Keys) {
 	if empty(node) {
@@ -20,6 +20,7 @@ func (s *Section) read(node *yaml.Node, keys Keys) {
 		s.line = node.Line
 	}
 	if node.Kind != yaml.MappingNode {
+		s.unread = true
 		s.problem(node.Line, s.name, expected(Kind(node), "keys and values"))
 		return
 	}
@@ -76,6 +77,7 @@ func (s *Section) unknown(key *yaml.Node, keys Keys) {
 	case len(names) == 0:
 		text += "; there are none"
 	case near != "":
+		s.meant[near] = true
 		text += "; did you mean " + near + "?"
 	default:
 		text += "; known are " + strings.Join(names, ", ")
@@ -85,7 +87,11 @@ func (s *Section) unknown(key *yaml.Node, keys Keys) {
 
 // decode puts the content of a node into its place, or reports why it cannot.
 func (s *Section) decode(key string, node *yaml.Node, to any) {
-	want := func(what string) { s.problem(node.Line, s.path(key), expected(Kind(node), what)) }
+	unreadable := func(found, want string) {
+		s.problem(node.Line, s.path(key), expected(found, want))
+		s.wrong[s.path(key)] = true
+	}
+	want := func(what string) { unreadable(Kind(node), what) }
 	switch to := to.(type) {
 	case undecoded:
 		if to == List && node.Kind != yaml.SequenceNode {
@@ -116,7 +122,7 @@ func (s *Section) decode(key string, node *yaml.Node, to any) {
 		case node.Kind != yaml.ScalarNode || err != nil:
 			want("a duration with its unit, such as 30s or 1m30s")
 		case v < 0, v == 0 && !to.OrZero:
-			s.problem(node.Line, s.path(key), expected(v.String(), "a longer duration, such as 30s"))
+			unreadable(v.String(), "a longer duration, such as 30s")
 		default:
 			*to.To = v
 		}
@@ -130,6 +136,7 @@ func (s *Section) decode(key string, node *yaml.Node, to any) {
 			text, ok := scalar(resolve(item))
 			if !ok {
 				s.RefuseItem(key, i, "", "a text")
+				s.wrong[s.numbered(key, i)] = true
 			}
 			*to = append(*to, text)
 		}
@@ -143,6 +150,7 @@ func (s *Section) decode(key string, node *yaml.Node, to any) {
 func (s *Section) decodeMap(key string, node *yaml.Node, to *map[string]string) {
 	if node.Kind != yaml.MappingNode {
 		s.problem(node.Line, s.path(key), expected(Kind(node), "keys and values"))
+		s.wrong[s.path(key)] = true
 		return
 	}
 	*to = map[string]string{}

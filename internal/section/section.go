@@ -6,6 +6,10 @@
 // A problem names the line and the key, the kind of value that was found, and what
 // to write instead. It never repeats a value, because a password may stand at the
 // wrong key. It repeats an unknown key only if that looks like a key.
+//
+// A mistake is reported once. A key whose value could not be read is not checked
+// further, and a key is not missing where a misspelt one was probably meant to be
+// that key, nor in a section that could not be read at all.
 package section
 
 import (
@@ -66,9 +70,12 @@ const maxMerges = 64
 // check; they add to the problems that reading found.
 type Section struct {
 	name     string
-	line     int // 0 if the file does not have the section
+	line     int  // of its key; where the file does not have it, of what is above it
+	unread   bool // the section is not a mapping
 	values   map[string]value
-	problems *[]error // shared with the sections below
+	wrong    map[string]bool // keys, and items of lists, whose value could not be read
+	meant    map[string]bool // keys that a misspelt key was probably meant to be
+	problems *[]error        // shared with the sections below
 	merges   *int
 }
 
@@ -78,27 +85,34 @@ type value struct {
 }
 
 // Read reads a section into the places of its keys. The node may be nil, for a
-// section that the file does not have. An empty name is that of the whole file.
+// section that the file does not have. The empty name is for the whole file.
 func Read(name string, node *yaml.Node, keys Keys) *Section {
-	s := &Section{name: name, values: map[string]value{}, problems: new([]error), merges: new(int)}
+	s := newSection(name, 0, new([]error), new(int))
 	s.read(resolve(node), keys)
 	return s
 }
 
-// Sub reads a section below this one. Its problems are those of this one.
+func newSection(name string, line int, problems *[]error, merges *int) *Section {
+	return &Section{name: name, line: line, values: map[string]value{}, wrong: map[string]bool{}, meant: map[string]bool{},
+		problems: problems, merges: merges}
+}
+
+// Sub reads a section below this one. Its problems become problems of this one.
 func (s *Section) Sub(key string, keys Keys) *Section {
 	v := s.values[key]
-	sub := &Section{name: s.path(key), line: v.line, values: map[string]value{}, problems: s.problems, merges: s.merges}
+	sub := newSection(s.path(key), cmp.Or(v.line, s.line), s.problems, s.merges)
 	sub.read(v.node, keys)
+	sub.unread = sub.unread || s.meant[key]
 	return sub
 }
 
 // Item is Sub for one mapping of a list, counted from 0.
 func (s *Section) Item(key string, i int, keys Keys) *Section {
 	node := s.item(key, i)
-	item := &Section{name: s.numbered(key, i), line: node.Line, values: map[string]value{}, problems: s.problems, merges: s.merges}
+	item := newSection(s.numbered(key, i), node.Line, s.problems, s.merges)
 	if empty(node) {
 		item.problem(node.Line, item.name, "found nothing; write keys and values")
+		item.unread = true
 	}
 	item.read(node, keys)
 	return item
@@ -115,8 +129,21 @@ func (s *Section) Len(key string) int {
 // Node returns the value of a key, nil if the file does not have it.
 func (s *Section) Node(key string) *yaml.Node { return s.values[key].node }
 
-// Given reports whether the key has content, be it right or wrong.
-func (s *Section) Given(key string) bool { return !empty(s.values[key].node) }
+// Line returns the line of a key, or of the section if the file does not have the
+// key.
+func (s *Section) Line(key string) int { return cmp.Or(s.values[key].line, s.line) }
+
+// Given reports whether the key has content, be it right or wrong, or was probably
+// meant by a misspelt key.
+func (s *Section) Given(key string) bool { return s.meant[key] || !empty(s.values[key].node) }
+
+// Wrong reports whether the value of the key could not be read, which is a problem
+// already.
+func (s *Section) Wrong(key string) bool { return s.wrong[s.path(key)] }
+
+// Unread reports whether the section, or one that was probably meant to be this
+// one, could not be read, which is a problem already.
+func (s *Section) Unread() bool { return s.unread }
 
 // Empty reports whether the key has no content, or a list without any.
 func (s *Section) Empty(key string) bool {
@@ -128,16 +155,17 @@ func (s *Section) Empty(key string) bool {
 func (s *Section) Err() error { return errors.Join(*s.problems...) }
 
 // Refuse reports that the value of a key cannot be what it is. found says what was
-// found and may show nothing that could be a secret; empty is the kind of value.
+// found and may show nothing that could be a secret; the empty text stands for the
+// kind of value.
 func (s *Section) Refuse(key, found, want string) {
 	node := s.values[key].node
-	s.problem(s.lineOf(node, key), s.path(key), expected(cmp.Or(found, Kind(node)), want))
+	s.refuse(node, s.lineOf(node, key), s.path(key), found, want)
 }
 
 // RefuseItem is Refuse for one item of a list, counted from 0.
 func (s *Section) RefuseItem(key string, i int, found, want string) {
 	node := s.item(key, i)
-	s.problem(s.lineOf(node, key), s.numbered(key, i), expected(cmp.Or(found, Kind(node)), want))
+	s.refuse(node, s.lineOf(node, key), s.numbered(key, i), found, want)
 }
 
 // RefuseEntry is Refuse for one value of a *map[string]string.
@@ -149,12 +177,31 @@ func (s *Section) RefuseEntry(key, entry, found, want string) {
 			break
 		}
 	}
-	s.problem(s.lineOf(node, key), s.path(key), expected(cmp.Or(found, Kind(node)), want))
+	s.refuse(node, s.lineOf(node, key), s.path(key), found, want)
+}
+
+func (s *Section) refuse(node *yaml.Node, line int, path, found, want string) {
+	if !s.wrong[path] {
+		s.problem(line, path, expected(cmp.Or(found, Kind(node)), want))
+	}
 }
 
 // Missing reports that a key, which the file does not have, is needed.
-func (s *Section) Missing(key, want string) {
-	s.problem(s.line, s.path(key), "missing; write "+want)
+func (s *Section) Missing(key, want string) { s.MissingFor(s.line, key, want) }
+
+// MissingFor is Missing for a key that something on another line needs.
+func (s *Section) MissingFor(line int, key, want string) {
+	if !s.unread && !s.meant[key] {
+		s.problem(line, s.path(key), "missing; write "+want)
+	}
+}
+
+// Exclusive reports that two keys are both given of which one makes the other
+// meaningless.
+func (s *Section) Exclusive(key, other string) {
+	if s.Given(key) && s.Given(other) {
+		s.problem(s.Line(other), s.path(other), "found beside "+s.path(key)+"; write one of the two")
+	}
 }
 
 // Choice takes one of some words; an empty text leaves the default.
@@ -193,7 +240,7 @@ func (s *Section) lineOf(node *yaml.Node, key string) int {
 	if node != nil {
 		return node.Line
 	}
-	return cmp.Or(s.values[key].line, s.line)
+	return s.Line(key)
 }
 
 func (s *Section) path(key string) string {

@@ -1,0 +1,123 @@
+package config
+
+import (
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"berth/internal/section"
+	"berth/vrrp"
+)
+
+// Election is the instances in whose elections `berth elect` takes part.
+type Election struct {
+	Interface  string // of the instances that name none
+	OnEtcdLoss string // Free or Keep
+	Instances  []ElectionInstance
+	Announce   Announce
+}
+
+// ElectionInstance is a set of addresses that have one owner.
+type ElectionInstance struct {
+	Name      string
+	Interface string            // to which the addresses are bound; empty: none, the instance has floating IPs alone
+	Addresses []vrrp.FloatingIP // as /32 or /128 unless written with a length
+}
+
+// Announce is how often the owner of an address announces the address to its
+// neighbours.
+type Announce struct {
+	Count    int           // times, after the host became the owner
+	Interval time.Duration // between these
+	Refresh  time.Duration // between all later ones
+}
+
+// What an owner does when etcd cannot be reached for longer than the lease lasts.
+const (
+	Free = "release" // it unbinds the addresses before the lease ends
+	Keep = "keep"    // it stays the owner
+)
+
+func defaultElection() Election {
+	return Election{OnEtcdLoss: Free, Announce: Announce{Count: 5, Interval: time.Second, Refresh: time.Minute}}
+}
+
+// fillElection reads the section. The provider must have been read.
+func fillElection(top *section.Section, c *Config) {
+	e := &c.Election
+	s := top.Sub("election", section.Keys{
+		"interface":    &e.Interface,
+		"on-etcd-loss": &e.OnEtcdLoss,
+		"instances":    section.List,
+		"announce":     section.Any,
+	})
+	s.Choice("on-etcd-loss", &e.OnEtcdLoss, e.OnEtcdLoss, Free, Keep)
+	checkInterface(s, e.Interface)
+	fillAnnounce(s, &e.Announce)
+	fillInstances(s, e)
+	if !top.Given("election") {
+		return
+	}
+	// An unknown provider is a problem already; its election may need no interface.
+	unknown := top.Given("provider") && c.Provider == ""
+	bare := len(e.Instances) == 0 || slices.ContainsFunc(e.Instances, func(in ElectionInstance) bool { return in.Interface == "" })
+	if !s.Given("interface") && bare && c.Pointing(false) == Nothing && !unknown {
+		s.Missing("interface", "the name of the network interface that gets the addresses, such as eth0")
+	}
+	if s.Empty("instances") {
+		s.Missing("instances", "some, such as [{name: api, addresses: [192.0.2.254]}]")
+	}
+}
+
+func fillAnnounce(s *section.Section, a *Announce) {
+	sub := s.Sub("announce", section.Keys{
+		"count":    &a.Count,
+		"interval": section.Duration{To: &a.Interval},
+		"refresh":  section.Duration{To: &a.Refresh},
+	})
+	if a.Count < 1 || a.Count > 100 {
+		sub.Refuse("count", "", "a whole number from 1 to 100")
+	}
+}
+
+func fillInstances(s *section.Section, e *Election) {
+	names, seen := map[string]bool{}, map[netip.Addr]bool{}
+	for i := range s.Len("instances") {
+		var in ElectionInstance
+		var list []string
+		item := s.Item("instances", i, section.Keys{"name": &in.Name, "interface": &in.Interface, "addresses": &list})
+		if !item.Given("name") {
+			item.Missing("name", "a name such as api")
+		} else if names[in.Name] {
+			item.Refuse("name", "a name that another instance has", "a name of its own")
+		}
+		if in.Name != "" {
+			names[in.Name] = true
+		}
+		in.Addresses = addresses(item, "addresses", list)
+		for _, ip := range in.Addresses {
+			if seen[ip.Addr()] {
+				item.Refuse("addresses", ip.Addr().String()+" a second time", "each address once")
+			}
+			seen[ip.Addr()] = true
+		}
+		if item.Empty("addresses") {
+			item.Missing("addresses", "the addresses that have one owner, such as [192.0.2.254]")
+		}
+		if checkInterface(item, in.Interface); !item.Given("interface") {
+			in.Interface = e.Interface
+		}
+		e.Instances = append(e.Instances, in)
+	}
+}
+
+// maxInterface is IFNAMSIZ without the final zero, see netdevice(7).
+const maxInterface = 15
+
+// checkInterface refuses a name that no network interface can have.
+func checkInterface(s *section.Section, name string) {
+	if len(name) > maxInterface || strings.ContainsAny(name, "/ ") {
+		s.Refuse("interface", "", "the name of a network interface, such as eth0")
+	}
+}
