@@ -56,7 +56,7 @@ func immovable(cfg *config.Config) []string {
 func (o *Options) buildable(cfg *config.Config) error {
 	var errs []error
 	if err := logs.Check(cfg.LogFile); err != nil {
-		errs = append(errs, &UsageError{fmt.Errorf("%s: log-file: %w", cfg.Path, err)})
+		errs = append(errs, &UsageError{cfg.Located("log-file", fmt.Errorf("log-file: %w", err))})
 	}
 	if cfg.Fencing.Enabled || len(cfg.Election.Instances) > 0 {
 		_, err := o.newEtcd(cfg, "", o.Logger())

@@ -3,7 +3,6 @@ package app
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -16,6 +15,7 @@ import (
 	"berth/internal/journal"
 	"berth/internal/pidfd"
 	"berth/internal/reading"
+	"berth/internal/section"
 	"berth/internal/status"
 	"berth/internal/supervise"
 	"berth/internal/truth"
@@ -114,13 +114,14 @@ func (o *Options) newCloud(cfg *config.Config, m *providers.Metrics, log *zap.Lo
 // counted.
 func (o *Options) newProvider(cfg *config.Config, runDirectory string, m *providers.Metrics, log *zap.Logger) (providers.Provider, error) {
 	if cfg.Provider == "" {
-		return nil, &UsageError{fmt.Errorf("%s: provider: missing; write one of %s", cfg.Path, strings.Join(catalog.Providers.Names(), ", "))}
+		missing := &section.Problem{Key: "provider", Text: "missing; write one of " + strings.Join(catalog.Providers.Names(), ", ")}
+		return nil, &UsageError{cfg.Located("provider", missing)}
 	}
 	entry, err := catalog.Providers.Entry(cfg.Provider)
 	if err != nil {
-		return nil, &UsageError{fmt.Errorf("%s: %w", cfg.Path, err)}
+		return nil, &UsageError{cfg.Located("provider", err)}
 	}
-	secrets := o.secrets(cfg, log)
+	secrets := o.secrets(cfg, cfg.Provider, log)
 	d := providers.Deps{
 		Log:       log,
 		RunDir:    runDirectory,
@@ -137,9 +138,9 @@ func (o *Options) newProvider(cfg *config.Config, runDirectory string, m *provid
 	if o.HTTP == nil { // else nobody is connected to
 		d.Names = o.resolvers.at(runDirectory, log)
 	}
-	p, err := entry.New(d, section(cfg))
+	p, err := entry.New(d, providerSection(cfg))
 	if err != nil {
-		return nil, &UsageError{fmt.Errorf("%s: %w", cfg.Path, err)}
+		return nil, &UsageError{cfg.Located(cfg.Provider, err)}
 	}
 	return p, nil
 }

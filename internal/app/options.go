@@ -96,9 +96,10 @@ func (o *Options) load(path string) (*config.Config, error) {
 	return c, nil
 }
 
-// secrets returns the function with which a provider finds its secrets.
-func (o *Options) secrets(c *config.Config, log *zap.Logger) config.SecretSource {
-	return config.SecretSource{
+// secrets returns where the secrets of a section are looked up.
+func (o *Options) secrets(c *config.Config, section string, log *zap.Logger) config.SecretSource {
+	s := config.SecretSource{
+		Section:       section,
 		Getenv:        o.Getenv,
 		OthersCanRead: c.OthersCanRead,
 		InlineReadable: func(key string) {
@@ -106,10 +107,15 @@ func (o *Options) secrets(c *config.Config, log *zap.Logger) config.SecretSource
 				zap.String("key", key), zap.String("file", c.Path))
 		},
 	}
+	if section == "etcd" {
+		s.CredentialPrefix = "etcd." // beside a provider's, which are named by their keys alone
+	}
+	return s
 }
 
-// section returns the YAML node of the chosen provider, nil if there is none.
-func section(c *config.Config) *yaml.Node {
+// providerSection returns the section of the chosen provider, nil if the file does
+// not have it.
+func providerSection(c *config.Config) *yaml.Node {
 	if n, ok := c.Sections[c.Provider]; ok {
 		return &n
 	}

@@ -2,7 +2,6 @@ package app
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 
@@ -44,12 +43,8 @@ func (o *Options) newEtcd(cfg *config.Config, runDirectory string, log *zap.Logg
 	var password config.Secret
 	if e.Username != "" {
 		var err error
-		password, err = o.secrets(cfg, log).Resolve("etcd.password", e.Password, e.PasswordFile, "BERTH_ETCD_PASSWORD")
-		if err == nil && password == "" {
-			err = errors.New("etcd.password: missing; write etcd.password-file, or set $BERTH_ETCD_PASSWORD")
-		}
-		if err != nil {
-			return nil, &UsageError{fmt.Errorf("%s: %w", cfg.Path, err)}
+		if password, err = o.secrets(cfg, "etcd", log).Resolve("password", e.Password, e.PasswordFile, "BERTH_ETCD_PASSWORD"); err != nil {
+			return nil, &UsageError{cfg.Located("etcd", err)}
 		}
 	}
 	etcd, err := election.NewEtcd(election.Options{
@@ -57,7 +52,7 @@ func (o *Options) newEtcd(cfg *config.Config, runDirectory string, log *zap.Logg
 		Username: e.Username, Password: password.Reveal(), Names: o.resolvers.at(runDirectory, log),
 	})
 	if err != nil {
-		return nil, &UsageError{fmt.Errorf("%s: etcd: %w", cfg.Path, err)}
+		return nil, &UsageError{cfg.Located("etcd", fmt.Errorf("etcd: %w", err))}
 	}
 	return etcd, nil
 }
