@@ -13,7 +13,7 @@
 // daemon is right, also where it is odd. Each rule is in the file whose name
 // promises it.
 //
-// # Lines (reader.go, lex.go)
+// # Lines (fetch.go, pass.go, lex.go)
 //
 // A line ends at LF; CR before it is dropped. It has at most 1023 bytes: what
 // exceeds that is the next line (before 2.4.0). A NUL byte hides the rest of
@@ -31,7 +31,7 @@
 // comes out of a condition or a macro is carried out in both readings, so that
 // its content exists twice.
 //
-// # Macros and conditions (macro.go)
+// # Macros and conditions (definition.go, substitute.go, loop.go, condition.go)
 //
 //	$NAME=value           a definition; no blank before the equals sign
 //	$NAME=value \         a definition that goes on in the next line
@@ -74,7 +74,7 @@
 //
 // A keyword without the value it needs ends keepalived.
 //
-// # Instances and addresses (instance.go, address.go, check.go)
+// # Instances and addresses (instance.go, interface.go, group.go, address.go, check.go)
 //
 // The first vrrp_instance of a name counts, later ones are skipped. Its family
 // is that of the first address given to it: of virtual_ipaddress, a peer, a
@@ -91,7 +91,7 @@
 // instances are known: its new words, and its dropping of lines that are too
 // long or have a NUL byte. Other versions read as the nearest of these.
 //
-// # Limits (include.go, macro.go, report.go)
+// # Limits (include.go, substitute.go, report.go)
 //
 // A reading never waits, and ends within bounds that keepalived does not have:
 // 64 MiB for all files together, 100 levels of includes, 1000 brace

@@ -1,16 +1,11 @@
 package keepalivedconf
 
 import (
-	"bytes"
 	"net/netip"
-	"strings"
 	"time"
 
 	"berth/vrrp"
 )
-
-// interfaceNameLimit is the size of an interface name with its NUL.
-const interfaceNameLimit = 16
 
 // instance is a vrrp_instance while it is being read. Zero values mean that
 // the word was not given.
@@ -45,20 +40,6 @@ type instance struct {
 	addresses, excluded []vrrp.FloatingIP
 }
 
-// group is a vrrp_sync_group while it is being read.
-type group struct {
-	name    string
-	at      place
-	members []string
-	notify  bool
-}
-
-// iface is what is known of an interface.
-type iface struct {
-	mtu    int
-	exists bool
-}
-
 // instance returns the instance that the words of a vrrp_instance block apply
 // to. Where the block was skipped for want of a name, and its brace was not
 // found either, that is the instance before it; without one keepalived
@@ -91,65 +72,6 @@ func (m *machine) beginInstance(s statement) {
 // endInstance is also called for a block that is skipped up to the end of
 // the file, when the instance that it applies to may not exist.
 func (m *machine) endInstance() { m.instance() }
-
-// lookUp tells what the machine has of an interface.
-func (m *machine) lookUp(name string) iface {
-	if known, ok := m.interfaces[name]; ok {
-		return known
-	}
-	found := iface{mtu: 1500, exists: validInterfaceName(name)}
-	if found.exists && m.options.Interfaces != nil {
-		found.mtu, found.exists = m.options.Interfaces(name)
-	}
-	m.interfaces[name] = found
-	return found
-}
-
-// validInterfaceName tells the names that the kernel allows. Its idea of white
-// space includes the Latin-1 no-break space.
-func validInterfaceName(name string) bool {
-	return name != "" && len(name) < interfaceNameLimit && name != "." && name != ".." &&
-		!strings.ContainsAny(name, "/:% \t\n\v\f\r") && strings.IndexByte(name, 0xa0) < 0
-}
-
-// useInterface looks up an interface that the file relies on. One that does
-// not exist makes keepalived exit, unless dynamic_interfaces is set.
-func (m *machine) useInterface(name string) (found iface, usable bool) {
-	found = m.lookUp(name)
-	switch {
-	case found.exists:
-		return found, true
-	case m.globals.dynamicInterfaces:
-		m.warn("interface %s does not exist on this machine; keepalived will use it when it appears", name)
-		return iface{}, true
-	}
-	m.refuse("interface %s does not exist on this machine; create it, correct the name, or set dynamic_interfaces in global_defs", name)
-	return found, false
-}
-
-func (m *machine) setInterface(s statement) {
-	i, name := m.instance(), string(s.words[1])
-	if len(name) >= interfaceNameLimit {
-		m.warn("interface %s has more than %d letters and is ignored; correct the name", name, interfaceNameLimit-1)
-		return
-	}
-	found, ok := m.useInterface(name)
-	i.iface, i.missing, i.mtu, i.exists = "", "", 0, false
-	switch {
-	case !ok:
-		i.missing = name
-	case name == "lo":
-		m.warn("interface lo is ignored, because VRRP does not run on a loopback interface; name another")
-	default:
-		i.iface, i.mtu, i.exists = name, found.mtu, found.exists
-	}
-}
-
-func (m *machine) setVRF(s statement) {
-	if i, name := m.instance(), string(s.words[1]); len(name) < interfaceNameLimit && i.iface == "" {
-		m.useInterface(name)
-	}
-}
 
 func (m *machine) setState(s statement) {
 	i := m.instance()
@@ -260,44 +182,6 @@ func (m *machine) setStrictMode(s statement) {
 	}
 }
 
-func (m *machine) setVMAC(s statement) {
-	i := m.instance()
-	i.vmac = true
-	for _, w := range s.words[1:min(len(s.words), 3)] {
-		name := string(w)
-		if !bytes.ContainsRune(w, ':') && i.vmacName == "" && validInterfaceName(name) && !m.vmacNames[name] {
-			i.vmacName = name
-			m.vmacNames[name] = true
-		}
-	}
-}
-
-// setIPVLAN reads use_ipvlan, whose address decides the family and serves as
-// the source address.
-func (m *machine) setIPVLAN(s statement) {
-	i := m.instance()
-	if i.ipvlan {
-		return
-	}
-	i.ipvlan = true
-	for _, w := range s.words[1:] {
-		address, err := parseAddress(cutMask(string(w)))
-		if err != nil {
-			continue
-		}
-		switch family := familyOf(address); {
-		case i.family == FamilyUnknown:
-			i.family = family
-		case i.family != family:
-			m.warn("the address %s of use_ipvlan is ignored, because the instance is IPv%d; remove it", w, i.family)
-			continue
-		}
-		if !i.source.IsValid() {
-			i.source = address
-		}
-	}
-}
-
 // setUnicast is for the words whose mere presence asks for unicast.
 func (m *machine) setUnicast(statement) { m.instance().unicast = true }
 
@@ -377,112 +261,5 @@ func (m *machine) setAuthPass(s statement) {
 	m.instance().authPass = len(s.words[1]) > 0
 	if len(s.words[1]) > 8 {
 		m.warn("auth_pass is cut to 8 letters; shorten it")
-	}
-}
-
-func (m *machine) trackInterface(words [][]byte) { m.useInterface(string(words[0])) }
-
-func (m *machine) trackGroupInterface(words [][]byte) {
-	m.group()
-	m.trackInterface(words)
-}
-
-func (m *machine) garpInterfaces(words [][]byte) {
-	for _, w := range words {
-		m.useInterface(string(w))
-	}
-}
-
-// sync groups
-
-// group returns the group that the words of a vrrp_sync_group block apply to.
-func (m *machine) group() *group {
-	if len(m.groups) == 0 {
-		m.refuse("keepalived may crash here: this belongs to a vrrp_sync_group that does not exist, because it has no valid name and no {; give it a name and both braces")
-		return &group{}
-	}
-	return m.groups[len(m.groups)-1]
-}
-
-func (m *machine) beginGroup(s statement) {
-	if len(s.words) != 2 {
-		m.warn("vrrp_sync_group needs one name and has %d, so the whole block is skipped; put a name with spaces in double quotes", len(s.words)-1)
-		m.skipBlock("a vrrp_sync_group without a valid name")
-		return
-	}
-	name := string(s.words[1])
-	if first := m.groupByName[name]; first != nil {
-		m.warn("vrrp_sync_group %s exists already in line %d, so this whole block is skipped; rename it or merge the two", name, first.at.line)
-		m.skipBlock("the second vrrp_sync_group " + name)
-		return
-	}
-	g := &group{name: name, at: m.r.at}
-	m.groups = append(m.groups, g)
-	m.groupByName[name] = g
-}
-
-func (m *machine) groupMembers(s statement) {
-	g := m.group()
-	if g.members != nil {
-		m.warn("the second group block of vrrp_sync_group %s is skipped, and its } ends the sync group; put all members in one", g.name)
-		m.skipBlock("the second group of vrrp_sync_group " + g.name)
-		return
-	}
-	m.values(s, func(m *machine, words [][]byte) {
-		for _, w := range words {
-			g.members = append(g.members, string(w))
-		}
-	})
-	if g.members == nil {
-		m.warn("vrrp_sync_group %s has an empty group block; name its members", g.name)
-	}
-}
-
-func (m *machine) beginTrackGroup(s statement) {
-	exists := false
-	if len(s.words) == 2 {
-		_, exists = m.tracked[string(s.words[1])]
-	}
-	if len(s.words) != 2 || exists {
-		m.warn("track_group needs one name of its own, so the whole block is skipped; give it one")
-		m.skipBlock("a track_group without a valid name")
-		return
-	}
-	m.tracked[string(s.words[1])] = false
-	m.trackGroup = string(s.words[1])
-}
-
-func (m *machine) trackGroupMembers(s statement) {
-	if m.tracked[m.trackGroup] {
-		m.warn("the second group block of track_group %s is skipped, and its } ends the track group; put all members in one", m.trackGroup)
-		m.skipBlock("the second group of track_group " + m.trackGroup)
-		return
-	}
-	m.values(s, func(m *machine, _ [][]byte) { m.tracked[m.trackGroup] = true })
-}
-
-// bfd is a bfd_instance while it is being read. Only its name and whom it
-// serves matter, because another one of that name is skipped.
-type bfd struct {
-	name          string
-	vrrp, checker bool
-}
-
-const bfdNameLimit = 32
-
-func (m *machine) beginBFD(s statement) {
-	name := string(s.words[1])
-	m.bfd = bfd{name: name}
-	if len(name) >= bfdNameLimit || m.followed[name] {
-		m.warn("bfd_instance needs a name of its own with less than %d letters, so the whole block is skipped; give it one", bfdNameLimit)
-		m.skipBlock("a bfd_instance without a valid name")
-		return
-	}
-	m.followed[name] = true
-}
-
-func (m *machine) endBFD() {
-	if m.bfd.checker && !m.bfd.vrrp {
-		delete(m.followed, m.bfd.name)
 	}
 }

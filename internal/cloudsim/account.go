@@ -1,0 +1,314 @@
+package cloudsim
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"fmt"
+	mathrand "math/rand/v2"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// Config is the account that a Sim starts with.
+type Config struct {
+	// Token is the one that requests must bear. Empty means that any will do,
+	// as long as there is one.
+	Token       string
+	Servers     []Server
+	FloatingIPs []FloatingIP
+	Faults      Faults
+
+	// Key and Secret are Exoscale's credentials. Without a secret any signature
+	// will do, as long as there is one.
+	Key, Secret string
+	ElasticIPs  []ElasticIP
+	// OperationTime is how long attaching and detaching take at Exoscale; with 0
+	// they are over in the answer.
+	OperationTime time.Duration
+	// ClockSkew is how far the simulator's clock is ahead.
+	ClockSkew time.Duration
+
+	// Unfriendly adds habits by chance that an API may have (see habits). Clients
+	// must get along with them; SetFaults leaves them alone.
+	Unfriendly bool
+	// Seed of every decision by chance; 0 means a new one, which is logged.
+	Seed uint64
+	Log  *zap.Logger // nil means none
+}
+
+// Server is a virtual machine of the account.
+type Server struct {
+	UUID string
+	Name string
+	// Region such as "lpg". Its only zone is the region's name with a 1.
+	Region string
+	// Addresses of its public interface. The first of a family is the next
+	// hop of floating IPs of that family; any of them makes a client be taken
+	// for this server by the metadata service.
+	Addresses []netip.Addr
+	// Pool is the id of the instance pool that manages it, if one does.
+	Pool string
+}
+
+// FloatingIP is a floating IP of the account. At most one of Server and
+// LoadBalancer is set.
+type FloatingIP struct {
+	Network      netip.Prefix
+	Region       string // empty for a global one, which may go to any region
+	Server       string // UUID, empty if no server has it
+	LoadBalancer string // name, empty if no load balancer has it
+}
+
+// Move is a floating IP going from one holder to the next.
+type Move struct {
+	Network  netip.Prefix
+	From, To string     // UUIDs of servers, empty for anything that is none
+	NextHop  netip.Addr // of the new server, the zero Addr if it has none of the family
+	Servers  []string   // UUIDs of all that an elastic IP is attached to now
+	Time     time.Time
+}
+
+// Sim is a simulated account. It is safe for concurrent use.
+type Sim struct {
+	log           *zap.Logger
+	operationTime time.Duration
+	skew          time.Duration
+	habits        Faults
+	routes        []route
+
+	// moving is held from before a move until its data plane has run, so that
+	// routes change in the order in which the state did.
+	moving sync.Mutex
+
+	mu          sync.Mutex // guards all below
+	token       string
+	key         string
+	secret      string
+	elastic     []elasticIP
+	operations  []*operation
+	assignments []*assignment
+	servers     []Server
+	ips         []FloatingIP
+	before      []FloatingIP // as it was before the last move, for stale reads
+	faults      Faults
+	chance      *mathrand.Rand
+	history     []*Request
+	holds       []*Hold
+	onMove      func(Move)
+	onDone      func(Request)
+}
+
+// route sends what lies below a path to the API that serves it.
+type route struct {
+	prefix   string
+	metadata bool
+	serve    func(*exchange) answer
+	trusts   func(*exchange) bool // the credentials are right
+}
+
+// New returns a simulator of the account, or says what is wrong with it.
+func New(c Config) (*Sim, error) {
+	s := &Sim{log: c.Log, token: c.Token, key: c.Key, secret: c.Secret, operationTime: c.OperationTime, skew: c.ClockSkew}
+	if s.log == nil {
+		s.log = zap.NewNop()
+	}
+	s.routes = []route{
+		{"/v1/", false, s.cloudscale, s.authorised},
+		{"/v2/", false, s.exoscale, s.signed},
+		{"/openstack/", true, s.metadata, nil},
+		{"/latest/", true, s.exoscaleMetadata, nil},
+		{hetznerPath, false, s.hetzner, s.authorised},
+		{"/hetzner/v1/", true, s.hetznerMetadata, nil},
+	}
+	if c.Unfriendly {
+		s.habits = habits
+	}
+	for _, srv := range c.Servers {
+		if srv.UUID == "" || s.server(srv.UUID) != nil {
+			return nil, fmt.Errorf("add server %q: UUID %q is empty or taken", srv.Name, srv.UUID)
+		}
+		srv.Addresses = slices.Clone(srv.Addresses)
+		s.servers = append(s.servers, srv)
+	}
+	for _, ip := range c.FloatingIPs {
+		switch {
+		case !ip.Network.IsValid() || ip.Network != ip.Network.Masked():
+			return nil, fmt.Errorf("add floating IP %s: not a network", ip.Network)
+		case s.find(s.ips, ip.Network) >= 0:
+			return nil, fmt.Errorf("add floating IP %s: already there", ip.Network)
+		case ip.Server != "" && ip.LoadBalancer != "":
+			return nil, fmt.Errorf("add floating IP %s: has both a server and a load balancer", ip.Network)
+		case ip.Server != "" && s.server(ip.Server) == nil:
+			return nil, fmt.Errorf("add floating IP %s: no server %q", ip.Network, ip.Server)
+		}
+		s.ips = append(s.ips, ip)
+	}
+	s.before = slices.Clone(s.ips)
+	for _, e := range c.ElasticIPs {
+		switch {
+		case e.ID == "" || s.elasticIndex(e.Zone, e.ID) >= 0:
+			return nil, fmt.Errorf("add elastic IP %s: id %q is empty or taken", e.Network, e.ID)
+		case !e.Network.IsValid() || e.Network != e.Network.Masked():
+			return nil, fmt.Errorf("add elastic IP %s: not a network", e.Network)
+		}
+		for _, id := range e.Servers {
+			if srv := s.server(id); srv == nil || srv.Region != e.Zone {
+				return nil, fmt.Errorf("add elastic IP %s: no server %q in zone %q", e.Network, id, e.Zone)
+			}
+		}
+		e.Servers = slices.Clone(e.Servers)
+		s.elastic = append(s.elastic, elasticIP{ElasticIP: e, was: e.Servers})
+	}
+
+	seed := c.Seed
+	if seed == 0 {
+		var b [8]byte
+		rand.Read(b[:])
+		seed = binary.LittleEndian.Uint64(b[:])
+	}
+	s.chance = mathrand.New(mathrand.NewPCG(seed, 0))
+	s.log.Info("simulator made", zap.Uint64("seed", seed))
+	s.faults = slices.Clone(c.Faults)
+	return s, nil
+}
+
+// Holder returns the UUID of the server that has the floating IP, "" if none
+// does or if there is no such floating IP.
+func (s *Sim) Holder(network netip.Prefix) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if i := s.find(s.ips, network); i >= 0 {
+		return s.ips[i].Server
+	}
+	return ""
+}
+
+// Holders returns the UUIDs of the servers that have the floating IP, of any
+// cloud, that addr is or lies in; none if there is no such floating IP.
+func (s *Sim) Holders(addr netip.Addr) []string {
+	for _, e := range s.ElasticIPs() {
+		if e.Network.Contains(addr) {
+			return e.Servers
+		}
+	}
+	for _, ip := range s.FloatingIPs() {
+		if ip.Network.Contains(addr) && ip.Server != "" {
+			return []string{ip.Server}
+		}
+	}
+	return nil
+}
+
+// Give makes a server the only one that has the floating IP, of any cloud, that
+// addr is or lies in, as if somebody else had done so through the API.
+func (s *Sim) Give(addr netip.Addr, serverUUID string) error {
+	for _, e := range s.ElasticIPs() {
+		if e.Network.Contains(addr) {
+			return s.Attach(e.Network, serverUUID)
+		}
+	}
+	for _, ip := range s.FloatingIPs() {
+		if ip.Network.Contains(addr) {
+			return s.Assign(ip.Network, serverUUID)
+		}
+	}
+	return fmt.Errorf("give %s: no such floating IP", addr)
+}
+
+// SetToken changes cloudscale's token, as a rotation does.
+func (s *Sim) SetToken(token string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.token = token
+}
+
+// SetKey changes Exoscale's credentials, as a rotation does.
+func (s *Sim) SetKey(key, secret string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.key, s.secret = key, secret
+}
+
+// FloatingIPs returns all floating IPs as they are now.
+func (s *Sim) FloatingIPs() []FloatingIP {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.ips)
+}
+
+// Assign points a floating IP at a server, as if somebody else had done so
+// through the API. The data plane has run when it returns.
+func (s *Sim) Assign(network netip.Prefix, serverUUID string) error {
+	s.moving.Lock()
+	defer s.moving.Unlock()
+	s.mu.Lock()
+	i := s.find(s.ips, network)
+	known := s.server(serverUUID) != nil
+	s.mu.Unlock()
+	if i < 0 {
+		return fmt.Errorf("assign %s: no such floating IP", network)
+	}
+	if !known {
+		return fmt.Errorf("assign %s: no server %q", network, serverUUID)
+	}
+	s.move(i, serverUUID, "")
+	return nil
+}
+
+// OnMove sets the data plane: f is called after each change of a holder and
+// before the request that made it is answered, one call at a time, in order. It
+// must not call Assign.
+func (s *Sim) OnMove(f func(Move)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.onMove = f
+}
+
+// move gives floating IP i to a server or a load balancer and runs the data
+// plane. It reports whether that changed anything. The caller holds moving.
+func (s *Sim) move(i int, server, loadBalancer string) bool {
+	s.mu.Lock()
+	old := s.ips[i]
+	if old.Server == server && old.LoadBalancer == loadBalancer {
+		s.mu.Unlock()
+		return false
+	}
+	s.before = slices.Clone(s.ips)
+	s.ips[i].Server, s.ips[i].LoadBalancer = server, loadBalancer
+	m := Move{Network: old.Network, From: old.Server, To: server, NextHop: s.nextHop(s.ips[i]), Time: time.Now()}
+	f := s.onMove
+	s.mu.Unlock()
+	if f != nil {
+		f(m)
+	}
+	return true
+}
+
+// server, find and nextHop are called with mu held.
+func (s *Sim) server(uuid string) *Server {
+	for i := range s.servers {
+		if s.servers[i].UUID == uuid {
+			return &s.servers[i]
+		}
+	}
+	return nil
+}
+
+func (s *Sim) find(ips []FloatingIP, network netip.Prefix) int {
+	return slices.IndexFunc(ips, func(ip FloatingIP) bool { return ip.Network == network })
+}
+
+func (s *Sim) nextHop(ip FloatingIP) netip.Addr {
+	if srv := s.server(ip.Server); srv != nil {
+		for _, a := range srv.Addresses {
+			if a.Is4() == ip.Network.Addr().Is4() {
+				return a
+			}
+		}
+	}
+	return netip.Addr{}
+}
