@@ -8,7 +8,7 @@ import (
 	"berth/vrrp"
 )
 
-var errAddress = errors.New("no address")
+var errAddress = errors.New("not an address")
 
 // parseAddress reads an address as inet_pton(3) does: a colon makes it IPv6,
 // and there are no zones, short forms or leading zeros.
@@ -74,8 +74,8 @@ var flags = map[string]bool{
 	"autojoin": true, "no_track": true,
 }
 
-// address reads ADDRESS[/LENGTH] and its options, in any order. It reports
-// false if keepalived drops the whole line.
+// address reads ADDRESS[/LENGTH] and its options, in any order. It returns false
+// if keepalived drops the whole line.
 func (m *machine) address(words [][]byte, static bool) (vrrp.FloatingIP, bool) {
 	text := string(words[0])
 	prefix, ok := m.prefix(text)
@@ -123,7 +123,7 @@ func (m *machine) address(words [][]byte, static bool) (vrrp.FloatingIP, bool) {
 				return ip, false
 			}
 			if a, err := parseAddress(value); value != "+" && value != "-" && (err != nil || !a.Is4()) {
-				m.warn("address %s is dropped, because broadcast %s is no address; correct it, or write + or -", text, value)
+				m.warn("address %s is dropped, because broadcast %s is not an address; correct it, or write + or -", text, value)
 				return ip, false
 			}
 			broadcast = value
@@ -146,7 +146,7 @@ func (m *machine) address(words [][]byte, static bool) (vrrp.FloatingIP, bool) {
 			}
 			a, err := parseAddress(value)
 			if err != nil || a.Is6() != is6 {
-				m.warn("peer %s of address %s is ignored, because it is no address of that family without a length; correct it", value, text)
+				m.warn("peer %s of address %s is ignored, because it is not an address of that family without a length; correct it", value, text)
 				continue
 			}
 			if prefix.Bits() != prefix.Addr().BitLen() {
@@ -156,7 +156,7 @@ func (m *machine) address(words [][]byte, static bool) (vrrp.FloatingIP, bool) {
 			ip.Prefix = netip.PrefixFrom(prefix.Addr(), prefix.Addr().BitLen())
 		case "preferred_lft":
 			if _, ok, exact := lenientNumber(value, 0, 1<<32-1); value != "forever" && !(ok && exact) {
-				m.warn("preferred_lft %s of address %s is no number; write seconds or forever", value, text)
+				m.warn("preferred_lft %s of address %s is not a number; write seconds or forever", value, text)
 			}
 		case "track_group":
 		}
@@ -167,7 +167,7 @@ func (m *machine) address(words [][]byte, static bool) (vrrp.FloatingIP, bool) {
 	return ip, true
 }
 
-// takesValue tells the options that are followed by a value.
+// takesValue reports whether an option is followed by a value.
 func takesValue(option string, static bool) bool {
 	switch option {
 	case "dev", "scope", "broadcast", "brd", "label", "peer", "preferred_lft":
@@ -176,9 +176,9 @@ func takesValue(option string, static bool) bool {
 	return static && option == "track_group"
 }
 
-// prefix reads ADDRESS[/LENGTH]. A length that is no plain number is taken
-// for what its first digits say, 0 without digits; one that is too great
-// counts as that of a single host. Host bits are kept.
+// prefix reads ADDRESS[/LENGTH]. A length that is not a plain number counts as
+// the number that its first digits make, or 0 without digits; a length that is too
+// great counts as that of a single host. Host bits are kept.
 func (m *machine) prefix(text string) (netip.Prefix, bool) {
 	addressText, length, hasLength := strings.Cut(text, "/")
 	bits := 32
@@ -206,8 +206,8 @@ func (m *machine) prefix(text string) (netip.Prefix, bool) {
 		case strings.Contains(text, "$"):
 			hint = "a definition was not replaced: write ${NAME}"
 		}
-		m.warn("%s is skipped, because it is no address; %s", text, hint)
-		m.r.report.doubt(&m.r.report.skipped, m.r.message(m.r.at), "%s is skipped, because it is no address; %s", text, hint)
+		m.warn("%s is skipped, because it is not an address; %s", text, hint)
+		m.r.report.doubt(&m.r.report.skipped, m.r.message(m.r.at), "%s is skipped, because it is not an address; %s", text, hint)
 		return netip.Prefix{}, false
 	}
 	return netip.PrefixFrom(address, bits), true

@@ -1,7 +1,7 @@
 package keepalivedconf
 
-// bfd is a bfd_instance while it is being read. Only its name and whom it
-// serves matter, because another one of that name is skipped.
+// bfd is a bfd_instance while it is being read. Only its name and the processes
+// that it serves matter, because another bfd_instance of that name is skipped.
 type bfd struct {
 	name          string
 	vrrp, checker bool

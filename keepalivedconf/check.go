@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// complete checks what was read and fills in what was left out, in the order
+// complete checks the instances and groups and fills in the defaults, in the order
 // in which keepalived does.
 func (m *machine) complete() *Config {
 	m.checkScriptUser()
@@ -40,7 +40,7 @@ func (m *machine) checkMinimum(i *instance) {
 	if i.vrid == 0 {
 		m.refuseFor(i, "it has no valid virtual_router_id; give it one from 1 to 255")
 	}
-	if i.iface == "" && i.missing == "" { // which is refused already
+	if i.iface == "" && i.missing == "" { // a missing interface is refused already
 		m.refuseFor(i, "it has no interface that can be used; name one")
 	}
 }
@@ -146,9 +146,9 @@ func (m *machine) completeAuthentication(i *instance, strict bool) {
 	}
 }
 
-// completeInterval rounds the advertisement interval to what the version can
-// say: whole seconds in version 2, hundredths of up to 40.95 s in version 3,
-// where what is less than 40.96 s is rounded after the greatest is enforced.
+// completeInterval rounds the advertisement interval to a value that the version
+// can express: whole seconds in version 2, hundredths of up to 40.95 s in version
+// 3, where a value below 40.96 s is rounded after the greatest is enforced.
 func (m *machine) completeInterval(i *instance) {
 	unit, greatest := time.Second, 255*time.Second
 	if i.version == 3 {
@@ -166,7 +166,7 @@ func (m *machine) completeInterval(i *instance) {
 	}
 }
 
-// Sizes of what an advertisement consists of, in bytes.
+// Sizes of the parts of an advertisement, in bytes.
 const (
 	sizeEthernet = 14
 	sizeIPv4     = 20
@@ -177,8 +177,8 @@ const (
 	addressLimit = 255
 )
 
-// moveExcess moves the addresses that do not fit one packet to the end of
-// the excluded list. They are set all the same, only not advertised.
+// moveExcess moves the addresses that do not fit one packet to the end of the
+// excluded list. keepalived binds them all the same, and does not advertise them.
 func (m *machine) moveExcess(i *instance) {
 	header, address := sizeEthernet+sizeIPv4+sizeVRRP, 4
 	if i.family == IPv6 {
@@ -201,7 +201,7 @@ func (m *machine) moveExcess(i *instance) {
 }
 
 // unusedVMACName returns the interface name that use_vmac has by default:
-// vrrp.VRID, with a number before the dot if another instance has that.
+// vrrp.VRID, with a number before the dot if another instance has that name.
 func (m *machine) unusedVMACName(i *instance) string {
 	prefix, suffix := m.globals.vmacPrefix, "."+strconv.Itoa(i.vrid)
 	if prefix == "" {
@@ -250,7 +250,7 @@ func (m *machine) result(i *instance) Instance {
 	}
 }
 
-// router is what must be unique among instances.
+// router is the identity that must be unique among instances.
 type router struct {
 	family  Family
 	vrid    int
@@ -260,8 +260,8 @@ type router struct {
 	vmac    bool // IPv6 only: the group is scoped by the interface it is sent on
 }
 
-// checkConflicts refuses two instances that could not be told apart on the
-// wire.
+// checkConflicts refuses two instances whose advertisements other hosts could not
+// distinguish.
 func (m *machine) checkConflicts() {
 	have := make(map[router][]*instance, len(m.instances))
 	for _, i := range m.instances {

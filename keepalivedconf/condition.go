@@ -22,9 +22,9 @@ func (r *reader) condition(line []byte) (rest []byte, ok bool) {
 	return trimBlankLeft(word[n:]), true
 }
 
-// afterCondition returns a line without its condition. Where the condition
-// was brought forth by a macro, keepalived moves only as many letters to the
-// front as the line had before: length is that number.
+// afterCondition returns a line without its condition. Where the condition comes
+// out of a macro, keepalived moves only as many letters to the front as the line
+// had before: length is that number.
 func (r *reader) afterCondition(line, rest []byte, length int) []byte {
 	switch moved := length + 1; {
 	case moved > len(rest):

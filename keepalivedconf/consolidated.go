@@ -7,18 +7,18 @@ import (
 	"fmt"
 )
 
-// ConsolidatedName is how the link below /proc/PID/fd ends that leads to what
-// ParseConsolidated reads.
+// ConsolidatedName is the end of the link below /proc/PID/fd that leads to the text
+// that ParseConsolidated reads.
 const ConsolidatedName = "/keepalived/consolidated_configuration (deleted)"
 
-// Reasons why a text is not what keepalived leaves.
+// Reasons why a text is not a consolidated configuration of keepalived.
 var (
 	errNotWhole = errors.New("it does not end where its first file ends")
 	errLongLine = fmt.Errorf("it has a line of more than %d bytes", lineLimit)
 )
 
-// Lines of the consolidated text that keepalived adds. A note is about files that
-// were not there.
+// Lines of the consolidated text that keepalived adds. A note names files that do
+// not exist.
 var (
 	noteMark  = []byte("#!")
 	beginMark = []byte("# ")
@@ -33,8 +33,8 @@ func ConsolidatedPath(data []byte) (string, bool) {
 	return string(path), ok && len(path) > 0
 }
 
-// consolidated makes the text the copy that the passes read, and finds out where
-// its lines come from.
+// consolidated makes the text the copy that the second pass reads, and records
+// where its lines come from.
 func (r *reader) consolidated(data []byte) error {
 	if len(data) > sizeLimit || !bytes.HasSuffix(data, []byte("\n!\n")) {
 		return errNotWhole
@@ -66,9 +66,9 @@ func (r *reader) consolidated(data []byte) error {
 	return nil
 }
 
-// SumConsolidated returns what identifies a consolidated text, whatever the first
-// file was called, whatever keepalived noted, and wherever comments left an empty
-// line. A reading with that Sum is of the same statements.
+// SumConsolidated returns a sum that identifies the statements of a consolidated
+// text: the name of the first file, keepalived's notes and empty lines do not count.
+// A Config with this Sum was read from the same statements.
 func SumConsolidated(data []byte) (sum [sha256.Size]byte) {
 	h := sha256.New()
 	_, data, _ = bytes.Cut(data, []byte("\n"))

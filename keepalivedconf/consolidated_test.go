@@ -50,7 +50,7 @@ func TestAnUnfinishedFileIsToldByItsPlace(t *testing.T) {
 		{"placeholder", strings.Replace(two, "192.0.2.2/32", "@VIP@", 1), "skipped", 6, "a template was to fill"},
 		{"placeholder with a length", strings.Replace(two, "192.0.2.2/32", "@VIP@/32 dev eth0", 1), "skipped", 6, "a template was to fill"},
 		{name: "condition", text: strings.Replace(two, "192.0.2.2/32", "@host 192.0.2.2/32", 1)},
-		{"text for an address", strings.Replace(two, "192.0.2.2/32", "address-of-web", 1), "skipped", 6, "no address"},
+		{"text for an address", strings.Replace(two, "192.0.2.2/32", "address-of-web", 1), "skipped", 6, "not an address"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			dir := t.TempDir()

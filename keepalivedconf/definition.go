@@ -6,16 +6,16 @@ import (
 	"strconv"
 )
 
-// definition is what $NAME=value stores. The value is kept as written; what
-// it holds of other definitions is looked up when it is used.
+// definition is the value that $NAME=value stores. The value is stored as written;
+// other definitions in it are looked up when it is used.
 type definition struct {
 	value []byte
-	// multiline tells a value of several lines, each but the last ended by a
-	// newline. It can be used only where nothing follows on the line.
+	// multiline means a value of several lines, each but the last ended by a
+	// newline. The value can be used only where nothing follows on the line.
 	multiline bool
 	closed    bool // an empty line ended the collecting
-	// builtin computes the value at each use. params is what stands after
-	// the name inside the braces.
+	// builtin computes the value at each use. params is the text after the name
+	// inside the braces.
 	builtin   func(r *reader, params string) string
 	maxParams int
 }
@@ -31,15 +31,15 @@ func builtins(v dialect) map[string]*definition {
 	}
 	if v.envDefinition {
 		defs["_ENV"] = &definition{builtin: func(r *reader, _ string) string {
-			r.warn("${_ENV ...} stands for a variable of keepalived's own environment, which is not known here; write the value instead")
+			r.warn("${_ENV ...} stands for a variable of keepalived's own environment, which berth does not know; write the value instead")
 			return ""
 		}}
 	}
 	return defs
 }
 
-// random stands for _RANDOM [min [max]]. Nobody can tell which number
-// keepalived draws, so this is the smallest.
+// random returns the value of _RANDOM [min [max]]. The number that keepalived
+// draws is unknown, so random returns the smallest.
 func (r *reader) random(params string) string {
 	r.warn("${_RANDOM} is another number each time keepalived reads the file; read here as the smallest one")
 	least, _ := cUint(params)
@@ -104,7 +104,8 @@ func (d *definition) extend(line []byte) (more bool) {
 	return false
 }
 
-// close ends the collecting of lines. What has no line yet has none at all.
+// close ends the collecting of lines. A definition without a line by then is an
+// empty definition of one line.
 func (d *definition) close() {
 	if len(d.value) == 0 {
 		d.multiline = false

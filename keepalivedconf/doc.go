@@ -3,26 +3,29 @@
 // that the daemon would have, and says in plain words where the daemon would
 // refuse the file or silently lose something.
 //
-// It does not judge more than that. It runs nothing, changes nothing, and
-// reads nothing but the files that the configuration names. What the checker
-// process does with virtual servers is not looked at.
+// It is one of the two public packages of berth, beside vrrp: other programs may
+// import it, and its API changes only with a line in CHANGELOG.md.
+//
+// It checks nothing beyond that. It runs nothing, changes nothing, and reads only
+// the files that the configuration names. It skips virtual servers, which are for
+// the checker process.
 //
 // The rules are those of keepalived.conf(5) and, where that page is silent,
 // the behaviour of keepalived 2.2.7, to which a test of this package compares
-// every file of its corpus and any number of random ones. In doubt the
-// daemon is right, also where it is odd. Each rule is in the file whose name
-// promises it.
+// every file of its corpus and any number of random files. In doubt the
+// daemon is right, also where its behaviour is odd. Each rule is in the file whose
+// name promises it.
 //
 // # Lines (fetch.go, pass.go, lex.go)
 //
-// A line ends at LF; CR before it is dropped. It has at most 1023 bytes: what
-// exceeds that is the next line (before 2.4.0). A NUL byte hides the rest of
-// its line. Words are separated by space, tab, CR, FF and VT.
+// A line ends at LF; CR before LF is dropped. A line has at most 1023 bytes: the
+// rest of a longer line is the next line (before 2.4.0). A NUL byte hides the rest
+// of its line. Words are separated by space, tab, CR, FF and VT.
 //
 // A comment starts at # or ! anywhere outside double quotes, also inside a
-// word. Double quotes make one word of what they enclose, braces included,
-// and separate words by themselves; nothing is escaped in them and single
-// quotes mean nothing. Outside quotes \# and \! stand for the letter itself,
+// word. Double quotes make one word of the text that they enclose, braces
+// included, and separate words by themselves; nothing is escaped in them and
+// single quotes mean nothing. Outside quotes \# and \! stand for the letter itself,
 // but as every line is read twice, the second reading takes it for a comment.
 //
 // Every line is read twice because the parent process reads the files and
@@ -45,16 +48,16 @@
 // They work on any line, also in the middle of a block. A value may hold other
 // definitions, which are looked up when it is used. A use of several lines
 // must end its line. A blank in ${NAME } takes the place of the brace, which
-// stays in the line. What is substituted is read again from the start.
+// stays in the line. The line is read again from the start after a substitution.
 //
 // # Includes (include.go, glob.go)
 //
 // include and a glob(3) pattern with {} alternatives, to the end of the line;
 // quotes are part of it. Relative names start from the directory of the file
-// that includes. Only regular files that nobody may execute are read.
-// includer, includem, includew, includeb and includea end keepalived where a
-// file cannot be read, a name or a wildcard or an alternative has no match, or
-// any of that; include_check in global_defs makes plain includes as strict.
+// that includes. Only regular files without a permission to execute are read.
+// includer, includem, includew and includeb end keepalived where a file cannot
+// be read, or a name, a wildcard or an alternative has no match, in this order;
+// includea does for each of these. include_check in global_defs makes plain includes as strict.
 //
 // # Blocks (parse.go, keywords.go)
 //

@@ -2,16 +2,16 @@ package keepalivedconf
 
 import "bytes"
 
-// replay is what is still to be read of a definition of several lines.
+// replay is the unread rest of a definition of several lines.
 type replay struct {
 	name  string // of the definition
 	lines []byte
 	depth uint32 // loopCount when it started
 }
 
-// fetch returns the next line before macros: what follows a brace, the next
+// fetch returns the next line before macros: the text after a brace, the next
 // turn of a loop, the next line of a definition, or the next line of a file
-// that is not empty once its comment is gone.
+// that is not empty without its comment.
 func (r *reader) fetch(collecting *definition) ([]byte, bool) {
 	r.letters = anyLetters
 	switch {
@@ -29,7 +29,7 @@ func (r *reader) fetch(collecting *definition) ([]byte, bool) {
 }
 
 // nextOfReplay returns the next line of the definition being replayed. After
-// its last line the one that it interrupted goes on.
+// its last line the definition that it interrupted continues.
 func (r *reader) nextOfReplay() []byte {
 	line, rest, more := bytes.Cut(r.replay.lines, []byte{'\n'})
 	switch {
@@ -46,7 +46,7 @@ func (r *reader) nextOfReplay() []byte {
 }
 
 // fetchFromFile returns the next line of the file on top of the include
-// stack that is not empty once its comment is gone.
+// stack that is not empty without its comment.
 func (r *reader) fetchFromFile(collecting *definition) ([]byte, bool) {
 	for len(r.stack) > 0 {
 		e := r.stack[len(r.stack)-1]
@@ -78,7 +78,7 @@ func (r *reader) fetchFromFile(collecting *definition) ([]byte, bool) {
 		r.letters = lettersOf(line)
 		if r.letters&isNUL != 0 {
 			if r.firstPass() {
-				r.warn("the line has a NUL byte, which hides what follows it; remove it")
+				r.warn("the line has a NUL byte, which hides the text after it; remove it")
 			}
 			line = line[:bytes.IndexByte(line, 0)]
 			if r.dialect.dropsLongLines {
@@ -115,8 +115,8 @@ func (r *reader) fetchFromFile(collecting *definition) ([]byte, bool) {
 }
 
 // physicalLine returns the next line of a file. A line that does not fit
-// keepalived's buffer is cut, and what remains is the next line, unless the
-// version drops it. whole tells that the end of the line was reached.
+// keepalived's buffer is cut, and the rest is the next line, unless the version
+// drops the line. whole reports that the end of the line was reached.
 func (r *reader) physicalLine(t *text) (line []byte, whole, ok bool) {
 	left := t.data[t.pos:]
 	if len(left) == 0 {

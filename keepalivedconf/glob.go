@@ -14,12 +14,11 @@ type globbed struct {
 	dirs         []string // directories that were searched, or lack a file
 	missingFiles bool     // a name without wildcards does not exist
 	missingDirs  bool     // a directory to be searched cannot be
-	visited      int      // names looked at
+	visited      int      // names read from directories
 	stopped      bool     // before the end, at a limit
 }
 
-// visit counts a name that is looked at, and reports whether that is still
-// allowed.
+// visit counts a name that was read, and reports whether the limit allows more.
 func (g *globbed) visit() bool {
 	g.visited++
 	g.stopped = g.stopped || g.visited > matchLimit
@@ -40,10 +39,10 @@ func expandGlob(dir, pattern string) globbed {
 	return g
 }
 
-// bracesLimit bounds the patterns that one line's braces may stand for.
+// bracesLimit bounds the patterns that the braces of one line may stand for.
 const bracesLimit = 1000
 
-// hasBrace tells a pattern with an opening brace that is not escaped.
+// hasBrace reports whether a pattern has an opening brace that is not escaped.
 func hasBrace(pattern string) bool {
 	for i := 0; i < len(pattern); i++ {
 		switch pattern[i] {

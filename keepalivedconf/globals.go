@@ -42,8 +42,8 @@ func (m *machine) setMulticastGroup(s statement) {
 	*group = address
 }
 
-// setIncludeCheck reads include_check, which decides which failures of the
-// plain includes after it end keepalived. Without a word all of them do.
+// setIncludeCheck reads include_check, which decides which failures of the plain
+// includes after it end keepalived: without a word, every failure does.
 func (m *machine) setIncludeCheck(s statement) {
 	if len(s.words) < 2 {
 		m.r.check = checkAll
@@ -92,8 +92,8 @@ func (m *machine) setScriptUser(s statement) {
 	m.globals.scriptUser = true
 }
 
-// noteFIFO is for the FIFOs and their scripts, whose user is settled when
-// their line is read.
+// noteFIFO reads the FIFOs and their scripts, whose user is decided when their
+// line is read.
 func (m *machine) noteFIFO(s statement) {
 	word := string(s.words[0])
 	if len(s.words) < 2 {
@@ -115,7 +115,8 @@ func (m *machine) setDynamicInterfaces(s statement) {
 	}
 }
 
-// checkScriptUser warns about lines that come before the user they need.
+// checkScriptUser warns about lines that stand before the script_user that they
+// need.
 func (m *machine) checkScriptUser() {
 	for _, early := range m.globals.earlyScripts {
 		at := m.r.message(early.at)
@@ -128,9 +129,9 @@ func (m *machine) checkScriptUser() {
 	}
 }
 
-// missingCommand tells a script line without a command. keepalived splits
-// the line a second time to find it, and exits where there is none; an open
-// quote only makes it ignore the line.
+// missingCommand refuses a script line without a command. keepalived splits the
+// line a second time to find the command, and exits where the line has none; it
+// only ignores a line with an open quote.
 func missingCommand(s statement) bool {
 	n, ok := commandWords(s.line)
 	return ok && n < 2

@@ -14,18 +14,19 @@ import (
 	"time"
 )
 
-// Limits that keepalived does not have, or has only by running out of
-// something. What exceeds them ends in a message, never in a hang.
+// Limits that keepalived does not have, or has only by running out of memory or
+// file descriptors. A configuration that exceeds a limit gets a message, and its
+// reading never hangs.
 const (
 	// sizeLimit bounds the bytes of all files of one configuration.
 	sizeLimit = 64 << 20
 	// depthLimit bounds how deep files may include one another. keepalived
-	// goes on until it has no file descriptor left.
+	// continues until it runs out of file descriptors.
 	depthLimit = 100
 	// extraLineLimit bounds the lines that loops, definitions of several
 	// lines and repeated includes add to those that the files have.
 	extraLineLimit = 500_000
-	// matchLimit bounds the names that one pattern may look at.
+	// matchLimit bounds the names that are compared with one pattern.
 	matchLimit = 100_000
 )
 
@@ -33,7 +34,7 @@ const (
 type includeCheck uint8
 
 const (
-	checkRead     includeCheck = 1 << iota // a match cannot be read, is executable or no regular file
+	checkRead     includeCheck = 1 << iota // a match cannot be read, is executable or is not a regular file
 	checkMatch                             // a plain name does not exist
 	checkWildcard                          // a wildcard matches nothing
 	checkBrace                             // a {} alternative does not exist
@@ -50,8 +51,8 @@ var includeForms = map[byte]includeCheck{
 	'a': checkAll,
 }
 
-// includePattern returns the pattern of an include line. It reaches to the
-// end of the line: quotes and blanks inside belong to it.
+// includePattern returns the pattern of an include line. The pattern reaches to
+// the end of the line: quotes and blanks inside belong to it.
 func includePattern(line []byte) (pattern string, check includeCheck, ok bool) {
 	rest, ok := bytes.CutPrefix(line, []byte("include"))
 	if !ok || len(rest) == 0 {
@@ -114,7 +115,7 @@ func (r *reader) glob(e *opened, pattern string) bool {
 	found := expandGlob(r.dir, pattern)
 	r.addDirs(found.dirs)
 	if found.stopped {
-		r.warn("include %s: the pattern has more than %d alternatives or looks at more than %d names, and only the first are used; narrow it", pattern, bracesLimit, matchLimit)
+		r.warn("include %s: the pattern has more than %d alternatives or is compared with more than %d names, and only the first are used; narrow it", pattern, bracesLimit, matchLimit)
 	}
 	e.matches = found.paths
 	switch missing := found.missingFiles || found.missingDirs; {
@@ -135,7 +136,7 @@ func (r *reader) glob(e *opened, pattern string) bool {
 }
 
 // includeFailed reports a failure that ends keepalived only where the form of
-// the include, or include_check, asks for that.
+// the include, or include_check, makes the failure fatal.
 func (r *reader) includeFailed(e *opened, kind includeCheck, format string, args ...any) {
 	r.report.doubt(&r.report.failedIncludes, r.message(r.at), format, args...)
 	if r.firstPass() && (r.check|e.check)&kind != 0 {
@@ -145,8 +146,8 @@ func (r *reader) includeFailed(e *opened, kind includeCheck, format string, args
 	r.warn(format, args...)
 }
 
-// openNext opens the next file of an entry that can be read. It reports false
-// when there is none.
+// openNext opens the next file of an entry that can be read. It returns false at
+// the end of the entry.
 func (r *reader) openNext(e *opened) bool {
 	for e.next < len(e.matches) {
 		name := e.matches[e.next]
@@ -194,8 +195,8 @@ func (r *reader) enterDirOf(e *opened, name string) {
 	}
 }
 
-// closeTop ends the file being read and opens the next of its pattern, or
-// takes the entry off the stack. It reports whether the stack still has one.
+// closeTop ends the file being read and opens the next file of its pattern, or
+// takes the entry off the stack. It reports whether the stack has an entry left.
 func (r *reader) closeTop() bool {
 	e := r.stack[len(r.stack)-1]
 	if e.text != nil && e.text != r.copied {
@@ -216,22 +217,22 @@ func (r *reader) closeTop() bool {
 	return len(r.stack) > 0
 }
 
-// What keepalived does not open.
+// Reasons why keepalived, or this package, does not read a file.
 var (
 	errNotRegular = errors.New("not a regular file")
 	errTooLarge   = fmt.Errorf("the files of this configuration exceed %d MiB together", sizeLimit>>20)
 	errExecutable = errors.New("it is executable, which keepalived does not accept (chmod a-x it)")
 )
 
-// readFile returns the content of a regular file. It never waits, whatever
-// lies at path. Only the main file may be executable, which keepalived
-// refuses to run with but which says nothing against its content.
+// readFile returns the content of a regular file. It never waits, also where path
+// leads to a FIFO or a device. Only the main file may be executable: keepalived
+// refuses to run with such a file, but its content can be read.
 func (r *reader) readFile(path string, isMain bool) ([]byte, error) {
 	if data, ok := r.contents[path]; ok {
 		return data, nil
 	}
-	// To open a device can have effects, so look first; and look again at
-	// what was opened.
+	// Opening a device can have effects, so its kind is checked before opening, and
+	// again after it, because the file can be replaced in between.
 	info, err := os.Stat(path)
 	if err != nil {
 		return nil, cause(err)
@@ -255,8 +256,8 @@ func (r *reader) readFile(path string, isMain bool) ([]byte, error) {
 	case executable:
 		return nil, errExecutable
 	}
-	// Some of /proc calls itself regular and waits like a pipe; a file that cannot
-	// wait takes no deadline.
+	// Some files of /proc are regular to stat(2) and block a read like a pipe. A file
+	// whose reads cannot block takes no deadline.
 	if err := f.SetReadDeadline(time.Now().Add(time.Second)); err != nil && !errors.Is(err, os.ErrNoDeadline) {
 		return nil, cause(err)
 	}
@@ -278,7 +279,7 @@ func (r *reader) readFile(path string, isMain bool) ([]byte, error) {
 	return data, nil
 }
 
-// cause takes the path off an error, which the message names already.
+// cause takes the path off an error, because the message names it already.
 func cause(err error) error {
 	var pathError *fs.PathError
 	if errors.As(err, &pathError) {

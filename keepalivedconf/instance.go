@@ -41,9 +41,9 @@ type instance struct {
 }
 
 // instance returns the instance that the words of a vrrp_instance block apply
-// to. Where the block was skipped for want of a name, and its brace was not
-// found either, that is the instance before it; without one keepalived
-// writes to memory that is not its own.
+// to. Where the block was skipped because it has no name, and its brace was not
+// found either, the words apply to the instance before; without an instance
+// before, keepalived writes to memory that is not its own.
 func (m *machine) instance() *instance {
 	if len(m.instances) == 0 {
 		m.refuse("keepalived may crash here: this belongs to a vrrp_instance that does not exist, because it has no valid name and no { or }; give it a name and both braces")
@@ -190,7 +190,7 @@ func (m *machine) setUnicastSource(s statement) {
 	m.setSource(s)
 }
 
-// sameFamily tells whether an address may be used with an instance. The first
+// sameFamily reports whether an address may be used with an instance. The first
 // address of any kind decides the family of the instance.
 func (m *machine) sameFamily(i *instance, a netip.Addr) bool {
 	if i.family == FamilyUnknown {
@@ -204,7 +204,7 @@ func (m *machine) setSource(s statement) {
 	address, err := parseAddress(cutRange(string(s.words[1])))
 	switch {
 	case err != nil:
-		m.warn("%s %s is ignored, because it is no address; write one address without a length", s.words[0], s.words[1])
+		m.warn("%s %s is ignored, because it is not an address; write one address without a length", s.words[0], s.words[1])
 	case !m.sameFamily(i, address):
 		m.warn("%s %s is ignored, because the instance is IPv%d; use an address of that family", s.words[0], s.words[1], i.family)
 		i.source = netip.Addr{}
@@ -219,11 +219,11 @@ func (m *machine) setDestination(s statement) {
 	address, err := parseAddress(cutRange(string(s.words[1])))
 	switch {
 	case err != nil:
-		m.warn("mcast_dst_ip %s is ignored, because it is no address; write one address", s.words[1])
+		m.warn("mcast_dst_ip %s is ignored, because it is not an address; write one address", s.words[1])
 	case !m.sameFamily(i, address):
 		m.warn("mcast_dst_ip %s is ignored, because the instance is IPv%d; use a group of that family", s.words[1], i.family)
 	case address.Is4() && !address.IsMulticast() || address.Is6() && !address.IsLinkLocalMulticast():
-		m.warn("mcast_dst_ip %s is ignored, because it is no multicast group; use one, link-local for IPv6", s.words[1])
+		m.warn("mcast_dst_ip %s is ignored, because it is not a multicast group; use a group, link-local for IPv6", s.words[1])
 	default:
 		i.destination = address
 	}
@@ -239,7 +239,7 @@ func (m *machine) unicastPeer(words [][]byte) {
 	address, err := parseAddress(cutRange(string(words[0])))
 	switch {
 	case err != nil:
-		m.warn("unicast_peer %s is ignored, because it is no address; write one address per line", words[0])
+		m.warn("unicast_peer %s is ignored, because it is not an address; write one address per line", words[0])
 	case !m.sameFamily(i, address):
 		m.warn("unicast_peer %s is ignored, because the instance is IPv%d; use an address of that family", words[0], i.family)
 	default:

@@ -8,13 +8,13 @@ import (
 // interfaceNameLimit is the size of an interface name with its NUL.
 const interfaceNameLimit = 16
 
-// iface is what is known of an interface.
+// iface is an interface of the machine.
 type iface struct {
 	mtu    int
 	exists bool
 }
 
-// lookUp tells what the machine has of an interface.
+// lookUp returns the MTU of an interface and whether the machine has it.
 func (m *machine) lookUp(name string) iface {
 	if known, ok := m.interfaces[name]; ok {
 		return known
@@ -27,15 +27,15 @@ func (m *machine) lookUp(name string) iface {
 	return found
 }
 
-// validInterfaceName tells the names that the kernel allows. Its idea of white
-// space includes the Latin-1 no-break space.
+// validInterfaceName reports whether the kernel allows a name. For the kernel the
+// Latin-1 no-break space is white space too.
 func validInterfaceName(name string) bool {
 	return name != "" && len(name) < interfaceNameLimit && name != "." && name != ".." &&
 		!strings.ContainsAny(name, "/:% \t\n\v\f\r") && strings.IndexByte(name, 0xa0) < 0
 }
 
-// useInterface looks up an interface that the file relies on. One that does
-// not exist makes keepalived exit, unless dynamic_interfaces is set.
+// useInterface looks up an interface that the file relies on. keepalived exits if
+// the interface does not exist, unless dynamic_interfaces is set.
 func (m *machine) useInterface(name string) (found iface, usable bool) {
 	found = m.lookUp(name)
 	switch {

@@ -7,7 +7,7 @@ type part uint8
 const (
 	partGlobal part = 1 << iota // the parent, at start
 	partVRRP                    // the VRRP process
-	partLVS                     // the checker process, of which nothing is read here
+	partLVS                     // the checker process, whose keywords are skipped here
 )
 
 // keyword is an entry of a table. A keyword with a sub table opens a block of
@@ -16,12 +16,12 @@ const (
 type keyword struct {
 	name  string
 	part  part // top level only; below it, 0
-	args  int  // words it cannot do without: keepalived exits if they lack
+	args  int  // words that it needs: keepalived exits if one is missing
 	do    func(*machine, statement)
 	sub   table
 	end   func(*machine) // at the end of the block, unless it was skipped
 	since [3]int         // first keepalived version that knows it
-	// makesVRRP tells the parent that a VRRP process is needed.
+	// makesVRRP makes the parent start a VRRP process.
 	makesVRRP bool
 }
 
@@ -38,10 +38,10 @@ func tableOf(d dialect, keywords ...*keyword) table {
 	return t
 }
 
-// line is a keyword of one line with nothing to be done about it here.
+// line is a keyword of one line without effect on instances.
 func line(name string, args int) *keyword { return &keyword{name: name, args: args} }
 
-// lines are such keywords that need no value, or do without one.
+// lines are keywords like line whose value is optional.
 func lines(names ...string) []*keyword {
 	all := make([]*keyword, len(names))
 	for i, name := range names {
@@ -50,7 +50,7 @@ func lines(names ...string) []*keyword {
 	return all
 }
 
-// linesWithValue are such keywords that need a value.
+// linesWithValue are keywords like line that need a value.
 func linesWithValue(names ...string) []*keyword {
 	all := lines(names...)
 	for _, k := range all {
@@ -59,7 +59,7 @@ func linesWithValue(names ...string) []*keyword {
 	return all
 }
 
-// setting is a keyword of one line that matters to instances.
+// setting is a keyword of one line that affects instances.
 func setting(name string, args int, do func(*machine, statement)) *keyword {
 	return &keyword{name: name, args: args, do: do}
 }
@@ -287,7 +287,7 @@ func instanceTable(d dialect) table {
 	)...)
 }
 
-// from gives the first version that knows a keyword.
+// from sets the first version that knows a keyword.
 func (k *keyword) from(major, minor, patch int) *keyword {
 	k.since = [3]int{major, minor, patch}
 	return k

@@ -7,8 +7,8 @@ import "bytes"
 const lineLimit = 1023
 
 // lettersSet has a bit for each kind of letter that the grammar gives a
-// meaning, so that one look at each letter of a line tells which rules
-// concern it.
+// meaning, so that one pass over the letters of a line finds the rules that apply
+// to it.
 type lettersSet uint8
 
 const (
@@ -35,11 +35,11 @@ func lettersOf(line []byte) lettersSet {
 	return set
 }
 
-// isBlank tells the two letters that are skipped between parts of a line.
+// isBlank reports whether a letter is skipped between parts of a line.
 func isBlank(c byte) bool { return c == ' ' || c == '\t' }
 
-// isSpace tells the letters that separate words: those of isspace(3) in the C
-// locale. A no-break space and its relatives are ordinary letters.
+// isSpace reports whether a letter separates words, as isspace(3) does in the C
+// locale. A no-break space and the other blanks of Unicode are ordinary letters.
 func isSpace(c byte) bool { return c == ' ' || '\t' <= c && c <= '\r' }
 
 func isDigit(c byte) bool { return '0' <= c && c <= '9' }
@@ -70,8 +70,8 @@ func trimBlankRight(s []byte) []byte {
 // stripComment removes a comment, the blanks at both ends, and the backslash
 // of \# and \! outside quotes. A backslash that is the last letter stays as
 // such, without the blanks before it, even when a comment came between: it
-// continues a definition. The second result tells that a double quote was
-// never closed, which hides comments from there on.
+// continues a definition. The second result reports a double quote that is not
+// closed, after which comments are not recognised.
 //
 // The line itself is not changed; the result may share its memory. letters
 // has the letters of the line, or more.
@@ -110,8 +110,8 @@ func stripComment(line []byte, letters lettersSet) (text []byte, openQuote bool)
 }
 
 // cutBrace cuts a line at its first brace outside quotes: head is what comes
-// before it, or the brace itself where the line starts with it; rest is what
-// remains to be read as a line of its own. A quote that is not closed hides
+// before it, or the brace itself where the line starts with it; rest is read next
+// as a line of its own. A quote that is not closed hides
 // all braces after it.
 func cutBrace(line []byte) (head, rest []byte) {
 	at := -1
@@ -144,7 +144,7 @@ func cutBrace(line []byte) (head, rest []byte) {
 // appendWords splits a line into words. Double quotes make one word of what
 // they enclose, end the word before them and start a new one after; nothing
 // is escaped inside. A quote that is not closed drops the rest of the line,
-// which the second result tells.
+// which the second result reports.
 func appendWords(words [][]byte, line []byte) (_ [][]byte, openQuote bool) {
 	for i := 0; ; {
 		for i < len(line) && isSpace(line[i]) {

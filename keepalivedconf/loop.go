@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// loop is a ~SEQ or ~LST that still has values to give.
+// loop is a ~SEQ or ~LST with values left.
 type loop struct {
 	names []string
 	text  string
@@ -26,10 +26,9 @@ func (r *reader) parseLoop(line []byte) (*loop, string) {
 	return parseList(string(line[len("~LST"):]))
 }
 
-// dropLoop reports a loop that is not valid. Such a ~LST is subtracted from
-// keepalived's count of running loops without having been added to it, so
-// that the loops after it run too late or not at all. The count goes on from
-// the first pass to the second.
+// dropLoop reports a loop that is not valid. keepalived subtracts such a ~LST from
+// its count of running loops without having added it, so that the loops after it
+// run too late or not at all. The count continues from the first pass to the second.
 func (r *reader) dropLoop(line []byte, why string) {
 	r.warn("%s is ignored: %s", line[:len("~SEQ")], why)
 	if line[1] == 'L' {

@@ -21,7 +21,7 @@ func TestMessages(t *testing.T) {
 		want  string // "file:line: text"
 	}{
 		{"address skipped", []string{"k", instance("", "192.0.2.300/24")},
-			"k:7: 192.0.2.300/24 is skipped, because it is no address; write it out in full, as in 192.0.2.1/24 or 2001:db8::1/64"},
+			"k:7: 192.0.2.300/24 is skipped, because it is not an address; write it out in full, as in 192.0.2.1/24 or 2001:db8::1/64"},
 		{"whole line dropped for a device given twice", []string{"k", instance("", "192.0.2.1/24 dev eth0 dev eth1")},
 			"k:7: address 192.0.2.1/24 is dropped, because it has two dev; remove one"},
 		{"whole line dropped for a missing value", []string{"k", instance("", "192.0.2.1/24 dev")},
@@ -65,7 +65,7 @@ func TestMessages(t *testing.T) {
 		{"line too long", []string{"k", "#" + strings.Repeat("x", 1023) + "\n" + instance("", "192.0.2.1")},
 			"k:1: the line is longer than 1023 bytes: keepalived reads the rest as a line of its own; shorten it"},
 		{"NUL byte", []string{"k", instance("", "192.0.2.1\x00/24")},
-			"k:7: the line has a NUL byte, which hides what follows it; remove it"},
+			"k:7: the line has a NUL byte, which hides the text after it; remove it"},
 		{"FIFO before script_user", []string{"k", "global_defs {\n  vrrp_notify_fifo /run/x\n  script_user root\n}\n" + instance("", "192.0.2.1")},
 			"k:2: vrrp_notify_fifo stands before script_user and is used as another user; put script_user first"},
 		{"FIFO without script_user and with security", []string{"k", "global_defs {\n  enable_script_security\n  vrrp_notify_fifo_script /bin/x\n}\n" + instance("", "192.0.2.1")},

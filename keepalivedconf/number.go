@@ -8,9 +8,9 @@ import (
 )
 
 // cUint reads a number as strtoul(3) does in base 10: white space, a sign,
-// digits. exact tells that nothing follows the digits and no sign was
-// negative; what follows them is otherwise ignored. A number that does not
-// fit reads as the greatest.
+// digits. exact reports that nothing follows the digits and no sign was
+// negative; letters after the digits are otherwise ignored. A number that does not
+// fit counts as the greatest.
 func cUint(s string) (v uint64, exact bool) {
 	i := 0
 	for i < len(s) && isSpace(s[i]) {
@@ -97,16 +97,16 @@ func digitValue(c byte) int {
 	return math.MaxInt
 }
 
-// strictNumber reads a whole number of which keepalived accepts no other
-// spelling, for example virtual_router_id.
+// strictNumber reads a whole number that keepalived accepts in plain decimal
+// spelling only, for example virtual_router_id.
 func strictNumber(s string, low, high uint64) (int, bool) {
 	v, exact := cUint(s)
 	return int(v), exact && low <= v && v <= high
 }
 
 // lenientNumber reads a number where keepalived only warns about letters
-// after the digits. ok tells that the value counts, exact that keepalived has
-// nothing to say about it.
+// after the digits. ok reports that the value counts, exact that keepalived does
+// not warn about it.
 func lenientNumber(s string, low, high uint64) (v int, ok, exact bool) {
 	u, exact := cUint(s)
 	ok = low <= u && u <= high

@@ -12,8 +12,8 @@ import (
 // path is a glob pattern, as for keepalived; a relative one starts from the
 // working directory.
 //
-// An error is returned only if no file can be read there. Whatever is wrong
-// with the content is in the Config. ParseFile may be called concurrently.
+// ParseFile returns an error only if no file can be read there; mistakes in the
+// content are in the Config. ParseFile may be called concurrently.
 func ParseFile(path string, o Options) (*Config, error) {
 	dir, err := os.Getwd()
 	if err != nil {
@@ -41,12 +41,12 @@ func ParseFile(path string, o Options) (*Config, error) {
 
 // ParseConsolidated reads the text that a running keepalived's parent process
 // left for its VRRP process: all files in one, without comments, with lines that
-// mark their borders. Since 2.2 it is an unnamed file, open in both processes, to
-// which /proc/PID/fd has a link that ends in ConsolidatedName. What a condition or
-// a macro includes is read from its file now.
+// mark their borders. Since 2.2 the text is an unnamed file, open in both processes,
+// to which /proc/PID/fd has a link that ends in ConsolidatedName. Files that a
+// condition or a macro includes are read from the disk.
 //
-// An error is returned if the text is not whole: keepalived writes it as it reads
-// the files.
+// ParseConsolidated returns an error if the text is not whole: keepalived writes it
+// while it reads the files.
 func ParseConsolidated(data []byte, o Options) (*Config, error) {
 	r := newReader(o, dialectOf(o.Version), &report{})
 	if err := r.consolidated(data); err != nil {
@@ -59,8 +59,8 @@ func ParseConsolidated(data []byte, o Options) (*Config, error) {
 	return r.finish(parent, o), nil
 }
 
-// finish has the VRRP process read what its parent has read before, and returns
-// the result of both.
+// finish makes the second pass, which is that of the VRRP process, and returns the
+// result of both passes.
 func (r *reader) finish(parent *machine, o Options) *Config {
 	parentRefusals := len(r.report.refusals)
 	child := newMachine(r, o, partVRRP)
@@ -69,9 +69,9 @@ func (r *reader) finish(parent *machine, o Options) *Config {
 
 	config := child.complete()
 	if !parent.hasVRRP {
-		// There is no VRRP process, so that nothing of its reading counts.
+		// keepalived starts no VRRP process, so that the second pass does not happen.
 		if len(child.instances) > 0 {
-			r.report.warn(Message{File: r.files[0]}, "keepalived starts no VRRP process, because its first look at the files finds every vrrp_instance inside another block or definition; close that before them")
+			r.report.warn(Message{File: r.files[0]}, "keepalived starts no VRRP process, because its first reading of the files finds every vrrp_instance inside another block or definition; close that before them")
 		}
 		config.Instances, config.Groups = nil, nil
 		r.report.refusals = r.report.refusals[:parentRefusals]
@@ -90,9 +90,9 @@ type statement struct {
 	line  []byte
 }
 
-// machine is keepalived's parser. It has no syntax tree: a stack of keyword
-// tables says which words mean something at the moment. A word that is not in
-// the table is ignored, but the braces after it are not, which is why one
+// machine is keepalived's parser. Instead of a syntax tree it has a stack of
+// keyword tables, whose top has the words that are known at the moment. A word that
+// is not in the table is ignored, but the braces after it are not, which is why one
 // unknown block can end the block around it.
 type machine struct {
 	r          *reader
@@ -107,8 +107,8 @@ type machine struct {
 	skip  skipping
 	words [][]byte
 
-	// What was read, in order. The last one is what keywords of its block
-	// apply to.
+	// Instances and groups in the order of the files. Keywords of a block apply to
+	// the last one.
 	instances   []*instance
 	byName      map[string]*instance
 	vmacNames   map[string]bool // taken by use_vmac
@@ -140,7 +140,7 @@ type globals struct {
 	fifos             []string
 }
 
-// earlyScript is a line that needs the user of scripts before it is known.
+// earlyScript is a line that needs the script user and stands before script_user.
 type earlyScript struct {
 	word string
 	at   place
@@ -148,11 +148,11 @@ type earlyScript struct {
 
 // skipping is the state of passing over a block.
 type skipping struct {
-	// wanted is set by a keyword that is to be skipped; it becomes a depth
-	// of one if the next line is an opening brace, and nothing otherwise.
+	// wanted is set by a keyword whose block is to be skipped; it becomes a depth
+	// of one if the next line is an opening brace, and is dropped otherwise.
 	wanted bool
 	depth  int
-	// What is skipped, for messages.
+	// The block that is skipped, for messages.
 	name   string
 	since  place
 	hidden bool // a message has been given
@@ -186,9 +186,9 @@ func (m *machine) run() {
 	}
 }
 
-// reportsStructure tells whether this pass speaks about unknown words and
-// braces here, so that each message is given once: the first pass does inside
-// global_defs, which the second skips, and the second everywhere else.
+// reportsStructure reports whether this pass warns about unknown words and braces
+// here, so that each message is given once: the first pass does inside global_defs,
+// which the second pass skips, and the second pass everywhere else.
 func (m *machine) reportsStructure() bool { return m.active&partVRRP != 0 || m.level > 0 }
 
 // next returns the next line that has words.
@@ -212,8 +212,8 @@ func (m *machine) next() (statement, bool) {
 	}
 }
 
-// block parses lines with a table until the block ends. needBrace tells that
-// its opening brace is still to come. It reports whether the block was
+// block parses lines with a table until the block ends. needBrace means that
+// its opening brace has not been read yet. It reports whether the block was
 // skipped.
 func (m *machine) block(t table, needBrace bool) (skipped bool) {
 	for {
@@ -258,7 +258,7 @@ func (m *machine) block(t table, needBrace bool) (skipped bool) {
 	}
 }
 
-// keyword carries out a statement whose first word is known.
+// keyword executes a statement whose first word is known.
 func (m *machine) keyword(k *keyword, s statement) {
 	active := k.part == 0 || k.part&m.active != 0
 	if k.makesVRRP {
@@ -388,7 +388,7 @@ func (m *machine) unclosed(at Message, format string, args ...any) {
 	m.r.report.doubt(&m.r.report.unclosed, at, format, args...)
 }
 
-// note is a warning of the pass that speaks about structure.
+// note warns if this pass reports structure, see reportsStructure.
 func (m *machine) note(format string, args ...any) {
 	if m.reportsStructure() {
 		m.r.warn(format, args...)
@@ -401,7 +401,7 @@ func (m *machine) refuse(format string, args ...any) { m.r.refuse(format, args..
 func (m *machine) unknownKeyword(word string) {
 	m.unknown = word
 	if word == "}" {
-		return // the reader has spoken about it, or it ends an unknown block
+		return // the reader has warned about it, or it ends an unknown block
 	}
 	where := ""
 	if len(m.open) > 0 {
@@ -410,8 +410,8 @@ func (m *machine) unknownKeyword(word string) {
 	m.note("%s is unknown%s and ignored; check the spelling, the place and the keepalived version", word, where)
 }
 
-// strayBrace is an opening brace that no keyword wants: keepalived ignores
-// it, but not the closing brace that belongs to it.
+// strayBrace warns about an opening brace that belongs to no keyword: keepalived
+// ignores it, but not the closing brace that belongs to it.
 func (m *machine) strayBrace() {
 	switch {
 	case m.level == 0:

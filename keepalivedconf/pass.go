@@ -2,7 +2,7 @@ package keepalivedconf
 
 import "bytes"
 
-// firstPass tells whether the files are read, not the copy of them.
+// firstPass reports whether the files are read, rather than the copy of them.
 func (r *reader) firstPass() bool { return !r.second }
 
 // startSecondPass goes back to the beginning with the copy of the first.
@@ -23,11 +23,10 @@ func (r *reader) startSecondPass(dir string) {
 // border is the place of a line of the copy that marks the border of a file.
 var border = place{file: -1}
 
-// marker carries out a line of the copy that starts with # or !: the border
-// of an included file. Such a line can also come from the text, as \# and
-// \!, or from a file included in the second pass, where it is a comment; it
-// is taken for a border all the same. It reports false where that ends
-// keepalived.
+// marker handles a line of the copy that starts with # or !: the border of an
+// included file. Such a line can also come from the text, as \# and \!, or from a
+// file included in the second pass, where it is a comment; keepalived takes it for
+// a border all the same. marker returns false where that ends keepalived.
 func (r *reader) marker(e *opened, line []byte) bool {
 	fromText := e.text != r.copied || r.where[min(e.text.line, len(r.where))-1] != border
 	if fromText {
@@ -52,7 +51,7 @@ func (r *reader) marker(e *opened, line []byte) bool {
 		return true
 	}
 	if fromText {
-		r.warn("the line is lost, because keepalived takes one that starts with # for the beginning of a file; do not start it so")
+		r.warn("the line is lost, because keepalived takes a line that starts with # for the beginning of a file; do not start it so")
 	}
 	entry := &opened{text: e.text, savedCheck: r.check}
 	r.stack = append(r.stack, entry)
@@ -68,7 +67,7 @@ func (r *reader) copyLine(line []byte, from place) {
 	r.where = append(r.where, from)
 }
 
-// setPlace remembers where the current line comes from.
+// setPlace records where the current line comes from.
 func (r *reader) setPlace(t *text) {
 	if t != r.copied {
 		r.at = place{int32(t.file), int32(t.line)}

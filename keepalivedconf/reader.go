@@ -20,8 +20,8 @@ type place struct {
 // It works twice, as keepalived does. The first pass reads the files for the
 // parent process and keeps a copy of each line without its comment. The
 // second pass reads that copy for the VRRP process. Every line therefore
-// loses its comments twice, and an include that only a condition or a macro
-// brings forth is carried out in both passes.
+// loses its comments twice, and an include that comes out of a condition or a
+// macro happens in both passes.
 type reader struct {
 	configID string
 	dialect  dialect
@@ -35,7 +35,7 @@ type reader struct {
 	contents map[string][]byte
 	size     int
 	stopped  bool
-	// What was done so far, for the limits.
+	// Work so far, for the limits.
 	extraLines, substitutions int
 	// mainError is why a main file could not be read.
 	mainError error
@@ -58,8 +58,8 @@ type reader struct {
 
 	rest    []byte // what follows a brace, to be read next
 	hasRest bool
-	at      place      // of the line given last
-	letters lettersSet // that it may have
+	at      place      // of the last line that next returned
+	letters lettersSet // that this line may have
 	depth   int        // braces that are open
 
 	report *report
@@ -81,8 +81,8 @@ func newReader(o Options, d dialect, report *report) *reader {
 	}
 }
 
-// next returns the next line of the grammar. It is valid until the following
-// call. It reports false at the end of the configuration.
+// next returns the next line of the grammar, which is valid until the following
+// call, or false at the end of the configuration.
 func (r *reader) next() ([]byte, bool) {
 	line, ok := r.nextLine()
 	if !ok {
@@ -145,9 +145,9 @@ func (r *reader) nextLine() ([]byte, bool) {
 }
 
 // expand applies conditions, definitions, loops and substitution to a line,
-// again from the start where substitution brings forth more of them. It
-// returns nothing if nothing is left to be parsed, and the definition that
-// the next lines belong to.
+// again from the start where a substitution yields more of these. It returns the
+// rest of the line, which may be empty, and the definition that the next lines
+// belong to.
 func (r *reader) expand(line []byte) ([]byte, *definition) {
 	length := len(line)
 	if r.letters&isDollar == 0 && len(line) > 0 && line[0] != '@' && line[0] != '~' {
@@ -195,8 +195,8 @@ func (r *reader) expand(line []byte) ([]byte, *definition) {
 	}
 }
 
-// crash reports what makes keepalived use memory that is not its own. Reading
-// goes on as a version without that mistake would.
+// crash reports a text that makes keepalived use memory that is not its own.
+// Reading continues as a keepalived without that mistake would.
 func (r *reader) crash(why string) {
 	r.refuse("keepalived may crash here: %s; change that", why)
 }
@@ -224,8 +224,8 @@ func (r *reader) addDirs(dirs []string) {
 	}
 }
 
-// workingDirectory is what _PWD stands for: the directory of the current
-// file, without symbolic links.
+// workingDirectory returns the value of _PWD: the directory of the current file,
+// without symbolic links.
 func (r *reader) workingDirectory() string {
 	if dir, err := filepath.EvalSymlinks(r.dir); err == nil {
 		return dir

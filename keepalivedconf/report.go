@@ -16,12 +16,12 @@ const (
 // report collects messages, each once.
 type report struct {
 	warnings, refusals                []Message
-	unclosed, skipped, failedIncludes []Message // of those, see Config
+	unclosed, skipped, failedIncludes []Message // some of these messages, see Config
 	seen                              map[said]bool
 }
 
-// said is a message at its full length, by which it is told from others: a
-// refusal must not get lost because a name fills what is shown.
+// said is a message at its full length, which identifies it: a refusal must not
+// get lost because a long name fills the part that is shown.
 type said struct {
 	Message
 	refusal bool
@@ -35,7 +35,7 @@ func (r *report) refuse(m Message, format string, args ...any) {
 	r.refusals = r.add(r.refusals, said{m, true}, format, args)
 }
 
-// doubt puts the newest message also into one of the lists that say what may be
+// doubt puts the newest message also into one of the lists of messages that may be
 // the mark of an unfinished file.
 func (r *report) doubt(list *[]Message, m Message, format string, args ...any) {
 	m.Message = printable(fmt.Sprintf(format, args...))
@@ -61,8 +61,8 @@ func (r *report) add(list []Message, m said, format string, args []any) []Messag
 	return append(list, m.Message)
 }
 
-// printable makes a message of one line and limited length out of whatever a
-// file may hold. What is too long loses its middle: it begins with a name and ends
+// printable makes a message of one line and limited length out of any text. A text
+// that is too long loses its middle, because a message begins with a name and ends
 // with the cure.
 func printable(s string) string {
 	letters := []rune(strings.ToValidUTF8(s, "\uFFFD"))

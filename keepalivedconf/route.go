@@ -117,7 +117,7 @@ func (m *machine) routing(kind string, words [][]byte, options map[string]option
 				return
 			}
 			if _, ok := strictNumber(text, 0, 1<<32-1); !ok {
-				m.warn("%s %s is dropped, because %s %s is no number; correct it", kind, words[0], option, text)
+				m.warn("%s %s is dropped, because %s %s is not a number; correct it", kind, words[0], option, text)
 				return
 			}
 		case takesAddress:
@@ -129,7 +129,7 @@ func (m *machine) routing(kind string, words [][]byte, options map[string]option
 				return
 			}
 			if !fits(text) {
-				m.warn("%s %s is dropped, because %s %s is no address of its family; correct it", kind, words[0], option, text)
+				m.warn("%s %s is dropped, because %s %s is not an address of its family; correct it", kind, words[0], option, text)
 				return
 			}
 		case takesInterface:

@@ -5,9 +5,9 @@ import (
 	"strings"
 )
 
-// lineSubstitutionLimit bounds what is replaced in one line and
-// substitutionLimit what is in all lines together. keepalived has no such
-// bounds and never comes back from a definition that names itself.
+// lineSubstitutionLimit bounds the substitutions in one line, and substitutionLimit
+// those in all lines together. keepalived has no such bounds, and a definition that
+// names itself makes it loop for ever.
 const (
 	lineSubstitutionLimit = 10_000
 	substitutionLimit     = 5_000_000
@@ -25,8 +25,7 @@ type reference struct {
 	braces bool
 }
 
-// referenceAt returns the reference that text, which starts with a dollar
-// sign, begins with. Without braces a name must be followed by a blank, a
+// referenceAt returns the reference at the start of text, which is a dollar sign. Without braces a name must be followed by a blank, a
 // comma, a closing parenthesis or nothing. Blanks without a parameter may
 // precede the closing brace, but then the first of them ends the reference. A
 // definition of several lines counts only at the end of the line.
@@ -84,8 +83,8 @@ type replaced struct {
 	replay  replay
 }
 
-// substitute replaces every definition that line uses, also inside quotes,
-// and again what the values bring along. A value that starts with ~ ends the
+// substitute replaces every definition that line uses, also inside quotes, and
+// then those that the values use. A value that starts with ~ ends the
 // substitution, because ~SEQ and ~LST must see their variable unreplaced.
 // limit is the longest line that may result.
 func (r *reader) substitute(line []byte, limit int) replaced {
@@ -137,8 +136,8 @@ func (r *reader) substitute(line []byte, limit int) replaced {
 		}
 		tail := out.text[at+ref.length:]
 		if ref.params != "" && len(value) < ref.length && len(tail) > 0 {
-			// keepalived moves only one letter of what follows; the others
-			// stay where they were, over what is left of the reference.
+			// keepalived moves only one letter of the text that follows; the other
+			// letters stay where they were, over the rest of the reference.
 			tail = append([]byte{tail[0]}, out.text[min(at+len(value)+1, len(out.text)):]...)
 			r.warn("keepalived garbles the rest of a line after ${%s %s}; put it at the end of the line", ref.name, ref.params)
 		}
@@ -163,7 +162,7 @@ func (r *reader) interrupt(p replay) {
 	r.macros = append(r.macros, p)
 }
 
-// notReplaced says why a reference that looks like one was left as it is.
+// notReplaced warns about a text that looks like a reference and was not replaced.
 func (r *reader) notReplaced(ref reference) {
 	switch d := r.defs[ref.name]; {
 	case d == nil && ref.braces:

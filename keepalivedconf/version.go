@@ -9,8 +9,8 @@ import (
 // describes, and what an empty Options.Version stands for.
 const Newest = "2.4.3"
 
-// dialect has what differs between keepalived versions. The zero value reads
-// as 2.2.7 does.
+// dialect has the differences between keepalived versions. The zero value reads as
+// 2.2.7 does.
 type dialect struct {
 	version [3]int
 	// dropsLongLines ignores a line that is too long, and one with a NUL
@@ -20,8 +20,8 @@ type dialect struct {
 	envDefinition bool
 }
 
-// dialectOf returns the dialect of a version such as "2.2.7" or "v2.3.1".
-// What is no number counts as 0, so that an odd version is read as an old one.
+// dialectOf returns the dialect of a version such as "2.2.7" or "v2.3.1". A part
+// that is not a number counts as 0, so that an odd version is read as an old one.
 func dialectOf(version string) dialect {
 	if version == "" {
 		version = Newest

@@ -17,14 +17,14 @@ func (f FloatingIP) Addr() netip.Addr { return f.Prefix.Addr().WithZone("").Unma
 // String returns the address with its prefix length, as configured.
 func (f FloatingIP) String() string { return f.Prefix.String() }
 
-// Immovable returns why no provider can move the address to another host, empty
-// if nothing speaks against it. keepalived binds such addresses as virtual ones:
-// an IPv6 instance needs a link-local address in the first place (RFC 5798,
-// section 5.1.2).
+// Immovable returns why no provider can move the address to another host, or an
+// empty text for an address that can be moved. keepalived binds immovable addresses
+// as virtual ones: the first address of an IPv6 instance is a link-local address
+// (RFC 5798, section 5.1.2).
 func (f FloatingIP) Immovable() string {
 	switch a := f.Addr(); {
 	case a.IsLinkLocalUnicast():
-		return "it is link-local: it has a meaning on its own network only"
+		return "it is link-local, and valid on its own network only"
 	case a.IsMulticast():
 		return "it is a multicast group"
 	case a.IsLoopback():
