@@ -20,9 +20,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Version is set by -ldflags "-X main.Version=1.2.3".
-var Version = "devel"
-
 func main() {
 	// A reader of our output that dies must not take berth along.
 	signal.Ignore(unix.SIGPIPE)
@@ -45,7 +42,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 // logged is run with a log.
 func logged(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer, log *logs.Log) int {
 	path := executable(args[0])
-	o := &app.Options{Program: args[0], Executable: path, Version: Version, Getenv: getenv, Stdout: stdout, Stderr: stderr, Logs: log,
+	o := &app.Options{Program: args[0], Executable: path, Version: version(), Getenv: getenv, Stdout: stdout, Stderr: stderr, Logs: log,
 		Again: func() error {
 			log.Flush()
 			return again(path)
