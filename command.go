@@ -8,8 +8,8 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// command is the command line: floaty's three forms at the root, the rest as
-// subcommands.
+// command returns the command line: floaty's three forms at the root, everything
+// else as subcommands.
 func command(o *app.Options) *cobra.Command {
 	var fifoMode, testMode bool
 	var output string
@@ -22,8 +22,9 @@ func command(o *app.Options) *cobra.Command {
 
 It is keepalived's notify script (the first form), reads its notify FIFO as a
 service (--fifo, recommended), and tests itself without changing anything
-(--test). Logs go to stderr; where that is /dev/null, to the journal or to
-syslog; and to log-file instead, if the configuration has one.
+(--test). It logs to log-file, if the configuration has that key; otherwise to
+stderr, or to the journal or syslog where stderr is /dev/null. It runs on Linux
+only.
 
 Exit status: 0 done, 1 failed, 2 mistake in usage or configuration.`,
 		Version:       o.Version,
@@ -60,7 +61,7 @@ Exit status: 0 done, 1 failed, 2 mistake in usage or configuration.`,
 	f.SetInterspersed(false)
 	f.BoolVar(&fifoMode, "fifo", false, "read the events from keepalived's notify FIFO")
 	f.BoolVarP(&testMode, "test", "T", false, "test configuration, provider and host; changes nothing")
-	f.StringVar(&output, "output", "table", "of the self-test: table, json or nagios")
+	f.StringVar(&output, "output", "table", "form of the self-test's report: table, json or nagios")
 	p := root.PersistentFlags()
 	p.BoolVarP(&o.Verbose, "verbose", "v", false, "log more (also BERTH_LOG_VERBOSE, FLOATY_LOG_VERBOSE)")
 	p.BoolVar(&o.JSONLog, "json-log", false, "log JSON lines")
@@ -78,14 +79,15 @@ func electCommand(o *app.Options) *cobra.Command {
 instance binds its addresses, announces them, and points the floating IPs if a
 provider is configured.
 
-SIGTERM gives everything up; SIGHUP reads the configuration again and SIGUSR2
-ends for an upgrade, both without moving anything.`,
+At SIGTERM berth unbinds its addresses and resigns; at SIGHUP it reads the
+configuration again, and at SIGUSR2 it ends for an upgrade, in both cases without
+moving an address.`,
 		Args: arguments(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error { return o.Elect(cmd.Context(), args[0]) },
 	}
 }
 
-// configFlag is for commands whose argument is no configuration.
+// configFlag adds --config to a command whose argument is not a configuration.
 func configFlag(c *cobra.Command, path *string) *cobra.Command {
 	c.Flags().StringVar(path, "config", "/etc/berth.yml", "configuration of berth elect on this host")
 	return c
@@ -109,8 +111,8 @@ func releaseCommand(o *app.Options) *cobra.Command {
 	return configFlag(&cobra.Command{
 		Use:   "release INSTANCE",
 		Short: "Make this host hand an instance over to another",
-		Long: `Ask this host's berth elect to hand an instance over to any other host, and wait
-until that has happened. It goes on to take part in the election.`,
+		Long: `Ask berth elect of this host to hand an instance over to any other host, and wait
+until that has happened. This host continues to take part in the election.`,
 		Args: arguments(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error { return o.Release(cmd.Context(), path, args[0]) },
 	}, &path)
@@ -121,9 +123,9 @@ func showCommand(o *app.Options) *cobra.Command {
 	var output string
 	c := &cobra.Command{
 		Use:   "show CONFIG [INSTANCE]",
-		Short: "Show what would be managed and why",
-		Long: `Show the instances and addresses that keepalived's configuration has, what is
-wrong with it, and who has each floating IP at the provider.
+		Short: "Show which addresses would be managed, and why",
+		Long: `Show the instances and addresses of keepalived's configuration, the mistakes in
+that configuration, and the server to which the provider points each floating IP.
 
 Exit status 1 when keepalived would refuse its configuration.`,
 		Args: arguments(cobra.RangeArgs(1, 2)),
@@ -140,7 +142,7 @@ Exit status 1 when keepalived would refuse its configuration.`,
 	}
 	c.Flags().StringVar(&output, "output", "table", "table or json")
 	c.Flags().BoolVar(&so.Offline, "offline", false, "do not ask the provider")
-	c.Flags().BoolVar(&so.AssumeInterfaces, "assume-interfaces", false, "take every interface in the file as existing, with MTU 1500")
+	c.Flags().BoolVar(&so.AssumeInterfaces, "assume-interfaces", false, "assume that every interface in the file exists, with an MTU of 1500")
 	return c
 }
 
@@ -151,8 +153,8 @@ func statusCommand(o *app.Options) *cobra.Command {
 		Short: "Show what is managed now on this host",
 		Long: `Show what is managed now on this host, from the files in the run directory.
 
-Exit status 1 if and only if an instance is MASTER here and nobody acts for it
-(STALE); 2 when that cannot be told.`,
+Exit status 1 if and only if an instance is MASTER here and no process of berth
+acts for it (STALE); 2 when berth cannot tell.`,
 		Args: arguments(cobra.MaximumNArgs(1)),
 		RunE: func(_ *cobra.Command, args []string) error {
 			if err := oneOf(output, "table", "json"); err != nil {
@@ -174,10 +176,10 @@ func configCommand(o *app.Options) *cobra.Command {
 	c := &cobra.Command{Use: "config", Short: "Check a configuration", Args: arguments(cobra.NoArgs)}
 	c.AddCommand(&cobra.Command{
 		Use:   "check CONFIG",
-		Short: "Say everything that is wrong with a configuration, with its line",
+		Short: "Report every mistake in a configuration, with its line",
 		Long: `Read a configuration as the other commands do, with the secrets that it names,
-and say everything that is wrong with it. It calls nobody and changes nothing;
-berth --test does call the provider.`,
+and report every mistake in it. berth config check makes no call and changes
+nothing; berth --test does call the provider.`,
 		Args: arguments(cobra.ExactArgs(1)),
 		RunE: func(_ *cobra.Command, args []string) error { return o.CheckConfig(args[0]) },
 	})
@@ -202,16 +204,16 @@ func cloudsimCommand(o *app.Options) *cobra.Command {
 		Use:   "cloudsim",
 		Short: "Run a simulated provider on loopback, to try berth without an account",
 		Long: `Run a simulated cloudscale account: two servers, an IPv4 address and an IPv6
-network that can be moved between them, and the metadata service. It prints a
-configuration for berth and a line for each request. It listens on loopback
-only and keeps nothing. The same servers and other addresses are there as an
-Exoscale account.`,
+network that can be moved between them, and the metadata service. The simulator
+prints a configuration for berth and a line for each request. It listens on
+loopback only and stores nothing. The same servers, with other addresses, are also
+an Exoscale account.`,
 		Args: arguments(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error { return o.Cloudsim(cmd.Context(), co) },
 	}
 	c.Flags().StringVar(&co.Listen, "listen", "127.0.0.1:8080", "loopback address and port")
 	c.Flags().StringVar(&co.Token, "token", "simulated-token", "the token that the simulator accepts")
-	c.Flags().BoolVar(&co.Unfriendly, "unfriendly", false, "give the API bad habits: slow, stale, refusing, losing answers, all by chance")
-	c.Flags().Uint64Var(&co.Seed, "seed", 0, "of the chances; 0 for a new one, which is said")
+	c.Flags().BoolVar(&co.Unfriendly, "unfriendly", false, "make the API slow, stale and refusing, and lose answers, each by chance")
+	c.Flags().Uint64Var(&co.Seed, "seed", 0, "seed of the random numbers; 0 for a new seed, which is printed")
 	return c
 }

@@ -21,19 +21,19 @@ import (
 )
 
 func main() {
-	// A reader of our output that dies must not take berth along.
+	// berth must not end because the reader of its output has ended.
 	signal.Ignore(unix.SIGPIPE)
-	// Each file is made with the mode it is meant to have. keepalived's scripts
-	// inherit 0177, with which nobody but root could enter the run directory and
-	// `berth status` would fail.
+	// Each file is made with the mode that the code gives. keepalived's scripts
+	// inherit 0177, with which only root could enter the run directory and
+	// `berth status` would fail for every other user.
 	unix.Umask(0o022)
-	// Never undone: the next notify script may still end this one by SIGTERM
-	// when it is done already, and that must not become its exit status.
+	// The handler stays installed: the next notify script may end this one by
+	// SIGTERM after its work is done, and that must not become its exit status.
 	ctx, _ := signal.NotifyContext(context.Background(), unix.SIGINT, unix.SIGTERM)
 	os.Exit(run(ctx, os.Args, os.Getenv, os.Stdout, os.Stderr))
 }
 
-// run is the program: everything that main has from the system is an argument.
+// run is the program: everything that main gets from the system is an argument.
 func run(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) int {
 	log := logs.New(stderr)
 	return log.While(func() int { return logged(ctx, args, getenv, stdout, stderr, log) })
@@ -73,7 +73,7 @@ func logged(ctx context.Context, args []string, getenv func(string) string, stdo
 	return app.ExitStatus(err)
 }
 
-// again executes the program that is installed by now in place of this one.
+// again executes the program that is installed at path in place of this process.
 func again(path string) error {
 	return fmt.Errorf("execute %s: %w", path, unix.Exec(path, os.Args, os.Environ()))
 }
@@ -91,7 +91,7 @@ func executable(arg0 string) string {
 	return path
 }
 
-// jsonWanted finds --json-log before the first argument that is no flag.
+// jsonWanted finds --json-log before the first argument that is not a flag.
 func jsonWanted(args []string) bool {
 	for _, a := range args {
 		if !strings.HasPrefix(a, "-") {
