@@ -13,7 +13,7 @@ import (
 var allowed = map[string]string{
 	"berth":                      "internal/app internal/logs",
 	"berth/vrrp":                 "", // the nouns; everything may import it
-	"berth/config":               "vrrp internal/files internal/section",
+	"berth/config":               "vrrp internal/files internal/journal internal/section",
 	"berth/keepalivedconf":       "vrrp",
 	"berth/fifo":                 "vrrp internal/files", // the lock of the one reader
 	"berth/instance":             "vrrp",                // knows neither clouds nor locks
@@ -49,7 +49,7 @@ var allowed = map[string]string{
 	"berth/internal/truth":     "vrrp", // kernel and keepalived arrive as functions
 	// which addresses keepalived has: from its file, and from what its processes have open
 	"berth/internal/reading":  "vrrp keepalivedconf internal/files internal/pidfd",
-	"berth/internal/cloudsim": "",
+	"berth/internal/cloudsim": "internal/journal",
 	"berth/internal/app":      "*", // the only wiring
 }
 

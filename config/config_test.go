@@ -11,11 +11,13 @@ import (
 	"time"
 
 	"berth/config"
+	"berth/internal/journal"
 	"berth/internal/section"
 
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
+	"go.uber.org/zap/zaptest/observer"
 	"gopkg.in/yaml.v3"
 )
 
@@ -375,18 +377,19 @@ func TestSecretSources(t *testing.T) {
 		{name: "none", err: "cloud.token: missing; write token or token-file, or set the environment variable V"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			warned := false
+			core, said := observer.New(zap.InfoLevel)
 			s := config.SecretSource{
-				Section:        "cloud",
-				Getenv:         func(k string) string { return row.env[k] },
-				OthersCanRead:  row.othersRead,
-				InlineReadable: func(string) { warned = true },
+				Section: "cloud",
+				Getenv:  func(k string) string { return row.env[k] },
+				Config:  &config.Config{Path: "berth.yml", OthersCanRead: row.othersRead},
+				Journal: journal.New(zap.New(core)),
 			}
 			got, err := s.Resolve("token", config.Secret(row.inline), row.file, "V")
 			text := ""
 			if err != nil {
 				text = err.Error()
 			}
+			warned := said.FilterField(zap.String("code", "secret-readable")).FilterField(zap.String("key", "cloud.token")).Len() == 1
 			if got.Reveal() != row.want || text != row.err || warned != row.warned {
 				t.Errorf("got %q, warned %v, error %q; want %q, %v, %q", got.Reveal(), warned, text, row.want, row.warned, row.err)
 			}

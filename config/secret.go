@@ -8,7 +8,10 @@ import (
 	"strings"
 
 	"berth/internal/files"
+	"berth/internal/journal"
 	"berth/internal/section"
+
+	"go.uber.org/zap"
 )
 
 // Stars are what a Secret prints as.
@@ -36,10 +39,8 @@ type SecretSource struct {
 	// key; may be empty.
 	CredentialPrefix string
 	Getenv           func(string) string
-	// InlineReadable is called with the key, such as etcd.password, of an inline
-	// secret that every user of the machine can read. May be nil.
-	InlineReadable func(key string)
-	OthersCanRead  bool // the configuration file's mode
+	Config           *Config          // the configuration that has the section
+	Journal          *journal.Journal // told of a secret that every user can read; nil means none
 }
 
 // maxSecret bounds a secret file; tokens have some hundred bytes at most.
@@ -56,8 +57,8 @@ func (s SecretSource) Resolve(key string, inline Secret, file, env string) (Secr
 	case inline != "" && file != "":
 		return "", &section.Problem{Key: path + "-file", Text: "found beside " + path + "; write one of the two"}
 	case inline != "":
-		if s.OthersCanRead && s.InlineReadable != nil {
-			s.InlineReadable(path)
+		if s.Config.OthersCanRead && s.Journal != nil {
+			s.Journal.Tell(secretReadable, zap.String("key", path), zap.String("file", s.Config.Path), zap.Int("line", s.Config.line(path)))
 		}
 		return inline, nil
 	case file != "":

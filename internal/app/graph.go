@@ -121,7 +121,7 @@ func (o *Options) newProvider(cfg *config.Config, runDirectory string, m *provid
 	if err != nil {
 		return nil, &UsageError{cfg.Located("provider", err)}
 	}
-	secrets := o.secrets(cfg, cfg.Provider, log)
+	secrets := o.secrets(cfg, cfg.Provider, journal.New(log))
 	d := providers.Deps{
 		Log:       log,
 		RunDir:    runDirectory,

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 
 	"berth/config"
+	"berth/internal/journal"
 	"berth/internal/logs"
 	"berth/providers/catalog"
 
@@ -97,16 +98,8 @@ func (o *Options) load(path string) (*config.Config, error) {
 }
 
 // secrets returns where the secrets of a section are looked up.
-func (o *Options) secrets(c *config.Config, section string, log *zap.Logger) config.SecretSource {
-	s := config.SecretSource{
-		Section:       section,
-		Getenv:        o.Getenv,
-		OthersCanRead: c.OthersCanRead,
-		InlineReadable: func(key string) {
-			log.Warn("a secret stands in a configuration file that everybody can read; run: chmod o= "+c.Path,
-				zap.String("key", key), zap.String("file", c.Path))
-		},
-	}
+func (o *Options) secrets(c *config.Config, section string, j *journal.Journal) config.SecretSource {
+	s := config.SecretSource{Section: section, Getenv: o.Getenv, Config: c, Journal: j}
 	if section == "etcd" {
 		s.CredentialPrefix = "etcd." // beside a provider's, which are named by their keys alone
 	}

@@ -7,6 +7,7 @@ import (
 
 	"berth/config"
 	"berth/election"
+	"berth/internal/journal"
 	"berth/internal/seat"
 	"berth/notify"
 
@@ -43,7 +44,7 @@ func (o *Options) newEtcd(cfg *config.Config, runDirectory string, log *zap.Logg
 	var password config.Secret
 	if e.Username != "" {
 		var err error
-		if password, err = o.secrets(cfg, "etcd", log).Resolve("password", e.Password, e.PasswordFile, "BERTH_ETCD_PASSWORD"); err != nil {
+		if password, err = o.secrets(cfg, "etcd", journal.New(log)).Resolve("password", e.Password, e.PasswordFile, "BERTH_ETCD_PASSWORD"); err != nil {
 			return nil, &UsageError{cfg.Located("etcd", err)}
 		}
 	}

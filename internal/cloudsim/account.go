@@ -10,34 +10,37 @@ import (
 	"sync"
 	"time"
 
+	"berth/internal/journal"
+
 	"go.uber.org/zap"
 )
 
 // Config is the account that a Sim starts with.
 type Config struct {
-	// Token is the one that requests must bear. Empty means that any will do,
-	// as long as there is one.
+	// Token is the token that requests must have. Empty accepts any token, but not
+	// a request without one.
 	Token       string
 	Servers     []Server
 	FloatingIPs []FloatingIP
 	Faults      Faults
 
-	// Key and Secret are Exoscale's credentials. Without a secret any signature
-	// will do, as long as there is one.
+	// Key and Secret are Exoscale's credentials. Without a secret any signature is
+	// accepted, but not a request without one.
 	Key, Secret string
 	ElasticIPs  []ElasticIP
 	// OperationTime is how long attaching and detaching take at Exoscale; with 0
-	// they are over in the answer.
+	// the answer shows them finished.
 	OperationTime time.Duration
 	// ClockSkew is how far the simulator's clock is ahead.
 	ClockSkew time.Duration
 
-	// Unfriendly adds habits by chance that an API may have (see habits). Clients
-	// must get along with them; SetFaults leaves them alone.
+	// Unfriendly adds, by chance, faults that a real API may have (see habits). A
+	// correct client works in spite of them; SetFaults does not change them.
 	Unfriendly bool
-	// Seed of every decision by chance; 0 means a new one, which is logged.
+	// Seed is that of every random decision; 0 means a new seed, which is logged.
 	Seed uint64
-	Log  *zap.Logger // nil means none
+	// Journal is told of the seed; nil means that nothing is.
+	Journal *journal.Journal
 }
 
 // Server is a virtual machine of the account.
@@ -47,10 +50,10 @@ type Server struct {
 	// Region such as "lpg". Its only zone is the region's name with a 1.
 	Region string
 	// Addresses of its public interface. The first of a family is the next
-	// hop of floating IPs of that family; any of them makes a client be taken
-	// for this server by the metadata service.
+	// hop of floating IPs of that family. The metadata service takes a client with
+	// any of these source addresses for this server.
 	Addresses []netip.Addr
-	// Pool is the id of the instance pool that manages it, if one does.
+	// Pool is the id of the instance pool that manages the server, or empty.
 	Pool string
 }
 
@@ -58,23 +61,22 @@ type Server struct {
 // LoadBalancer is set.
 type FloatingIP struct {
 	Network      netip.Prefix
-	Region       string // empty for a global one, which may go to any region
-	Server       string // UUID, empty if no server has it
-	LoadBalancer string // name, empty if no load balancer has it
+	Region       string // empty for a global floating IP, which any region can have
+	Server       string // UUID of the server that has it, or empty
+	LoadBalancer string // name of the load balancer that has it, or empty
 }
 
 // Move is a floating IP going from one holder to the next.
 type Move struct {
 	Network  netip.Prefix
-	From, To string     // UUIDs of servers, empty for anything that is none
-	NextHop  netip.Addr // of the new server, the zero Addr if it has none of the family
-	Servers  []string   // UUIDs of all that an elastic IP is attached to now
+	From, To string     // UUIDs of servers, empty for anything else
+	NextHop  netip.Addr // of the new server; the zero Addr if it has no address of the family
+	Servers  []string   // UUIDs of all servers to which an elastic IP is attached now
 	Time     time.Time
 }
 
 // Sim is a simulated account. It is safe for concurrent use.
 type Sim struct {
-	log           *zap.Logger
 	operationTime time.Duration
 	skew          time.Duration
 	habits        Faults
@@ -93,7 +95,7 @@ type Sim struct {
 	assignments []*assignment
 	servers     []Server
 	ips         []FloatingIP
-	before      []FloatingIP // as it was before the last move, for stale reads
+	before      []FloatingIP // the state before the last move, for stale reads
 	faults      Faults
 	chance      *mathrand.Rand
 	history     []*Request
@@ -102,7 +104,7 @@ type Sim struct {
 	onDone      func(Request)
 }
 
-// route sends what lies below a path to the API that serves it.
+// route leads all requests below a path to the API that serves them.
 type route struct {
 	prefix   string
 	metadata bool
@@ -110,12 +112,10 @@ type route struct {
 	trusts   func(*exchange) bool // the credentials are right
 }
 
-// New returns a simulator of the account, or says what is wrong with it.
+// New returns a simulator of the account. The error names the mistake in an account
+// that no provider could have.
 func New(c Config) (*Sim, error) {
-	s := &Sim{log: c.Log, token: c.Token, key: c.Key, secret: c.Secret, operationTime: c.OperationTime, skew: c.ClockSkew}
-	if s.log == nil {
-		s.log = zap.NewNop()
-	}
+	s := &Sim{token: c.Token, key: c.Key, secret: c.Secret, operationTime: c.OperationTime, skew: c.ClockSkew}
 	s.routes = []route{
 		{"/v1/", false, s.cloudscale, s.authorised},
 		{"/v2/", false, s.exoscale, s.signed},
@@ -171,13 +171,15 @@ func New(c Config) (*Sim, error) {
 		seed = binary.LittleEndian.Uint64(b[:])
 	}
 	s.chance = mathrand.New(mathrand.NewPCG(seed, 0))
-	s.log.Info("simulator made", zap.Uint64("seed", seed))
+	if c.Journal != nil {
+		c.Journal.Tell(started, zap.Uint64("seed", seed))
+	}
 	s.faults = slices.Clone(c.Faults)
 	return s, nil
 }
 
-// Holder returns the UUID of the server that has the floating IP, "" if none
-// does or if there is no such floating IP.
+// Holder returns the UUID of the server that has the floating IP, or "" if no
+// server has it or the floating IP does not exist.
 func (s *Sim) Holder(network netip.Prefix) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -187,8 +189,8 @@ func (s *Sim) Holder(network netip.Prefix) string {
 	return ""
 }
 
-// Holders returns the UUIDs of the servers that have the floating IP, of any
-// cloud, that addr is or lies in; none if there is no such floating IP.
+// Holders returns the UUIDs of the servers that have the floating IP, of any cloud,
+// that contains addr; nil if no floating IP contains it.
 func (s *Sim) Holders(addr netip.Addr) []string {
 	for _, e := range s.ElasticIPs() {
 		if e.Network.Contains(addr) {
@@ -204,7 +206,7 @@ func (s *Sim) Holders(addr netip.Addr) []string {
 }
 
 // Give makes a server the only one that has the floating IP, of any cloud, that
-// addr is or lies in, as if somebody else had done so through the API.
+// contains addr, as another client of the API would.
 func (s *Sim) Give(addr netip.Addr, serverUUID string) error {
 	for _, e := range s.ElasticIPs() {
 		if e.Network.Contains(addr) {
@@ -240,8 +242,8 @@ func (s *Sim) FloatingIPs() []FloatingIP {
 	return slices.Clone(s.ips)
 }
 
-// Assign points a floating IP at a server, as if somebody else had done so
-// through the API. The data plane has run when it returns.
+// Assign points a floating IP at a server, as another client of the API would. The
+// data plane has run when Assign returns.
 func (s *Sim) Assign(network netip.Prefix, serverUUID string) error {
 	s.moving.Lock()
 	defer s.moving.Unlock()
@@ -259,8 +261,8 @@ func (s *Sim) Assign(network netip.Prefix, serverUUID string) error {
 	return nil
 }
 
-// OnMove sets the data plane: f is called after each change of a holder and
-// before the request that made it is answered, one call at a time, in order. It
+// OnMove sets the data plane: f is called after each change of a holder and before
+// the answer to the request that made the change, one call at a time, in order. f
 // must not call Assign.
 func (s *Sim) OnMove(f func(Move)) {
 	s.mu.Lock()
@@ -268,8 +270,8 @@ func (s *Sim) OnMove(f func(Move)) {
 	s.onMove = f
 }
 
-// move gives floating IP i to a server or a load balancer and runs the data
-// plane. It reports whether that changed anything. The caller holds moving.
+// move gives floating IP i to a server or a load balancer and runs the data plane.
+// It returns whether the holder changed. The caller has the lock moving.
 func (s *Sim) move(i int, server, loadBalancer string) bool {
 	s.mu.Lock()
 	old := s.ips[i]

@@ -21,8 +21,8 @@ func (s *Sim) cloudscale(x *exchange) answer {
 	case !x.record.Token:
 		return say(http.StatusUnauthorized, map[string]string{"detail": "Invalid token."})
 	}
-	// The key in the path is one segment: a network with its length is two, and
-	// is not found.
+	// The key in the path is one segment: a network with its length has two
+	// segments, and is not found.
 	part := strings.Split(strings.TrimPrefix(x.r.URL.Path, "/v1/"), "/")
 	switch {
 	case len(part) == 1 && part[0] == "floating-ips":
@@ -47,7 +47,8 @@ func notFound() answer {
 	return say(http.StatusNotFound, map[string]string{"detail": "Not found."})
 }
 
-// only calls get or patch by the request's method, and refuses what is nil.
+// only calls get or patch by the request's method, and refuses a method whose
+// function is nil.
 func only(x *exchange, get, patch func() answer) answer {
 	switch {
 	case x.r.Method == http.MethodGet && get != nil:
@@ -62,7 +63,7 @@ func (s *Sim) listFloatingIPs(x *exchange) answer {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	list := []json.RawMessage{}
-	if !strings.Contains(x.r.URL.RawQuery, "tag") { // nothing here has tags
+	if !strings.Contains(x.r.URL.RawQuery, "tag") { // no object of the simulator has tags
 		for _, ip := range s.seen(x) {
 			list = append(list, s.floatingIPJSON(x, ip))
 		}
@@ -99,8 +100,8 @@ func (s *Sim) seen(x *exchange) []FloatingIP {
 	return s.ips
 }
 
-// patchFloatingIP moves a floating IP. A body without a holder changes nothing
-// and is fine; a floating IP cannot be made to point nowhere.
+// patchFloatingIP moves a floating IP. A body without a holder is valid and changes
+// nothing; a floating IP always points at a server or a load balancer.
 func (s *Sim) patchFloatingIP(x *exchange, i int) answer {
 	var fields map[string]json.RawMessage
 	if err := json.Unmarshal(x.body, &fields); err != nil || fields == nil {
@@ -150,7 +151,7 @@ func (s *Sim) patchFloatingIP(x *exchange, i int) answer {
 	return answer{status: http.StatusNoContent}
 }
 
-// loadBalancerUUID makes up the UUID of a load balancer from its name.
+// loadBalancerUUID derives the UUID of a load balancer from its name.
 func loadBalancerUUID(name string) string {
 	var b [16]byte
 	copy(b[:], name)
@@ -159,7 +160,7 @@ func loadBalancerUUID(name string) string {
 }
 
 // loadBalancer returns the name of the load balancer with that UUID, of those
-// that have or had a floating IP; "" if there is none. It is called with mu held.
+// that have or had a floating IP, or "". It is called with mu held.
 func (s *Sim) loadBalancer(uuid string) string {
 	for _, ips := range [][]FloatingIP{s.ips, s.before} {
 		for _, ip := range ips {
@@ -207,8 +208,8 @@ func (s *Sim) floatingIPJSON(x *exchange, ip FloatingIP) json.RawMessage {
 	return object(x, m, "network")
 }
 
-// object writes a JSON object; if the request met UnknownFields, with some more
-// fields of odd types, and with the field named twice said twice.
+// object writes a JSON object. Under UnknownFields the object has further fields of
+// odd types, and the field named twice stands there twice.
 func object(x *exchange, m map[string]any, twice string) json.RawMessage {
 	b, err := json.Marshal(m)
 	if err != nil {
@@ -267,8 +268,8 @@ func serverJSON(x *exchange, srv Server) json.RawMessage {
 	}, "name")
 }
 
-// echo returns the credentials of a request in the spellings in which a careless
-// server might repeat them.
+// echo returns the credentials of a request in the spellings in which a server might
+// repeat them.
 func echo(r *http.Request) map[string]string {
 	auth := r.Header.Get("Authorization")
 	token := strings.TrimPrefix(auth, "Bearer ")

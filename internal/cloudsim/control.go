@@ -15,7 +15,7 @@ const controlPrefix = "/_sim/"
 const controlHelp = `berth cloud simulator: control
 
 GET    /_sim/floating-ips   every floating IP and who has it
-POST   /_sim/assign         {"network":"192.0.2.10/32","server":"UUID"}: move it, as somebody else would
+POST   /_sim/assign         {"network":"192.0.2.10/32","server":"UUID"}: move it, as another client would
 GET    /_sim/history        every API request so far, oldest first
 DELETE /_sim/history        forget them
 GET    /_sim/faults         faults that can still strike
@@ -28,8 +28,8 @@ method, path (prefix), count, for or until, probability, latency, status,
 form (%v), body, retry_after, location, reason.
 `
 
-// control serves the paths by which a person or a script rules the simulator.
-// It asks for no token: whoever can reach it may move everything.
+// control serves the paths by which a person or a script controls the simulator,
+// without a token: every client that can connect may move every address.
 func (s *Sim) control(w http.ResponseWriter, r *http.Request) {
 	what := r.Method + " " + r.URL.Path[len(controlPrefix)-1:]
 	switch what {
@@ -84,10 +84,10 @@ func reply(w http.ResponseWriter, v any) {
 	w.Header().Set("Content-Type", "application/json")
 	e := json.NewEncoder(w)
 	e.SetIndent("", "  ")
-	e.Encode(v) // a client that has gone is its own affair
+	e.Encode(v) // an error means that the client has gone
 }
 
-// read decodes a JSON body, or answers 400 and reports false.
+// read decodes a JSON body, or answers 400 and returns false.
 func read(w http.ResponseWriter, r *http.Request, v any) bool {
 	d := json.NewDecoder(io.LimitReader(r.Body, maxRequestBody))
 	d.DisallowUnknownFields()

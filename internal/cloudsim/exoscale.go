@@ -14,8 +14,8 @@ import (
 	"time"
 )
 
-// Reads in lists never say who has an elastic IP; the filter by address and the
-// records of single instances do.
+// Lists never show which instances have an elastic IP; the filter by address and
+// the records of single instances do.
 func (s *Sim) exoscale(x *exchange) answer {
 	zone := s.zone(x.r)
 	part := strings.Split(strings.TrimPrefix(x.r.URL.Path, "/v2/"), "/")
@@ -54,7 +54,7 @@ func exoMessage(status int, text string) answer {
 	return say(status, map[string]string{"message": text})
 }
 
-// zone is the one that a request is for: that of the host name, as in
+// zone returns the zone of a request: that of the host name, as in
 // api-ch-gva-2.exoscale.com, else that of the first server.
 func (s *Sim) zone(r *http.Request) string {
 	if z, ok := strings.CutPrefix(r.Host, "api-"); ok {
@@ -83,11 +83,11 @@ func (s *Sim) zones() answer {
 	return say(http.StatusOK, map[string]any{"zones": list})
 }
 
-// signed tells whether a request bears a signature made with the account's
-// secret that has not expired by the simulator's clock. What is signed: method
-// and escaped path, body, the values of the signed query arguments in the order
-// of their names, an empty line for headers, and the time of expiry. It is called
-// with mu held.
+// signed reports whether a request has a signature made with the account's secret
+// that has not expired by the simulator's clock. The signature covers method and
+// escaped path, body, the values of the signed query arguments in the order of their
+// names, an empty line for headers, and the time of expiry. signed is called with mu
+// held.
 func (s *Sim) signed(x *exchange) bool {
 	fields, ok := strings.CutPrefix(x.r.Header.Get("Authorization"), "EXO2-HMAC-SHA256 ")
 	if !ok {
@@ -115,7 +115,7 @@ func (s *Sim) signed(x *exchange) bool {
 	}
 	for name := range query {
 		if !slices.Contains(names, name) {
-			return false // an argument that anybody could have added
+			return false // an argument without a signature
 		}
 	}
 	expires, err := strconv.ParseInt(field["expires"], 10, 64)
@@ -134,7 +134,7 @@ func (s *Sim) signed(x *exchange) bool {
 	return hmac.Equal(mac.Sum(nil), signature)
 }
 
-// clock is the time that the simulator believes in.
+// clock returns the time by the simulator's clock, see Config.ClockSkew.
 func (s *Sim) clock() time.Time { return time.Now().Add(s.skew) }
 
 func (s *Sim) listInstances(x *exchange, zone string) answer {

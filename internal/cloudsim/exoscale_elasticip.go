@@ -16,19 +16,19 @@ type ElasticIP struct {
 	ID      string
 	Network netip.Prefix // /32, or /96 for IPv6
 	Zone    string
-	Servers []string // UUIDs of the instances attached, the longest attached first
-	Managed bool     // it has a health check of its own
+	Servers []string // UUIDs of the instances attached, in the order in which they were attached
+	Managed bool     // it has a health check
 }
 
-// elasticIP is an ElasticIP with what it was before its last change, for reads
-// that lag.
+// elasticIP is an ElasticIP with its servers before the last change, for reads that
+// lag.
 type elasticIP struct {
 	ElasticIP
 	was []string
 }
 
-// attached is who has an elastic IP as a read shows it. It is called with mu
-// held.
+// attached returns the servers of an elastic IP that a read shows. It is called with
+// mu held.
 func (e *elasticIP) attached(stale bool) []string {
 	if stale {
 		return e.was
@@ -75,7 +75,7 @@ func elasticIPJSON(x *exchange, e *elasticIP) json.RawMessage {
 	}
 	if e.Network.Addr().Is6() {
 		m["addressfamily"] = "inet6"
-		if x.extra { // spelled as nobody else does
+		if x.extra { // an unusual spelling
 			m["ip"] = strings.ToUpper(e.Network.Addr().StringExpanded())
 		}
 	}
@@ -85,8 +85,8 @@ func elasticIPJSON(x *exchange, e *elasticIP) json.RawMessage {
 	return object(x, m, "id")
 }
 
-// hasAddress is the filter by address, with its possible faults. It is called
-// with mu held.
+// hasAddress is the filter by address, with its faults if there are any. It is
+// called with mu held.
 func (s *Sim) hasAddress(x *exchange, srv Server, text string) bool {
 	if x.filterIgnored {
 		return true
@@ -104,8 +104,8 @@ func (s *Sim) hasAddress(x *exchange, srv Server, text string) bool {
 	return slices.Contains(srv.Addresses, addr)
 }
 
-// changeElasticIP begins an attach or detach. It takes effect when its time is
-// over, which is at once if OperationTime is 0.
+// changeElasticIP begins an attach or detach, which takes effect after
+// OperationTime.
 func (s *Sim) changeElasticIP(x *exchange, zone, id string, attach bool) answer {
 	var in struct {
 		Instance *struct {
@@ -146,9 +146,9 @@ func (s *Sim) changeElasticIP(x *exchange, zone, id string, attach bool) answer 
 	return say(http.StatusOK, s.operationJSON(x, op))
 }
 
-// attach gives an elastic IP to servers and runs the data plane, which shows the
-// worst case of traffic that is spread: all of it goes to the longest attached.
-// The caller holds moving.
+// attach gives an elastic IP to servers and runs the data plane, which has the worst
+// case of traffic to several servers: all of it goes to the server that was attached
+// first. The caller has the lock moving.
 func (s *Sim) attach(i int, servers []string) {
 	first := func(list []string) string {
 		if len(list) == 0 {
@@ -181,8 +181,8 @@ func (s *Sim) ElasticIPs() []ElasticIP {
 	return list
 }
 
-// Attach attaches an elastic IP to exactly these servers, as if somebody else had
-// done so through the API.
+// Attach attaches an elastic IP to exactly these servers, as another client
+// of the API would.
 func (s *Sim) Attach(network netip.Prefix, serverUUIDs ...string) error {
 	s.moving.Lock()
 	defer s.moving.Unlock()

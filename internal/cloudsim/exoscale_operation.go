@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// operation is an attach or detach under way or over.
+// operation is an attach or detach, pending or finished.
 type operation struct {
 	id, state, reason string
 	due               time.Time
@@ -39,7 +39,7 @@ func (s *Sim) operationJSON(x *exchange, op *operation) json.RawMessage {
 	return object(x, m, "id")
 }
 
-// settle ends the operations whose time is over, in their order.
+// settle finishes the operations whose time has come, in their order.
 func (s *Sim) settle() {
 	s.moving.Lock()
 	defer s.moving.Unlock()

@@ -10,25 +10,25 @@ import (
 	"time"
 )
 
-// Kind names what a Fault does.
+// Kind is the effect of a Fault.
 type Kind string
 
-// The kinds. Those marked "not carried out" leave the state alone, as if a
-// broken front end had answered; of the others a write takes effect.
+// The kinds. Under a kind marked "not carried out" no write takes effect, as if a
+// broken front end had answered; under the others it does.
 const (
-	// Slow adds Latency and nothing else. It adds to any other fault.
+	// Slow adds Latency alone. It combines with any other fault.
 	Slow Kind = "slow"
 	// Status answers with Fault.Status and a body of Fault.Form. Not carried out.
 	Status Kind = "status"
-	// HangBeforeHeaders says nothing until the client goes. Not carried out.
+	// HangBeforeHeaders sends nothing until the client goes. Not carried out.
 	HangBeforeHeaders Kind = "hang-before-headers"
 	// HangAfterHeaders sends the headers and half of the body, then nothing.
 	HangAfterHeaders Kind = "hang-after-headers"
 	// CutBody sends half of the body and drops the connection.
 	CutBody Kind = "cut-body"
-	// Garbage answers 200 with bytes that are no JSON. Not carried out.
+	// Garbage answers 200 with bytes that are not JSON. Not carried out.
 	Garbage Kind = "garbage"
-	// EmptyBody answers 200 with nothing in it. Not carried out.
+	// EmptyBody answers 200 with an empty body. Not carried out.
 	EmptyBody Kind = "empty-body"
 	// Huge answers 200 with a JSON array of 8 MiB. Not carried out.
 	Huge Kind = "huge"
@@ -42,30 +42,30 @@ const (
 	Drop Kind = "drop"
 	// LostResponse carries the request out, then closes the connection.
 	LostResponse Kind = "lost-response"
-	// AcceptedOnly answers a write as if it had been carried out; it was not.
+	// AcceptedOnly answers a write as if it had been carried out. Not carried out.
 	AcceptedOnly Kind = "accepted-only"
-	// Stale makes a read show the state before the last move. It adds to any
+	// Stale makes a read show the state before the last move. It combines with any
 	// other fault and applies to reads only.
 	Stale Kind = "stale"
-	// UnknownFields adds fields nobody knows to each object read, and says some
-	// known ones twice. It adds to any other fault and applies to reads only.
+	// UnknownFields adds fields that no API has to each object read, and writes some
+	// known fields twice. It combines with any other fault and applies to reads only.
 	UnknownFields Kind = "unknown-fields"
-	// Unordered makes lists come in random order. It adds to any other fault.
+	// Unordered makes lists come in random order. It combines with any other fault.
 	Unordered Kind = "unordered"
-	// FilterIgnored makes Exoscale's list of instances by address name all
-	// instances. It adds to any other fault.
+	// FilterIgnored makes Exoscale's list of instances by address have all
+	// instances. It combines with any other fault.
 	FilterIgnored Kind = "filter-ignored"
-	// FilterLagging makes that list show who had the elastic IP before the last
-	// change to it. It adds to any other fault.
+	// FilterLagging makes that list show the instances that had the elastic IP before
+	// its last change. It combines with any other fault.
 	FilterLagging Kind = "filter-lagging"
-	// FilterWithoutIPv6 makes that list name nobody for an IPv6 address. It adds
-	// to any other fault.
+	// FilterWithoutIPv6 makes that list empty for an IPv6 address. It combines
+	// with any other fault.
 	FilterWithoutIPv6 Kind = "filter-without-ipv6"
-	// OperationFails lets Exoscale accept a write whose operation ends as a
-	// failure with Fault.Reason (default busy). It adds to any other fault.
+	// OperationFails makes Exoscale accept a write whose operation then fails with
+	// Fault.Reason (default busy). It combines with any other fault.
 	OperationFails Kind = "operation-fails"
-	// OperationVanishes makes the operation of a write at Exoscale unknown when
-	// it is asked for; it is carried out. It adds to any other fault.
+	// OperationVanishes makes Exoscale answer that the operation of a write does not
+	// exist, although it is carried out. It combines with any other fault.
 	OperationVanishes Kind = "operation-vanishes"
 )
 
@@ -73,19 +73,19 @@ var kinds = []Kind{Slow, Status, HangBeforeHeaders, HangAfterHeaders, CutBody, G
 	Redirect, WrongContentType, Drop, LostResponse, AcceptedOnly, Stale, UnknownFields, Unordered,
 	FilterIgnored, FilterLagging, FilterWithoutIPv6, OperationFails, OperationVanishes}
 
-// reading and writing are the kinds that apply to reads or writes only.
+// reading and writing have the kinds that apply to reads or to writes only.
 var (
 	reading = []Kind{Stale, UnknownFields, Unordered, FilterIgnored, FilterLagging, FilterWithoutIPv6}
 	writing = []Kind{AcceptedOnly, OperationFails, OperationVanishes}
 )
 
-// adds tells whether the fault leaves room for others.
+// adds reports whether the fault combines with others.
 func (k Kind) adds() bool {
 	return k == Slow || slices.Contains(reading, k) || k == OperationFails || k == OperationVanishes
 }
 
-// habits are what an unfriendly API does all the time, by chance. None of them
-// is a reason for a client to end in a wrong state.
+// habits are the faults that an unfriendly API has all the time, by chance. None of
+// them excuses a client that ends in a wrong state.
 var habits = Faults{
 	{Kind: Slow, Probability: 0.3, Latency: 30 * time.Millisecond},
 	{Kind: Slow, Probability: 0.02, Latency: time.Second},
@@ -108,7 +108,7 @@ var habits = Faults{
 // Form is the shape of the body that goes with Status.
 type Form string
 
-// The forms seen of, or imagined for, error bodies.
+// The forms of error bodies that were seen or are conceivable.
 const (
 	FormDetail Form = "detail" // {"detail":"text"}; the default
 	FormField  Form = "field"  // {"server":"text"}
@@ -128,21 +128,22 @@ const (
 var forms = []Form{FormDetail, FormField, FormNested, FormObject, FormList, FormText, FormHTML, FormEmpty, FormEcho,
 	FormMessage, FormError, FormProblem}
 
-// Fault is one kind of bad manners, which requests it meets, and how often.
+// Fault is one kind of fault, the requests that it applies to, and how often it does.
 type Fault struct {
 	Kind Kind
 
-	// Which requests. Method "" stands for any; Path is a prefix, and "" stands
-	// for every path of the API but not for the metadata service.
+	// Method and Path select requests. Method "" means any; Path is a prefix, and ""
+	// means every path of the API but not the metadata service.
 	Method string
 	Path   string
 
-	// How often. All three must agree.
+	// Count, Until and Probability limit how often the fault applies; all three count
+	// together.
 	Count       int       // this many requests; 0 means no limit
 	Until       time.Time // up to this time; zero means no limit
 	Probability float64   // by chance, from above 0 to 1; 0 means always
 
-	// With what.
+	// The rest are details of some kinds.
 	Latency    time.Duration // wait before the request is carried out; any kind may have it
 	Status     int           // for Status and Redirect
 	Form       Form          // for Status
@@ -152,19 +153,19 @@ type Fault struct {
 	Reason     string        // for OperationFails
 }
 
-// Faults is a list of faults. The first that matches a request is applied to
-// it, beside all that match and only add (Slow, Stale, UnknownFields).
+// Faults is a list of faults. The first that matches a request is applied, together
+// with all that match and combine with others (Slow, Stale, UnknownFields).
 type Faults []Fault
 
-// SetFaults replaces all faults at once. Requests already past the point where
-// faults are chosen are not affected.
+// SetFaults replaces all faults at once. It does not affect requests for which the
+// faults have been chosen already.
 func (s *Sim) SetFaults(f Faults) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.faults = slices.Clone(f)
 }
 
-// Faults returns the faults that can still strike, with what is left of Count.
+// Faults returns the faults that can still apply, each with the rest of its Count.
 func (s *Sim) Faults() Faults {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -180,7 +181,7 @@ func (s *Sim) dropSpent() {
 	})
 }
 
-// pick chooses the faults for a request, counts them, and returns the one that
+// pick chooses the faults for a request, counts them, and returns the fault that
 // shapes the answer (the zero Fault for none) with the sum of latencies.
 func (s *Sim) pick(x *exchange) Fault {
 	s.mu.Lock()
@@ -192,7 +193,7 @@ func (s *Sim) pick(x *exchange) Fault {
 	for i := range s.faults {
 		faults = append(faults, &s.faults[i])
 	}
-	for i := range s.habits { // have no Count that would be used up
+	for i := range s.habits { // a habit has no Count that could be used up
 		faults = append(faults, &s.habits[i])
 	}
 	for _, f := range faults {
@@ -251,8 +252,9 @@ func (f *Fault) matches(x *exchange) bool {
 	return strings.HasPrefix(x.r.URL.Path, f.Path)
 }
 
-// answer carries the request out, or not, and says what the fault wants said.
-// http.ErrAbortHandler makes net/http drop the connection.
+// answer carries the request out, unless the fault prevents that, and returns the
+// answer that the fault prescribes. http.ErrAbortHandler makes net/http drop the
+// connection.
 func (s *Sim) answer(w http.ResponseWriter, x *exchange, f Fault) {
 	switch f.Kind {
 	case Drop:
@@ -294,7 +296,7 @@ func (s *Sim) answer(w http.ResponseWriter, x *exchange, f Fault) {
 		panic(http.ErrAbortHandler)
 	case CutBody, HangAfterHeaders:
 		a := s.dispatch(x)
-		if len(a.body) == 0 { // 204 has no body to cut: announce one
+		if len(a.body) == 0 { // 204 has no body to cut, so one is announced
 			a = answer{status: http.StatusOK, body: []byte("{                              }\n")}
 		}
 		w.Header().Set("Content-Length", fmt.Sprint(len(a.body)))
@@ -384,8 +386,8 @@ func (f Fault) MarshalJSON() ([]byte, error) {
 	return json.Marshal(j)
 }
 
-// UnmarshalJSON reads what MarshalJSON writes, and "for", such as "5s", which
-// sets Until to that long from now. Unknown fields, kinds and forms are errors.
+// UnmarshalJSON reads the form that MarshalJSON writes, and "for", such as "5s",
+// which sets Until to that time from now. Unknown fields, kinds and forms are errors.
 func (f *Fault) UnmarshalJSON(b []byte) error {
 	var j faultJSON
 	d := json.NewDecoder(strings.NewReader(string(b)))
@@ -403,7 +405,7 @@ func (f *Fault) UnmarshalJSON(b []byte) error {
 		return fmt.Errorf("count must not be negative, probability lies between 0 and 1")
 	}
 	if (j.Status != 0 && j.Status < 200) || j.Status > 999 {
-		return fmt.Errorf("status %d is no final HTTP status", j.Status)
+		return fmt.Errorf("status %d is not a final HTTP status", j.Status)
 	}
 	*f = Fault{Kind: j.Kind, Method: j.Method, Path: j.Path, Count: j.Count, Probability: j.Probability,
 		Status: j.Status, Form: j.Form, Body: j.Body, RetryAfter: j.RetryAfter, Location: j.Location, Reason: j.Reason}

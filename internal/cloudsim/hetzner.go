@@ -10,28 +10,29 @@ import (
 	"time"
 )
 
-// hetznerPath is where the API of Hetzner Cloud begins here; its own /v1/ is
-// taken by another cloud's.
+// hetznerPath is the path of the API of Hetzner Cloud in the simulator, where the
+// vendor's /v1/ is that of cloudscale.ch.
 const hetznerPath = "/hetzner/api/"
 
-// hetznerPage is how many objects a page has at most, whatever is asked for: 50
-// there, few here, so that a client that reads only the first is found out.
+// hetznerPage is how many objects a page has at most, whatever the request says. It
+// is 50 at the vendor and small in the simulator, so that a client that reads only
+// the first page fails its tests.
 const hetznerPage = 2
 
-// Ids are integers there. Those of floating IPs count from the first, and those of
-// servers from the second where a server's UUID is no integer itself.
+// Identifiers of Hetzner are integers. Those of floating IPs count from the first
+// number, and those of servers from the second where a server's UUID is not an
+// integer itself.
 const (
 	firstHetznerID       = 4711
 	firstHetznerServerID = 1001
 )
 
-// assignment is an action that moves a floating IP. It takes effect when its
-// time is over.
+// assignment is an action that moves a floating IP when its time has come.
 type assignment struct {
 	ip       int // index into Sim.ips
 	server   string
-	state    string // as the API has it
-	failure  string // code with which it ends
+	state    string // in the words of the API
+	failure  string // code with which it fails, or empty
 	due      time.Time
 	vanishes bool
 	dry      bool
@@ -92,7 +93,7 @@ func (s *Sim) hetznerList(x *exchange) answer {
 	})
 }
 
-// hetznerIP is called with mu held. A network is written without its host bits.
+// hetznerIP is called with mu held. The API writes a network without host bits.
 func (s *Sim) hetznerIP(x *exchange, i int, ip FloatingIP) json.RawMessage {
 	kind, text := "ipv6", ip.Network.String()
 	if ip.Network.Addr().Is4() {
@@ -119,8 +120,7 @@ func (s *Sim) hetznerServer(x *exchange, id string) answer {
 	return say(http.StatusOK, map[string]any{"server": object(x, map[string]any{"id": n, "name": srv.Name, "status": "running"}, "name")})
 }
 
-// assign begins an assignment. A server that has the floating IP gets it again
-// without complaint.
+// assign begins an assignment, also to the server that has the floating IP.
 func (s *Sim) assign(x *exchange, id string) answer {
 	var in struct {
 		Server *int64 `json:"server"`
@@ -181,7 +181,7 @@ func (s *Sim) actionJSON(x *exchange, number int, a *assignment) json.RawMessage
 	return object(x, m, "id")
 }
 
-// settleAssignments ends the actions whose time is over, in their order.
+// settleAssignments finishes the actions whose time has come, in their order.
 func (s *Sim) settleAssignments() {
 	s.moving.Lock()
 	defer s.moving.Unlock()
@@ -229,8 +229,7 @@ func (s *Sim) hetznerID(uuid string) int64 {
 	return firstHetznerServerID + int64(slices.IndexFunc(s.servers, func(srv Server) bool { return srv.UUID == uuid }))
 }
 
-// hetznerServerOf returns the server with an id, nil if there is none. It is called
-// with mu held.
+// hetznerServerOf returns the server with an id, or nil. It is called with mu held.
 func (s *Sim) hetznerServerOf(id int64) *Server {
 	for i := range s.servers {
 		if s.hetznerID(s.servers[i].UUID) == id {

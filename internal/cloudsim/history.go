@@ -9,27 +9,27 @@ import (
 	"time"
 )
 
-// Request is what the simulator saw and did of one request. Requests to the
-// control paths are not recorded.
+// Request is the record of one request and its effect. Requests to the control paths
+// are not recorded.
 type Request struct {
-	Time   time.Time // when it had arrived as a whole
-	Done   time.Time // when it was answered or given up, zero before
+	Time   time.Time // when the whole request had arrived
+	Done   time.Time // when it was answered or abandoned, zero before
 	Method string
 	Path   string // with the query, if any
 	Remote string // address of the client, empty in-process
 	Body   string
-	Status int  // as sent, 0 if no status line was
-	Write  bool // it asks for a change
-	Token  bool // it bore the right credentials
-	// Metadata tells that it was for the metadata service and not for the API.
+	Status int  // as sent, 0 if no status line was sent
+	Write  bool // it requests a change
+	Token  bool // it had the right credentials
+	// Metadata means that it was for the metadata service and not for the API.
 	Metadata bool
-	// Fault tells which fault was applied, empty for none.
+	// Fault is the fault that was applied, or empty.
 	Fault   Kind
 	Applied bool // it changed the state
 }
 
 // History returns all requests since the start or the last ClearHistory, oldest
-// first. A request that is still being dealt with has no Done time.
+// first. A pending request has no Done time.
 func (s *Sim) History() []Request {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -47,8 +47,8 @@ func (s *Sim) ClearHistory() {
 	s.history = nil
 }
 
-// OnDone sets a function that is told of each request when it is over, in no
-// particular order, and concurrently.
+// OnDone sets a function that is called with the record of each request after its
+// end, in any order, and concurrently.
 func (s *Sim) OnDone(f func(Request)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -85,15 +85,15 @@ func (s *Sim) leave(x *exchange) {
 	}
 }
 
-// note changes the record of a request under the lock.
+// note changes the record of a request, with the lock held.
 func (s *Sim) note(x *exchange, change func(*Request)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	change(x.record)
 }
 
-// Hold keeps requests from being dealt with until Release, so that a test can
-// put the sides of a race in order.
+// Hold delays the handling of requests until Release, so that a test can order the
+// two sides of a race.
 type Hold struct {
 	method, path string
 	arrived      chan Request
@@ -101,7 +101,7 @@ type Hold struct {
 	once         sync.Once
 }
 
-// Hold holds all requests from now on that have this method ("" for any) and
+// Hold delays all requests from now on that have this method ("" for any) and
 // whose path starts with path. They count as arrived but not as carried out.
 func (s *Sim) Hold(method, path string) *Hold {
 	h := &Hold{method: method, path: path, arrived: make(chan Request, 1024), release: make(chan struct{})}
@@ -111,7 +111,8 @@ func (s *Sim) Hold(method, path string) *Hold {
 	return h
 }
 
-// Wait returns the next request that arrived and is held, or the cause of ctx.
+// Wait returns the next request that has arrived and waits for Release, or the cause
+// of ctx.
 func (h *Hold) Wait(ctx context.Context) (Request, error) {
 	select {
 	case r := <-h.arrived:
@@ -121,11 +122,11 @@ func (h *Hold) Wait(ctx context.Context) (Request, error) {
 	}
 }
 
-// Release lets go what is held, and holds nothing any more.
+// Release ends the delay of all requests, those to come included.
 func (h *Hold) Release() { h.once.Do(func() { close(h.release) }) }
 
-// waitHeld blocks while a Hold wants the request. A client that goes away
-// meanwhile does not undo that its request has arrived.
+// waitHeld blocks while a Hold selects the request. The request has arrived, even if
+// its client goes away meanwhile.
 func (s *Sim) waitHeld(x *exchange) {
 	s.mu.Lock()
 	holds := slices.Clone(s.holds)
@@ -142,7 +143,7 @@ func (s *Sim) waitHeld(x *exchange) {
 		}
 		select {
 		case h.arrived <- r:
-		default: // more than anybody will ask for
+		default: // more than a test will wait for
 		}
 		<-h.release
 	}

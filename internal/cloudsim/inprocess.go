@@ -12,8 +12,8 @@ import (
 )
 
 // RoundTripper returns a client's way to the simulator without a socket, as the
-// first server of the account. Only channels and timers are waited on, so that
-// it can be used in a testing/synctest bubble.
+// first server of the account. It waits only on channels and timers, so that it
+// works in a testing/synctest bubble.
 func (s *Sim) RoundTripper() http.RoundTripper {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -34,9 +34,9 @@ type roundTripper struct {
 	server string
 }
 
-// RoundTrip does what http.Transport and an HTTP/1.1 server do together. The
-// handler goes on when the client has gone, as a server's does; its context
-// tells it.
+// RoundTrip has the effect of http.Transport and an HTTP/1.1 server together. The
+// handler continues when the client has gone, as that of a server does, and its
+// context ends.
 func (t roundTripper) RoundTrip(req *http.Request) (*http.Response, error) {
 	ctx := req.Context()
 	if err := context.Cause(ctx); err != nil {
@@ -66,15 +66,15 @@ func (t roundTripper) RoundTrip(req *http.Request) (*http.Response, error) {
 		pw.CloseWithError(context.Cause(ctx)) // before the handler can end otherwise
 		gone()
 	})
-	go func() { // ends when the handler does; nobody waits, as for a server's
+	go func() { // ends with the handler; as in net/http, no caller waits for it
 		err := handle(t.s, w, in)
 		w.finish(err)
 	}()
-	// A client that leaves right now must not find, later, that its request is
-	// younger than what it does next.
+	// The record of a request whose client leaves now must not be younger than the
+	// next request of that client.
 	select {
 	case <-arrived:
-	case <-w.ready: // the handler does not record it
+	case <-w.ready: // the handler does not record the request
 	}
 
 	select {
@@ -95,8 +95,8 @@ func (t roundTripper) RoundTrip(req *http.Request) (*http.Response, error) {
 	}, nil
 }
 
-// arrivedKey marks in-process requests with what is to be called when they are on
-// record.
+// arrivedKey is the context key of the function to call when an in-process request
+// is on record.
 type arrivedKey struct{}
 
 // handle runs the handler and returns the error that a client sees if the
@@ -114,7 +114,7 @@ func handle(h http.Handler, w http.ResponseWriter, r *http.Request) (err error) 
 	return nil
 }
 
-// responseBody is the body of a response; closing it tells the handler.
+// responseBody is the body of a response; closing it ends the handler's context.
 type responseBody struct {
 	*io.PipeReader
 	close func()
@@ -125,8 +125,8 @@ func (b *responseBody) Close() error {
 	return b.PipeReader.Close()
 }
 
-// responseWriter hands the head to the waiting client with the first byte and
-// the body through a pipe.
+// responseWriter passes the head to the waiting client with the first byte, and the
+// body through a pipe.
 type responseWriter struct {
 	header http.Header
 	pw     *io.PipeWriter
@@ -154,7 +154,7 @@ func (w *responseWriter) Write(b []byte) (int, error) {
 	return w.pw.Write(b)
 }
 
-// Flush does nothing: a pipe holds nothing back.
+// Flush does nothing, because a pipe does not buffer.
 func (w *responseWriter) Flush() {}
 
 func (w *responseWriter) finish(err error) {

@@ -6,9 +6,9 @@ import (
 	"strings"
 )
 
-// metadata answers as the OpenStack metadata service does that servers find at
-// 169.254.169.254: about the server that asks, without a token. The uuid at the
-// top is OpenStack's own and means nothing to the API.
+// metadata answers as the OpenStack metadata service at 169.254.169.254 does: about
+// the server that asks, without a token. The uuid at the top is OpenStack's, and is
+// unknown to the API.
 func (s *Sim) metadata(x *exchange) answer {
 	if !strings.HasSuffix(x.r.URL.Path, "/meta_data.json") {
 		return answer{status: http.StatusNotFound, contentType: "text/html", body: []byte("404 Not Found\n")}
@@ -28,8 +28,7 @@ func (s *Sim) metadata(x *exchange) answer {
 	}, "hostname"))
 }
 
-// asking returns the server from which a request comes. It is called with mu
-// held.
+// asking returns the server that a request comes from. It is called with mu held.
 func (s *Sim) asking(r *http.Request) *Server {
 	if uuid, ok := r.Context().Value(askerKey{}).(string); ok {
 		return s.server(uuid)
@@ -51,5 +50,5 @@ func (s *Sim) asking(r *http.Request) *Server {
 	return nil
 }
 
-// askerKey marks in-process requests with the server they come from.
+// askerKey is the context key of the server that an in-process request comes from.
 type askerKey struct{}

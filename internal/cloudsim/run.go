@@ -9,26 +9,26 @@ import (
 	"sync"
 	"time"
 
-	"go.uber.org/zap"
+	"berth/internal/journal"
 )
 
-// RunOptions is a simulator started by a person. Everything has a default but
-// Out.
+// RunOptions are those of a simulator that a person starts. Every field but Out has
+// a default.
 type RunOptions struct {
 	Listen      string       // loopback address and port; default 127.0.0.1:8080
 	Token       string       // default "simulated-token"
 	Servers     []Server     // default: lb1 and lb2
 	FloatingIPs []FloatingIP // default: one IPv4 address, one IPv6 network, both at lb2
-	ElasticIPs  []ElasticIP  // default: the same of Exoscale, by other addresses
+	ElasticIPs  []ElasticIP  // default: the same at Exoscale, with other addresses
 	Faults      Faults
 	Unfriendly  bool // see Config
 	Seed        uint64
-	Log         *zap.Logger
-	Out         io.Writer // gets a berth configuration, then a line for each request
+	Journal     *journal.Journal // nil means none
+	Out         io.Writer        // for a berth configuration, then a line for each request
 }
 
-// The account that Run makes unless told otherwise. Addresses are those that
-// RFC 5737 and RFC 3849 set aside for documentation.
+// The default account of Run. RFC 5737 and RFC 3849 reserve its addresses for
+// documentation.
 var (
 	defaultServers = []Server{
 		{UUID: "11111111-1111-4111-8111-111111111111", Name: "lb1", Region: "lpg", Addresses: []netip.Addr{
@@ -42,10 +42,10 @@ var (
 	}
 )
 
-// exoscaleKey goes with the token, which is its secret.
+// exoscaleKey is the key whose secret is the token.
 const exoscaleKey = "simulated-key"
 
-// exoscaleOperation is how long people see attaching and detaching take.
+// exoscaleOperation is how long attaching and detaching take at Exoscale.
 const exoscaleOperation = 500 * time.Millisecond
 
 var defaultElasticIPs = []ElasticIP{
@@ -53,8 +53,8 @@ var defaultElasticIPs = []ElasticIP{
 	{ID: "e0000000-0000-4000-8000-000000000006", Network: netip.MustParsePrefix("2001:db8:2::/96"), Zone: "lpg", Servers: []string{defaultServers[1].UUID}},
 }
 
-// Run serves a ready-made account on loopback until ctx ends, and says on Out
-// how to use it and what happens.
+// Run serves an account on loopback until ctx ends. It writes to Out how to use the
+// account, and a line for each request.
 func Run(ctx context.Context, o RunOptions) error {
 	if o.Listen == "" {
 		o.Listen = "127.0.0.1:8080"
@@ -73,7 +73,7 @@ func Run(ctx context.Context, o RunOptions) error {
 	}
 	s, err := New(Config{Token: o.Token, Servers: o.Servers, FloatingIPs: o.FloatingIPs,
 		Key: exoscaleKey, Secret: o.Token, ElasticIPs: o.ElasticIPs, OperationTime: exoscaleOperation,
-		Faults: o.Faults, Unfriendly: o.Unfriendly, Seed: o.Seed, Log: o.Log})
+		Faults: o.Faults, Unfriendly: o.Unfriendly, Seed: o.Seed, Journal: o.Journal})
 	if err != nil {
 		return err
 	}
@@ -85,7 +85,7 @@ func Run(ctx context.Context, o RunOptions) error {
 	say := func(text string) {
 		mu.Lock()
 		defer mu.Unlock()
-		io.WriteString(o.Out, text) // a reader that has gone must not stop the simulator
+		io.WriteString(o.Out, text) // the simulator goes on without a reader
 	}
 	say(o.introduction("http://" + l.Addr().String()))
 	s.OnDone(func(r Request) { say(requestLine(r)) })
@@ -93,7 +93,7 @@ func Run(ctx context.Context, o RunOptions) error {
 	return serve(ctx, l, s)
 }
 
-// introduction is a YAML document that berth reads as it is.
+// introduction returns the first text on Out, which is a configuration of berth.
 func (o RunOptions) introduction(url string) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "# cloudscale simulator at %s; rule it with: curl %s/_sim/\n", url, url)
@@ -126,7 +126,7 @@ func (o RunOptions) introduction(url string) string {
 	return b.String()
 }
 
-// usable is the address itself, or the first one after a network's own.
+// usable returns the address itself, or the first address of a network.
 func (f FloatingIP) usable() netip.Addr {
 	if f.Network.IsSingleIP() {
 		return f.Network.Addr()

@@ -21,17 +21,17 @@ type exchange struct {
 	record *Request // guarded by Sim.mu
 	route  route    // the zero route if nothing serves the path
 	stale  bool     // show the state before the last move
-	extra  bool     // add fields that nobody knows
+	extra  bool     // add fields that no API has
 	random bool     // lists in random order
-	dry    bool     // answer as if all went well, change nothing
+	dry    bool     // answer as if the write had succeeded, change nothing
 
-	// What is odd about Exoscale's filter by address and its operations.
+	// Faults of Exoscale's filter by address and of its operations.
 	filterIgnored, filterLags, filterNo6 bool
 	failure                              string // reason with which the operation ends
 	vanishes                             bool   // the operation is not found later
 }
 
-// answer is what an API says to a request.
+// answer is the answer of an API to a request.
 type answer struct {
 	status      int
 	contentType string // default: JSON if there is a body
@@ -42,14 +42,14 @@ type answer struct {
 func say(status int, body any) answer {
 	b, err := json.Marshal(body)
 	if err != nil {
-		panic(err) // all bodies are plain maps and slices made here
+		panic(err) // all bodies are plain maps and slices of this package
 	}
 	return answer{status: status, body: append(b, '\n')}
 }
 
 const maxRequestBody = 1 << 20
 
-// ServeHTTP answers a request after the faults planted have had their way.
+// ServeHTTP answers a request, under the faults that apply to it.
 func (s *Sim) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if strings.HasPrefix(r.URL.Path, controlPrefix) {
 		s.control(w, r)
@@ -57,7 +57,7 @@ func (s *Sim) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxRequestBody))
 	if err != nil {
-		return // the client broke off while sending: it is as if it never came
+		return // the client broke off while sending, so that no request arrived
 	}
 	x := &exchange{r: r, body: body}
 	for _, rt := range s.routes {
@@ -72,13 +72,13 @@ func (s *Sim) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 	f := s.pick(x)
 	if f.Latency > 0 {
-		// Not cut short when the client leaves: see the package comment.
+		// The wait does not end when the client leaves: see the package comment.
 		time.Sleep(f.Latency)
 	}
 	s.answer(w, x, f)
 }
 
-// dispatch lets the API that the path belongs to carry out the request.
+// dispatch hands the request to the API that the path belongs to.
 func (s *Sim) dispatch(x *exchange) answer {
 	if x.route.serve == nil {
 		return notFound()
@@ -86,7 +86,7 @@ func (s *Sim) dispatch(x *exchange) answer {
 	return x.route.serve(x)
 }
 
-// shuffle puts a list in random order if a fault wants that. It is called with
+// shuffle puts a list in random order under the fault Unordered. It is called with
 // mu held.
 func (s *Sim) shuffle(x *exchange, list []json.RawMessage) {
 	if x.random {
@@ -94,7 +94,7 @@ func (s *Sim) shuffle(x *exchange, list []json.RawMessage) {
 	}
 }
 
-// send writes an answer and notes its status in the history.
+// send writes an answer and records its status in the history.
 func (s *Sim) send(w http.ResponseWriter, x *exchange, a answer) {
 	s.note(x, func(r *Request) { r.Status = a.status })
 	if a.contentType == "" && len(a.body) > 0 {
@@ -104,11 +104,11 @@ func (s *Sim) send(w http.ResponseWriter, x *exchange, a answer) {
 		w.Header().Set("Content-Type", a.contentType)
 	}
 	w.WriteHeader(a.status)
-	w.Write(a.body) // a client that has gone is its own affair
+	w.Write(a.body) // an error means that the client has gone
 }
 
-// listenLoopback refuses an address that is not loopback, as everybody could move
-// everything.
+// listenLoopback refuses an address that is not loopback, because every client could
+// move every address.
 func listenLoopback(addr string) (net.Listener, error) {
 	ta, err := net.ResolveTCPAddr("tcp", addr)
 	if err != nil {
