@@ -1,23 +1,15 @@
 package config_test
 
 import (
-	"encoding/json"
-	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"berth/config"
-	"berth/internal/journal"
 	"berth/internal/section"
 
 	"github.com/google/go-cmp/cmp"
-	"go.uber.org/zap"
-	"go.uber.org/zap/zapcore"
-	"go.uber.org/zap/zaptest/observer"
 	"gopkg.in/yaml.v3"
 )
 
@@ -35,7 +27,7 @@ func parseWith(text string, o config.Options) (*config.Config, error) {
 	return config.Parse(strings.NewReader(text), "berth.yml", o)
 }
 
-// shown is what of a Config can be compared.
+// shown returns the fields of a Config that can be compared.
 func shown(c *config.Config) string {
 	var addrs []string
 	for _, a := range c.ManagedAddresses {
@@ -48,7 +40,7 @@ func shown(c *config.Config) string {
 
 const defaultsShown = `lock /run/berth/lock/%s.lock 10s; keepalived /etc/keepalived/keepalived.conf id="" version="" pid=/run/keepalived.pid; run /run/berth log=""; managed []; refresh 1m0s/10s; back-off {InitialInterval:1s Multiplier:1.1 MaxInterval:10s MaxElapsedTime:0s}; metrics {Listen: Textfile:}; provider ""`
 
-func TestFilesThatSayNothingHaveTheDefaults(t *testing.T) {
+func TestFilesWithoutKeysHaveTheDefaults(t *testing.T) {
 	for name, text := range map[string]string{
 		"empty":           "",
 		"only a comment":  "# nothing\n",
@@ -146,17 +138,17 @@ func TestMistakes(t *testing.T) {
 		{"lock template without %s", "lock-file-template: /x\n", "berth.yml:1: lock-file-template: found a text of 2 characters; write a path with exactly one %s, for the name of the instance, and no other %, such as /run/lock/berth-%s.lock"},
 		{"lock template with two %s", "lock-file-template: /%s%s\n", "berth.yml:1: lock-file-template: found a text of 5 characters; write a path with exactly one %s, for the name of the instance, and no other %, such as /run/lock/berth-%s.lock"},
 		{"lock template with %d", "lock-file-template: /%s%d\n", "berth.yml:1: lock-file-template: found a text of 5 characters; write a path with exactly one %s, for the name of the instance, and no other %, such as /run/lock/berth-%s.lock"},
-		{"no address", "managed-addresses:\n  - 192.0.2.1\n  - foo\n", "berth.yml:3: managed-addresses, number 2: found a text of 3 characters; write an IP address such as 192.0.2.10, 192.0.2.10/24 or 2001:db8::10"},
+		{"text that is not an address", "managed-addresses:\n  - 192.0.2.1\n  - foo\n", "berth.yml:3: managed-addresses, number 2: found a text of 3 characters; write an IP address such as 192.0.2.10, 192.0.2.10/24 or 2001:db8::10"},
 		{"address with zone", "managed-addresses: ['fe80::1%eth0']\n", "berth.yml:1: managed-addresses, number 1: found a text of 12 characters; write an IP address such as 192.0.2.10, 192.0.2.10/24 or 2001:db8::10"},
 		{"list where a text is due", "provider: [a]\n", "berth.yml:1: provider: found a list; write a text"},
 		{"text where a map is due does not show the text", "back-off: SECRET\n", "berth.yml:1: back-off: found a text of 6 characters; write keys and values"},
 		{"multiplier below 1", "back-off: {multiplier: 0.5}\n", "berth.yml:1: back-off.multiplier: found a number; write a number from 1 to 1000"},
-		{"multiplier that is no number", "back-off: {multiplier: .nan}\n", "berth.yml:1: back-off.multiplier: found a number; write a number from 1 to 1000"},
+		{"multiplier that is not a number", "back-off: {multiplier: .nan}\n", "berth.yml:1: back-off.multiplier: found a number; write a number from 1 to 1000"},
 		{"initial interval above the maximum", "back-off: {initial-interval: 5s, max-interval: 2s}\n", "berth.yml:1: back-off.initial-interval: found 5s; write no more than back-off.max-interval, which is 2s"},
 		{"unknown key in metrics", "metrics:\n  path: /x\n", `berth.yml:2: metrics: unknown key "path"; known are listen, textfile`},
 		{"metrics without a port", "metrics: {listen: 127.0.0.1}\n", "berth.yml:1: metrics.listen: found a text of 9 characters; write an address and a port, such as 127.0.0.1:9100"},
-		{"metrics at a port that is none", "metrics: {listen: \":70000\"}\n", "berth.yml:1: metrics.listen: found a text of 6 characters; write an address and a port, such as 127.0.0.1:9100"},
-		{"metrics in a file that nobody would read", "metrics: {textfile: /m/berth.txt}\n", "berth.yml:1: metrics.textfile: found a path that does not end in .prom; write a path that does, such as /var/lib/prometheus/node-exporter/berth.prom"},
+		{"metrics at a port that does not exist", "metrics: {listen: \":70000\"}\n", "berth.yml:1: metrics.listen: found a text of 6 characters; write an address and a port, such as 127.0.0.1:9100"},
+		{"metrics in a file that the collector ignores", "metrics: {textfile: /m/berth.txt}\n", "berth.yml:1: metrics.textfile: found a path that does not end in .prom; write a path that does, such as /var/lib/prometheus/node-exporter/berth.prom"},
 		{"fencing without etcd", "fencing: {enabled: true}\n", "berth.yml:1: etcd.endpoints: missing; write the URLs of the etcd members, such as [https://192.0.2.1:2379]; fencing and elections need them"},
 		{"endpoint without scheme", "etcd:\n  endpoints: [192.0.2.1:2379]\n", "berth.yml:2: etcd.endpoints, number 1: found a text of 14 characters; write the URL of an etcd member, such as https://192.0.2.1:2379"},
 		{"endpoint with a path", "etcd: {endpoints: [\"http://192.0.2.1:2379/v3\"]}\n", "berth.yml:1: etcd.endpoints, number 1: found a URL with more than scheme, host and port; write the URL of an etcd member, such as https://192.0.2.1:2379"},
@@ -202,7 +194,7 @@ func TestMistakes(t *testing.T) {
 		{"wrong instances are not missing as well", etcdOf("5s") + "election: {interface: eth0, instances: none}\n", "berth.yml:2: election.instances: found a text of 4 characters; write a list"},
 		{"wrong addresses are not missing as well", etcdOf("5s") + "election: {interface: eth0, instances: [{name: a, addresses: none}]}\n",
 			"berth.yml:2: election.instances, number 1, addresses: found a text of 4 characters; write a list"},
-		{"after a wrong provider nobody knows whether an interface is missing", etcdOf("5s") + "provider: hetzner\nelection: {instances: [{name: a, addresses: [192.0.2.1]}]}\n",
+		{"after a wrong provider it is unknown whether an interface is missing", etcdOf("5s") + "provider: hetzner\nelection: {instances: [{name: a, addresses: [192.0.2.1]}]}\n",
 			"berth.yml:2: provider: found a text of 7 characters; write one of cloudscale, none"},
 		{"endpoints of an election without an etcd section are missing where the election stands", "provider: none\nelection: {interface: eth0, instances: [{name: a, addresses: [192.0.2.1]}]}\n",
 			"berth.yml:2: etcd.endpoints: missing; write the URLs of the etcd members, such as [https://192.0.2.1:2379]; fencing and elections need them"},
@@ -217,10 +209,10 @@ func TestMistakes(t *testing.T) {
 		{"token as an alias further below", "provider: none\nlog-file: *5up3rS3cretT0ken\n", "berth.yml:2: an alias of an anchor that the file does not have; a value with other characters than letters and digits may need quotes around it"},
 		{"interface that no kernel has", etcdOf("5s") + "election: {interface: enp0s31f6-bridge, instances: [{name: a, addresses: [192.0.2.1]}]}\n",
 			"berth.yml:2: election.interface: found a text of 16 characters; write the name of a network interface, such as eth0"},
-		{"version that is none", "keepalived-version: newest\n", "berth.yml:1: keepalived-version: found a text of 6 characters; write a version such as 2.2.7"},
+		{"version that is not a number", "keepalived-version: newest\n", "berth.yml:1: keepalived-version: found a text of 6 characters; write a version such as 2.2.7"},
 		{"list at the top", "- a\n", "berth.yml:1: found a list; write keys and values"},
 		{"two documents", "provider: none\n---\nprovider: none\n", "berth.yml:2: a second YAML document; berth reads one document per file"},
-		{"no YAML", "x: 1\na: b: c\n", "berth.yml:2: mapping values are not allowed in this context; a value with other characters than letters and digits may need quotes around it"},
+		{"text that is not YAML", "x: 1\na: b: c\n", "berth.yml:2: mapping values are not allowed in this context; a value with other characters than letters and digits may need quotes around it"},
 		{"too large", "# " + strings.Repeat("x", 1<<20), "berth.yml: larger than 1048576 bytes; this is not a configuration of berth"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
@@ -243,157 +235,6 @@ func TestBackOffOfOneKeyIsNotMadeInvalidByTheDefaultOfAnother(t *testing.T) {
 	c, err = parse("back-off: {max-interval: 100ms}\n")
 	if err != nil || c.BackOff.InitialInterval != 100*time.Millisecond {
 		t.Errorf("got %+v, %v; want initial-interval 100ms", c, err)
-	}
-}
-
-func TestLockFileEscapesTheName(t *testing.T) {
-	c, err := parse("lock-file-template: /l/%s.lock\n")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for name, want := range map[string]string{
-		"VI_1":     "/l/VI_1.lock",
-		"-odd":     "/l/-odd.lock",
-		"a b":      "/l/a%20b.lock",
-		"../../x":  "/l/..%2F..%2Fx.lock",
-		"..":       "/l/%2E%2E.lock",
-		"%s":       "/l/%25s.lock",
-		"\xff\x00": "/l/%FF%00.lock",
-	} {
-		if got := c.LockFile(name); got != want {
-			t.Errorf("lock of %q is %s, want %s", name, got, want)
-		}
-	}
-}
-
-func TestDefaultLockIsInADirectoryOfBerthsOwn(t *testing.T) {
-	for text, want := range map[string]string{
-		"":                          "/run/berth/lock/VI_1.lock true /var/lock/berth-VI_1.lock",
-		"run-directory: /r\n":       "/r/lock/VI_1.lock true /var/lock/berth-VI_1.lock",
-		"run-directory: /a%s%d/b\n": "/a%s%d/b/lock/VI_1.lock true /var/lock/berth-VI_1.lock",
-		"lock-file-template: /run/berth/lock/%s.lock\n": "/run/berth/lock/VI_1.lock true /var/lock/berth-VI_1.lock",
-		"lock-file-template: /l/b-%s.x\n":               "/l/b-VI_1.x false ",
-		"lock-file-template: /var/lock/%s\n":            "/var/lock/VI_1 false ",
-	} {
-		c, err := parse(text)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got := fmt.Sprint(c.LockFile("VI_1"), " ", c.OwnLockDirectory, " ", c.FormerLockFile("VI_1")); got != want {
-			t.Errorf("%q: got %s, want %s", text, got, want)
-		}
-	}
-	o := options
-	o.LockFileTemplate = config.FloatyLockFileTemplate
-	c, err := config.Parse(strings.NewReader(""), "floaty.yml", o)
-	if err != nil || c.LockFile("VI_1") != "/var/lock/floaty-VI_1.lock" || c.OwnLockDirectory || c.FormerLockFile("VI_1") != "" {
-		t.Errorf("called as floaty: %+v, %v", c, err)
-	}
-}
-
-func TestLoadTellsWhoCanReadTheFile(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "berth.yml")
-	for mode, want := range map[os.FileMode]bool{0o600: false, 0o640: false, 0o644: true} {
-		if err := os.WriteFile(path, []byte("provider: none\n"), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.Chmod(path, mode); err != nil {
-			t.Fatal(err)
-		}
-		c, err := config.Load(path, options)
-		if err != nil || c.OthersCanRead != want {
-			t.Errorf("mode %v: others can read %v, %v; want %v", mode, c.OthersCanRead, err, want)
-		}
-	}
-	if _, err := config.Load(filepath.Join(t.TempDir(), "none"), options); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("missing file: %v", err)
-	}
-}
-
-func TestSecretNeverPrints(t *testing.T) {
-	s := config.Secret("hunter2")
-	j, err := json.Marshal(map[string]any{"s": s})
-	if err != nil {
-		t.Fatal(err)
-	}
-	y, err := yaml.Marshal(map[string]any{"s": s})
-	if err != nil {
-		t.Fatal(err)
-	}
-	z, err := zapcore.NewJSONEncoder(zapcore.EncoderConfig{}).EncodeEntry(zapcore.Entry{}, []zap.Field{zap.Any("s", s), zap.Stringer("t", s), zap.Reflect("r", struct{ S config.Secret }{s})})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, text := range []string{fmt.Sprint(s), fmt.Sprintf("%s %v %q %#v %+v", s, s, s, s, struct{ S config.Secret }{s}), string(j), string(y), z.String()} {
-		if strings.Contains(text, "hunter2") || !strings.Contains(text, config.Stars) {
-			t.Errorf("printed %s", text)
-		}
-	}
-	if s.Reveal() != "hunter2" {
-		t.Error("Reveal does not")
-	}
-}
-
-func TestSecretSources(t *testing.T) {
-	dir := t.TempDir()
-	file := func(name, text string, mode os.FileMode) string {
-		path := filepath.Join(dir, name)
-		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.Chmod(path, mode); err != nil {
-			t.Fatal(err)
-		}
-		return path
-	}
-	good := file("good", " from-file\n", 0o640)
-	open := file("open", "from-file", 0o644)
-	empty := file("empty", "\n", 0o600)
-	file("token", "from-credentials", 0o400)
-	loose := t.TempDir()
-	file("loose", "from-credentials", 0o444)
-	if err := os.Rename(filepath.Join(dir, "loose"), filepath.Join(loose, "token")); err != nil {
-		t.Fatal(err)
-	}
-	for _, row := range []struct {
-		name         string
-		inline, file string
-		env          map[string]string
-		othersRead   bool
-		want, err    string
-		warned       bool
-	}{
-		{name: "inline", inline: "x", env: map[string]string{"V": "v"}, want: "x"},
-		{name: "inline in a file for everybody", inline: "x", othersRead: true, want: "x", warned: true},
-		{name: "file, trimmed", file: good, want: "from-file"},
-		{name: "both", inline: "x", file: good, err: "cloud.token-file: found beside cloud.token; write one of the two"},
-		{name: "file for everybody", file: open, err: "cloud.token-file: every user can read " + open + "; run: chmod o= " + open},
-		{name: "empty file", file: empty, err: "cloud.token-file: " + empty + " is empty"},
-		{name: "missing file", file: dir + "/none", err: "cloud.token-file: open " + dir + "/none: no such file or directory"},
-		{name: "directory", file: dir, err: "cloud.token-file: read " + dir + ": not a regular file"},
-		{name: "systemd credential", env: map[string]string{"CREDENTIALS_DIRECTORY": dir, "V": "v"}, want: "from-credentials"},
-		{name: "no such credential, then the vendor's variable", env: map[string]string{"CREDENTIALS_DIRECTORY": "/none", "V": "v"}, want: "v"},
-		{name: "credential for everybody", env: map[string]string{"CREDENTIALS_DIRECTORY": loose}, err: "cloud.token: systemd credential: every user can read " + loose + "/token; run: chmod o= " + loose + "/token"},
-		{name: "none", err: "cloud.token: missing; write token or token-file, or set the environment variable V"},
-	} {
-		t.Run(row.name, func(t *testing.T) {
-			core, said := observer.New(zap.InfoLevel)
-			s := config.SecretSource{
-				Section: "cloud",
-				Getenv:  func(k string) string { return row.env[k] },
-				Config:  &config.Config{Path: "berth.yml", OthersCanRead: row.othersRead},
-				Journal: journal.New(zap.New(core)),
-			}
-			got, err := s.Resolve("token", config.Secret(row.inline), row.file, "V")
-			text := ""
-			if err != nil {
-				text = err.Error()
-			}
-			warned := said.FilterField(zap.String("code", "secret-readable")).FilterField(zap.String("key", "cloud.token")).Len() == 1
-			if got.Reveal() != row.want || text != row.err || warned != row.warned {
-				t.Errorf("got %q, warned %v, error %q; want %q, %v, %q", got.Reveal(), warned, text, row.want, row.warned, row.err)
-			}
-		})
 	}
 }
 

@@ -1,26 +1,26 @@
 package config
 
-// Pointing is what is done about floating IPs.
+// Pointing is the way in which floating IPs are pointed at the owner.
 type Pointing int
 
 // The values of Pointing.
 const (
-	// Unchosen means that there is neither a provider nor an election. No mode
-	// can begin with that.
+	// Unchosen means neither a provider nor an election. No mode begins with that.
 	Unchosen Pointing = iota
-	// Nothing means that there are no floating IPs: the provider is none, or an
-	// election has no provider. The addresses on the hosts are all there is, and
-	// nobody else can tell who has them.
+	// Nothing means that the configuration has no floating IPs: the provider is none,
+	// or an election has no provider. The addresses are bound on the hosts only, and no
+	// other system knows their owner.
 	Nothing
 	// Print means that a line is printed in place of each call: the provider is
-	// fake, or the run is a dry one.
+	// fake, or the flag --dry-run is given.
 	Print
 	// Call means that the API of the provider is called.
 	Call
 )
 
-// Pointing returns what is done about floating IPs; dryRun is the flag. It is the
-// only place that decides this.
+// Pointing returns what is done about floating IPs; dryRun is the flag. All modes and
+// commands ask it which provider there is, if any: the provider none is the absence of
+// a provider, and fake and --dry-run replace the calls to a provider by lines.
 func (c *Config) Pointing(dryRun bool) Pointing {
 	switch {
 	case c.Provider == "none", c.Provider == "" && len(c.Election.Instances) > 0:

@@ -6,7 +6,7 @@ import (
 	"berth/config"
 )
 
-func TestWhatIsDoneAboutFloatingIPs(t *testing.T) {
+func TestWayInWhichFloatingIPsArePointed(t *testing.T) {
 	elected := []config.ElectionInstance{{Name: "api"}}
 	for _, row := range []struct {
 		name     string
@@ -15,8 +15,8 @@ func TestWhatIsDoneAboutFloatingIPs(t *testing.T) {
 		dryRun   bool
 		want     config.Pointing
 	}{
-		{"nothing is said", "", nil, false, config.Unchosen},
-		{"nothing is said, dry run", "", nil, true, config.Print},
+		{"neither provider nor election", "", nil, false, config.Unchosen},
+		{"neither, dry run", "", nil, true, config.Print},
 		{"election without a provider", "", elected, false, config.Nothing},
 		{"election without a provider, dry run", "", elected, true, config.Nothing},
 		{"none", "none", nil, false, config.Nothing},

@@ -14,7 +14,7 @@ import (
 	"go.uber.org/zap"
 )
 
-// Stars are what a Secret prints as.
+// Stars is the text that a Secret prints.
 const Stars = "*****"
 
 // Secret is a text that never prints: not through fmt, zap, YAML or JSON.
@@ -29,7 +29,7 @@ func (Secret) GoString() string { return Stars }
 // MarshalText returns stars, for JSON and YAML.
 func (Secret) MarshalText() ([]byte, error) { return []byte(Stars), nil }
 
-// Reveal returns the text itself. Call it only beside the call that needs it.
+// Reveal returns the text itself. Use it only in the call that needs the secret.
 func (s Secret) Reveal() string { return string(s) }
 
 // SecretSource is the environment in which the secrets of one section are looked up.

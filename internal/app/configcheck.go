@@ -9,9 +9,9 @@ import (
 	"berth/vrrp"
 )
 
-// CheckConfig reads a configuration as every other command does, builds what
-// follows from it without a call to anybody, and says that it is good, or
-// returns everything that is wrong with it.
+// CheckConfig reads a configuration as every other command does and builds the parts
+// that follow from it, without a call. It prints that the configuration is good, or
+// returns every mistake in it.
 func (o *Options) CheckConfig(path string) error {
 	cfg, err := o.load(path)
 	if err != nil {
@@ -30,8 +30,8 @@ func (o *Options) CheckConfig(path string) error {
 }
 
 // immovable returns a warning for each configured address that is never handed to
-// the provider. It is no error: berth acts for the others, and an election binds
-// it all the same.
+// the provider. Such an address is not an error: berth acts for the others, and an
+// election binds it all the same.
 func immovable(cfg *config.Config) []string {
 	var all []string
 	add := func(key string, ips []vrrp.FloatingIP) {
@@ -50,9 +50,9 @@ func immovable(cfg *config.Config) []string {
 	return all
 }
 
-// buildable reports what only the making of the parts can tell, all of it: a secret
-// that is missing or that everybody can read, a certificate that is none, a
-// log-file that nobody could write.
+// buildable returns all mistakes that only the making of the parts can find: a secret
+// that is missing or that every user can read, a file that is not a certificate, a
+// log-file in a directory that does not exist.
 func (o *Options) buildable(cfg *config.Config) error {
 	var errs []error
 	if err := logs.Check(cfg.LogFile); err != nil {

@@ -15,9 +15,9 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// Options are what flags and environment say, the same for all commands.
+// Options are the flags and the environment, the same for all commands.
 type Options struct {
-	Program string // argv[0]; called as floaty, some defaults are floaty's
+	Program string // argv[0]; for the name floaty, some defaults are floaty's
 	// Executable is the absolute path by which the program was called.
 	Executable string
 	Version    string
@@ -29,8 +29,8 @@ type Options struct {
 	Stderr     io.Writer
 	// Logs takes the lines of the log; nil writes them to Stderr at once.
 	Logs *logs.Log
-	// Again executes the program anew in this process, with the same arguments; it
-	// returns only if that fails.
+	// Again executes the program anew in this process, with the same arguments. It
+	// returns only an error.
 	Again func() error
 	// HTTP replaces the providers' transport in tests, nil for the real one.
 	HTTP http.RoundTripper
@@ -45,8 +45,8 @@ const (
 	ExitUsage  = 2
 )
 
-// UsageError is a mistake in how berth was called or configured, as against
-// one that happened while it did its work.
+// UsageError is a mistake in the arguments or the configuration of berth, as opposed
+// to a failure of its work.
 type UsageError struct{ Err error }
 
 // Error returns the text of the mistake.
@@ -55,7 +55,7 @@ func (e *UsageError) Error() string { return e.Err.Error() }
 // Unwrap returns the mistake.
 func (e *UsageError) Unwrap() error { return e.Err }
 
-// ExitStatus maps what a command ended with to an exit status.
+// ExitStatus returns the exit status for the error of a command.
 func ExitStatus(err error) int {
 	if err == nil {
 		return ExitOK
@@ -66,8 +66,8 @@ func ExitStatus(err error) int {
 	return ExitFailed
 }
 
-// verbose reports whether debug messages are wanted. The variables count when
-// set to anything, even 0, as floaty's does.
+// verbose reports whether debug lines are logged. The variables count when they have
+// any value, even 0, as floaty's does.
 func (o *Options) verbose() bool {
 	return o.Verbose || o.Getenv("BERTH_LOG_VERBOSE") != "" || o.Getenv("FLOATY_LOG_VERBOSE") != ""
 }

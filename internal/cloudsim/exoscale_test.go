@@ -57,7 +57,7 @@ func newExoscale(t *testing.T, change func(*cloudsim.Config), faults ...cloudsim
 	return s
 }
 
-// sign is what a client has to do, made from the vendor's description.
+// sign signs a request as the vendor's description demands.
 func sign(req *http.Request, body, key, secret string, expires time.Time) {
 	names, values := []string{}, ""
 	query := req.URL.Query()
@@ -125,7 +125,7 @@ func TestAPIAnswersAsExoscaleDoes(t *testing.T) {
 		{"an instance of another zone is not there", "GET", "/instance/" + remote, "", 404, `"message"`, ""},
 		{"the filter finds holders", "GET", "/instance?ip-address=198.51.100.50", "", 200, lb2, lb1},
 		{"the filter finds by own address too", "GET", "/instance?ip-address=203.0.113.1", "", 200, lb1, lb2},
-		{"the filter finds nobody", "GET", "/instance?ip-address=198.51.100.51", "", 200, `{"instances":[]}`, ""},
+		{"the filter finds no instance", "GET", "/instance?ip-address=198.51.100.51", "", 200, `{"instances":[]}`, ""},
 		{"attaching is an operation", "PUT", "/elastic-ip/" + eip + ":attach", target(lb1), 200, `"state":"success"`, ""},
 		{"attaching twice is refused", "PUT", "/elastic-ip/" + eip + ":attach", target(lb2), 409, `"message"`, ""},
 		{"detaching what is not attached fails later", "PUT", "/elastic-ip/" + eip + ":detach", target(lb1), 200, `"reason":"not-found"`, ""},
@@ -150,7 +150,7 @@ func TestSignatureIsVerified(t *testing.T) {
 	now := time.Now()
 	tests := []struct {
 		name string
-		spy  func(*http.Request) // what somebody on the way does
+		spy  func(*http.Request) // the change of a proxy on the way
 		key  string
 		in   time.Duration // until the signature expires
 		want int
@@ -210,7 +210,7 @@ func TestOperationTakesEffectWhenItsTimeIsOver(t *testing.T) {
 		if got := s.Holders(exo4.Addr()); !slices.Equal(got, []string{lb2}) {
 			t.Errorf("before its time: want %s, got %v", lb2, got)
 		}
-		// The data plane does not wait for somebody to ask.
+		// The data plane does not wait for a request.
 		time.Sleep(time.Nanosecond)
 		synctest.Wait()
 		exo(t, s, "PUT", "/elastic-ip/"+eip+":detach", target(lb2))

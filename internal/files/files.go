@@ -1,9 +1,10 @@
 // Package files reads and replaces regular files whose paths a configuration
-// names, or that lie where others may write.
+// names, or that lie in directories where other users may write.
 //
 // A path can lead anywhere: to a FIFO, on which open(2) waits for ever, to
-// /dev/zero, which never ends, to a file that another user made. So nothing here
-// blocks in open, nothing but a regular file is read, and every read has a bound.
+// /dev/zero, which never ends, to a file that another user made. So no function of
+// this package blocks in open, reads anything but a regular file, unless its name
+// says so, or reads without a bound.
 package files
 
 import (
@@ -19,21 +20,21 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// How long a read may wait for bytes that are not there.
+// How long a read may block.
 const (
-	patience     = time.Second
-	pipePatience = 5 * time.Second
+	readTimeout = time.Second
+	pipeTimeout = 5 * time.Second
 )
 
-// ErrNotRegular says that a path leads to something that is no regular file: a
-// directory, a FIFO, a socket, a device.
+// ErrNotRegular says that a path does not lead to a regular file, but to a directory,
+// a FIFO, a socket or a device.
 var ErrNotRegular = errors.New("not a regular file")
 
-// ErrTooLarge says that a file has more bytes than its kind ever has.
+// ErrTooLarge says that a file has more bytes than the caller accepts.
 var ErrTooLarge = errors.New("larger than such a file can be")
 
-// ErrForeign says that a file may have been made by another user: it has another
-// owner, or a second name.
+// ErrForeign says that another user can have made a file: it has another owner, or
+// a second name.
 var ErrForeign = errors.New("not a file that this user alone has made")
 
 // Read returns the whole content of a regular file of at most max bytes. It
@@ -45,8 +46,8 @@ func Read(path string, max int64) ([]byte, error) {
 	return text, err
 }
 
-// ReadInfo is Read, with what fstat(2) says of the very file that was read, or of
-// what is there instead of a regular file.
+// ReadInfo is Read with the result of fstat(2) on the file that was read, or on the
+// file that is not regular.
 func ReadInfo(path string, max int64) ([]byte, fs.FileInfo, error) {
 	f, err := open(path, 0)
 	if err != nil {
@@ -56,29 +57,30 @@ func ReadInfo(path string, max int64) ([]byte, fs.FileInfo, error) {
 	return read(f, path, max)
 }
 
-// ReadPipe returns what is written into a pipe until its writers have closed it: a
-// shell's <(command), or /dev/stdin. It waits five seconds for the writers to end, and
-// for none to come; an empty pipe is an error.
+// ReadPipe returns the bytes that are written into a pipe until its writers have
+// closed it: a shell's <(command), or /dev/stdin. It waits five seconds at most for
+// the writers to close the pipe, and not for a first writer; an empty pipe is an
+// error.
 func ReadPipe(path string, max int64) ([]byte, error) {
 	f, err := open(path, 0)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	if err := f.SetReadDeadline(time.Now().Add(pipePatience)); err != nil {
+	if err := f.SetReadDeadline(time.Now().Add(pipeTimeout)); err != nil {
 		return nil, &fs.PathError{Op: "read", Path: path, Err: ErrNotRegular}
 	}
 	text, err := bounded(f, path, max)
 	if err == nil && len(text) == 0 {
-		err = &fs.PathError{Op: "read", Path: path, Err: errors.New("a pipe into which nobody has written")}
+		err = &fs.PathError{Op: "read", Path: path, Err: errors.New("the pipe is empty and has no writer")}
 	}
 	return text, err
 }
 
-// ReadOwn is Read for a file that this program wrote, in a directory where others
-// may write too: it follows no symbolic link in the last component of path, and
-// the file must belong to the effective user and have one name only. The error
-// matches ErrForeign, or unix.ELOOP, where that is not so.
+// ReadOwn is Read for a file that this program wrote, in a directory where other
+// users may write too: it follows no symbolic link in the last component of path, and
+// the file must belong to the effective user and have one name only. Otherwise the
+// error matches ErrForeign or unix.ELOOP.
 func ReadOwn(path string, max int64) ([]byte, error) {
 	f, err := open(path, unix.O_NOFOLLOW)
 	if err != nil {
@@ -130,9 +132,9 @@ func read(f *os.File, path string, max int64) ([]byte, fs.FileInfo, error) {
 	if st.Size() > max {
 		return nil, nil, tooLarge(path, max)
 	}
-	// Some of /proc and tracefs call themselves regular and wait like a pipe. A
-	// file that cannot wait takes no deadline.
-	if err := f.SetReadDeadline(time.Now().Add(patience)); err != nil && !errors.Is(err, os.ErrNoDeadline) {
+	// Some files of /proc and tracefs are regular to stat(2) and block a read like a
+	// pipe. A file whose reads cannot block takes no deadline.
+	if err := f.SetReadDeadline(time.Now().Add(readTimeout)); err != nil && !errors.Is(err, os.ErrNoDeadline) {
 		return nil, nil, err
 	}
 	text, err := bounded(f, path, max)
@@ -159,8 +161,9 @@ func tooLarge(path string, max int64) error {
 
 // Replace replaces a file, whole or not at all: a reader sees the old content or
 // the new. The unfinished file has a random name that begins with a dot, in the
-// same directory, which must exist, and nobody else can have made it. Whatever
-// stood at path goes, a symbolic link too. The content is not flushed to the disk.
+// same directory, which must exist, and is opened with O_EXCL, so that no other user
+// can have made it. A symbolic link at path is replaced, not followed. Replace does
+// not flush the content to the disk.
 func Replace(path string, text []byte, mode fs.FileMode) error {
 	f, err := os.CreateTemp(filepath.Dir(path), ".new-*") // O_EXCL, mode 0600
 	if err != nil {

@@ -21,7 +21,8 @@ func write(t *testing.T, path, text string) string {
 	return path
 }
 
-// Each row would hang, or eat the memory, if it were opened or read as usual.
+// Opening or reading a file of any row in the usual way would block or use up the
+// memory.
 func TestOnlyRegularFilesOfBoundedSizeAreRead(t *testing.T) {
 	dir := t.TempDir()
 	in := func(name string) string { return filepath.Join(dir, name) }
@@ -65,7 +66,8 @@ func TestOnlyRegularFilesOfBoundedSizeAreRead(t *testing.T) {
 	}
 }
 
-// The kernel's messages are a regular file by name; without any, a read waits.
+// The file of the kernel's messages is regular to stat(2), and a read blocks while
+// there is no message.
 func TestRegularFileThatWaitsLikeAPipeIsGivenUp(t *testing.T) {
 	st, err := os.Stat("/proc/kmsg")
 	if err != nil || !st.Mode().IsRegular() {
@@ -117,7 +119,7 @@ func TestReplaceGoesThroughNoLinkAndLeavesNothingBehind(t *testing.T) {
 	if err != nil || st.Mode() != 0o644 {
 		t.Errorf("got %v, %v; want a regular file with mode 0644", st.Mode(), err)
 	}
-	// A directory in the way: nothing is replaced.
+	// Nothing is replaced where a directory is at the path.
 	blocked := filepath.Join(dir, "blocked")
 	if err := os.MkdirAll(filepath.Join(blocked, "x"), 0o700); err != nil {
 		t.Fatal(err)

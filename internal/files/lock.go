@@ -23,25 +23,25 @@ const lockTries = 10
 type LockFile struct{ lock *flock.Flock }
 
 // Lock takes the flock(2) lock of the file at path, which is made with mode 0600
-// if it is missing. It waits for nobody, and the lock lasts until the returned
-// file is closed or the process ends. The error matches ErrLocked when somebody
-// holds the lock; ErrForeign, ErrNotRegular or unix.ELOOP when the file is one
-// that another user may have made; or it is that of the system. On a file system
-// that is read-only a file that exists is locked all the same.
+// if it is missing. Lock does not wait, and the lock lasts until the returned file is
+// closed or the process ends. The error matches ErrLocked when another process has
+// the lock; ErrForeign, ErrNotRegular or unix.ELOOP when another user can have made
+// the file; or it is that of the system. On a read-only file system Lock locks a file
+// that exists.
 func Lock(path string) (*LockFile, error) {
 	for range lockTries {
 		l, locked, err := tryLock(path)
 		if err != nil {
 			return nil, err
 		}
-		// The owner of the file counts before whether it is locked: the lock of another
-		// user's file says nothing.
+		// The owner of the file is checked first, because the lock of another user's file
+		// proves nothing.
 		st, err := lockedFile(l, path, locked)
 		if err == nil {
 			err = own(path, st)
 		}
 		switch {
-		case errors.Is(err, errRemoved): // the lock of a file without a name keeps nobody out
+		case errors.Is(err, errRemoved): // other processes lock another file at this path
 			l.Close()
 		case err != nil:
 			return nil, errors.Join(err, l.Close())
@@ -51,7 +51,7 @@ func Lock(path string) (*LockFile, error) {
 			return &LockFile{l}, nil
 		}
 	}
-	return nil, &fs.PathError{Op: "lock", Path: path, Err: errors.New("the file is removed again and again")}
+	return nil, &fs.PathError{Op: "lock", Path: path, Err: errors.New("another process removes the file repeatedly")}
 }
 
 var errRemoved = errors.New("the file was removed")
@@ -72,8 +72,8 @@ func tryLock(path string) (l *flock.Flock, locked bool, err error) {
 	return l, locked, err
 }
 
-// lockedFile returns what is known of a lock file: of the open one if it is locked
-// here, else of the one at path.
+// lockedFile returns the status of a lock file: of the open file if it is locked by
+// this process, else of the file at path.
 func lockedFile(l *flock.Flock, path string, locked bool) (fs.FileInfo, error) {
 	stat := l.Stat
 	if !locked {
@@ -89,8 +89,8 @@ func lockedFile(l *flock.Flock, path string, locked bool) (fs.FileInfo, error) {
 // Path returns where the file is.
 func (f *LockFile) Path() string { return f.lock.Path() }
 
-// Note replaces what the file says, for people; the lock is the kernel's. It fails
-// if the file at its path is another one by now.
+// Note replaces the content of the file, which is for people; the lock does not
+// depend on it. Note fails if another file is at the path by now.
 func (f *LockFile) Note(text string) error {
 	w, err := os.OpenFile(f.Path(), os.O_WRONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
 	if err != nil {
@@ -110,13 +110,13 @@ func (f *LockFile) Note(text string) error {
 	return errors.Join(err, w.Close())
 }
 
-// Close gives the lock up.
+// Close releases the lock.
 func (f *LockFile) Close() error { return f.lock.Close() }
 
-// OwnDirectory makes the directory at path with mode 0700, and what is above it
-// with 0755, or takes from one that exists what others than the effective user
-// may do with it. The error matches ErrForeign when it is a directory of another
-// user, and unix.ENOTDIR when it is something else, such as a symbolic link.
+// OwnDirectory makes the directory at path with mode 0700, and missing directories
+// above it with 0755. It changes the mode of a directory that exists to 0700. The
+// error matches ErrForeign for a directory of another user, and unix.ENOTDIR for a
+// file of another kind, such as a symbolic link.
 func OwnDirectory(path string) error {
 	if err := os.MkdirAll(path, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err

@@ -34,8 +34,8 @@ func TestLockIsHeldUntilItsFileIsClosed(t *testing.T) {
 	}
 }
 
-// Each row is a file that another user can make where everybody may write, before
-// berth's first lock.
+// Each row is a file that another user can make in a directory that is open to every
+// user, before berth's first lock.
 func TestLockFileThatOthersMadeIsRefusedAtOnce(t *testing.T) {
 	dir := t.TempDir()
 	in := func(name string) string { return filepath.Join(dir, name) }
@@ -60,7 +60,8 @@ func TestLockFileThatOthersMadeIsRefusedAtOnce(t *testing.T) {
 	if os.Geteuid() != 0 {
 		return
 	}
-	// Locked by its owner, it is refused all the same: it would be waited for.
+	// A file that its owner has locked is refused too, because waiting for it would be
+	// waiting for another user.
 	foreign := write(t, in("foreign"), "")
 	theirs, err := files.Lock(foreign)
 	if err != nil {
@@ -75,7 +76,7 @@ func TestLockFileThatOthersMadeIsRefusedAtOnce(t *testing.T) {
 	}
 }
 
-func TestOwnDirectoryIsForNobodyElse(t *testing.T) {
+func TestOwnDirectoryExcludesOtherUsers(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "run", "lock")
 	for range 2 {
 		if err := files.OwnDirectory(dir); err != nil {

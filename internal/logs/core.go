@@ -8,8 +8,8 @@ import (
 	"go.uber.org/zap/zapcore"
 )
 
-// Direct returns a logger that writes each line where it is logged, and waits for
-// it. It is for tests, which look at the lines.
+// Direct returns a logger that writes each line in the call that logs it. It is for
+// tests, which read the lines.
 func Direct(w io.Writer, verbose, json bool) *zap.Logger {
 	enc := textEncoder(true)
 	if json {
@@ -47,7 +47,7 @@ func (c *core) Check(e zapcore.Entry, ce *zapcore.CheckedEntry) *zapcore.Checked
 	return ce
 }
 
-// Write encodes at once, because what the fields point to may change.
+// Write encodes at once, because the values of pointers in fields may change.
 func (c *core) Write(e zapcore.Entry, fields []zapcore.Field) error {
 	all := append(slices.Clip(c.fields), fields...)
 	c.log.mu.Lock()
@@ -72,10 +72,10 @@ func (c *core) Write(e zapcore.Entry, fields []zapcore.Field) error {
 	return nil
 }
 
-// Sync does nothing: an event does not wait for its lines. Flush does.
+// Sync does nothing, because an event does not wait for its lines; see Log.Flush.
 func (c *core) Sync() error { return nil }
 
-// encode returns a line for a place.
+// encode returns an entry as a line for a place.
 func encode(p place, json bool, e zapcore.Entry, fields []zapcore.Field) ([]byte, error) {
 	enc := textEncoder(p.stamped())
 	if json && p.stamped() {

@@ -9,15 +9,15 @@ import (
 	"go.uber.org/zap/zapcore"
 )
 
-// errNowhere says that nobody takes lines: standard error is /dev/null, and there is
-// neither a journal nor a syslog.
-var errNowhere = errors.New("no journal and no syslog takes lines")
+// errNowhere says that lines cannot be written: standard error is /dev/null, and
+// neither journald nor a syslog daemon runs.
+var errNowhere = errors.New("neither journald nor syslog takes lines")
 
-// identifier is what the daemons call the process.
+// identifier is the name of the process in the journal and in syslog.
 const identifier = "berth"
 
-// daemons is journald, or syslog where there is none. Both may appear after this
-// process has started.
+// daemons is journald, or syslog where journald does not run. Both may start after
+// this process.
 type daemons struct {
 	journal func() bool
 	send    func(text string, p journal.Priority, fields map[string]string) error
@@ -49,7 +49,7 @@ func (d *daemons) write(level zapcore.Level, text []byte, _ <-chan struct{}) err
 	if d.syslog == nil {
 		return errNowhere
 	}
-	// It connects again once if the daemon was restarted.
+	// The writer connects again once if the daemon was restarted.
 	return severity(d.syslog, level)(message)
 }
 

@@ -76,7 +76,7 @@ func TestASyslogThatStoppedReadingBlocksNoEvent(t *testing.T) {
 	}
 }
 
-func TestWithNobodyToTakeLinesTheyAreCountedAndToldWhenSomebodyDoes(t *testing.T) {
+func TestLinesWithoutAPlaceAreCountedAndReportedWhenAPlaceAppears(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "log")
 	l := quiet(path)
 	var got []byte
@@ -101,7 +101,7 @@ func TestWithNobodyToTakeLinesTheyAreCountedAndToldWhenSomebodyDoes(t *testing.T
 		}
 		return 0
 	})
-	if !regexp.MustCompile(`three\n?.*lines of the log were dropped, because nobody took them \{"lines": 2\}`).Match(got) {
+	if !regexp.MustCompile(`three\n?.*lines of the log were dropped, because they could not be written \{"lines": 2\}`).Match(got) {
 		t.Errorf("got %s", got)
 	}
 }
@@ -122,6 +122,6 @@ func TestTheJournalComesFirstAndSyslogWhenItRefuses(t *testing.T) {
 	}
 	refuse = true
 	if err := d.write(zapcore.WarnLevel, []byte("two\n"), nil); !errors.Is(err, errNowhere) {
-		t.Errorf("want that nobody takes it, got %v", err)
+		t.Errorf("want an error of a log without a place, got %v", err)
 	}
 }

@@ -19,17 +19,17 @@ import (
 type file struct {
 	path    string
 	open    *os.File  // nil: not open
-	checked time.Time // when path was last looked at
-	failing bool
+	checked time.Time // when it was last checked which file is at path
+	failing bool      // the standard place was told of a failure; not a journal.Condition, see the package comment
 }
 
-// fileInterval is how often a log-file is looked for that was rotated, or that
-// could not be opened.
+// fileInterval is how often the writer checks whether a log-file was rotated, and
+// tries to open a file that could not be opened.
 const fileInterval = time.Second
 
 func (*file) stamped() bool { return true }
 
-// write writes a line to the file that path leads to now.
+// write writes a line to the file that is at path now.
 func (f *file) write(level zapcore.Level, text []byte, now <-chan struct{}) error {
 	if time.Since(f.checked) >= fileInterval {
 		f.checked = time.Now()
@@ -60,7 +60,7 @@ func (f *file) close() {
 	}
 }
 
-// rotated reports whether path leads to another file than the one that is open.
+// rotated reports whether another file is at path than the one that is open.
 func (f *file) rotated() bool {
 	there, err := os.Stat(f.path)
 	if err != nil {
@@ -70,9 +70,8 @@ func (f *file) rotated() bool {
 	return err != nil || !os.SameFile(here, there)
 }
 
-// news returns what is to be said on the standard place after a line was written, or
-// could not be: the first failure, and that it is over. An entry without a message
-// is no news.
+// news returns the line for the standard place after a line was written, or could not
+// be written: the first failure, and its end. The entry has no message otherwise.
 func (f *file) news(err error) (e zapcore.Entry, fields []zapcore.Field) {
 	e.Time = time.Now()
 	fields = []zapcore.Field{zap.String("log_file", f.path)}
@@ -80,7 +79,7 @@ func (f *file) news(err error) (e zapcore.Entry, fields []zapcore.Field) {
 	case err == errNow:
 	case err != nil && !f.failing:
 		f.failing = true
-		e.Level, e.Message = zapcore.ErrorLevel, "cannot write the log-file; the lines come here, and the file is tried again each second"
+		e.Level, e.Message = zapcore.ErrorLevel, "cannot write the log-file; its lines are written here, and berth tries the file again each second"
 		fields = append(fields, zap.Error(err))
 	case err == nil && f.failing:
 		f.failing = false
@@ -90,10 +89,10 @@ func (f *file) news(err error) (e zapcore.Entry, fields []zapcore.Field) {
 }
 
 // openFile opens a log-file, and makes it if it is missing, readable by owner and
-// group. It does not wait for the reader of a FIFO. Below /proc and /dev a symbolic
-// link is followed, as /proc/1/fd/2 and /dev/stderr are such. Elsewhere a link, and
-// a file that another user can have made, are refused: this process may be root, and
-// the directory may be one where others write.
+// group. It does not wait for the reader of a FIFO. It follows a symbolic link below
+// /proc and /dev, because /proc/1/fd/2 and /dev/stderr are links. Elsewhere it refuses
+// a link, and a file that another user can have made: this process may be root, and
+// other users may write in the directory.
 func openFile(path string) (*os.File, error) {
 	system := strings.HasPrefix(path, "/proc/") || strings.HasPrefix(path, "/dev/")
 	flags := os.O_WRONLY | os.O_APPEND | unix.O_NONBLOCK | unix.O_NOCTTY
@@ -115,8 +114,8 @@ func openFile(path string) (*os.File, error) {
 	return f, nil
 }
 
-// Check returns why a path cannot be that of a log-file, as far as that can be told
-// without opening it.
+// Check returns why a path cannot be that of a log-file, as far as that is visible
+// without opening the file.
 func Check(path string) error {
 	if path == "" {
 		return nil

@@ -74,7 +74,7 @@ func TestLogFileThatCannotBeWrittenIsToldOnceAndItsLinesAreNotLost(t *testing.T)
 	}
 }
 
-func TestLogFileThatIsAFIFOWithoutAReaderHangsNobody(t *testing.T) {
+func TestLogFileThatIsAFIFOWithoutAReaderBlocksNothing(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "fifo")
 	if err := unix.Mkfifo(path, 0o600); err != nil {
 		t.Fatal(err)

@@ -1,12 +1,14 @@
-// Package logs takes the lines of a process to where people read them, and never
-// lets an event wait for that.
+// Package logs is the sink of the log: it writes the lines of a process where people
+// read them, and no event waits for that.
 //
 // The places, in this order, are the log-file of the configuration; standard error,
 // unless it is /dev/null, as keepalived leaves it for its scripts; the socket of
 // journald (sd_journal_send(3)); and the socket of syslog (syslog(3)). Lines wait in
-// a bounded queue for one writer. A reader that has stopped reading fills the queue;
-// lines are dropped from then on, and the first line that gets through again says
-// how many.
+// a bounded queue for one writer. When a reader has stopped reading, the queue fills
+// and lines are dropped; the first line that can be written again says how many.
+//
+// The package cannot use package journal, which says failures once: a line about the
+// log would go into the log that fails. So it says its own failures by itself.
 package logs
 
 import (
@@ -22,16 +24,16 @@ import (
 )
 
 const (
-	// maxQueue bounds the bytes that wait for the writer.
+	// maxQueue bounds the bytes in the queue.
 	maxQueue = 1 << 20
-	// grace is how long the end of the process waits for lines to be written.
+	// grace bounds how long the end of the process waits until all lines are written.
 	grace = time.Second
 )
 
-// Log has the queue and the places. It is safe for concurrent use. Lines that are
-// put into it are written while While runs.
+// Log has the queue and the places. It is safe for concurrent use. Its lines are
+// written while While runs.
 type Log struct {
-	standard place // what there is without a log-file
+	standard place // the place without a log-file
 
 	mu      sync.Mutex // guards all below
 	file    *file      // nil: none is configured
@@ -40,20 +42,20 @@ type Log struct {
 	lost    uint64 // lines since the last one that was queued
 	total   uint64
 	dropped *metrics.Counter
-	json    bool // the form of the line that tells of lost ones
+	json    bool // the form of the line about dropped lines
 	broken  bool // the last line could not be written
 	ending  bool
 
 	wake chan struct{} // a line was queued, or the process ends
 
-	now chan struct{} // closed when nobody may be waited for any more
+	now chan struct{} // closed when a write may not block any more
 }
 
 // place is where lines are written.
 type place interface {
 	// stamped reports whether lines need a time and a level of their own.
 	stamped() bool
-	// write writes one line, which ends in a newline. It waits for a slow reader
+	// write writes one line, which ends in a newline. It blocks for a slow reader
 	// until the channel is closed.
 	write(level zapcore.Level, text []byte, now <-chan struct{}) error
 }
@@ -65,7 +67,7 @@ type line struct {
 	last  bool  // of the process; never dropped
 }
 
-// errNow says that a line was given up because the process ends.
+// errNow says that a line was not written because the process ends.
 var errNow = errors.New("the process ends")
 
 // New returns a Log for a process with this standard error.
@@ -91,7 +93,7 @@ func (l *Log) While(work func() int) int {
 		case <-time.After(grace):
 			close(l.now)
 			// The writer may be in a write(2) that does not return, such as on a
-			// dead disk. Nobody can end that; the process does.
+			// dead disk. Only the end of the process ends such a call.
 			select {
 			case <-done:
 			case <-time.After(grace / 10):
@@ -101,8 +103,8 @@ func (l *Log) While(work func() int) int {
 	return work()
 }
 
-// Flush returns when all lines are written that were put before, or grace has
-// passed. It is for a process that becomes another program.
+// Flush returns when all lines are written that were logged before, or grace has
+// passed. It is for a process that executes another program.
 func (l *Log) Flush() {
 	end := time.After(grace)
 	tick := time.NewTicker(time.Millisecond)
@@ -122,9 +124,9 @@ func (l *Log) Flush() {
 	}
 }
 
-// File sets the log-file, and opens it anew if it is the same. An empty path means
-// none. It does not block: the writer opens the file, and goes on with the standard
-// place while that fails. A nil Log ignores it.
+// File sets the log-file, and has it opened anew if it is the same. An empty path
+// means no log-file. File does not block: the writer opens the file, and uses the
+// standard place while that fails. File does nothing to a nil Log.
 func (l *Log) File(path string) {
 	if l == nil {
 		return
@@ -137,8 +139,8 @@ func (l *Log) File(path string) {
 	}
 }
 
-// Count has lines that were dropped, and those that will be, counted. A nil Log
-// drops none.
+// Count makes the counter count the dropped lines, those before the call included. A
+// nil Log drops none.
 func (l *Log) Count(c *metrics.Counter) {
 	if l == nil {
 		return
@@ -153,8 +155,8 @@ func (l *Log) Count(c *metrics.Counter) {
 // are logged.
 func (l *Log) Logger(verbose, json bool) *zap.Logger { return l.logger(verbose, json, false) }
 
-// Last returns a logger for the error with which a process ends. Its lines find room
-// in a full queue, and go to the standard place too where there is a log-file, for
+// Last returns a logger for the error with which a process ends. Its lines are put
+// also into a full queue, and beside a log-file they go to the standard place too, for
 // the person who started the process.
 func (l *Log) Last(json bool) *zap.Logger { return l.logger(false, json, true) }
 
@@ -162,7 +164,7 @@ func (l *Log) logger(verbose, json, last bool) *zap.Logger {
 	l.mu.Lock()
 	l.json = json
 	l.mu.Unlock()
-	// zap would tell of its own troubles on standard error, and wait for it.
+	// zap would write its own errors to standard error, and block on it.
 	return zap.New(&core{LevelEnabler: level(verbose), log: l, json: json, last: last}, zap.ErrorOutput(zapcore.AddSync(io.Discard)))
 }
 
@@ -171,8 +173,8 @@ func (l *Log) put(lines ...line) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, n := range lines {
-		// Once lines were lost, half of the queue has to be free again, so that one
-		// line tells of many.
+		// After a dropped line, half of the queue must be free again, so that one line
+		// says how many were dropped.
 		limit := maxQueue
 		if l.lost > 0 {
 			limit /= 2
@@ -188,15 +190,15 @@ func (l *Log) put(lines ...line) {
 	l.kick()
 }
 
-// drop counts a lost line. It is called with the lock held.
+// drop counts a dropped line. It is called with the lock held.
 func (l *Log) drop() {
 	l.lost++
 	l.total++
 	l.dropped.Add(1)
 }
 
-// tell queues the line that tells of lost ones, if somebody takes lines. It is
-// called with the lock held.
+// tell queues the line about dropped lines, if lines can be written. It is called
+// with the lock held.
 func (l *Log) tell() {
 	if l.lost == 0 || l.broken {
 		return
@@ -205,7 +207,7 @@ func (l *Log) tell() {
 	if l.file != nil {
 		p = l.file
 	}
-	e := zapcore.Entry{Level: zapcore.WarnLevel, Time: time.Now(), Message: "lines of the log were dropped, because nobody took them"}
+	e := zapcore.Entry{Level: zapcore.WarnLevel, Time: time.Now(), Message: "lines of the log were dropped, because they could not be written"}
 	text, err := encode(p, l.json, e, []zapcore.Field{zap.Uint64("lines", l.lost)})
 	l.lost = 0
 	if err == nil {
@@ -222,7 +224,7 @@ func (l *Log) kick() {
 	}
 }
 
-// writeAll writes lines until the process ends and none is left.
+// writeAll writes lines until the process ends and the queue is empty.
 func (l *Log) writeAll() {
 	var former *file
 	for {
@@ -244,7 +246,8 @@ func (l *Log) writeAll() {
 	}
 }
 
-// next waits for a line. It returns false when there is none and the process ends.
+// next waits for a line. It returns false when the process ends and the queue is
+// empty.
 func (l *Log) next() (n line, ok bool) {
 	for {
 		l.mu.Lock()
@@ -274,7 +277,7 @@ func (l *Log) write(n line) error {
 	err := n.file.write(n.level, n.text, l.now)
 	if e, fields := n.file.news(err); e.Message != "" {
 		if text, err := encode(l.standard, false, e, fields); err == nil {
-			_ = l.standard.write(e.Level, text, l.now) // there is nobody else to tell
+			_ = l.standard.write(e.Level, text, l.now) // no other place is left
 		}
 	}
 	if err == nil {

@@ -38,7 +38,7 @@ func small(t *testing.T) (r, w *os.File) {
 	return r, w
 }
 
-func TestAReaderThatStoppedReadingStandardErrorBlocksNoEventAndWhatWasDroppedIsTold(t *testing.T) {
+func TestAReaderThatStoppedReadingStandardErrorBlocksNoEventAndDroppedLinesAreReported(t *testing.T) {
 	r, w := small(t)
 	registry := &metrics.Registry{}
 	l := New(w)
@@ -66,7 +66,7 @@ func TestAReaderThatStoppedReadingStandardErrorBlocksNoEventAndWhatWasDroppedIsT
 			t.Fatalf("line %d is number %d: the order is lost, or one amid the first is", i, n)
 		}
 	}
-	told := regexp.MustCompile(`WARN lines of the log were dropped, because nobody took them \{"lines": (\d+)\}`).FindAllSubmatch(got, -1)
+	told := regexp.MustCompile(`WARN lines of the log were dropped, because they could not be written \{"lines": (\d+)\}`).FindAllSubmatch(got, -1)
 	if len(told) != 1 || len(numbers) == lines {
 		t.Fatalf("want one line that tells of dropped ones, got %q and %d of %d lines", told, len(numbers), lines)
 	}
@@ -85,7 +85,7 @@ func TestAReaderThatStoppedReadingStandardErrorBlocksNoEventAndWhatWasDroppedIsT
 	}
 }
 
-// state returns how many bytes wait, and how many lines were lost.
+// state returns how many bytes wait, and how many lines were dropped.
 func (l *Log) state() (waiting int, lost uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -162,8 +162,8 @@ func inBubble(t *testing.T, work func(l *Log, log *zap.Logger)) (standard string
 	return out.String()
 }
 
-// settle waits until the lines are written, and then until the log-file is looked
-// at again.
+// settle waits until the lines are written, and then until the log-file is checked
+// again.
 func settle() {
 	synctest.Wait()
 	time.Sleep(fileInterval)

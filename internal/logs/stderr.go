@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// standard returns the place for lines when there is no log-file.
+// standard returns the place for lines without a log-file.
 func standard(stderr io.Writer) place {
 	f, ok := stderr.(*os.File)
 	switch {
@@ -28,8 +28,8 @@ func isDevNull(f *os.File) bool {
 	return err == nil && st.Mode&unix.S_IFMT == unix.S_IFCHR && st.Rdev == unix.Mkdev(1, 3)
 }
 
-// control calls f with the descriptor of a file. Unlike (*os.File).Fd it leaves the
-// file's mode alone, which standard error shares with other processes.
+// control calls f with the descriptor of a file. Unlike (*os.File).Fd it does not
+// change the file's mode, which standard error shares with other processes.
 func control(file *os.File, f func(fd int) error) error {
 	conn, err := file.SyscallConn()
 	if err != nil {
@@ -42,7 +42,7 @@ func control(file *os.File, f func(fd int) error) error {
 	return inner
 }
 
-// writer is standard error where it is no file.
+// writer is a standard error that is not a file, as in tests.
 type writer struct{ w io.Writer }
 
 func (writer) stamped() bool { return true }
@@ -58,15 +58,15 @@ type stream struct{ f *os.File }
 func (*stream) stamped() bool { return true }
 
 const (
-	// pollTime is how long one look for room takes at most.
+	// pollTime bounds one call of poll(2).
 	pollTime = 50 * time.Millisecond
-	// maxWrite is what a pipe takes without blocking when poll(2) says that it has
+	// maxWrite is how many bytes a pipe takes without blocking when poll(2) reports
 	// room: PIPE_BUF, see pipe(7).
 	maxWrite = 4096
 )
 
-// write writes a line as there is room for it. The file may be a pipe or a terminal
-// that others write to as well, so it is not made non-blocking.
+// write writes a line when the file has room for it. The file is not made
+// non-blocking, because it may be a pipe or a terminal that other processes share.
 func (s *stream) write(_ zapcore.Level, text []byte, now <-chan struct{}) error {
 	return control(s.f, func(fd int) error {
 		for len(text) > 0 {

@@ -75,7 +75,7 @@ func (s *Section) unknown(key *yaml.Node, keys Keys) {
 	near := Nearest(key.Value, names)
 	switch {
 	case len(names) == 0:
-		text += "; there are none"
+		text += "; the section has no keys"
 	case near != "":
 		s.meant[near] = true
 		text += "; did you mean " + near + "?"

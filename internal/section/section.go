@@ -66,8 +66,8 @@ const (
 // a mapping merge itself.
 const maxMerges = 64
 
-// Section is a section that was read. Its methods report what only its reader can
-// check; they add to the problems that reading found.
+// Section is a section that was read. The methods that report a problem are for checks
+// that only the owner of the section can make; they add to the problems of reading.
 type Section struct {
 	name     string
 	line     int  // of its key; where the file does not have it, of what is above it
@@ -145,13 +145,13 @@ func (s *Section) Wrong(key string) bool { return s.wrong[s.path(key)] }
 // one, could not be read, which is a problem already.
 func (s *Section) Unread() bool { return s.unread }
 
-// Empty reports whether the key has no content, or a list without any.
+// Empty reports whether the key has no content, or a list of items without content.
 func (s *Section) Empty(key string) bool {
 	node := s.values[key].node
 	return empty(node) || node.Kind == yaml.SequenceNode && !slices.ContainsFunc(node.Content, func(n *yaml.Node) bool { return !empty(resolve(n)) })
 }
 
-// Err joins all problems, each a *Problem, and returns nil if there is none.
+// Err joins all problems, each a *Problem. It returns nil without problems.
 func (s *Section) Err() error { return errors.Join(*s.problems...) }
 
 // Refuse reports that the value of a key cannot be what it is. found says what was
@@ -204,7 +204,8 @@ func (s *Section) Exclusive(key, other string) {
 	}
 }
 
-// Choice takes one of some words; an empty text leaves the default.
+// Choice sets to to the text if that is one of the words; an empty text leaves the
+// default, and any other is a problem.
 func (s *Section) Choice(key string, to *string, text string, words ...string) {
 	if text == "" {
 		return

@@ -9,8 +9,8 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// Kind says of what kind a value is, without showing it: "a list", "a text of 40
-// characters". A nil node is "nothing".
+// Kind returns the kind of a value without the value: "a list", "a text of 40
+// characters". For a nil node it is "nothing".
 func Kind(node *yaml.Node) string {
 	switch {
 	case empty(node):
@@ -41,7 +41,7 @@ const maxWord = 32
 // IsWord reports whether a text looks like a key or a word of a configuration and
 // not like a secret, so that a message may repeat it: it is short, and made of
 // letters between dashes, underscores and dots, with two digits at most at the end
-// of each part. Random letters are no word either: upper case does not alternate
+// of each part. Random letters are not a word either: upper case does not alternate
 // with lower case in words.
 func IsWord(text string) bool { return len(text) <= maxWord && wordly(text) }
 
@@ -84,8 +84,8 @@ func IsPath(text string) bool {
 	return text != ""
 }
 
-// Nearest returns the word that a text was probably meant to be, or "". Case does
-// not count, nor do few letters that are wrong, missing or too many.
+// Nearest returns the word that a text was probably meant to be, or "". Differences
+// in case do not count, nor do a few letters that are wrong, missing or too many.
 func Nearest(text string, words []string) string {
 	if len(text) > maxWord {
 		return ""
@@ -99,7 +99,8 @@ func Nearest(text string, words []string) string {
 	return best
 }
 
-// distance is Levenshtein's: how many letters to change, add or remove.
+// distance returns the Levenshtein distance: how many letters to change, add or
+// remove.
 func distance(a, b string) int {
 	row := make([]int, len(b)+1)
 	for j := range row {
