@@ -18,11 +18,11 @@ var allowed = map[string]string{
 	"berth/fifo":                 "vrrp internal/files", // the lock of the one reader
 	"berth/instance":             "vrrp",                // knows neither clouds nor locks
 	"berth/guard":                "internal/files",
-	"berth/election":             "vrrp internal/files internal/metrics internal/names", // what an owner does is a function given to it
-	"berth/refresher":            "vrrp internal/metrics",                               // a provider's errors tell their class by behaviour
-	"berth/notify":               "vrrp internal/files internal/pidfd",                  // signals the predecessor, never a recycled pid
-	"berth/netif":                "internal/files internal/metrics",                     // addresses of this host; decides nothing about who has them
-	"berth/selftest":             "",                                                    // probes arrive as functions
+	"berth/election":             "vrrp internal/files internal/metrics internal/names internal/section", // what an owner does is a function given to it; a mistake names its key
+	"berth/refresher":            "vrrp internal/metrics",                                                // a provider's errors tell their class by behaviour
+	"berth/notify":               "vrrp internal/files internal/pidfd",                                   // signals the predecessor, never a recycled pid
+	"berth/netif":                "internal/files internal/metrics",                                      // addresses of this host; decides nothing about who has them
+	"berth/selftest":             "",                                                                     // probes arrive as functions
 	"berth/providers":            "vrrp internal/files internal/metrics internal/names internal/section",
 	"berth/providers/cloudscale": "providers internal/section",
 	"berth/providers/exoscale":   "providers internal/section",

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"berth/internal/files"
+	"berth/internal/section"
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -72,7 +73,7 @@ type endpoint struct {
 // NewEtcd checks the options. It connects to nobody.
 func NewEtcd(o Options) (*Etcd, error) {
 	if len(o.Endpoints) == 0 {
-		return nil, errors.New("endpoints is missing, such as [https://192.0.2.1:2379]")
+		return nil, wrong("endpoints", errors.New("missing; write the URLs of the etcd members, such as [https://192.0.2.1:2379]"))
 	}
 	if o.Names == nil {
 		o.Names = names.New("", nil)
@@ -135,15 +136,15 @@ const maxPEM = 8 << 20
 func readKeyPair(certFile, keyFile string) (*tls.Certificate, error) {
 	cert, err := files.Read(certFile, maxPEM)
 	if err != nil {
-		return nil, fmt.Errorf("read cert-file: %w", err)
+		return nil, wrong("cert-file", err)
 	}
 	key, err := files.Read(keyFile, maxPEM)
 	if err != nil {
-		return nil, fmt.Errorf("read key-file: %w", err)
+		return nil, wrong("key-file", err)
 	}
 	pair, err := tls.X509KeyPair(cert, key)
 	if err != nil {
-		return nil, fmt.Errorf("read client certificate of cert-file %s and key-file %s: %w", certFile, keyFile, err)
+		return nil, wrong("cert-file", fmt.Errorf("read client certificate of %s with the key of %s: %w", certFile, keyFile, err))
 	}
 	return &pair, nil
 }
@@ -151,13 +152,18 @@ func readKeyPair(certFile, keyFile string) (*tls.Certificate, error) {
 func readPool(file string) (*x509.CertPool, error) {
 	pem, err := files.Read(file, maxPEM)
 	if err != nil {
-		return nil, fmt.Errorf("read ca-file: %w", err)
+		return nil, wrong("ca-file", err)
 	}
 	pool := x509.NewCertPool()
 	if !pool.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("read ca-file: %s has no certificate", file)
+		return nil, wrong("ca-file", fmt.Errorf("%s has no certificate", file))
 	}
 	return pool, nil
+}
+
+// wrong returns an error about the value of a key of the configuration.
+func wrong(key string, err error) error {
+	return &section.Problem{Key: "etcd." + key, Text: err.Error()}
 }
 
 // Close ends all connections.

@@ -72,7 +72,7 @@ var errDryElection = &UsageError{errors.New("--dry-run is not for elections: who
 func (o *Options) loadElection(path string) (*config.Config, error) {
 	cfg, err := o.load(path)
 	if err == nil && len(cfg.Election.Instances) == 0 {
-		err = &UsageError{fmt.Errorf("%s: election: missing; write its interface and instances, as in berth-elect.yml", path)}
+		err = &UsageError{cfg.Located("election", errors.New("election: missing; write its interface and instances, as in berth-elect.yml"))}
 	}
 	return cfg, err
 }
