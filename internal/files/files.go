@@ -13,7 +13,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"syscall"
 	"time"
 
@@ -157,30 +156,4 @@ func bounded(f *os.File, path string, max int64) ([]byte, error) {
 
 func tooLarge(path string, max int64) error {
 	return &fs.PathError{Op: "read", Path: path, Err: fmt.Errorf("%w: more than %d bytes", ErrTooLarge, max)}
-}
-
-// Replace replaces a file, whole or not at all: a reader sees the old content or
-// the new. The unfinished file has a random name that begins with a dot, in the
-// same directory, which must exist, and is opened with O_EXCL, so that no other user
-// can have made it. A symbolic link at path is replaced, not followed. Replace does
-// not flush the content to the disk.
-func Replace(path string, text []byte, mode fs.FileMode) error {
-	f, err := os.CreateTemp(filepath.Dir(path), ".new-*") // O_EXCL, mode 0600
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(text)
-	if err == nil {
-		err = f.Chmod(mode)
-	}
-	if cerr := f.Close(); err == nil {
-		err = cerr
-	}
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(f.Name()))
-	}
-	return nil
 }

@@ -2,6 +2,7 @@ package files_test
 
 import (
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -126,6 +127,24 @@ func TestReplaceGoesThroughNoLinkAndLeavesNothingBehind(t *testing.T) {
 	}
 	if err := files.Replace(blocked, []byte("ours"), 0o644); err == nil {
 		t.Error("replaced a directory")
+	}
+	left, err := filepath.Glob(filepath.Join(dir, ".new-*"))
+	if err != nil || len(left) != 0 {
+		t.Errorf("left behind: %v, %v", left, err)
+	}
+}
+
+func TestCreateReplacesNothing(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "identity")
+	if err := files.Create(path, []byte("first"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := files.Create(path, []byte("second"), 0o644); !errors.Is(err, fs.ErrExist) {
+		t.Errorf("want fs.ErrExist, got %v", err)
+	}
+	if text, err := os.ReadFile(path); err != nil || string(text) != "first" {
+		t.Errorf("want the first content, got %q, %v", text, err)
 	}
 	left, err := filepath.Glob(filepath.Join(dir, ".new-*"))
 	if err != nil || len(left) != 0 {

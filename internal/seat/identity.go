@@ -13,7 +13,6 @@ import (
 	"berth/internal/files"
 
 	"go.uber.org/zap"
-	"golang.org/x/sys/unix"
 )
 
 // identityMax is more bytes than an identity has.
@@ -69,30 +68,10 @@ func readIdentity(path string, read func(string, int64) ([]byte, error)) (string
 	return id, nil
 }
 
-// create makes the file unless it is there. Nobody sees it unfinished.
+// create makes the file unless it is there.
 func create(path, id string) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(filepath.Dir(path), ".new-*")
-	if err != nil {
-		return err
-	}
-	_, err = f.WriteString(id + "\n")
-	if err == nil {
-		err = f.Chmod(0o644)
-	}
-	if cerr := f.Close(); err == nil {
-		err = cerr
-	}
-	if err == nil {
-		err = unix.Renameat2(unix.AT_FDCWD, f.Name(), unix.AT_FDCWD, path, unix.RENAME_NOREPLACE)
-		if errors.Is(err, unix.EINVAL) { // not with this file system
-			err = os.Rename(f.Name(), path)
-		}
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(f.Name()))
-	}
-	return nil
+	return files.Create(path, []byte(id+"\n"), 0o644)
 }
