@@ -51,8 +51,8 @@ func BenchmarkParseFile(b *testing.B) {
 	}
 }
 
-// BenchmarkSplitLines is the least that any reader of the same bytes does:
-// read them and split them into lines and words.
+// BenchmarkSplitLines is the lower bound for any reader of the same bytes: it reads
+// them and splits them into lines and words.
 func BenchmarkSplitLines(b *testing.B) {
 	path := filepath.Join(b.TempDir(), "keepalived.conf")
 	text := manyInstances(20000)

@@ -28,7 +28,7 @@ virtual_ipaddress {
 }
 `
 
-// The rows show how an unfinished file looks, and where that is told.
+// Each row is an unfinished file and the list that reports it.
 func TestAnUnfinishedFileIsToldByItsPlace(t *testing.T) {
 	for _, row := range []struct {
 		name, text string
@@ -86,7 +86,7 @@ func TestAnUnfinishedFileIsToldByItsPlace(t *testing.T) {
 	}
 }
 
-// A running keepalived's text gives what its files gave.
+// The text of a running keepalived gives the same result as its files.
 func TestConsolidatedTextReadsAsItsFiles(t *testing.T) {
 	dir := t.TempDir()
 	for name, text := range map[string]string{

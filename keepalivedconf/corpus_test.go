@@ -16,9 +16,8 @@ import (
 var update = flag.Bool("update", false, "write the .want files of testdata anew")
 
 // TestCorpus compares our reading of every file of the corpus with the .want
-// file beside it. That the instances in there are keepalived's own is
-// checked by TestReadsLikeKeepalived; this test shows what changes, and runs
-// without keepalived.
+// file beside it. TestReadsLikeKeepalived checks that the instances there are those
+// of keepalived; this test shows changes, and runs without keepalived.
 func TestCorpus(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.conf")
 	if err != nil {

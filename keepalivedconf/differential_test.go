@@ -55,12 +55,11 @@ func TestReadsLikeKeepalived(t *testing.T) {
 	}
 }
 
-// errNoIPVS says that keepalived could not run the file here, whatever it
-// thinks of it.
+// errNoIPVS says that keepalived could not run the file on this machine.
 var errNoIPVS = errors.New("the file needs IPVS, which this kernel lacks")
 
-// errUndefined says that keepalived would use memory that is not its own, or
-// go on for hours, so that its answer means nothing.
+// errUndefined says that keepalived would use memory that is not its own, or run
+// for hours, so that its answer is meaningless.
 var errUndefined = errors.New("keepalived's reading is undefined")
 
 // difference compares keepalived's reading of a file with ours.
@@ -80,8 +79,8 @@ func difference(path, version string) (string, error) {
 		return "", errNoIPVS
 	}
 	if strings.Contains(theirs.Log, "Starting BFD child") && !strings.Contains(theirs.Log, "Starting VRRP child") {
-		// Whether its BFD process lives on is a matter of chance where the
-		// instances of the file lack something, and none of addresses.
+		// Where the instances of the file are incomplete, it is random whether
+		// keepalived's BFD process goes on, and addresses do not depend on it.
 		theirs.Accepted = ours.Accepted
 	}
 	if theirs.Consolidated != nil {

@@ -98,7 +98,7 @@
 //
 // A reading never waits, and ends within bounds that keepalived does not have:
 // 64 MiB for all files together, 100 levels of includes, 1000 brace
-// alternatives of one pattern and 100,000 names looked at for it, 500,000 lines
+// alternatives of one pattern and 100,000 names compared with it, 500,000 lines
 // beyond those of the files, 5,000,000 substitutions and 10,000 in one line, 1000
 // definitions of several lines inside one another, 500 messages of a kind. Each
 // ends in a message that names it.

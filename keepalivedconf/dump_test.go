@@ -15,8 +15,8 @@ import (
 	"berth/keepalivedconf"
 )
 
-// answer is what keepalived said. Instances and groups count only if the
-// file was accepted.
+// answer is keepalived's answer to a question. Instances and groups count only if
+// keepalived accepted the file.
 type answer struct {
 	Accepted  bool
 	Instances []seen
@@ -24,13 +24,13 @@ type answer struct {
 	Log       string
 	Error     string // why there is no answer
 	Undefined bool   // ours only: keepalived's answer means nothing
-	// Consolidated is theirs only: what keepalived's parent process left for its
-	// VRRP process. Sum is ours, of the same.
+	// Consolidated is in keepalived's answer only: the text that its parent process
+	// left for its VRRP process. Sum is in ours only, of the same text.
 	Consolidated []byte
 	Sum          [sha256.Size]byte
 }
 
-// seen is what the data dump and our reading have in common.
+// seen has the fields that are both in the data dump and in our reading.
 type seen struct {
 	Name      string
 	Interface string
@@ -49,7 +49,7 @@ type seenGroup struct {
 	Members []string
 }
 
-// readConsolidated fills in what keepalived has open.
+// readConsolidated fills in the text that keepalived has open.
 func (a *answer) readConsolidated(pid int) error {
 	dir := fmt.Sprintf("/proc/%d/fd", pid)
 	all, err := os.ReadDir(dir)
@@ -147,8 +147,8 @@ func withLength(item string) string {
 	return word
 }
 
-// undefinedMessages are in messages about what makes keepalived read memory
-// that is not its own, or go on for hours.
+// undefinedMessages are parts of messages about a text that makes keepalived read
+// memory that is not its own, or run for hours.
 var undefinedMessages = []string{"may crash here", "included more than", "macros and includes add", "without end", "more than 1000 deep"}
 
 // ourAnswer brings our reading into the form of keepalived's. It also returns

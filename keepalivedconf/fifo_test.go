@@ -10,7 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// Only those into which the VRRP process writes.
+// Only the FIFOs into which the VRRP process writes count.
 func TestFIFOsOfTheVRRPProcess(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "keepalived.conf")
 	const text = `global_defs {

@@ -19,8 +19,8 @@ import (
 )
 
 // FuzzParseFile checks that no text makes the reader panic, hang or return
-// more than the text can hold, and that what it read, written down plainly,
-// reads the same again.
+// more than the text has, and that the instances it read, written in plain form,
+// read the same again.
 func FuzzParseFile(f *testing.F) {
 	files, err := filepath.Glob("testdata/*.conf")
 	if err != nil {
@@ -58,8 +58,8 @@ func FuzzParseFile(f *testing.F) {
 	})
 }
 
-// TestMistakesInTheCorpusDoNoHarm makes the mistakes of people in files of the
-// corpus: a line or a word lost, or put where it does not belong.
+// TestMistakesInTheCorpusDoNoHarm makes typical mistakes in files of the corpus: a
+// line or a word lost, or in the wrong place.
 func TestMistakesInTheCorpusDoNoHarm(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.conf")
 	if err != nil {
@@ -109,7 +109,7 @@ func TestMistakesInTheCorpusDoNoHarm(t *testing.T) {
 	}
 }
 
-// checkLimits checks what every result has in common.
+// checkLimits checks the limits of every result.
 func checkLimits(t *testing.T, c *keepalivedconf.Config) {
 	t.Helper()
 	if len(c.Warnings) > 501 || len(c.Refusals) > 501 {
@@ -150,8 +150,8 @@ func checkPrinted(t *testing.T, c *keepalivedconf.Config) {
 	var b strings.Builder
 	b.WriteString("global_defs {\n  dynamic_interfaces\n}\n")
 	for _, i := range c.Instances {
-		// What cannot be written back: a definition in a name, a name that
-		// fills the line, and an end of line inside.
+		// Some names cannot be written back: a name with a definition or an end of
+		// line in it, and a name that fills the line.
 		if strings.ContainsAny(i.Name, "$\r\n\x00") || len(i.Name) > 900 || len(i.Interface) > 900 {
 			return
 		}

@@ -71,8 +71,7 @@ func TestMain(m *testing.M) {
 	os.Exit(0)
 }
 
-// needKeepalived skips the test where keepalived cannot be asked, and returns
-// its version.
+// needKeepalived skips the test where keepalived cannot run, and returns its version.
 func needKeepalived(t testing.TB) string {
 	t.Helper()
 	missing := ""
@@ -109,8 +108,8 @@ func needKeepalived(t testing.TB) string {
 // askers bounds how many keepalived run at a time.
 var askers = make(chan struct{}, 2)
 
-// askKeepalived runs keepalived with a file. keepalived now and then misses a
-// signal on a busy machine, so one silence is not the answer.
+// askKeepalived runs keepalived with a file, and again if it gives no answer, because
+// keepalived misses a signal now and then on a busy machine.
 func askKeepalived(q question) (answer, error) {
 	askers <- struct{}{}
 	defer func() { <-askers }()
@@ -160,8 +159,8 @@ func askOnce(q question) (answer, error) {
 	return a, nil
 }
 
-// runKeepalived is the inner half: it runs as the first process of new
-// namespaces, with which everything it leaves behind goes away.
+// runKeepalived runs as the first process of new namespaces, so that everything it
+// leaves ends with these.
 func runKeepalived(q question) (answer, error) {
 	scratch := "/run"
 	if err := errors.Join(
@@ -202,7 +201,7 @@ func runKeepalived(q question) (answer, error) {
 	return watchKeepalived(cmd.Process, q.Signal, scratch, logRead, dumps)
 }
 
-// watchClosed reports the names of files in a directory that somebody has
+// watchClosed reports the names of files in a directory that a process has
 // finished writing.
 func watchClosed(dir string) (<-chan string, error) {
 	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC)

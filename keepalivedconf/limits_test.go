@@ -44,7 +44,7 @@ func TestPathologicalInputEndsInAMessage(t *testing.T) {
 	tests := []struct {
 		name  string
 		files []string
-		// prepare makes what is no plain file in the directory.
+		// prepare makes files in the directory that are not plain ones.
 		prepare func(t *testing.T, dir string)
 		want    string
 		refused bool

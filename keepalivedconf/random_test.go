@@ -13,8 +13,8 @@ import (
 
 // TestReadsRandomFilesLikeKeepalived writes configurations at random, most of
 // them odd, and compares our reading of each with that of the installed
-// keepalived. A difference is shrunk to few lines; it then belongs into
-// testdata under a name of its own.
+// keepalived. The test shrinks a difference to few lines, which then belong in
+// testdata under a name of their own.
 //
 // BERTH_SOAK=1 tries 20,000 files instead of 200. BERTH_SEED=N starts at
 // another seed, for example to try one file again.

@@ -58,8 +58,8 @@ func (w *writer) oneOf(do ...func()) { do[w.IntN(len(do))]() }
 
 func (w *writer) word(words ...string) string { return words[w.IntN(len(words))] }
 
-// block writes a keyword with its block in one of the many ways that mean
-// the same, and some that do not.
+// block writes a keyword with its block in one of the many ways that mean the same,
+// or in one of some that do not.
 func (w *writer) block(head string, body func()) {
 	if w.depth > 6 {
 		return
@@ -300,7 +300,7 @@ func (w *writer) otherBlock() {
 	})
 }
 
-// loose writes a line that is seldom right where it stands.
+// loose writes a line that is seldom valid in its place.
 func (w *writer) loose() {
 	w.add("%s", w.word(
 		"", "# comment", "! comment", "# comment \\", "}", "{", "\"", "\"a", "}}", "{}", "\\", "\\#x", "x \\", "\t", "priority 5 # x",
@@ -309,8 +309,8 @@ func (w *writer) loose() {
 	))
 }
 
-// spoil makes a few mistakes in what was written: lines lost, doubled,
-// joined, cut, or with another end of line.
+// spoil makes a few mistakes in the lines: lost, doubled, joined or cut lines, and
+// another end of line.
 func (w *writer) spoil() []string {
 	lines := w.lines
 	for range w.IntN(3) {
