@@ -64,9 +64,11 @@ func logged(ctx context.Context, args []string, getenv func(string) string, stdo
 		if app.ExitStatus(err) == app.ExitUsage {
 			fields = append(fields, zap.String("help", "berth --help"))
 		}
+		// The message is the text of the error, for the person who started berth; it is
+		// not an event with a code.
 		last := log.Last(o.JSONLog)
 		for _, line := range strings.Split(err.Error(), "\n") {
-			last.Error(line, fields...)
+			last.Log(zap.ErrorLevel, line, fields...)
 			fields = nil
 		}
 	}
