@@ -15,8 +15,8 @@ var allowed = map[string]string{
 	"berth/vrrp":                 "", // the nouns; everything may import it
 	"berth/config":               "vrrp internal/files internal/journal internal/section",
 	"berth/keepalivedconf":       "vrrp",
-	"berth/fifo":                 "vrrp internal/files", // the lock of the one reader
-	"berth/instance":             "vrrp",                // knows neither clouds nor locks
+	"berth/fifo":                 "vrrp internal/files internal/journal", // the lock of the one reader
+	"berth/instance":             "vrrp",                                 // knows neither clouds nor locks
 	"berth/guard":                "internal/files",
 	"berth/election":             "vrrp internal/files internal/metrics internal/names internal/section", // what an owner does is a function given to it; a mistake names its key
 	"berth/refresher":            "vrrp internal/metrics",                                                // a provider's errors tell their class by behaviour

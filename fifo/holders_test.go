@@ -15,10 +15,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// settle waits until what the kernel says of the writers fulfils cond.
+// settle waits until what the kernel tells about the writers fulfils cond.
 func (r *running) settle(t *testing.T, what string, cond func(fifo.Writing) bool) {
 	t.Helper()
-	end := time.Now().Add(patience)
+	end := time.Now().Add(eventually)
 	for tick := time.Tick(5 * time.Millisecond); !cond(r.reader.Writing()); <-tick {
 		if time.Now().After(end) {
 			t.Fatalf("want %s, got %+v", what, r.reader.Writing())
@@ -26,26 +26,26 @@ func (r *running) settle(t *testing.T, what string, cond func(fifo.Writing) bool
 	}
 }
 
-func TestReaderKnowsWhetherAnybodyHasTheFIFOOpenToWrite(t *testing.T) {
+func TestReaderKnowsWhetherAProcessHasTheFIFOOpenForWriting(t *testing.T) {
 	r := start(t, filepath.Join(t.TempDir(), "fifo"))
 	if got := r.reader.Writing(); got.Stayed || got.None.IsZero() {
-		t.Errorf("before the first writer: %+v, want none and never", got)
+		t.Errorf("before the first writer: %+v, want no writer, and none that stayed", got)
 	}
 	f := keepalived(t, r.path)
 	r.settle(t, "a writer that stays", func(w fifo.Writing) bool { return w.Stayed && w.None.IsZero() })
 	write(t, f, "INSTANCE \"a\" MASTER 1\n")
 	f.Close()
-	r.settle(t, "the writer to have gone", func(w fifo.Writing) bool { return w.Stayed && !w.None.IsZero() })
+	r.settle(t, "the writer to have closed it", func(w fifo.Writing) bool { return w.Stayed && !w.None.IsZero() })
 	if got := r.next(t); len(got) != 1 {
 		t.Errorf("got %v, want what was written before the close", got)
 	}
-	// As at a reload.
+	// keepalived opens it again, as at a reload.
 	keepalived(t, r.path)
-	r.settle(t, "the writer to be back", func(w fifo.Writing) bool { return w.Stayed && w.None.IsZero() })
+	r.settle(t, "the writer again", func(w fifo.Writing) bool { return w.Stayed && w.None.IsZero() })
 }
 
 func TestWriterOfASingleLineDoesNotStay(t *testing.T) {
-	// A busy machine can make a write long that is meant to be short.
+	// On a busy machine a write that is meant to be short may take long.
 	const tries = 20
 	var r *running
 	for n := 1; ; n++ {
@@ -65,22 +65,22 @@ func TestWriterOfASingleLineDoesNotStay(t *testing.T) {
 	}
 	r.settle(t, "no writer", func(w fifo.Writing) bool { return !w.None.IsZero() })
 	if r.reader.Writing().Stayed {
-		t.Error("want the writer of a line not to be taken for one that stays")
+		t.Error("a writer of one line is taken for one that stays")
 	}
 }
 
-// A FIFO that was replaced under its writer was closed by nobody.
-func TestReplacedFIFOIsNotAWriterThatHasGone(t *testing.T) {
+// No process has closed a FIFO that was replaced while it was open for writing.
+func TestReplacingTheFIFOIsNotTakenForTheEndOfItsWriter(t *testing.T) {
 	r := start(t, filepath.Join(t.TempDir(), "fifo"))
 	keepalived(t, r.path)
 	r.settle(t, "a writer that stays", func(w fifo.Writing) bool { return w.Stayed })
 	if err := os.Remove(r.path); err != nil {
 		t.Fatal(err)
 	}
-	r.settle(t, "no writer of the new one, and none before", func(w fifo.Writing) bool { return !w.Stayed && !w.None.IsZero() })
+	r.settle(t, "no writer of the new FIFO, and none that stayed", func(w fifo.Writing) bool { return !w.Stayed && !w.None.IsZero() })
 }
 
-func TestOpenInTellsTheFIFOFromItsSuccessor(t *testing.T) {
+func TestOpenInTellsTheFIFOFromTheOneThatReplacedIt(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "fifo")
 	r := start(t, path)
 	open := func() bool {
@@ -98,7 +98,7 @@ func TestOpenInTellsTheFIFOFromItsSuccessor(t *testing.T) {
 	if _, err := fifo.OpenIn(os.Getpid(), path+".none"); err == nil {
 		t.Error("want an error for a FIFO that is not there")
 	}
-	// Another process has the former one open.
+	// Another process has the former FIFO open.
 	cmd := exec.Command("sleep", "60")
 	cmd.ExtraFiles = []*os.File{keepalived(t, path)}
 	if err := cmd.Start(); err != nil {
@@ -118,21 +118,21 @@ func TestOpenInTellsTheFIFOFromItsSuccessor(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got, err := fifo.OpenIn(cmd.Process.Pid, path); got || err != nil {
-		t.Errorf("the successor is open in the writer: %v, %v; want that it is not", got, err)
+		t.Errorf("the new FIFO is open in the writer: %v, %v; want that it is not", got, err)
 	}
 	if got, err := fifo.OpenIn(1<<30, path); got || err != nil {
-		t.Errorf("open in nobody: %v, %v", got, err)
+		t.Errorf("open in a process that does not exist: %v, %v", got, err)
 	}
 }
 
-func TestDescriptorsThatMayNotBeLookedAtAreAnError(t *testing.T) {
+func TestDescriptorsThatMayNotBeReadAreAnError(t *testing.T) {
 	testnet.Require(t)
 	path := filepath.Join(t.TempDir(), "fifo")
 	start(t, path)
-	// The same look, by a user who may not.
+	// The same call, as a user that may not read them.
 	cmd := exec.Command("setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "--bounding-set=-all",
 		os.Args[0])
-	cmd.Env = append(os.Environ(), lookEnv+"=1")
+	cmd.Env = append(os.Environ(), openInEnv+"=1")
 	cmd.Dir = "/"
 	out, err := cmd.CombinedOutput()
 	if err != nil {
@@ -143,18 +143,18 @@ func TestDescriptorsThatMayNotBeLookedAtAreAnError(t *testing.T) {
 	}
 }
 
-// TestMain has this program look at its parent where
-// TestDescriptorsThatMayNotBeLookedAtAreAnError wants that as another user.
+// TestMain has this program, as another user, read the descriptors of its parent for
+// TestDescriptorsThatMayNotBeReadAreAnError.
 func TestMain(m *testing.M) {
-	if os.Getenv(lookEnv) == "" {
+	if os.Getenv(openInEnv) == "" {
 		os.Exit(m.Run())
 	}
 	dir, err := os.MkdirTemp("", "fifo")
 	if err == nil {
 		path := filepath.Join(dir, "fifo")
 		if err = unix.Mkfifo(path, 0o600); err == nil {
-			if got, lookErr := fifo.OpenIn(os.Getppid(), path); got || lookErr == nil {
-				err = fmt.Errorf("open in a process of root: %v, %v; want an error", got, lookErr)
+			if got, openErr := fifo.OpenIn(os.Getppid(), path); got || openErr == nil {
+				err = fmt.Errorf("open in a process of root: %v, %v; want an error", got, openErr)
 			}
 		}
 		err = errors.Join(err, os.RemoveAll(dir))
@@ -166,5 +166,5 @@ func TestMain(m *testing.M) {
 	os.Exit(0)
 }
 
-// lookEnv, set to anything, makes a look of this program.
-const lookEnv = "BERTH_TEST_LOOK_AT_PARENT"
+// openInEnv, when set, has this program call OpenIn for its parent and end.
+const openInEnv = "BERTH_TEST_OPEN_IN_PARENT"

@@ -8,8 +8,8 @@ import (
 	"berth/vrrp"
 )
 
-// maxLine bounds a line. keepalived's longest has about 1100 bytes; what is
-// longer is not from keepalived and is skipped to its end.
+// maxLine bounds a line in bytes. keepalived's longest line has about 1100 bytes; a
+// longer one is not from keepalived, and is skipped to its end.
 const maxLine = 4096
 
 // ParseLine reads one line, without its newline:
@@ -18,10 +18,9 @@ const maxLine = 4096
 //	GROUP "name" STATE 0
 //
 // The name is verbatim and may hold spaces, state words, anything but a double
-// quote, so the line is read from both ends. relevant is false for lines that
-// say nothing about VRRP (VS and RS of the checker process, empty lines). An
-// error describes a line that keepalived cannot have written, or is an
-// *UnknownWordError.
+// quote, so the line is parsed from both ends. relevant is false for empty lines and
+// for those of keepalived's checker process (VS and RS). An error describes a line that
+// keepalived cannot have written, or is an *UnknownWordError.
 func ParseLine(line []byte) (ev vrrp.Event, relevant bool, err error) {
 	kind, rest, _ := bytes.Cut(line, []byte(" "))
 	switch string(kind) {
@@ -44,7 +43,7 @@ func ParseLine(line []byte) (ev vrrp.Event, relevant bool, err error) {
 		}
 		name, tail = rest[1:end], rest[end+2:]
 	} else {
-		// By hand, as in `echo INSTANCE VI_1 BACKUP 100 >fifo`.
+		// Written by an operator, as in `echo INSTANCE VI_1 BACKUP 100 >fifo`.
 		var ok bool
 		if name, tail, ok = bytes.Cut(rest, []byte(" ")); !ok {
 			return ev, false, fmt.Errorf("state is missing")
@@ -59,7 +58,7 @@ func ParseLine(line []byte) (ev vrrp.Event, relevant bool, err error) {
 	}
 	if len(fields) == 2 {
 		if ev.Priority, err = strconv.Atoi(string(fields[1])); err != nil || ev.Priority < 0 || ev.Priority > 255 {
-			return ev, false, fmt.Errorf("priority is no number from 0 to 255")
+			return ev, false, fmt.Errorf("priority is not a number from 0 to 255")
 		}
 	}
 	ev.Source, ev.Instance = "fifo", string(name)
@@ -71,21 +70,21 @@ func ParseLine(line []byte) (ev vrrp.Event, relevant bool, err error) {
 	return ev, true, nil
 }
 
-// UnknownWordError is a well-formed line whose state word berth does not know.
+// UnknownWordError describes a well-formed line whose state word berth does not know.
 // keepalived's documentation asks readers to ignore such lines.
 type UnknownWordError struct{ Word string }
 
 // Error names the word.
 func (e *UnknownWordError) Error() string { return fmt.Sprintf("unknown state word %q", e.Word) }
 
-// splitter puts lines together from reads that may end anywhere.
+// splitter joins lines from reads that may end in the middle of a line.
 type splitter struct {
-	partial []byte
-	skip    bool // the current line is too long; skip to its end
+	partial []byte // of a line whose end has not been read
+	skip    bool   // the current line is too long; skip to its end
 }
 
 // feed calls line for each line completed by chunk, and tooLong when a line
-// exceeds maxLine. The slice given to line is only valid during the call.
+// exceeds maxLine. The slice passed to line is valid only during the call.
 func (s *splitter) feed(chunk []byte, line func([]byte), tooLong func()) {
 	for len(chunk) > 0 {
 		end := bytes.IndexByte(chunk, '\n')

@@ -34,7 +34,7 @@ func TestParseLine(t *testing.T) {
 		{name: "name that holds a state and a number", line: `INSTANCE "a BACKUP 1" MASTER 2`, want: state("a BACKUP 1", vrrp.Master, 2)},
 		{name: "name like a flag", line: `INSTANCE "-odd" MASTER 2`, want: state("-odd", vrrp.Master, 2)},
 		{name: "name with backslash, hash and apostrophe", line: `INSTANCE "a\#'b" MASTER 2`, want: state(`a\#'b`, vrrp.Master, 2)},
-		{name: "name that is no UTF-8", line: "INSTANCE \"\xff\x01\" MASTER 2", want: state("\xff\x01", vrrp.Master, 2)},
+		{name: "name that is not UTF-8", line: "INSTANCE \"\xff\x01\" MASTER 2", want: state("\xff\x01", vrrp.Master, 2)},
 		{name: "empty name", line: `INSTANCE "" MASTER 2`, want: state("", vrrp.Master, 2)},
 		{name: "by hand without quotes", line: `INSTANCE VI_1 MASTER 2`, want: state("VI_1", vrrp.Master, 2)},
 		{name: "by hand without priority", line: `INSTANCE "VI_1" BACKUP`, want: state("VI_1", vrrp.Backup, 0)},
@@ -42,7 +42,7 @@ func TestParseLine(t *testing.T) {
 		{name: "real server of a group with spaces", line: `RS [192.0.2.2]:tcp:80 [a b]:80 DOWN`, irrelevant: true},
 		{name: "empty line", line: ``, irrelevant: true},
 		{name: "unknown state word", line: `INSTANCE "VI_1" DREAMING 1`, err: `unknown state word "DREAMING"`},
-		{name: "coded but never seen", line: `INSTANCE "VI_1" {UNKNOWN} 1`, err: `unknown state word "{UNKNOWN}"`},
+		{name: "in keepalived's source but never written", line: `INSTANCE "VI_1" {UNKNOWN} 1`, err: `unknown state word "{UNKNOWN}"`},
 		{name: "state in small letters", line: `INSTANCE "VI_1" master 1`, err: `unknown state word "master"`},
 		{name: "unknown type", line: `CLUSTER "VI_1" MASTER 1`, err: "line does not begin with INSTANCE or GROUP"},
 		{name: "leading space", line: ` INSTANCE "VI_1" MASTER 1`, err: "line does not begin with INSTANCE or GROUP"},
@@ -50,8 +50,8 @@ func TestParseLine(t *testing.T) {
 		{name: "quote never closed", line: `INSTANCE "VI_1 MASTER 1`, err: "name has no closing quote"},
 		{name: "type alone", line: `INSTANCE`, err: "state is missing"},
 		{name: "name alone", line: `INSTANCE "VI_1" `, err: "expected a state and a priority after the name"},
-		{name: "priority is no number", line: `INSTANCE "VI_1" MASTER x`, err: "priority is no number from 0 to 255"},
-		{name: "priority out of range", line: `INSTANCE "VI_1" MASTER 256`, err: "priority is no number from 0 to 255"},
+		{name: "priority is not a number", line: `INSTANCE "VI_1" MASTER x`, err: "priority is not a number from 0 to 255"},
+		{name: "priority out of range", line: `INSTANCE "VI_1" MASTER 256`, err: "priority is not a number from 0 to 255"},
 		{name: "too many words", line: `INSTANCE "VI_1" MASTER 1 2`, err: "expected a state and a priority after the name"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
@@ -72,7 +72,7 @@ func TestParseLine(t *testing.T) {
 	}
 }
 
-func TestSplitterPutsLinesTogetherHoweverTheyArrive(t *testing.T) {
+func TestSplitterJoinsLinesHoweverTheyArrive(t *testing.T) {
 	text := "one\n\ntwo two\n" + strings.Repeat("x", maxLine) + "\n" + strings.Repeat("y", maxLine+1) + "\nthree\nunfinished"
 	want := []string{"one", "", "two two", strings.Repeat("x", maxLine), "three"}
 	for _, size := range []int{1, 2, 3, 7, 4095, 4096, 4097, len(text)} {
@@ -95,7 +95,7 @@ func TestSplitterDoesNotGrowOnAnEndlessLine(t *testing.T) {
 	long := 0
 	chunk := bytes.Repeat([]byte("z"), 64<<10)
 	for range 1000 {
-		s.feed(chunk, func([]byte) { t.Fatal("got a line out of nothing") }, func() { long++ })
+		s.feed(chunk, func([]byte) { t.Fatal("got a line without a newline") }, func() { long++ })
 	}
 	if cap(s.partial) > maxLine || long != 1 {
 		t.Errorf("kept %d bytes and complained %d times, want %d at most and once", cap(s.partial), long, maxLine)
@@ -111,7 +111,7 @@ func FuzzParseLine(f *testing.F) {
 		if err != nil || !relevant || ev.Kind != vrrp.StateChange {
 			return
 		}
-		// Printed as keepalived prints it, it means the same again.
+		// The event, printed as keepalived prints it and parsed again, is the same.
 		kind := "INSTANCE"
 		if ev.Group {
 			kind = "GROUP"

@@ -14,10 +14,10 @@ import (
 	"berth/fifo"
 )
 
-func TestNewcomerWaitsForTheReaderBeforeIt(t *testing.T) {
+func TestLockWaitsForTheEndOfTheFormerReader(t *testing.T) {
 	for _, row := range []struct {
 		name    string
-		leaves  time.Duration // when the first lets go
+		leaves  time.Duration // after which the first unlocks
 		refused bool
 	}{
 		{"that ends in time", 4 * time.Second, false},
@@ -46,7 +46,7 @@ func TestNewcomerWaitsForTheReaderBeforeIt(t *testing.T) {
 					if took != 5*time.Second {
 						t.Errorf("refused after %v, want 5s", took)
 					}
-					time.Sleep(time.Minute) // the first lets go
+					time.Sleep(time.Minute) // the first unlocks
 					return
 				}
 				if err != nil || took < row.leaves || took > row.leaves+100*time.Millisecond {
@@ -60,7 +60,7 @@ func TestNewcomerWaitsForTheReaderBeforeIt(t *testing.T) {
 	}
 }
 
-func TestWaitForTheOtherReaderEndsWithTheContext(t *testing.T) {
+func TestLockEndsWithItsContext(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "fifo")
 	synctest.Test(t, func(t *testing.T) {
 		unlock, err := fifo.Lock(t.Context(), path)
@@ -79,14 +79,14 @@ func TestWaitForTheOtherReaderEndsWithTheContext(t *testing.T) {
 	})
 }
 
-func TestLockThatCannotBeHadIsNotTakenForABusyOne(t *testing.T) {
+func TestLockThatCannotBeMadeIsNotTakenForABusyOne(t *testing.T) {
 	if _, err := fifo.Lock(t.Context(), filepath.Join(t.TempDir(), "none", "fifo")); err == nil || errors.Is(err, fifo.ErrBusy) {
 		t.Errorf("got %v, want an error that is not ErrBusy", err)
 	}
 }
 
-// A lock outlives its owner, and may come from another PID namespace.
-func TestReaderIsOnlyWhoHasTheLockOpen(t *testing.T) {
+// A lock file is not removed with its process, and may come from another PID namespace.
+func TestReaderOfNamesOnlyAProcessThatHasTheLockOpen(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "fifo")
 	want := func(pid int) {
 		t.Helper()

@@ -9,21 +9,22 @@ import (
 	"sync"
 	"time"
 
+	"berth/internal/journal"
 	"berth/vrrp"
 
 	"go.uber.org/zap"
 )
 
 const (
-	// checkInterval is how often the reader looks whether the FIFO at the
-	// path is still the one it reads, which keepalived replaces at a reload, and
-	// whether any process has it open to write.
+	// checkInterval is how often the reader checks whether the FIFO at the path is
+	// still the one that it reads, because keepalived may replace it at a reload, and
+	// whether any process has it open for writing.
 	checkInterval = 250 * time.Millisecond
-	// maxBurst bounds what is read before events are handed on. It is the
+	// maxBurst bounds the bytes that are read before events are handed on. It is the
 	// size of the enlarged pipe: what was readable in one moment is one burst.
 	maxBurst = 1 << 20
-	// maxComplaints bounds how many different bad lines are warned about.
-	maxComplaints = 50
+	// maxIgnored bounds how many different lines that are ignored are warned about.
+	maxIgnored = 50
 )
 
 // Reader reads the FIFO at Path, which it makes if it is missing.
@@ -31,42 +32,46 @@ type Reader struct {
 	Path string
 	// Emit gets all events of one burst, oldest first. It must not block.
 	Emit func([]vrrp.Event)
-	// Overflow, which may be nil, gets what was left of a burst of which lines
-	// were lost, in place of Emit: these are not the newest. It must not block.
+	// Overflow, which may be nil, gets the rest of a burst of which lines were lost,
+	// in place of Emit: the newest events are missing. It must not block.
 	Overflow func([]vrrp.Event)
-	// Replaced, which may be nil, is called when the FIFO at Path was found to
-	// be another one, after everything in the former has been handed on. It
-	// must not block.
+	// Replaced, which may be nil, is called when another FIFO was found at Path, after
+	// everything in the former one has been handed on. It must not block.
 	Replaced func()
-	// Owner, which may be nil, tells as whom keepalived runs, for a FIFO that
-	// has to be made.
+	// Owner, which may be nil, returns the user and group as which keepalived runs. The
+	// FIFO is given to them if the reader makes it.
 	Owner func() (uid, gid int, known bool)
-	Log   *zap.Logger
+
+	journal *journal.Journal
+	// What is wrong with the FIFO, and with lines, by what is wrong with them. A kind
+	// of bad line stays wrong: keepalived writes it again.
+	opening, access *journal.Condition
+	ignored         map[string]*journal.Condition
 
 	reading sync.RWMutex // locked from before a read until what was read is handed on
 	pipe    *pipe        // the one read last, nil before the first; guarded by reading
 
 	mu      sync.Mutex
 	writing Writing
-	since   time.Time // since when there is a writer, zero while there is none
+	since   time.Time // when the present writer was found, zero while there is none
 	id      id        // of the FIFO that is read, zero before the first
 
-	flush      chan chan struct{}
-	split      splitter
-	chunk      [64 << 10]byte // once, as making it would start the garbage collector between a line and its claim
-	burst      []vrrp.Event
-	complaints map[string]bool
+	flush chan chan struct{}
+	split splitter
+	chunk [64 << 10]byte // allocated once, lest the garbage collector runs between a line and its claim
+	burst []vrrp.Event
 }
 
-// NewReader returns a reader; Run starts it.
-func NewReader(path string, emit func([]vrrp.Event), log *zap.Logger) *Reader {
-	if log == nil {
-		log = zap.NewNop()
+// NewReader returns a reader, which reads during Run. j may be nil.
+func NewReader(path string, emit func([]vrrp.Event), j *journal.Journal) *Reader {
+	if j == nil {
+		j = journal.New(nil)
 	}
-	return &Reader{Path: path, Emit: emit, Log: log, flush: make(chan chan struct{}), complaints: map[string]bool{}}
+	return &Reader{Path: path, Emit: emit, journal: j, opening: j.Condition(), access: j.Condition(),
+		ignored: map[string]*journal.Condition{}, flush: make(chan chan struct{})}
 }
 
-// Flush returns after everything that was in the FIFO when it was called has
+// Flush returns after everything that was in the FIFO when Flush was called has
 // been handed to Emit, or when ctx ends.
 func (r *Reader) Flush(ctx context.Context) {
 	done := make(chan struct{})
@@ -80,8 +85,8 @@ func (r *Reader) Flush(ctx context.Context) {
 	}
 }
 
-// CatchUp is Flush for those who ask often: where nothing waits it returns at
-// once.
+// CatchUp is Flush for frequent calls: it returns at once when the FIFO is empty and
+// its events have been handed on.
 func (r *Reader) CatchUp(ctx context.Context) {
 	if !r.caughtUp() {
 		r.Flush(ctx)
@@ -90,54 +95,54 @@ func (r *Reader) CatchUp(ctx context.Context) {
 
 func (r *Reader) caughtUp() bool {
 	if !r.reading.TryRLock() {
-		return false // something was read and is not handed on yet
+		return false // what was read has not been handed on yet
 	}
 	defer r.reading.RUnlock()
 	return r.pipe != nil && r.pipe.waiting() == 0
 }
 
-// Writing is what the kernel says of the writers of the FIFO that is read.
+// Writing is what the kernel tells about the writers of the FIFO that is read.
 type Writing struct {
-	// Stayed is set once it was open to write for a second without a break, as
-	// keepalived has it. A program that writes a line and closes it proves
-	// nothing by its end.
+	// Stayed is set once the FIFO was open for writing for a second without a break,
+	// as keepalived has it. The end of a program that writes one line and closes the
+	// FIFO says nothing about keepalived.
 	Stayed bool
-	// None is the moment at which it was found that no process has it open to
-	// write, zero while one has.
+	// None is the time at which no process was found to have the FIFO open for
+	// writing, zero while one has.
 	None time.Time
 }
 
-// stay is how long a writer stays at least to be taken for keepalived.
+// stay is the least time for which a writer that is taken for keepalived has the FIFO
+// open.
 const stay = time.Second
 
-// Writing returns what was found at the last look at the FIFO, at most a
-// quarter of a second ago.
+// Writing returns what was observed last, at most a quarter of a second ago.
 func (r *Reader) Writing() Writing {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.writing
 }
 
-// OpenIn reports whether a process has the FIFO open that is read, as the
-// function of this name does. Before the first is opened that is the one at Path.
+// OpenIn reports whether a process has the FIFO that is read open, as the function of
+// this name does. Before the reader has opened a FIFO, that is the one at Path.
 func (r *Reader) OpenIn(pid int) (bool, error) {
 	r.mu.Lock()
 	id := r.id
 	r.mu.Unlock()
-	if id == zero {
+	if id.unset() {
 		return OpenIn(pid, r.Path)
 	}
 	return openIn(pid, id)
 }
 
-// note keeps what the last read has found out.
-func (r *Reader) note(p *pipe) {
+// observe retains what the last read has shown about the writers of a FIFO.
+func (r *Reader) observe(p *pipe) {
 	now := idOf(&p.stat)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.id != now {
-		// Another FIFO: if somebody had the former open, nobody is known to
-		// have closed it.
+		// In place of another FIFO: a process that had the former one open is not
+		// known to have closed it.
 		r.id, r.since = now, time.Time{}
 		if r.writing.None.IsZero() {
 			r.writing = Writing{}
@@ -166,12 +171,12 @@ func (r *Reader) Run(ctx context.Context) error {
 	}
 	r.drain(p)
 	p.enlarge()
-	r.Log.Info("reading keepalived's events", zap.String("fifo", r.Path))
+	r.journal.Tell(reading, zap.String("fifo", r.Path))
 	tick := time.NewTicker(checkInterval)
 	defer tick.Stop()
-	// The drain is interrupted by whatever else there is to do.
 	readable := make(chan error)
 	for {
+		// The wait is interrupted by a check, a flush, or the end.
 		waitCtx, cancel := context.WithCancel(ctx)
 		go func(p *pipe) { readable <- p.wait(waitCtx) }(p)
 		var flushed chan struct{}
@@ -207,30 +212,33 @@ func (r *Reader) Run(ctx context.Context) error {
 
 func (r *Reader) open() (*pipe, error) {
 	p, err := open(r.Path, r.Owner)
-	if err == nil && p.othersWrite() {
-		r.complain("mode", "others may write events into the FIFO; take them the right to with chmod go-w", zap.String("fifo", r.Path))
+	switch {
+	case err != nil:
+	case p.othersWrite():
+		r.access.Fail(writable, fmt.Errorf("mode %04o", p.stat.Mode&0o777), zap.String("fifo", r.Path))
+	default:
+		r.access.Clear(zap.String("fifo", r.Path))
 	}
 	return p, err
 }
 
-// follow changes over to a new FIFO at the path: the old one is drained to its
-// end first.
+// follow changes over to a new FIFO at the path, after it has drained the former one.
 func (r *Reader) follow(p *pipe) (*pipe, error) {
 	if p.current() {
 		return p, nil
 	}
 	r.drain(p)
 	next, err := r.open()
-	if errors.Is(err, os.ErrPermission) || errors.Is(err, errNoFIFO) {
+	if errors.Is(err, os.ErrPermission) || errors.Is(err, errNotFIFO) {
 		return p, err
 	}
 	if err != nil {
-		// Between keepalived's unlink and mkfifo anything can be the case;
-		// the next look tells.
-		r.complain(err.Error(), "cannot open the new FIFO yet", zap.Error(err))
+		// keepalived may be between unlink and mkfifo; the next check tries again.
+		r.opening.Fail(unopened, err)
 		return p, nil
 	}
-	r.Log.Info("FIFO was replaced; reading the new one", zap.String("fifo", r.Path))
+	r.opening.Clear()
+	r.journal.Tell(replaced, zap.String("fifo", r.Path))
 	p.close()
 	r.split = splitter{}
 	r.drain(next)
@@ -241,14 +249,14 @@ func (r *Reader) follow(p *pipe) (*pipe, error) {
 	return next, nil
 }
 
-// drain reads what is readable and hands it on as one burst.
+// drain reads what is there and hands it on as one burst.
 func (r *Reader) drain(p *pipe) {
 	r.reading.Lock()
 	defer r.reading.Unlock()
 	r.pipe = p
 	emit := r.Emit
 	if p.overflown() {
-		r.Log.Warn("the FIFO was full and keepalived has dropped events; taking the states from the machine", zap.String("fifo", r.Path))
+		r.journal.Tell(overflow, zap.String("fifo", r.Path))
 		if r.Overflow != nil {
 			emit = r.Overflow
 		}
@@ -260,10 +268,10 @@ func (r *Reader) drain(p *pipe) {
 		}
 		total += n
 		r.split.feed(r.chunk[:n], r.line, func() {
-			r.complain("too long", "skipping a FIFO line that is too long to be keepalived's", zap.Int("limit", maxLine))
+			r.ignore("length", oversized, errTooLong)
 		})
 	}
-	r.note(p)
+	r.observe(p)
 	if len(r.burst) > 0 {
 		emit(r.burst)
 		r.burst = nil
@@ -273,24 +281,24 @@ func (r *Reader) drain(p *pipe) {
 func (r *Reader) line(text []byte) {
 	ev, relevant, err := ParseLine(text)
 	if unknown, ok := errors.AsType[*UnknownWordError](err); ok {
-		r.complain("word "+unknown.Word, "ignoring an unknown state word from keepalived", zap.Error(err))
+		r.ignore("word "+unknown.Word, unknownWord, err)
 		return
 	}
 	if err != nil {
 		shown := text[:min(len(text), 200)]
-		// Somebody else may have written something without an end in front of
-		// what keepalived wrote. No name can hold this.
+		// Another program may have written text without a newline before keepalived
+		// wrote its line. No name can hold what the line of keepalived begins with.
 		begin := bytes.LastIndex(text, []byte(`INSTANCE "`))
 		if begin > 0 {
 			shown = text[:min(begin, 200)]
 		}
-		r.complain("line "+string(shown), "ignoring a FIFO line", zap.Error(err), zap.ByteString("line", shown))
+		r.ignore("line "+string(shown), malformed, err, zap.ByteString("line", shown))
 		if begin > 0 {
 			r.line(text[begin:])
 		}
 		return
 	}
-	// Members of a sync group report on their own; a GROUP line adds nothing.
+	// Each member of a sync group has a line of its own; that of the group adds nothing.
 	if !relevant || ev.Group {
 		return
 	}
@@ -298,12 +306,18 @@ func (r *Reader) line(text []byte) {
 	r.burst = append(r.burst, ev)
 }
 
-// complain warns once per key.
-func (r *Reader) complain(key, message string, fields ...zap.Field) {
-	if r.complaints[key] || len(r.complaints) >= maxComplaints {
-		r.Log.Debug(message, fields...)
+var errTooLong = fmt.Errorf("it has more than %d bytes", maxLine)
+
+// ignore tells once for each key that a line is ignored.
+func (r *Reader) ignore(key string, k journal.Kind, err error, fields ...zap.Field) {
+	c := r.ignored[key]
+	if c == nil && len(r.ignored) >= maxIgnored {
+		r.journal.Debug(k.Text, append(fields, zap.Error(err))...)
 		return
 	}
-	r.complaints[key] = true
-	r.Log.Warn(message, fields...)
+	if c == nil {
+		c = r.journal.Condition()
+		r.ignored[key] = c
+	}
+	c.Fail(k, err, fields...)
 }

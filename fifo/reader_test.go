@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"berth/fifo"
+	"berth/internal/journal"
 	"berth/vrrp"
 
 	"github.com/google/go-cmp/cmp"
@@ -20,8 +21,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// patience bounds waits for a thing that must happen.
-const patience = 10 * time.Second
+// eventually bounds the wait for what must happen.
+const eventually = 10 * time.Second
 
 type running struct {
 	path   string
@@ -37,15 +38,15 @@ func start(t *testing.T, path string) *running {
 	t.Helper()
 	core, logs := observer.New(zapcore.DebugLevel)
 	r := &running{path: path, bursts: make(chan []vrrp.Event, 10000), lost: make(chan []vrrp.Event, 100), logs: logs}
-	r.reader = fifo.NewReader(path, func(evs []vrrp.Event) { r.bursts <- evs }, zap.New(core))
+	r.reader = fifo.NewReader(path, func(evs []vrrp.Event) { r.bursts <- evs }, journal.New(zap.New(core)))
 	r.reader.Overflow = func(evs []vrrp.Event) { r.lost <- evs }
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- r.reader.Run(ctx) }()
 	r.stop = func() error { cancel(); return <-done }
 	t.Cleanup(func() { cancel() })
-	// Once flushed it has opened the FIFO.
-	flushCtx, cancelFlush := context.WithTimeout(t.Context(), patience)
+	// After Flush the reader has opened the FIFO.
+	flushCtx, cancelFlush := context.WithTimeout(t.Context(), eventually)
 	defer cancelFlush()
 	r.reader.Flush(flushCtx)
 	if flushCtx.Err() != nil {
@@ -83,7 +84,7 @@ func (r *running) next(t *testing.T) []string {
 			lines = append(lines, fmt.Sprintf("%s %v", ev.Instance, ev.State))
 		}
 		return lines
-	case <-time.After(patience):
+	case <-time.After(eventually):
 		t.Fatal("no event arrived")
 		return nil
 	}
@@ -153,7 +154,7 @@ func TestReaderMakesARemovedFIFOAgain(t *testing.T) {
 	if err := os.Remove(r.path); err != nil {
 		t.Fatal(err)
 	}
-	deadline := time.Now().Add(patience)
+	deadline := time.Now().Add(eventually)
 	for {
 		// Flush returns after a full turn of the reader.
 		r.reader.Flush(t.Context())
@@ -185,9 +186,47 @@ func TestReaderSurvivesGarbageAndWarnsOnceForEach(t *testing.T) {
 	for _, e := range r.logs.FilterLevelExact(zapcore.WarnLevel).All() {
 		got = append(got, e.Message)
 	}
-	want := []string{"ignoring a FIFO line", "ignoring an unknown state word from keepalived", "skipping a FIFO line that is too long to be keepalived's"}
+	want := []string{"ignoring a FIFO line that keepalived cannot have written", "ignoring an unknown state word from keepalived", "skipping a FIFO line that is too long to be keepalived's"}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("warnings (-want +got):\n%s", diff)
+	}
+}
+
+func TestWarningsOfDifferentBadLinesAreBounded(t *testing.T) {
+	r := start(t, filepath.Join(t.TempDir(), "fifo"))
+	f := keepalived(t, r.path)
+	for n := range 60 {
+		write(t, f, fmt.Sprintf("garbage %d\n", n))
+	}
+	r.reader.Flush(t.Context())
+	if n := r.logs.FilterLevelExact(zapcore.WarnLevel).Len(); n != 50 {
+		t.Errorf("%d warnings of 60 bad lines, want 50", n)
+	}
+}
+
+func TestCatchUpReturnsAfterWhatWasWrittenIsHandedOn(t *testing.T) {
+	r := start(t, filepath.Join(t.TempDir(), "fifo"))
+	f := keepalived(t, r.path)
+	for n := range 100 {
+		write(t, f, fmt.Sprintf("INSTANCE \"VI_%d\" MASTER 100\n", n))
+		r.reader.CatchUp(t.Context())
+		if len(r.bursts) != 1 {
+			t.Fatalf("line %d: %d bursts, want one", n, len(r.bursts))
+		}
+		<-r.bursts
+	}
+}
+
+func TestCatchUpDoesNotWaitForAnEmptyFIFO(t *testing.T) {
+	r := start(t, filepath.Join(t.TempDir(), "fifo"))
+	if err := r.stop(); !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+	// Flush would wait for the reader.
+	ctx, cancel := context.WithTimeout(t.Context(), eventually)
+	defer cancel()
+	if r.reader.CatchUp(ctx); ctx.Err() != nil {
+		t.Error("CatchUp has waited although the FIFO is empty")
 	}
 }
 
@@ -199,7 +238,7 @@ func TestReaderFindsALineBehindGarbageWithoutAnEnd(t *testing.T) {
 	if diff := cmp.Diff([]string{"a BACKUP"}, r.next(t)); diff != "" {
 		t.Errorf("burst (-want +got):\n%s", diff)
 	}
-	if n := r.logs.FilterMessage("ignoring a FIFO line").Len(); n != 1 {
+	if n := r.logs.FilterMessage("ignoring a FIFO line that keepalived cannot have written").Len(); n != 1 {
 		t.Errorf("%d warnings, want one", n)
 	}
 }
@@ -231,7 +270,7 @@ func fill(t *testing.T, f *os.File, n int) int {
 	if err := rc.Control(func(fd uintptr) {
 		for ; written < n; written++ {
 			if _, err := unix.Write(int(fd), fmt.Appendf(nil, "INSTANCE \"VI_%d\" MASTER 100\n", written%300)); err != nil {
-				return // EAGAIN: dropped without a word
+				return // EAGAIN, on which keepalived drops the line
 			}
 		}
 	}); err != nil {
@@ -267,12 +306,12 @@ func TestReaderKnowsFromTheBacklogWhetherLinesWereLost(t *testing.T) {
 					t.Errorf("handed on %d events, want %d", len(evs), n)
 				}
 			default:
-				t.Error("nothing was handed on that way")
+				t.Error("nothing was handed on by the wanted function")
 			}
 			if len(other) != 0 {
-				t.Error("something was handed on the other way")
+				t.Error("events were handed on by the other function")
 			}
-			// Afterwards all is as ever, in a larger pipe.
+			// Afterwards the pipe is larger, and events are handed on as before.
 			write(t, f, "INSTANCE \"a\" BACKUP 1\n")
 			if diff := cmp.Diff([]string{"a BACKUP"}, r.next(t)); diff != "" {
 				t.Errorf("burst (-want +got):\n%s", diff)
@@ -281,7 +320,7 @@ func TestReaderKnowsFromTheBacklogWhetherLinesWereLost(t *testing.T) {
 	}
 }
 
-// A reader that is held up for long finds the enlarged pipe full.
+// A reader that does not read for long finds the enlarged pipe full.
 func TestReaderKnowsWhenTheEnlargedPipeWasFull(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "fifo")
 	first := start(t, path)
@@ -289,7 +328,7 @@ func TestReaderKnowsWhenTheEnlargedPipeWasFull(t *testing.T) {
 	if err := first.stop(); !errors.Is(err, context.Canceled) {
 		t.Fatal(err)
 	}
-	// 60 KiB mean nothing there.
+	// 60 KiB are not an overflow of a pipe of 1 MiB.
 	fill(t, f, 3000)
 	second := start(t, path)
 	if len(second.lost) != 0 || len(second.bursts) == 0 {
@@ -319,8 +358,8 @@ func TestReaderTellsOfAReplacedFIFO(t *testing.T) {
 	}
 	select {
 	case <-replaced:
-	case <-time.After(patience):
-		t.Error("nobody was told")
+	case <-time.After(eventually):
+		t.Error("Replaced was not called")
 	}
 	cancel()
 	<-done
@@ -357,7 +396,7 @@ func TestReaderWarnsOfAFIFOThatOthersWrite(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := start(t, path)
-	if n := r.logs.FilterMessageSnippet("others may write").Len(); n != 1 {
+	if n := r.logs.FilterMessageSnippet("other users may write").Len(); n != 1 {
 		t.Errorf("%d warnings, want one", n)
 	}
 }
@@ -373,7 +412,7 @@ func TestReaderRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, row := range []struct{ name, path, want string }{
-		{"a regular file", file, "it is no FIFO"},
+		{"a regular file", file, "it is not a FIFO"},
 		{"a directory", dir, "is a directory"},
 		{"a symbolic link", link, "it is a symbolic link, which keepalived does not follow either; name the FIFO itself"},
 		{"a missing directory", filepath.Join(dir, "no/fifo"), "mkdir -p " + filepath.Join(dir, "no")},

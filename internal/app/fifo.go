@@ -16,6 +16,7 @@ import (
 	"berth/fifo"
 	"berth/guard"
 	"berth/instance"
+	"berth/internal/journal"
 	"berth/internal/metrics"
 	"berth/internal/run"
 	"berth/internal/status"
@@ -120,7 +121,7 @@ func (o *Options) FIFO(ctx context.Context, configPath, fifoPath string) error {
 	s.table = instance.NewTable(func(ctx context.Context, name string, verify <-chan struct{}) error {
 		return s.current.Load().holder.hold(ctx, name, verify)
 	}, s.changed, s.log)
-	s.reader = fifo.NewReader(fifoPath, s.deliver, s.log)
+	s.reader = fifo.NewReader(fifoPath, s.deliver, journal.New(s.log))
 	s.reader.Overflow = func(rest []vrrp.Event) { s.current.Load().finder.lines(rest) }
 	s.reader.Replaced = func() { s.current.Load().finder.look() }
 	s.reader.Owner = s.keepalivedUser

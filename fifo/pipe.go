@@ -11,28 +11,28 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// pipeSize is what the pipe is enlarged to. keepalived drops lines when the
-// pipe is full, and the default of 64 KiB is about 1500 of them.
+// pipeSize is the capacity that the pipe gets, in bytes. keepalived drops lines when
+// the pipe is full, and the default of 64 KiB holds about 1500 lines.
 const pipeSize = 1 << 20
 
-// errNoFIFO says that something else is at the path.
-var errNoFIFO = errors.New("it is no FIFO")
+// errNotFIFO says that a file of another type is at the path.
+var errNotFIFO = errors.New("it is not a FIFO")
 
 // pipe is one open FIFO.
 type pipe struct {
 	path string
 	f    *os.File
 	stat unix.Stat_t
-	size int // what it holds at most; keepalived drops what does not fit
+	size int // capacity in bytes; keepalived drops a line that does not fit
 	// unwritten is set when the last read found that no process has the FIFO
-	// open to write.
+	// open for writing.
 	unwritten bool
 }
 
-// open opens the FIFO at path, making it first if it is missing, with mode
-// 0600. It is root's, who runs both keepalived and berth, unless owner gives
-// the user as whom keepalived runs. A FIFO that exists before keepalived starts
-// also survives keepalived's reloads.
+// open opens the FIFO at path, and makes it first, with mode 0600, if it is missing.
+// A FIFO that it makes belongs to the user of this process, or, where that is root, to
+// the user that owner returns, as whom keepalived runs. keepalived does not remove a
+// FIFO at a reload that existed when keepalived started.
 func open(path string, owner func() (uid, gid int, known bool)) (*pipe, error) {
 	err := unix.Mkfifo(path, 0o600)
 	made := err == nil
@@ -42,9 +42,9 @@ func open(path string, owner func() (uid, gid int, known bool)) (*pipe, error) {
 		}
 		return nil, fmt.Errorf("make FIFO %s: %w", path, err)
 	}
-	// Not O_RDWR: were berth a writer too, the kernel could not say whether
-	// keepalived still is one. The end of file between two writers is no end,
-	// see read and wait.
+	// Not O_RDWR: if berth were a writer too, the kernel could not tell whether
+	// keepalived still is one. An end of file between two writers does not end the
+	// reading, see read and wait.
 	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0)
 	if errors.Is(err, unix.ELOOP) {
 		return nil, fmt.Errorf("open FIFO %s: it is a symbolic link, which keepalived does not follow either; name the FIFO itself", path)
@@ -64,7 +64,7 @@ func open(path string, owner func() (uid, gid int, known bool)) (*pipe, error) {
 		return nil, fmt.Errorf("open FIFO %s: %w", path, unix.EISDIR)
 	default:
 		unix.Close(fd)
-		return nil, fmt.Errorf("open FIFO %s: %w; remove it and start again", path, errNoFIFO)
+		return nil, fmt.Errorf("open FIFO %s: %w; remove it and start again", path, errNotFIFO)
 	}
 	p.f = os.NewFile(uintptr(fd), path)
 	if made && owner != nil && os.Geteuid() == 0 {
@@ -82,8 +82,8 @@ func open(path string, owner func() (uid, gid int, known bool)) (*pipe, error) {
 	return p, nil
 }
 
-// enlarge makes room for a burst while nobody reads. It is a precaution;
-// without the privilege the pipe stays as it is.
+// enlarge makes room for a burst of lines that arrives while the reader is held up. It
+// is a precaution: without the privilege the pipe keeps its size.
 func (p *pipe) enlarge() {
 	rc, err := p.f.SyscallConn()
 	if err != nil {
@@ -97,9 +97,9 @@ func (p *pipe) enlarge() {
 	})
 }
 
-// overflown reports whether so much waits that keepalived must be taken to have
-// dropped lines: 60 KiB of the usual 64. A page of the pipe takes whole lines
-// only, so that it never becomes quite full.
+// overflown reports whether the pipe is so full that keepalived must be assumed to have
+// dropped lines: 60 KiB of the default 64 KiB. A page of the pipe takes whole lines
+// only, so that the pipe never fills to its last byte.
 func (p *pipe) overflown() bool { return p.waiting() >= p.size-p.size/16 }
 
 // waiting returns how many bytes there are to read.
@@ -114,13 +114,12 @@ func (p *pipe) waiting() int {
 	return n
 }
 
-// othersWrite reports whether somebody else than the FIFO's owner may write
-// events into it.
+// othersWrite reports whether users other than the FIFO's owner may write into it.
 func (p *pipe) othersWrite() bool { return p.stat.Mode&0o022 != 0 }
 
 func (p *pipe) close() { p.f.Close() }
 
-// current reports whether the FIFO at the path is still this one.
+// current reports whether the file at the path is still this FIFO.
 func (p *pipe) current() bool {
 	var now unix.Stat_t
 	return unix.Lstat(p.path, &now) == nil && now.Dev == p.stat.Dev && now.Ino == p.stat.Ino
@@ -143,18 +142,18 @@ func (p *pipe) wait(ctx context.Context) error {
 	err = rc.Read(func(fd uintptr) bool {
 		fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
 		n, err := unix.Poll(fds, 0)
-		// Not POLLHUP: that is there for as long as nobody writes.
+		// Not POLLHUP: that is set for as long as the FIFO has no writer.
 		return err == nil && n > 0 && fds[0].Revents&unix.POLLIN != 0
 	})
-	// The deadline of an earlier wait that was interrupted may arrive late.
+	// The deadline that interrupts an earlier wait may be set during this one.
 	if ctx.Err() != nil || errors.Is(err, os.ErrDeadlineExceeded) {
 		return nil
 	}
 	return err
 }
 
-// read returns what is there without waiting, 0 if there is nothing. An end of
-// file means only that no process has the FIFO open to write, see fifo(7).
+// read reads without waiting and returns the number of bytes, 0 if there are none. An
+// end of file means only that no process has the FIFO open for writing, see fifo(7).
 func (p *pipe) read(buf []byte) int {
 	rc, err := p.f.SyscallConn()
 	if err != nil {

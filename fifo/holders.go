@@ -10,21 +10,21 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// id tells one file from another that has, or had, the same path.
+// id tells apart two files that have, or had, the same path.
 type id struct{ dev, ino uint64 }
 
-var zero id
+func (i id) unset() bool { return i == id{} }
 
 func idOf(st *unix.Stat_t) id { return id{st.Dev, st.Ino} }
 
-// OpenIn reports whether a process has the FIFO at path open, which it need not
-// have opened under that path. The error says that its descriptors may not be
-// looked at, which takes the same user and, for a process of root, CAP_SYS_PTRACE;
-// see proc(5). A process that has ended has nothing open.
+// OpenIn reports whether a process has the FIFO at path open, under whatever path the
+// process opened it. An error says that this process may not read the descriptors of
+// the other: that takes the same user and, for a process of root, CAP_SYS_PTRACE; see
+// proc(5). A process that has ended has no descriptor.
 func OpenIn(pid int, path string) (bool, error) {
 	var st unix.Stat_t
 	if err := unix.Lstat(path, &st); err != nil {
-		return false, fmt.Errorf("look at FIFO %s: %w", path, err)
+		return false, fmt.Errorf("stat FIFO %s: %w", path, err)
 	}
 	return openIn(pid, idOf(&st))
 }
@@ -36,15 +36,15 @@ func openIn(pid int, file id) (bool, error) {
 		return false, nil
 	}
 	if err != nil {
-		return false, fmt.Errorf("look at the descriptors of process %d: %w", pid, err)
+		return false, fmt.Errorf("read the descriptors of process %d: %w", pid, err)
 	}
 	for _, e := range entries {
 		path := dir + "/" + e.Name()
 		target, err := os.Readlink(path)
 		if errors.Is(err, os.ErrPermission) {
-			return false, fmt.Errorf("look at the descriptors of process %d: %w", pid, err)
+			return false, fmt.Errorf("read the descriptors of process %d: %w", pid, err)
 		}
-		// Sockets and the like have no slash in front.
+		// The names of sockets and pipes do not begin with a slash.
 		if err != nil || !strings.HasPrefix(target, "/") || strings.HasPrefix(target, "/dev/") {
 			continue
 		}

@@ -15,25 +15,25 @@ import (
 	"berth/internal/files"
 )
 
-// lockPatience is how long a newcomer waits for the reader before it. keepalived
-// starts its FIFO script anew at a reload before the former one has ended.
-const lockPatience = 5 * time.Second
+// lockWait is how long a reader waits for the end of the one before it: at a reload,
+// keepalived starts its FIFO script again before the former one has ended.
+const lockWait = 5 * time.Second
 
-// lockRetry spaces the attempts. A reader that ends leaves nothing else to
-// wait for: its pid may be one of another namespace.
+// lockRetry is the time between two attempts. The reader waits for the lock and not for
+// the process that has it, whose pid may be one of another PID namespace.
 const lockRetry = 10 * time.Millisecond
 
 // ErrBusy says that another process reads the FIFO. Two readers would each get
 // a part of the lines.
 var ErrBusy = errors.New("another process reads it")
 
-// maxLock bounds a lock file, which holds a pid.
+// maxLock bounds a lock file, which holds a pid, in bytes.
 const maxLock = 64
 
-// ReaderOf returns the process that reads the FIFO at path, 0 if none is seen: the
-// one that the lock beside it names, if that has the lock open. A pid of another
-// PID namespace names nobody, or somebody else. The error says that it cannot be
-// seen.
+// ReaderOf returns the pid of the process that reads the FIFO at path, 0 if none is
+// found: the process that the lock file beside the FIFO names, if it has the lock file
+// open. A pid of another PID namespace names no process here, or another one. An error
+// says that the lock file or the descriptors of the process cannot be read.
 func ReaderOf(path string) (pid int, err error) {
 	lock := path + ".lock"
 	f, err := os.OpenFile(lock, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
@@ -41,12 +41,12 @@ func ReaderOf(path string) (pid int, err error) {
 		return 0, nil
 	}
 	if err != nil {
-		return 0, fmt.Errorf("look for the reader of FIFO %s: %w", path, err)
+		return 0, fmt.Errorf("find the reader of FIFO %s: %w", path, err)
 	}
 	text, err := io.ReadAll(io.LimitReader(f, maxLock))
-	f.Close() // before the look at who has it open
+	f.Close() // lest OpenIn finds it open in this process
 	if err != nil {
-		return 0, fmt.Errorf("look for the reader of FIFO %s: %w", path, err)
+		return 0, fmt.Errorf("find the reader of FIFO %s: %w", path, err)
 	}
 	if pid, err = strconv.Atoi(strings.TrimSpace(string(text))); err != nil {
 		return 0, nil
@@ -58,20 +58,20 @@ func ReaderOf(path string) (pid int, err error) {
 	return pid, nil
 }
 
-// Lock makes the caller the one reader of the FIFO at path, until the returned
+// Lock makes the caller the only reader of the FIFO at path, until the returned
 // function is called or the process ends. It waits five seconds for a reader
 // that is about to end; then the error matches ErrBusy. The lock is a file
 // beside the FIFO, because keepalived replaces the FIFO itself. An error of
-// another kind says that no lock can be had there, such as where another user
-// made that file.
+// another kind says that the file cannot be locked, such as one that another user
+// made.
 func Lock(ctx context.Context, path string) (unlock func() error, err error) {
 	file := path + ".lock"
-	waitCtx, cancel := context.WithTimeoutCause(ctx, lockPatience, ErrBusy)
+	waitCtx, cancel := context.WithTimeoutCause(ctx, lockWait, ErrBusy)
 	defer cancel()
 	for {
 		f, err := files.Lock(file)
 		if err == nil {
-			_ = f.Note(strconv.Itoa(os.Getpid()) + "\n") // for the message to a later reader
+			_ = f.Note(strconv.Itoa(os.Getpid()) + "\n") // for ReaderOf
 			return f.Close, nil
 		}
 		if !errors.Is(err, files.ErrLocked) {
@@ -85,10 +85,10 @@ func Lock(ctx context.Context, path string) (unlock func() error, err error) {
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
-		owner := "its pid is not known"
+		reader := "its pid is not known"
 		if pid, err := ReaderOf(path); err == nil && pid != 0 {
-			owner = "pid " + strconv.Itoa(pid)
+			reader = "pid " + strconv.Itoa(pid)
 		}
-		return nil, fmt.Errorf("read FIFO %s: %w (%s); keep one, as a service or as keepalived's FIFO script", path, ErrBusy, owner)
+		return nil, fmt.Errorf("read FIFO %s: %w (%s); keep one, as a service or as keepalived's FIFO script", path, ErrBusy, reader)
 	}
 }
