@@ -20,10 +20,10 @@ var allowed = map[string]string{
 	"berth/guard":                "internal/files",
 	"berth/election":             "vrrp internal/files internal/metrics internal/names internal/section", // what an owner does is a function given to it; a mistake names its key
 	"berth/refresher":            "vrrp internal/metrics",                                                // a provider's errors tell their class by behaviour
-	"berth/notify":               "vrrp internal/files internal/pidfd",                                   // signals the predecessor, never a recycled pid
-	"berth/netif":                "internal/files internal/metrics",                                      // addresses of this host; decides nothing about who has them
+	"berth/notify":               "vrrp internal/boot internal/files internal/journal internal/pidfd",    // signals the predecessor, never a recycled pid
+	"berth/netif":                "internal/condition internal/files internal/journal internal/metrics",  // addresses of this host; decides nothing about who has them
 	"berth/selftest":             "",                                                                     // probes arrive as functions
-	"berth/providers":            "vrrp internal/files internal/metrics internal/names internal/section",
+	"berth/providers":            "vrrp internal/boot internal/files internal/metrics internal/names internal/section",
 	"berth/providers/cloudscale": "providers internal/section",
 	"berth/providers/exoscale":   "providers internal/section",
 	"berth/providers/hetzner":    "providers internal/section",
@@ -33,6 +33,7 @@ var allowed = map[string]string{
 	"berth/providers/fake":       "providers providers/none vrrp internal/section", // beside its printing it is none
 	// the one list of clouds
 	"berth/providers/catalog":  "providers providers/cloudscale providers/exec providers/exoscale providers/fake providers/hetzner providers/none providers/webhook",
+	"berth/internal/boot":      "", // the id of this boot, for all that store what a boot ends
 	"berth/internal/files":     "", // how files are read and replaced, for all that do
 	"berth/internal/section":   "", // how a section is read, the same for berth's own and the providers'
 	"berth/internal/logs":      "internal/files internal/metrics",

@@ -9,9 +9,9 @@ import (
 	"berth/vrrp"
 )
 
-// ParseArgs reads the arguments that keepalived adds to a notify script:
-// INSTANCE or GROUP (lower case too), name, state word, and priority, which
-// may be missing. What is no priority from 0 to 255 counts as missing: floaty
+// ParseArgs parses the arguments that keepalived adds to the command of a notify script:
+// INSTANCE or GROUP (lower case too), name, state word, and priority, which may be
+// missing. A priority that is not a number from 0 to 255 counts as missing: floaty
 // ignores it, and no failover may depend on it.
 func ParseArgs(args []string) (vrrp.Event, error) {
 	ev := vrrp.Event{Source: "notify", Received: time.Now()}

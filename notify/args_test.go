@@ -17,7 +17,7 @@ func TestParseArgs(t *testing.T) {
 		want vrrp.Event
 		err  string
 	}{
-		{"as keepalived calls", []string{"INSTANCE", "VI_1", "MASTER", "150"}, vrrp.Event{Source: "notify", Instance: "VI_1", State: vrrp.Master, Priority: 150}, ""},
+		{"as keepalived writes them", []string{"INSTANCE", "VI_1", "MASTER", "150"}, vrrp.Event{Source: "notify", Instance: "VI_1", State: vrrp.Master, Priority: 150}, ""},
 		{"sync group", []string{"GROUP", "G", "BACKUP", "0"}, vrrp.Event{Source: "notify", Group: true, Instance: "G", State: vrrp.Backup}, ""},
 		{"small letters", []string{"instance", "VI_1", "FAULT", "1"}, vrrp.Event{Source: "notify", Instance: "VI_1", State: vrrp.Fault, Priority: 1}, ""},
 		{"small letters, group", []string{"group", "G", "STOP", "0"}, vrrp.Event{Source: "notify", Group: true, Instance: "G", State: vrrp.Stop}, ""},
@@ -29,8 +29,8 @@ func TestParseArgs(t *testing.T) {
 		{"too many", []string{"INSTANCE", "VI_1", "MASTER", "1", "x"}, vrrp.Event{}, "expected INSTANCE|GROUP NAME STATE [PRIORITY] after the configuration file; arguments given: 5"},
 		{"neither instance nor group", []string{"VI_1", "INSTANCE", "MASTER"}, vrrp.Event{}, `expected INSTANCE or GROUP as the second argument, got "VI_1"`},
 		{"unknown state", []string{"INSTANCE", "VI_1", "DREAMING"}, vrrp.Event{}, `unknown state "DREAMING"; keepalived writes MASTER, BACKUP, FAULT, STOP, DELETED or MASTER_RX_LOWER_PRI`},
-		{"priority is no number", []string{"INSTANCE", "VI_1", "MASTER", "high"}, vrrp.Event{Source: "notify", Instance: "VI_1", State: vrrp.Master}, ""},
-		{"priority that cannot be", []string{"INSTANCE", "VI_1", "MASTER", "256"}, vrrp.Event{Source: "notify", Instance: "VI_1", State: vrrp.Master}, ""},
+		{"priority that is not a number", []string{"INSTANCE", "VI_1", "MASTER", "high"}, vrrp.Event{Source: "notify", Instance: "VI_1", State: vrrp.Master}, ""},
+		{"priority out of range", []string{"INSTANCE", "VI_1", "MASTER", "256"}, vrrp.Event{Source: "notify", Instance: "VI_1", State: vrrp.Master}, ""},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			got, err := notify.ParseArgs(row.args)

@@ -10,21 +10,21 @@ import (
 	"testing"
 	"time"
 
+	"berth/internal/journal"
 	"berth/internal/pidfd"
 	"berth/notify"
 	"berth/vrrp"
 
-	"go.uber.org/zap"
 	"golang.org/x/sys/unix"
 )
 
-// nobody is a user that is not us.
+// nobody is another user than that of this process.
 const nobody = 65534
 
-// The directory of the lock is like /var/lock: others can make files there, and
-// made them before berth's first record. As the record's path, berth believes
-// nothing of it, waits for nothing, and signals nobody.
-func TestRecordThatANeighbourMadeIsNotBelieved(t *testing.T) {
+// The directory of the lock is like /var/lock: other users can make files there, and
+// made one at the path of the record before berth wrote its first. berth does not
+// believe it, does not wait for it, and signals no process because of it.
+func TestRecordThatAnotherUserMadeIsNotBelieved(t *testing.T) {
 	if os.Geteuid() != 0 {
 		if os.Getenv("BERTH_TEST_REQUIRE_ROOT") == "1" {
 			t.Fatal("needs root")
@@ -62,18 +62,18 @@ func TestRecordThatANeighbourMadeIsNotBelieved(t *testing.T) {
 		return errors.Join(os.WriteFile(path, text, 0o644), os.Chown(path, nobody, nobody))
 	}
 	for name, plant := range map[string]func(path string) error{
-		"FIFO":           func(path string) error { return errors.Join(unix.Mkfifo(path, 0o666), os.Chown(path, nobody, nobody)) },
-		"1 TiB of holes": func(path string) error { return errors.Join(file(path, nil), os.Truncate(path, 1<<40)) },
+		"FIFO":                 func(path string) error { return errors.Join(unix.Mkfifo(path, 0o666), os.Chown(path, nobody, nobody)) },
+		"sparse file of 1 TiB": func(path string) error { return errors.Join(file(path, nil), os.Truncate(path, 1<<40)) },
 		"newer state": func(path string) error {
 			return file(path, record(func(r *notify.Record) { r.State, r.Script = vrrp.Backup, notify.Script{PID: 1, Start: 1 << 60} }))
 		},
-		"process of somebody else": func(path string) error { return file(path, record(func(*notify.Record) {})) },
-		"service":                  func(path string) error { return file(path, record(func(r *notify.Record) { r.Service = true })) },
+		"another process": func(path string) error { return file(path, record(func(*notify.Record) {})) },
+		"service":         func(path string) error { return file(path, record(func(r *notify.Record) { r.Service = true })) },
 		"link to such a record": func(path string) error {
 			target := filepath.Join(t.TempDir(), "record")
 			return errors.Join(os.WriteFile(target, record(func(*notify.Record) {}), 0o600), os.Symlink(target, path))
 		},
-		"second name of such a record": func(path string) error {
+		"hard link to such a record": func(path string) error {
 			target := filepath.Join(filepath.Dir(path), "record")
 			return errors.Join(os.WriteFile(target, record(func(*notify.Record) {}), 0o600), os.Link(target, path))
 		},
@@ -90,19 +90,19 @@ func TestRecordThatANeighbourMadeIsNotBelieved(t *testing.T) {
 			}
 			done := make(chan error, 1)
 			go func() {
-				err := notify.Supersede(t.Context(), lockFile, self, zap.NewNop()) // as if the lock were held
-				done <- errors.Join(err, notify.Ask(t.Context(), lockFile, self), notify.Enter(self, zap.NewNop(), lockFile))
+				err := notify.Supersede(t.Context(), lockFile, self, journal.New(nil)) // as if the lock were held
+				done <- errors.Join(err, notify.Ask(t.Context(), lockFile, self), notify.Enter(self, journal.New(nil), lockFile))
 			}()
 			select {
 			case err := <-done:
 				if err != nil {
-					t.Errorf("got %v, want to act", err)
+					t.Errorf("got %v, want no error", err)
 				}
 			case <-time.After(10 * time.Second):
-				t.Fatal("it waits for the record")
+				t.Fatal("berth waits for the record")
 			}
 			if p.Ended() {
-				t.Fatal("somebody else's process was ended")
+				t.Fatal("another process was ended")
 			}
 			if now, err := notify.ReadRecord(lockFile); err != nil || now != self {
 				t.Errorf("on record is %+v, %v; want this process", now, err)
@@ -111,14 +111,14 @@ func TestRecordThatANeighbourMadeIsNotBelieved(t *testing.T) {
 	}
 }
 
-func TestRecordIsWrittenThroughNobodysLink(t *testing.T) {
+func TestRecordIsNotWrittenThroughALinkOfAnotherUser(t *testing.T) {
 	dir := t.TempDir()
 	victim := filepath.Join(dir, "victim")
 	if err := os.WriteFile(victim, []byte("root's"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	lockFile := filepath.Join(dir, "lock")
-	// Where berth's unfinished record had a name that could be foretold.
+	// At a name that another user can guess for berth's unfinished record.
 	if err := os.Symlink(victim, notify.RecordPath(lockFile)+".new"); err != nil {
 		t.Fatal(err)
 	}
@@ -130,7 +130,7 @@ func TestRecordIsWrittenThroughNobodysLink(t *testing.T) {
 		t.Fatal(err)
 	}
 	if text, err := os.ReadFile(victim); err != nil || string(text) != "root's" {
-		t.Errorf("what the link led to is now %q, %v", text, err)
+		t.Errorf("the target of the link is now %q, %v", text, err)
 	}
 	left, err := filepath.Glob(filepath.Join(dir, ".*"))
 	if err != nil || len(left) != 0 {

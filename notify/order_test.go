@@ -12,20 +12,20 @@ func TestOrderOfScripts(t *testing.T) {
 	}{
 		{name: "later tick", s: Script{PID: 5, Start: 11}, t: Script{PID: 9, Start: 10}, s2t: true},
 		{name: "same tick, higher pid", s: Script{PID: 9, Start: 10}, t: Script{PID: 5, Start: 10}, s2t: true},
-		{name: "same tick, pids began anew between", s: Script{PID: 301, Start: 10}, t: Script{PID: 32767, Start: 10}, s2t: true},
-		{name: "the same", s: Script{PID: 5, Start: 10}, t: Script{PID: 5, Start: 10}},
+		{name: "same tick, the pids began anew in between", s: Script{PID: 301, Start: 10}, t: Script{PID: 32767, Start: 10}, s2t: true},
+		{name: "the same process", s: Script{PID: 5, Start: 10}, t: Script{PID: 5, Start: 10}},
 		{name: "nothing on record", s: Script{PID: 5, Start: 10}, s2t: true},
 	} {
 		if got := row.s.after(row.t, limit); got != row.s2t {
 			t.Errorf("%s: after = %v, want %v", row.name, got, row.s2t)
 		}
 		if got := row.t.after(row.s, limit); got != row.t2s {
-			t.Errorf("%s, the other way round: after = %v, want %v", row.name, got, row.t2s)
+			t.Errorf("%s, the other way around: after = %v, want %v", row.name, got, row.t2s)
 		}
 	}
 }
 
-func TestServiceHasNoPlaceInTheOrder(t *testing.T) {
+func TestEventsOfAServiceHaveNoOrder(t *testing.T) {
 	early, late := Record{Script: Script{Start: 1}}, Record{Script: Script{Start: 2}}
 	service := Record{Service: true, Script: Script{Start: 3}}
 	for _, row := range []struct {

@@ -9,19 +9,20 @@ import (
 	"strings"
 
 	"berth/internal/files"
+	"berth/internal/journal"
 	"berth/vrrp"
 
 	"go.uber.org/zap"
 )
 
-// Record tells what the newest event of an instance is and who acts on it. It
-// lies beside the lock file, is replaced by rename, and is written only by the
-// holder of the lock.
+// Record names the newest event of an instance and the process that acts on it. The
+// file lies beside the lock file, is replaced by rename, and is written only by the
+// process that has the lock.
 type Record struct {
 	PID   int    `json:"pid"`
-	Start uint64 `json:"start"` // as pidfd.Info.Start; with it a recycled pid is told apart
-	Boot  string `json:"boot"`
-	// Service is set by `berth --fifo`, which holds many instances: a notify
+	Start uint64 `json:"start"` // as pidfd.Info.Start; it tells a recycled pid apart
+	Boot  string `json:"boot"`  // as boot.ID
+	// Service is set by `berth --fifo`, which acts for many instances: a notify
 	// script must not end it. A service has no Script.
 	Service bool `json:"service,omitempty"`
 	// Script is the process that keepalived started for the event.
@@ -30,8 +31,8 @@ type Record struct {
 	Config string     `json:"config"` // path of berth's configuration
 }
 
-// Script tells which of two events is the newer one: keepalived starts one
-// process for each, and does not wait for it.
+// Script is the process of a notify script. It tells which of two events is the newer
+// one: keepalived starts a process for each event, and does not wait for its end.
 type Script struct {
 	PID   int    `json:"pid"`
 	Start uint64 `json:"start"` // clock ticks after boot
@@ -39,7 +40,8 @@ type Script struct {
 
 // after reports whether s was started after t, within one boot. Many forks
 // share a clock tick of 10 ms; among them the pid decides, which the kernel
-// counts up and begins anew at limit. That is read only then: claims wait.
+// counts up to limit and then begins anew. limit is called only where it is needed,
+// because a claim waits for it.
 func (s Script) after(t Script, limit func() int) bool {
 	if s.Start != t.Start {
 		return s.Start > t.Start
@@ -49,14 +51,13 @@ func (s Script) after(t Script, limit func() int) bool {
 	return ahead != 0 && ahead < n/2
 }
 
-// after reports whether the event on record r is newer than that of s. A
-// service has no events in the order of scripts: it is never newer, and for it
-// nothing is.
+// after reports whether the event of r is newer than that of s. The events of a
+// service have no order among those of scripts: neither is newer.
 func (r Record) after(s Record, limit func() int) bool {
 	return !r.Service && !s.Service && r.Boot == s.Boot && r.Script.after(s.Script, limit)
 }
 
-// pidLimit is where the kernel begins pids anew, see proc(5).
+// pidLimit returns the pid at which the kernel begins anew, see proc(5).
 func pidLimit() int {
 	text, err := os.ReadFile("/proc/sys/kernel/pid_max")
 	if err == nil {
@@ -64,11 +65,11 @@ func pidLimit() int {
 			return n
 		}
 	}
-	return 1 << 22 // the most that the kernel can be set to
+	return 1 << 22 // the highest limit that the kernel accepts
 }
 
-// ErrSuperseded says that a newer event of the instance is on record: whoever
-// was started for an older one has nothing to do.
+// ErrSuperseded says that a newer event of the instance is on record: a process that
+// was started for an older event has nothing to do.
 var ErrSuperseded = errors.New("superseded by a newer event")
 
 // superseded describes the newer event.
@@ -76,19 +77,19 @@ func superseded(newer Record) error {
 	return fmt.Errorf("%w: %s (pid %d)", ErrSuperseded, newer.State, newer.PID)
 }
 
-// Enter puts self on record beside each of the lock files. Call it right after
-// the locks were taken, and before acting. The error matches ErrSuperseded when a
-// newer event is on record, and is nil otherwise: a record that cannot be read or
-// written is a warning, because acting counts more.
-func Enter(self Record, log *zap.Logger, lockFiles ...string) error {
-	var known bool // self is on record already, as a service that acts again
+// Enter puts self on record beside each of the lock files. Call it after the locks were
+// taken and before anything is done for the event. The error matches ErrSuperseded when
+// a newer event is on record, and is nil otherwise: a record that cannot be read or
+// written is a warning, because it must not prevent a claim.
+func Enter(self Record, j *journal.Journal, lockFiles ...string) error {
+	var known bool // self is on record already, as that of a service that acts again
 	var other string
 	for i, path := range lockFiles {
 		former, err := ReadRecord(path)
 		switch {
 		case errors.Is(err, os.ErrNotExist):
 		case err != nil:
-			log.Warn("cannot tell the newest event; taking this one for it", zap.Error(err))
+			j.Tell(recordUnreadable, zap.Error(err))
 		case former.after(self, pidLimit):
 			return superseded(former)
 		case former.Boot == self.Boot && former.Config != self.Config:
@@ -97,38 +98,37 @@ func Enter(self Record, log *zap.Logger, lockFiles ...string) error {
 		known = (i == 0 || known) && err == nil && former == self
 	}
 	if other != "" {
-		log.Warn("another berth acts for this instance with a different configuration; keep one",
-			zap.String("config", self.Config), zap.String("other", other))
+		j.Tell(configuredTwice, zap.String("config", self.Config), zap.String("other", other))
 	}
 	if known {
 		return nil
 	}
 	for _, path := range lockFiles {
 		if err := self.Write(path); err != nil {
-			log.Warn("cannot record the newest event; an older one that comes late may undo it", zap.Error(err))
+			j.Tell(recordUnwritable, zap.Error(err))
 		}
 	}
 	return nil
 }
 
-// RecordPath returns where the record of a lock lies.
+// RecordPath returns the path of the record beside a lock file.
 func RecordPath(lockFile string) string { return lockFile + ".owner" }
 
-// maxRecord bounds a record in bytes: the path of a configuration is the longest
-// part, of 4096 bytes at most.
+// maxRecord bounds a record in bytes. Its longest part is the path of a configuration,
+// which has 4096 bytes at most.
 const maxRecord = 64 << 10
 
-// ReadRecord reads the record beside a lock file, if only this user can have
-// written it; it waits for nobody. The error matches os.ErrNotExist when there is
-// none, and what files.ReadOwn says when it is of no use.
+// ReadRecord reads the record beside a lock file, if only this user can have written
+// it, without waiting for another process. The error matches os.ErrNotExist when there
+// is none, and is that of files.ReadOwn when it cannot be trusted.
 func ReadRecord(lockFile string) (Record, error) {
 	text, err := files.ReadOwn(RecordPath(lockFile), maxRecord)
 	if err != nil {
-		return Record{}, fmt.Errorf("read lock owner: %w", err)
+		return Record{}, fmt.Errorf("read record of the lock: %w", err)
 	}
 	r, err := parseRecord(text)
 	if err != nil {
-		return Record{}, fmt.Errorf("read lock owner %s: %w", RecordPath(lockFile), err)
+		return Record{}, fmt.Errorf("read record of the lock %s: %w", RecordPath(lockFile), err)
 	}
 	return r, nil
 }
@@ -141,15 +141,15 @@ func parseRecord(text []byte) (Record, error) {
 	return r, nil
 }
 
-// Write puts the record beside the lock file. Call it only while holding the
-// lock.
+// Write writes the record beside the lock file. Only a process that has the lock may
+// call it.
 func (r Record) Write(lockFile string) error {
 	text, err := json.Marshal(r)
 	if err == nil {
 		err = files.Replace(RecordPath(lockFile), append(text, '\n'), 0o600)
 	}
 	if err != nil {
-		return fmt.Errorf("write lock owner: %w", err)
+		return fmt.Errorf("write record of the lock: %w", err)
 	}
 	return nil
 }

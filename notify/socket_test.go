@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"berth/internal/journal"
 	"berth/internal/pidfd"
 	"berth/vrrp"
 
@@ -25,7 +26,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Environment by which the test binary is another process of this host.
+// Environment variables that make the test binary another process of this host.
 const (
 	occupyEnv = "NOTIFY_TEST_OCCUPY" // the path of a lock file
 	squatEnv  = "NOTIFY_TEST_SQUAT"  // the name of a socket
@@ -44,7 +45,7 @@ func TestMain(m *testing.M) {
 		}
 		var s *Socket
 		if err == nil {
-			s, err = Occupy(context.Background(), lockFile, self, zap.NewNop())
+			s, err = Occupy(context.Background(), lockFile, self, journal.New(nil))
 		}
 		fmt.Println(err)
 		<-ended
@@ -58,7 +59,7 @@ func TestMain(m *testing.M) {
 	}
 }
 
-// process starts another process, which has said that it is ready.
+// process starts another process and returns after it has written that it is ready.
 func process(t *testing.T, uid uint32, env ...string) *pidfd.Process {
 	t.Helper()
 	cmd := exec.Command("/proc/self/exe")
@@ -68,6 +69,16 @@ func process(t *testing.T, uid uint32, env ...string) *pidfd.Process {
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, Gid: uid}}
 		cmd.Dir = "/"
 	}
+	p, line := Start(t, cmd)
+	if line != "<nil>\n" {
+		t.Fatalf("the other process wrote %q", line)
+	}
+	return p
+}
+
+// Start starts a process and returns it with its first line of output.
+func Start(t *testing.T, cmd *exec.Cmd) (p *pidfd.Process, line string) {
+	t.Helper()
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -79,15 +90,14 @@ func process(t *testing.T, uid uint32, env ...string) *pidfd.Process {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
 	})
-	if line, err := bufio.NewReader(out).ReadString('\n'); line != "<nil>\n" {
-		t.Fatalf("the other process says %q, %v", line, err)
+	if line, err = bufio.NewReader(out).ReadString('\n'); err != nil {
+		t.Fatal(err)
 	}
-	p, err := pidfd.Open(cmd.Process.Pid)
-	if err != nil {
+	if p, err = pidfd.Open(cmd.Process.Pid); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(p.Close)
-	return p
+	return p, line
 }
 
 func self(t *testing.T, change func(*Record)) Record {
@@ -104,8 +114,8 @@ func self(t *testing.T, change func(*Record)) Record {
 const script = `{"script":{"pid":90,"start":900},"state":"MASTER"}`
 
 // There is no file in these tests: the directory of the lock does not exist.
-func TestWithoutAnyFileTheProcessOfTheFormerStateIsFoundBySocketAndEnded(t *testing.T) {
-	for name, stopped := range map[string]bool{"one that runs": false, "one that is stopped, and answers nothing": true} {
+func TestProcessOfTheFormerStateIsFoundBySocketAndEndedWithoutAnyFile(t *testing.T) {
+	for name, stopped := range map[string]bool{"one that runs": false, "one that is stopped and does not answer": true} {
 		t.Run(name, func(t *testing.T) {
 			lockFile := filepath.Join(t.TempDir(), "none", "lock")
 			p := process(t, 0, occupyEnv+"="+lockFile, recordEnv+"="+script)
@@ -113,18 +123,18 @@ func TestWithoutAnyFileTheProcessOfTheFormerStateIsFoundBySocketAndEnded(t *test
 				if err := p.Signal(unix.SIGSTOP); err != nil {
 					t.Fatal(err)
 				}
-				for { // until the kernel says so
+				for { // until the kernel shows it
 					if info, err := pidfd.Stat(p.PID); err != nil || info.State == 'T' {
 						break
 					}
 				}
 			}
-			s, err := Occupy(t.Context(), lockFile, self(t, func(*Record) {}), zap.NewNop())
+			s, err := Occupy(t.Context(), lockFile, self(t, func(*Record) {}), journal.New(nil))
 			if err != nil || s == nil {
 				t.Fatalf("got %v, %v", s, err)
 			}
 			if !p.Ended() {
-				t.Error("the name is ours and the predecessor lives")
+				t.Error("this process has the name, and the former one has not ended")
 			}
 			if err := s.Close(); err != nil {
 				t.Error(err)
@@ -144,22 +154,22 @@ func TestNewerEventAndServiceFoundBySocketAreLeftAlone(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) {
 			lockFile := filepath.Join(t.TempDir(), "none", "lock")
 			p := process(t, 0, occupyEnv+"="+lockFile, recordEnv+"="+row.record)
-			s, err := Occupy(t.Context(), lockFile, self(t, func(*Record) {}), zap.NewNop())
+			s, err := Occupy(t.Context(), lockFile, self(t, func(*Record) {}), journal.New(nil))
 			if !errors.Is(err, row.want) || s != nil {
 				t.Errorf("got %v, %v; want %v", s, err, row.want)
 			}
-			if err := Supersede(t.Context(), lockFile, self(t, func(*Record) {}), zap.NewNop()); !errors.Is(err, row.want) {
+			if err := Supersede(t.Context(), lockFile, self(t, func(*Record) {}), journal.New(nil)); !errors.Is(err, row.want) {
 				t.Errorf("while the lock is busy: got %v, want %v", err, row.want)
 			}
 			if p.Ended() {
-				t.Error("it was ended")
+				t.Error("the process was ended")
 			}
 		})
 	}
 }
 
-// A disk was full when the predecessor wrote its record.
-func TestHolderOfTheLockThatCouldNotRecordItselfIsFoundBySocket(t *testing.T) {
+// The disk was full when the process of the former state wrote its record.
+func TestProcessThatHasTheLockAndNoRecordIsFoundBySocket(t *testing.T) {
 	for name, stale := range map[string]*Record{"no record": nil, "record of a process that has ended": {PID: 1 << 21, Start: 1}} {
 		t.Run(name, func(t *testing.T) {
 			lockFile := filepath.Join(t.TempDir(), "lock")
@@ -171,14 +181,14 @@ func TestHolderOfTheLockThatCouldNotRecordItselfIsFoundBySocket(t *testing.T) {
 				}
 			}
 			p := process(t, 0, occupyEnv+"="+lockFile, recordEnv+"="+script)
-			if err := Supersede(t.Context(), lockFile, me, zap.NewNop()); err != nil || !p.Ended() {
-				t.Errorf("got %v, ended %v; want it ended", err, p.Ended())
+			if err := Supersede(t.Context(), lockFile, me, journal.New(nil)); err != nil || !p.Ended() {
+				t.Errorf("got %v, ended %v; want that the process has ended", err, p.Ended())
 			}
 		})
 	}
 }
 
-func TestNameThatAnotherUserHoldsDelaysNothingAndIsTold(t *testing.T) {
+func TestNameThatAnotherUserHasIsToldAndDoesNotDelay(t *testing.T) {
 	if os.Geteuid() != 0 {
 		if os.Getenv("BERTH_TEST_REQUIRE_ROOT") == "1" {
 			t.Fatal("needs root")
@@ -188,9 +198,9 @@ func TestNameThatAnotherUserHoldsDelaysNothingAndIsTold(t *testing.T) {
 	lockFile := filepath.Join(t.TempDir(), "none", "lock")
 	p := process(t, 12345, squatEnv+"="+socketName(lockFile))
 	core, logs := observer.New(zapcore.WarnLevel)
-	s, err := Occupy(t.Context(), lockFile, self(t, func(*Record) {}), zap.New(core))
+	s, err := Occupy(t.Context(), lockFile, self(t, func(*Record) {}), journal.New(zap.New(core)))
 	if err != nil || s != nil {
-		t.Fatalf("got %v, %v; want to act without a socket", s, err)
+		t.Fatalf("got %v, %v; want no socket and no error", s, err)
 	}
 	if p.Ended() {
 		t.Error("another user's process was ended")
@@ -203,15 +213,15 @@ func TestNameThatAnotherUserHoldsDelaysNothingAndIsTold(t *testing.T) {
 	}
 }
 
-func TestSocketOfAnotherTypeByTheNameDelaysNothing(t *testing.T) {
+func TestSocketOfAnotherTypeWithTheNameDoesNotDelay(t *testing.T) {
 	lockFile := filepath.Join(t.TempDir(), "none", "lock")
 	c, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Net: "unixgram", Name: socketName(lockFile)})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	// Names of two types do not meet, so that this one is had all the same.
-	s, err := Occupy(t.Context(), lockFile, self(t, func(*Record) {}), zap.NewNop())
+	// Each type of socket has its own names.
+	s, err := Occupy(t.Context(), lockFile, self(t, func(*Record) {}), journal.New(nil))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -220,14 +230,14 @@ func TestSocketOfAnotherTypeByTheNameDelaysNothing(t *testing.T) {
 	}
 }
 
-func TestManyConnectionsThatSayNothingDoNotBlockTheSocket(t *testing.T) {
+func TestManySilentConnectionsDoNotBlockTheSocket(t *testing.T) {
 	lockFile := filepath.Join(t.TempDir(), "none", "lock")
 	me := self(t, func(r *Record) { r.State = vrrp.Master })
-	s, err := Occupy(t.Context(), lockFile, me, zap.NewNop())
+	s, err := Occupy(t.Context(), lockFile, me, journal.New(nil))
 	if err != nil || s == nil {
 		t.Fatal(s, err)
 	}
-	// More connections than anybody accepts at a time, of which none speaks.
+	// More connections than the queue of a listener holds. None sends anything.
 	for range 300 {
 		c, err := net.Dial("unix", socketName(lockFile))
 		if err != nil {

@@ -9,10 +9,12 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"berth/guard"
+	"berth/internal/journal"
 	"berth/internal/pidfd"
 	"berth/notify"
 	"berth/vrrp"
@@ -23,8 +25,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// predecessor starts a process that stands for an earlier invocation: it holds
-// the flock through a file it inherits, and its record lies beside.
+// predecessor starts a process in place of an earlier invocation: it has the flock by a
+// file that it inherits, and its record lies beside the lock file.
 func predecessor(t *testing.T, lockFile, script string, service bool) *pidfd.Process {
 	t.Helper()
 	f, err := os.OpenFile(lockFile, os.O_CREATE|os.O_RDWR, 0o600)
@@ -36,26 +38,8 @@ func predecessor(t *testing.T, lockFile, script string, service bool) *pidfd.Pro
 		t.Fatal(err)
 	}
 	cmd := exec.Command("sh", "-c", script)
-	cmd.ExtraFiles = []*os.File{f} // the lock lives on in the child
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-	})
-	if _, err := out.Read(make([]byte, 1)); err != nil { // it has set its traps
-		t.Fatal(err)
-	}
-	p, err := pidfd.Open(cmd.Process.Pid)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(p.Close)
+	cmd.ExtraFiles = []*os.File{f} // the child keeps the lock
+	p, _ := notify.Start(t, cmd)   // the line says that it has set its traps
 	self, err := notify.Self(service)
 	if err != nil {
 		t.Fatal(err)
@@ -74,22 +58,24 @@ func acquire(t *testing.T, lockFile string, timeout time.Duration) (*guard.Permi
 		t.Fatal(err)
 	}
 	l := &guard.FileLock{
-		Path:     lockFile,
-		Timeout:  timeout,
-		Busy:     func(ctx context.Context, path string) error { return notify.Supersede(ctx, path, self, zap.NewNop()) },
+		Path:    lockFile,
+		Timeout: timeout,
+		Busy: func(ctx context.Context, path string) error {
+			return notify.Supersede(ctx, path, self, journal.New(nil))
+		},
 		Unusable: func(path string, err error) { t.Errorf("%s: %v", path, err) },
 	}
 	return l.Acquire(t.Context())
 }
 
-// Shells that wait in small steps, so that they handle signals and leave no
-// child behind that keeps the lock.
+// Scripts that write a line, and then wait as one process, so that no child keeps the
+// lock.
 const (
-	deaf    = "trap '' TERM; echo; exec cat /dev/ptmx"
-	waiting = "echo; exec cat /dev/ptmx"
+	ignoring = "trap '' TERM; echo; exec cat /dev/ptmx"
+	waiting  = "echo; exec cat /dev/ptmx"
 )
 
-func TestPredecessorIsEndedAndTheLockTaken(t *testing.T) {
+func TestFormerProcessIsEndedAndTheLockTaken(t *testing.T) {
 	for _, row := range []struct {
 		name, script string
 		stopped      bool
@@ -97,7 +83,7 @@ func TestPredecessorIsEndedAndTheLockTaken(t *testing.T) {
 		atMost       time.Duration
 	}{
 		{"one that ends on SIGTERM", waiting, false, 0, 900 * time.Millisecond},
-		{"one that is deaf is killed after a second", deaf, false, time.Second, 3 * time.Second},
+		{"one that ignores SIGTERM is killed after a second", ignoring, false, time.Second, 3 * time.Second},
 		{"one that is stopped is killed at once", waiting, true, 0, 900 * time.Millisecond},
 	} {
 		t.Run(row.name, func(t *testing.T) {
@@ -107,7 +93,7 @@ func TestPredecessorIsEndedAndTheLockTaken(t *testing.T) {
 				if err := p.Signal(unix.SIGSTOP); err != nil {
 					t.Fatal(err)
 				}
-				for { // until the kernel says so
+				for { // until the kernel shows it
 					if info, err := pidfd.Stat(p.PID); err != nil || info.State == 'T' {
 						break
 					}
@@ -120,7 +106,7 @@ func TestPredecessorIsEndedAndTheLockTaken(t *testing.T) {
 				t.Fatal(err)
 			}
 			if !p.Ended() {
-				t.Error("the lock is ours and the predecessor lives")
+				t.Error("this process has the lock, and the former one has not ended")
 			}
 			if took < row.atLeast || took > row.atMost {
 				t.Errorf("took %v, want %v to %v", took, row.atLeast, row.atMost)
@@ -146,13 +132,13 @@ func TestRecycledPIDIsNeverSignalled(t *testing.T) {
 		if err := record.Write(lockFile); err != nil {
 			t.Fatal(err)
 		}
-		// The lock stays busy: it must end with the lock timeout, not with a
-		// dead bystander.
+		// The lock stays busy: the call must end with the lock timeout, and must not
+		// end the other process.
 		if _, err := acquire(t, lockFile, 100*time.Millisecond); err == nil || !strings.Contains(err.Error(), "lock timeout of 100ms") {
 			t.Errorf("%s: got %v, want the lock timeout", name, err)
 		}
 		if p.Ended() {
-			t.Fatalf("%s: a bystander was ended", name)
+			t.Fatalf("%s: another process was ended", name)
 		}
 	}
 }
@@ -165,6 +151,41 @@ func TestServiceIsNeverEnded(t *testing.T) {
 	}
 	if p.Ended() {
 		t.Error("the service was ended")
+	}
+}
+
+func TestAskSignalsAScriptButNotAService(t *testing.T) {
+	self, err := notify.Self(false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, row := range []struct {
+		name    string
+		service bool
+		want    unix.Signal // that ends the process
+	}{
+		{"script", false, unix.SIGUSR1},
+		{"service", true, unix.SIGTERM},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			lockFile := filepath.Join(t.TempDir(), "lock")
+			cmd := exec.Command("sh", "-c", waiting)
+			p, _ := notify.Start(t, cmd)
+			if err := (notify.Record{PID: p.PID, Start: p.Start, Boot: self.Boot, Service: row.service}).Write(lockFile); err != nil {
+				t.Fatal(err)
+			}
+			if err := notify.Ask(t.Context(), lockFile, self); err != nil {
+				t.Fatal(err)
+			}
+			// Of two signals the kernel delivers that with the lower number first.
+			if err := p.Signal(unix.SIGTERM); err != nil {
+				t.Fatal(err)
+			}
+			_ = cmd.Wait()
+			if got := cmd.ProcessState.Sys().(syscall.WaitStatus).Signal(); got != row.want {
+				t.Errorf("ended by %v, want %v", got, row.want)
+			}
+		})
 	}
 }
 
@@ -190,12 +211,12 @@ func TestNewerEventOnRecordSupersedes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := notify.Enter(self, zap.NewNop(), lockFile); !errors.Is(err, notify.ErrSuperseded) || !strings.Contains(err.Error(), "BACKUP") {
+	if err := notify.Enter(self, journal.New(nil), lockFile); !errors.Is(err, notify.ErrSuperseded) || !strings.Contains(err.Error(), "BACKUP") {
 		t.Errorf("under the lock: got %v, want ErrSuperseded and the newer state", err)
 	}
 }
 
-func TestEnterActsWhenTheRecordIsOfNoUse(t *testing.T) {
+func TestEnterDoesNotRefuseBecauseOfAnUnusableRecord(t *testing.T) {
 	self, err := notify.Self(false)
 	if err != nil {
 		t.Fatal(err)
@@ -214,13 +235,13 @@ func TestEnterActsWhenTheRecordIsOfNoUse(t *testing.T) {
 		name, former string
 		warning      string
 	}{
-		{"none yet", "", ""},
+		{"no record", "", ""},
 		{"older", record(func(r *notify.Record) { r.Script.Start-- }), ""},
 		{"the same", record(func(*notify.Record) {}), ""},
 		{"later, but of another boot", record(func(r *notify.Record) { r.Script.Start++; r.Boot = "before" }), ""},
 		{"of a service that has ended", record(func(r *notify.Record) { r.Service = true; r.Script.Start++ }), ""},
-		{"garbage", "{", "cannot tell the newest event; taking this one for it"},
-		{"empty, as of a full disk", " ", "cannot tell the newest event; taking this one for it"},
+		{"garbage", "{", "cannot tell which event is the newest; acting on this one"},
+		{"empty, as of a full disk", " ", "cannot tell which event is the newest; acting on this one"},
 		{"another configuration", record(func(r *notify.Record) { r.Config = "/etc/other.yml" }), "another berth acts for this instance with a different configuration; keep one"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
@@ -231,7 +252,7 @@ func TestEnterActsWhenTheRecordIsOfNoUse(t *testing.T) {
 				}
 			}
 			core, logs := observer.New(zapcore.WarnLevel)
-			if err := notify.Enter(self, zap.New(core), lockFile); err != nil {
+			if err := notify.Enter(self, journal.New(zap.New(core)), lockFile); err != nil {
 				t.Fatal(err)
 			}
 			got := ""
@@ -242,14 +263,14 @@ func TestEnterActsWhenTheRecordIsOfNoUse(t *testing.T) {
 				t.Errorf("warned %q, want %q", got, row.warning)
 			}
 			if now, err := notify.ReadRecord(lockFile); err != nil || now != self {
-				t.Errorf("on record is %+v, %v; want %+v", now, err, self)
+				t.Errorf("the record is %+v, %v; want %+v", now, err, self)
 			}
 		})
 	}
 	t.Run("cannot be written", func(t *testing.T) {
 		core, logs := observer.New(zapcore.WarnLevel)
-		if err := notify.Enter(self, zap.New(core), filepath.Join(t.TempDir(), "none", "lock")); err != nil || logs.Len() != 1 {
-			t.Fatalf("got %v and %d warnings, want to act, with one warning", err, logs.Len())
+		if err := notify.Enter(self, journal.New(zap.New(core)), filepath.Join(t.TempDir(), "none", "lock")); err != nil || logs.Len() != 1 {
+			t.Fatalf("got %v and %d warnings, want no error and one warning", err, logs.Len())
 		}
 		if text := fmt.Sprint(logs.All()[0].ContextMap()["error"]); strings.Count(text, "no such file") != 1 {
 			t.Errorf("want the cause alone, got %s", text)
@@ -257,8 +278,7 @@ func TestEnterActsWhenTheRecordIsOfNoUse(t *testing.T) {
 	})
 }
 
-// Nothing waits for a record, and nothing ends because of one that is no good.
-func TestGarbageInTheRecordNamesNobody(t *testing.T) {
+func TestNoProcessIsEndedBecauseOfAnUnreadableRecord(t *testing.T) {
 	lockFile := filepath.Join(t.TempDir(), "lock")
 	p := predecessor(t, lockFile, waiting, false)
 	if err := os.WriteFile(notify.RecordPath(lockFile), []byte("{"), 0o600); err != nil {
@@ -268,7 +288,7 @@ func TestGarbageInTheRecordNamesNobody(t *testing.T) {
 		t.Errorf("got %v, want the lock timeout", err)
 	}
 	if p.Ended() {
-		t.Error("a bystander was ended")
+		t.Error("another process was ended")
 	}
 }
 
@@ -279,7 +299,7 @@ func TestPermitEndsWithItsReleaseAndWithItsContext(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := permit.Check(t.Context()); err != nil {
-		t.Errorf("a fresh permit forbids: %v", err)
+		t.Errorf("a new permit is refused: %v", err)
 	}
 	ended, cancel := context.WithCancelCause(t.Context())
 	demoted := errors.New("demoted")

@@ -10,12 +10,12 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"time"
 
 	"go.uber.org/zap"
 
+	"berth/internal/boot"
 	"berth/internal/files"
 )
 
@@ -47,14 +47,10 @@ const (
 	idLockWait  = 200 * time.Millisecond // a claim may be waiting behind this
 )
 
-// BootID returns the kernel's random id of this boot (proc(5)), "" if there is
-// none to be had.
+// BootID returns the id of this boot, "" if it cannot be read.
 func BootID() string {
-	b, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
-	if err != nil {
-		return ""
-	}
-	return strings.TrimSpace(string(b))
+	id, _ := boot.ID()
+	return id
 }
 
 // IDCache keeps IDs in a file of the run directory, shared by all processes of

@@ -11,6 +11,7 @@ import (
 
 	"berth/config"
 	"berth/guard"
+	"berth/internal/journal"
 	"berth/internal/reading"
 	"berth/internal/status"
 	"berth/internal/truth"
@@ -42,7 +43,7 @@ type holder struct {
 	// locked.
 	entered func(name string)
 	// occupy, which may be nil, is notify.Occupy.
-	occupy func(ctx context.Context, lockFile string, self notify.Record, log *zap.Logger) (*notify.Socket, error)
+	occupy func(ctx context.Context, lockFile string, self notify.Record, j *journal.Journal) (*notify.Socket, error)
 	// newest, which may be nil, returns an error when a word of keepalived that
 	// ends the holding waits to be acted on. It is asked before each write.
 	newest func(ctx context.Context, name string) error
@@ -173,7 +174,9 @@ func (h *holder) acquire(ctx context.Context, name string, log *zap.Logger) (*gu
 	path, former := h.cfg.LockFile(name), h.cfg.FormerLockFile(name)
 	lock := &guard.FileLock{
 		Path: path, OwnDirectory: h.cfg.OwnLockDirectory, Former: former, Timeout: h.cfg.LockTimeout,
-		Busy: func(ctx context.Context, path string) error { return notify.Supersede(ctx, path, h.self, log) },
+		Busy: func(ctx context.Context, path string) error {
+			return notify.Supersede(ctx, path, h.self, journal.New(log))
+		},
 		Unusable: func(file string, err error) {
 			switch {
 			case file == path:
@@ -208,7 +211,7 @@ func (h *holder) record(ctx context.Context, name string, permit *guard.Permit, 
 		ctx, cancel := context.WithTimeoutCause(ctx, h.cfg.LockTimeout,
 			fmt.Errorf("the process of the former state did not end within the lock timeout of %v", h.cfg.LockTimeout))
 		defer cancel()
-		socket, err := h.occupy(ctx, path, h.self, log)
+		socket, err := h.occupy(ctx, path, h.self, journal.New(log))
 		if err != nil {
 			return err
 		}
@@ -218,7 +221,7 @@ func (h *holder) record(ctx context.Context, name string, permit *guard.Permit, 
 	if !slices.Contains(records, path) {
 		records = append(records, path) // what can be read of it counts all the same
 	}
-	return notify.Enter(h.self, log, records...)
+	return notify.Enter(h.self, journal.New(log), records...)
 }
 
 func (h *holder) loop(name string, ip vrrp.FloatingIP, permit *guard.Permit, log *zap.Logger) *refresher.Loop {

@@ -240,13 +240,3 @@ func (p *Process) signalFD(sig unix.Signal) error {
 	}
 	return sendErr
 }
-
-// BootID returns the kernel's random id of this boot; pids and start times
-// mean nothing across boots.
-func BootID() (string, error) {
-	text, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
-	if err != nil {
-		return "", fmt.Errorf("read boot id: %w", err)
-	}
-	return strings.TrimSpace(string(text)), nil
-}

@@ -9,22 +9,24 @@ import (
 	"strings"
 	"time"
 
+	"berth/internal/boot"
+	"berth/internal/journal"
 	"berth/internal/pidfd"
 
 	"go.uber.org/zap"
 	"golang.org/x/sys/unix"
 )
 
-// patience is how long a predecessor has to end after SIGTERM. One that
-// cannot end must not keep the address.
-const patience = time.Second
+// termWait is the time that the process of the former state has to end after SIGTERM.
+// A process that cannot end must not keep the address.
+const termWait = time.Second
 
-// ErrService says that `berth --fifo` holds the instance.
+// ErrService says that `berth --fifo` acts for the instance.
 var ErrService = errors.New("held by berth --fifo")
 
-// Self returns the record of this process, with nothing about its event.
+// Self returns the record of this process. The fields about its event are not set.
 func Self(service bool) (Record, error) {
-	boot, err := pidfd.BootID()
+	id, err := boot.ID()
 	if err != nil {
 		return Record{}, err
 	}
@@ -32,16 +34,16 @@ func Self(service bool) (Record, error) {
 	if err != nil {
 		return Record{}, err
 	}
-	return Record{PID: info.PID, Start: info.Start, Boot: boot, Service: service}, nil
+	return Record{PID: info.PID, Start: info.Start, Boot: id, Service: service}, nil
 }
 
-// Supersede ends the process that holds the lock and returns when it is gone:
-// SIGTERM, and SIGKILL when it is stopped or has not ended after a second. The
-// process is found by the record beside the lock file, or else by its socket. It
-// is no error that neither names one: the caller tries the lock again. The holder
-// is left alone when its event is newer, and the error matches ErrSuperseded; so
-// is a service, and the error matches ErrService.
-func Supersede(ctx context.Context, lockFile string, self Record, log *zap.Logger) error {
+// Supersede ends the process that has the lock and returns when it has ended. It sends
+// SIGTERM, and SIGKILL if the process is stopped or has not ended after a second. The
+// process is found by the record beside the lock file, or else by its socket; if neither
+// names one, the error is nil, and the caller tries the lock again. A process whose
+// event is newer is not ended, and the error matches ErrSuperseded; nor is a service,
+// and the error matches ErrService.
+func Supersede(ctx context.Context, lockFile string, self Record, j *journal.Journal) error {
 	r, err := ReadRecord(lockFile)
 	if err == nil {
 		if r.Boot == self.Boot && r.after(self, pidLimit) {
@@ -50,27 +52,27 @@ func Supersede(ctx context.Context, lockFile string, self Record, log *zap.Logge
 		p, err := r.process(self)
 		if err == nil {
 			defer p.Close()
-			return end(ctx, r, p, self, log)
+			return end(ctx, r, p, self, j)
 		}
 		if !errors.Is(err, errNoProcess) {
 			return err
 		}
 	}
-	// The record is missing, or others may have written it; or the process that
-	// holds the lock could not put itself on record.
-	err = supersedeBySocket(ctx, lockFile, self, log)
-	if errors.Is(err, errNobody) || errors.Is(err, errForeign) {
+	// The record is missing, or another user may have written it; or the process that
+	// has the lock could not write its record.
+	err = supersedeBySocket(ctx, lockFile, self, j)
+	if errors.Is(err, errNoListener) || errors.Is(err, errForeign) {
 		return nil
 	}
 	return err
 }
 
-// errNoProcess says that a record names no process that can be signalled: it has
-// ended, or is this one.
+// errNoProcess says that a record names no process that can be signalled: the process
+// has ended, or is this one.
 var errNoProcess = errors.New("names no process")
 
-// process opens the process that put itself on record. Its pid alone says
-// nothing: it is another process's unless boot, start time and user agree.
+// process opens the process that the record names. A pid alone may be that of another
+// process by now: boot, start time and user must agree.
 func (r Record) process(self Record) (*pidfd.Process, error) {
 	if r.Boot != self.Boot || r.PID == self.PID {
 		return nil, errNoProcess
@@ -105,8 +107,9 @@ func ours(pid int) bool {
 	return false
 }
 
-// Ask sends SIGUSR1 to the process that holds an instance, found as Supersede does,
-// unless it is a service. The signal makes it look at the owner of its addresses.
+// Ask sends SIGUSR1 to the process that acts for an instance, which it finds as
+// Supersede does, unless that is a service. The signal makes the process observe the
+// owner of its addresses.
 func Ask(ctx context.Context, lockFile string, self Record) error {
 	r, err := ReadRecord(lockFile)
 	var p *pidfd.Process
@@ -116,7 +119,7 @@ func Ask(ctx context.Context, lockFile string, self Record) error {
 	if err != nil {
 		p, r, err = findBySocket(ctx, socketName(lockFile), self)
 	}
-	if errors.Is(err, errNobody) || errors.Is(err, errForeign) {
+	if errors.Is(err, errNoListener) || errors.Is(err, errForeign) {
 		return nil
 	}
 	if err != nil {
@@ -129,22 +132,22 @@ func Ask(ctx context.Context, lockFile string, self Record) error {
 	return p.Signal(unix.SIGUSR1)
 }
 
-// end ends the process p that r is the record of.
-func end(ctx context.Context, r Record, p *pidfd.Process, self Record, log *zap.Logger) error {
+// end ends the process p, whose record is r.
+func end(ctx context.Context, r Record, p *pidfd.Process, self Record, j *journal.Journal) error {
 	if r.Service && !self.Service {
 		return fmt.Errorf("%w (pid %d); keep either the notify script or the FIFO for this instance", ErrService, p.PID)
 	}
 	if r.Service {
 		return fmt.Errorf("%w (pid %d); only one berth --fifo can hold an instance", ErrService, p.PID)
 	}
-	log.Info("ending the process of the former state", zap.Int("pid", p.PID))
+	j.Tell(formerEnding, zap.Int("pid", p.PID))
 	if err := p.Signal(unix.SIGTERM); err != nil {
 		return err
 	}
 	if p.State == 'T' || p.State == 't' {
-		return kill(ctx, p, log, "it is stopped")
+		return kill(ctx, p, j, "it is stopped")
 	}
-	termCtx, cancel := context.WithTimeout(ctx, patience)
+	termCtx, cancel := context.WithTimeout(ctx, termWait)
 	defer cancel()
 	if p.Wait(termCtx) == nil {
 		return nil
@@ -152,11 +155,11 @@ func end(ctx context.Context, r Record, p *pidfd.Process, self Record, log *zap.
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	return kill(ctx, p, log, "it did not end")
+	return kill(ctx, p, j, "it did not end after SIGTERM")
 }
 
-func kill(ctx context.Context, p *pidfd.Process, log *zap.Logger, why string) error {
-	log.Warn("killing the process of the former state", zap.Int("pid", p.PID), zap.String("reason", why))
+func kill(ctx context.Context, p *pidfd.Process, j *journal.Journal, reason string) error {
+	j.Tell(formerKilled, zap.Int("pid", p.PID), zap.String("reason", reason))
 	if err := p.Signal(unix.SIGKILL); err != nil {
 		return err
 	}
