@@ -9,9 +9,9 @@ import (
 	"go.uber.org/zap"
 )
 
-// Announce says how often neighbours are told where an address is: three times
+// Announce is how often an address is announced to the neighbours: three times
 // in the first half second, then Count times every Interval, then every Refresh
-// for as long as it is held. 0 is never.
+// for as long as it is bound. 0 is never.
 type Announce struct {
 	Count    int
 	Interval time.Duration
@@ -24,7 +24,7 @@ type Announce struct {
 var burst = []time.Duration{0, 200 * time.Millisecond, 500 * time.Millisecond}
 
 // gap returns the time between announcement n, counted from 0, and the one
-// before it, and false where none is left.
+// before it, and false where announcement n is not sent.
 func (a Announce) gap(n int) (time.Duration, bool) {
 	switch {
 	case n == 0:
@@ -38,16 +38,53 @@ func (a Announce) gap(n int) (time.Duration, bool) {
 	}
 }
 
-// announceAgain begins a new series.
-func (b *binding) announceAgain(now time.Time) { b.sent, b.next = 0, now }
+// announceAnew begins a new series.
+func (b *binding) announceAnew(now time.Time) { b.sent, b.next = 0, now }
 
-// repeat is when an announcement is tried again that the system did not take.
-const repeat = 200 * time.Millisecond
+// sendAgain is the time after which an announcement that the kernel refused is sent
+// again.
+const sendAgain = 200 * time.Millisecond
+
+// announceAll sends the announcements that are due, and defends addresses that other
+// hosts claim.
+func (i *Interface) announceAll(reannounce bool, at *earliest) {
+	if !i.link.ready() {
+		return // a new series begins when it is ready
+	}
+	if now := time.Now(); reannounce && now.Before(i.reannounced.Add(defenceGap)) {
+		i.reannounce.Store(true)
+		at.by(i.reannounced.Add(defenceGap))
+		reannounce = false
+	} else if reannounce {
+		i.reannounced = now
+	}
+	for a, b := range i.bindings {
+		if !b.bound || len(i.present[a]) == 0 {
+			continue
+		}
+		now := time.Now()
+		if reannounce {
+			b.announceAnew(now)
+		}
+		if b.claimant != nil && i.defend(a, &i.conflicts[a].wire, wasClaimed, now, at, zap.String("mac", b.claimant.String())) {
+			b.claimant = nil
+			if i.send(b) != nil {
+				b.announceAnew(now.Add(sendAgain))
+			}
+		}
+		if !b.next.IsZero() && !now.Before(b.next) {
+			i.announce(b, now)
+		}
+		if !b.next.IsZero() {
+			at.by(b.next)
+		}
+	}
+}
 
 // announce sends the announcement that is due.
 func (i *Interface) announce(b *binding, now time.Time) {
 	if err := i.send(b); err != nil {
-		b.next = now.Add(repeat)
+		b.next = now.Add(sendAgain)
 		return
 	}
 	b.sent++
@@ -57,8 +94,7 @@ func (i *Interface) announce(b *binding, now time.Time) {
 	}
 }
 
-// send tells the neighbours where an address is, if it still is. It says once that it
-// cannot, and once that it can again.
+// send sends an announcement, if this host is still entitled to the address.
 func (i *Interface) send(b *binding) error {
 	if b.ended() || !time.Now().Before(i.o.End()) || i.link.mac == nil || !i.link.ready() {
 		return nil
@@ -69,16 +105,10 @@ func (i *Interface) send(b *binding) error {
 		err = errors.Join(err, i.kernel.send(f))
 	}
 	if err != nil {
-		if !i.mute {
-			i.mute = true
-			i.log.Warn("cannot announce the address: neighbours look for it where it was; trying again", zap.Stringer("address", b.prefix), zap.Error(err))
-		}
+		i.announcing.Fail(unannounced, err, zap.Stringer("address", b.prefix))
 		return err
 	}
-	if i.mute {
-		i.mute = false
-		i.log.Info("announcing addresses again", zap.Stringer("address", b.prefix))
-	}
+	i.announcing.Clear(zap.Stringer("address", b.prefix))
 	i.o.Metrics.announced(a)
 	return nil
 }

@@ -6,7 +6,7 @@ import (
 	"net/netip"
 )
 
-// Ethernet and ARP as on the wire (RFC 826).
+// Numbers of Ethernet and ARP (RFC 826).
 const (
 	ethernetLen = 14
 	arpLen      = 28
@@ -18,7 +18,7 @@ const (
 
 var (
 	broadcast = net.HardwareAddr{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}
-	nobody    = make(net.HardwareAddr, 6)
+	zeroMAC   = make(net.HardwareAddr, 6)
 )
 
 func ethernet(to, from net.HardwareAddr, kind uint16, payload []byte) []byte {
@@ -27,7 +27,7 @@ func ethernet(to, from net.HardwareAddr, kind uint16, payload []byte) []byte {
 	return append(binary.BigEndian.AppendUint16(b, kind), payload...)
 }
 
-// arpFrame is one broadcast.
+// arpFrame returns the frame of an ARP broadcast.
 func arpFrame(op uint16, senderMAC net.HardwareAddr, sender netip.Addr, targetMAC net.HardwareAddr, target netip.Addr) []byte {
 	b := make([]byte, 0, arpLen)
 	b = append(b, 0, 1, 8, 0, 6, 4) // Ethernet, IPv4, lengths of their addresses
@@ -37,23 +37,23 @@ func arpFrame(op uint16, senderMAC net.HardwareAddr, sender netip.Addr, targetMA
 	return ethernet(broadcast, senderMAC, etherARP, b)
 }
 
-// gratuitous returns the two forms of a gratuitous ARP: hosts differ in which one
+// gratuitous returns the two forms of a gratuitous ARP: hosts differ in which of them
 // they honour (RFC 5227, section 3).
 func gratuitous(a netip.Addr, mac net.HardwareAddr) [][]byte {
 	return [][]byte{
-		arpFrame(arpRequest, mac, a, nobody, a),
+		arpFrame(arpRequest, mac, a, zeroMAC, a),
 		arpFrame(arpReply, mac, a, broadcast, a),
 	}
 }
 
-// arpProbe asks whether anybody has the address, without claiming it (RFC 5227,
-// section 2.1.1).
+// arpProbe returns an ARP probe, which asks whether another host has the address
+// without claiming it (RFC 5227, section 2.1.1).
 func arpProbe(a netip.Addr, mac net.HardwareAddr) []byte {
-	return arpFrame(arpRequest, mac, netip.IPv4Unspecified(), nobody, a)
+	return arpFrame(arpRequest, mac, netip.IPv4Unspecified(), zeroMAC, a)
 }
 
-// parseARP returns the address that the sender of a frame says it has. It claims
-// none in a probe.
+// parseARP returns the address that the sender of a frame claims, and its hardware
+// address. A probe claims none.
 func parseARP(frame []byte) (a netip.Addr, mac net.HardwareAddr, ok bool) {
 	if len(frame) < ethernetLen+arpLen || binary.BigEndian.Uint16(frame[12:]) != etherARP {
 		return a, nil, false

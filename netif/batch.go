@@ -8,29 +8,29 @@ import (
 	"time"
 )
 
-// portion is how many addresses are bound or unbound at once: few enough that the
-// instances whose addresses are gone are given up while those of others still go, and
-// that renewals need not wait.
-const portion = 200
+// batchSize is how many addresses are bound or removed at once: few enough that the
+// instances whose addresses are gone are given up while those of others are still being
+// removed, and that renewals need not wait.
+const batchSize = 200
 
-// request is what a Hold that begins, or ends, wants of the kernel.
+// request is the begin, or the end, of a call of Bind.
 type request struct {
 	addrs []netip.Prefix
-	done  <-chan struct{} // of a Hold that begins: closed when it is to end
-	cause error           // of the end of one; nil while it begins
+	done  <-chan struct{} // of a begin: closed when the call is to end
+	cause error           // of an end; nil for a begin
 
 	bindings []*binding
-	served   chan struct{} // closed when err is there
+	served   chan struct{} // closed when err is set
 	err      error
 }
 
-// ask has a request served, together with others that wait by then: hundreds of Holds
-// begin and end at once, and cost a look at the kernel's addresses for many.
-func (i *Interface) ask(r *request) error {
+// submit has a request served, together with others that wait by then: hundreds of calls
+// begin and end at once, and need only one reading of the kernel's addresses for many.
+func (i *Interface) submit(r *request) error {
 	r.served = make(chan struct{})
-	i.wanted.Lock()
-	i.wanted.requests = append(i.wanted.requests, r)
-	i.wanted.Unlock()
+	i.waiting.Lock()
+	i.waiting.requests = append(i.waiting.requests, r)
+	i.waiting.Unlock()
 	for {
 		select {
 		case <-r.served:
@@ -42,19 +42,19 @@ func (i *Interface) ask(r *request) error {
 	}
 }
 
-// next takes the requests of one portion, the oldest first.
+// next takes the requests of one batch, the oldest first.
 func (i *Interface) next() []*request {
-	i.wanted.Lock()
-	defer i.wanted.Unlock()
+	i.waiting.Lock()
+	defer i.waiting.Unlock()
 	n, addresses := 0, 0
-	for _, r := range i.wanted.requests {
-		if addresses += len(r.addrs); n > 0 && addresses > portion {
+	for _, r := range i.waiting.requests {
+		if addresses += len(r.addrs); n > 0 && addresses > batchSize {
 			break
 		}
 		n++
 	}
-	list := slices.Clone(i.wanted.requests[:n])
-	i.wanted.requests = slices.Delete(i.wanted.requests, 0, n)
+	list := slices.Clone(i.waiting.requests[:n])
+	i.waiting.requests = slices.Delete(i.waiting.requests, 0, n)
 	return list
 }
 
@@ -71,19 +71,19 @@ func (i *Interface) serve() {
 		}
 	}
 	i.release(end)
-	i.take(begin)
-	i.due = time.Time{} // renewals and announcements are due at other times now
+	i.beginAll(begin)
+	i.reconcileAt = time.Time{} // renewals and announcements are due at other times now
 	i.wakeUp()
 }
 
-// take begins Holds.
-func (i *Interface) take(list []*request) {
-	follow := len(i.held) == 0
+// beginAll serves requests to begin.
+func (i *Interface) beginAll(list []*request) {
+	follow := len(i.bindings) == 0
 	list = slices.DeleteFunc(list, func(r *request) bool { return !i.admit(r) })
 	if len(list) == 0 {
 		return
 	}
-	if err := i.look(follow); err != nil {
+	if err := i.observe(follow); err != nil {
 		for _, r := range list {
 			r.err = err
 			i.drop(r)
@@ -98,19 +98,19 @@ func (i *Interface) take(list []*request) {
 	i.undo(i.begin(list))
 }
 
-// admit reports whether a Hold can begin, and makes its addresses held, so that the
-// answer to a probe finds them so.
+// admit reports whether a request can be served, and makes its bindings, so that the
+// answer to a probe finds them.
 func (i *Interface) admit(r *request) bool {
 	select {
 	case <-r.done:
-		return false // what is there is released
+		return false // the request to end follows, and removes what is there
 	default:
 	}
 	for _, p := range r.addrs {
 		if i.managed[p.Addr()] != p {
 			r.err = fmt.Errorf("bind %v to %s: it is not among the managed addresses", p, i.o.Name)
-		} else if i.held[p.Addr()] != nil {
-			r.err = fmt.Errorf("bind %v to %s: it is held already", p, i.o.Name)
+		} else if i.bindings[p.Addr()] != nil {
+			r.err = fmt.Errorf("bind %v to %s: it is bound already", p, i.o.Name)
 		}
 		if r.err != nil {
 			i.drop(r)
@@ -118,29 +118,29 @@ func (i *Interface) admit(r *request) bool {
 		}
 		b := &binding{prefix: p, done: r.done}
 		r.bindings = append(r.bindings, b)
-		i.held[p.Addr()] = b
+		i.bindings[p.Addr()] = b
 	}
 	return true
 }
 
-// drop ends what admit began.
+// drop undoes admit.
 func (i *Interface) drop(r *request) {
 	for _, b := range r.bindings {
-		delete(i.held, b.prefix.Addr())
+		delete(i.bindings, b.prefix.Addr())
 	}
 }
 
-// begin binds and announces the addresses of Holds. It returns those that failed.
+// begin binds and announces the addresses of requests. It returns those that failed.
 func (i *Interface) begin(list []*request) (failed []*request) {
 	var bindings []*binding
 	for _, r := range list {
 		bindings = append(bindings, r.bindings...)
 	}
-	problems := i.bind(bindings)
+	failures := i.bindOrRenew(bindings)
 	var bound []netip.Prefix
 	for _, r := range list {
 		for _, b := range r.bindings {
-			if err := problems[b]; err != nil {
+			if err := failures[b]; err != nil {
 				r.err = errors.Join(r.err, fmt.Errorf("bind %v to %s: %w", b.prefix, i.o.Name, err))
 			}
 		}
@@ -154,57 +154,57 @@ func (i *Interface) begin(list []*request) (failed []*request) {
 		for _, b := range r.bindings {
 			a := b.prefix.Addr()
 			b.bound = true
-			delete(i.left, a)
+			delete(i.handedOver, a)
 			i.o.Metrics.setBound(a, true)
-			b.announceAgain(now)
+			b.announceAnew(now)
 			i.announce(b, now)
 		}
 	}
 	if len(bound) > 0 {
-		i.record.add(bound, i.log)
+		i.record.add(bound)
 	}
 	return failed
 }
 
-// undo removes what was bound of Holds that failed.
+// undo removes what was bound for requests that failed.
 func (i *Interface) undo(failed []*request) {
 	var addrs []netip.Prefix
 	for _, r := range failed {
 		addrs = append(addrs, r.addrs...)
 	}
-	left, err := i.remove(addrs)
+	remaining, err := i.remove(addrs)
 	for _, r := range failed {
-		if r.among(left) {
+		if r.among(remaining) {
 			r.err = errors.Join(r.err, err)
 		}
 	}
 }
 
-// release ends Holds.
+// release serves requests to end.
 func (i *Interface) release(list []*request) {
 	var addrs []netip.Prefix
 	for _, r := range list {
 		leave := errors.Is(r.cause, ErrLeave)
 		for _, p := range r.addrs {
-			delete(i.held, p.Addr())
+			delete(i.bindings, p.Addr())
 			i.o.Metrics.setBound(p.Addr(), false)
 			if leave {
-				i.left[p.Addr()] = true
+				i.handedOver[p.Addr()] = true
 			}
 		}
 		if !leave {
 			addrs = append(addrs, r.addrs...)
 		}
 	}
-	left, err := i.remove(addrs)
+	remaining, err := i.remove(addrs)
 	for _, r := range list {
-		if r.err = r.cause; r.among(left) {
+		if r.err = r.cause; r.among(remaining) {
 			r.err = errors.Join(r.cause, err)
 		}
 	}
 	i.record.remove(slices.DeleteFunc(addrs, func(p netip.Prefix) bool {
-		return slices.ContainsFunc(left, func(l netip.Prefix) bool { return l.Addr() == p.Addr() })
-	}), i.log)
+		return slices.ContainsFunc(remaining, func(l netip.Prefix) bool { return l.Addr() == p.Addr() })
+	}))
 }
 
 // among reports whether an address of the request is in a list.

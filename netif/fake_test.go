@@ -11,25 +11,25 @@ import (
 	"time"
 )
 
-// fakeKernel is an interface as data. What its methods answer is in its fields.
+// fakeKernel is an interface as data. Its fields are the answers of its methods.
 type fakeKernel struct {
-	mu     sync.Mutex
-	link   link
-	others []address // on other interfaces
-	addrs  map[netip.Prefix]*fakeAddress
-	frames []frame
-	binds  []fakeBind
-	looks  int           // calls of state
-	fail   error         // of bind
-	blind  error         // of state
-	deaf   []error       // of the next watches
-	refuse netip.Prefix  // by bind
-	full   error         // of send
-	slow   time.Duration // before and after anything is done
-	before func()        // called before the next bind takes effect
-	late   time.Duration // by which lifetimes are ended; of the real one see margin
-	events chan event
-	// changes has what really changed, as an observer sees it.
+	mu           sync.Mutex
+	link         link
+	others       []address // on other interfaces
+	addrs        map[netip.Prefix]*fakeAddress
+	frames       []frame
+	binds        []fakeBind
+	observations int           // calls of state
+	fail         error         // of bind
+	blind        error         // of state
+	watchErrs    []error       // of the next calls of watch
+	refuse       netip.Prefix  // by bind
+	full         error         // of send
+	slow         time.Duration // before and after anything is done
+	before       func()        // called before the next bind takes effect
+	late         time.Duration // by which addresses are removed after their lifetime; see removalDelay
+	events       chan event
+	// changes has what has changed, as another program observes it.
 	changes chan change
 }
 
@@ -45,21 +45,21 @@ type fakeBind struct {
 	seconds int
 }
 
-// frame is one that was sent.
+// frame is a frame that was sent.
 type frame struct {
 	at   time.Time
 	data []byte
 }
 
-// change is an address that came or went.
+// change tells that an address was added or deleted.
 type change struct {
 	at     time.Time
 	prefix netip.Prefix
 	added  bool
 }
 
-// errDeaf as an event ends a watch.
-var errDeaf = errors.New("bad file descriptor")
+// errWatch ends a watch.
+var errWatch = errors.New("bad file descriptor")
 
 var fakeMAC = net.HardwareAddr{2, 0, 0, 0, 0, 1}
 
@@ -77,7 +77,7 @@ func (k *fakeKernel) state(bool) (link, []address, error) {
 	defer k.pause()
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.looks++
+	k.observations++
 	if k.blind != nil {
 		return link{}, nil, k.blind
 	}
@@ -93,7 +93,7 @@ func (k *fakeKernel) state(bool) (link, []address, error) {
 	return k.link, list, nil
 }
 
-// pause is what a machine with too much to do makes of a system call.
+// pause delays a system call, as a busy host does.
 func (k *fakeKernel) pause() {
 	k.mu.Lock()
 	slow := k.slow
@@ -210,9 +210,9 @@ func (k *fakeKernel) send(data []byte) error {
 
 func (k *fakeKernel) watch(ctx context.Context, f func(event)) error {
 	k.mu.Lock()
-	if len(k.deaf) > 0 {
-		err := k.deaf[0]
-		k.deaf = k.deaf[1:]
+	if len(k.watchErrs) > 0 {
+		err := k.watchErrs[0]
+		k.watchErrs = k.watchErrs[1:]
 		k.mu.Unlock()
 		return err
 	}
@@ -232,11 +232,11 @@ func (k *fakeKernel) watch(ctx context.Context, f func(event)) error {
 
 func (k *fakeKernel) Close() error { return nil }
 
-// counted returns how often the kernel was asked for its addresses.
+// counted returns how often the addresses were read.
 func (k *fakeKernel) counted() int {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return k.looks
+	return k.observations
 }
 
 // sent returns the frames sent so far.
@@ -269,8 +269,8 @@ func (k *fakeKernel) setLink(l link) {
 	}
 }
 
-// behind changes addresses behind the back of berth.
-func (k *fakeKernel) behind(f func()) {
+// alter alters the fields, as another program or the kernel does.
+func (k *fakeKernel) alter(f func()) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	f()

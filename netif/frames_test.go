@@ -23,7 +23,7 @@ func unhex(t testing.TB, s string) []byte {
 	return b
 }
 
-// The expected bytes were written down from RFC 826, 4861 and 8200.
+// The expected bytes follow RFC 826, 4861 and 8200.
 func TestFrames(t *testing.T) {
 	na, err := unsolicited(addr6, mac1)
 	if err != nil {
@@ -65,8 +65,8 @@ func TestFrames(t *testing.T) {
 	}
 }
 
-// checksum adds up an IPv6 packet as RFC 4443, section 2.3 and RFC 8200, section
-// 8.1 say: 0xffff if the field in it is right.
+// checksum returns the sum of an IPv6 packet after RFC 4443, section 2.3 and RFC 8200,
+// section 8.1: 0xffff if its checksum is right.
 func checksum(p []byte) uint32 {
 	sum := uint32(icmpv6) + uint32(len(p)-ipv6Len)
 	for b := p[8:]; len(b) >= 2; b = b[2:] {
@@ -78,7 +78,7 @@ func checksum(p []byte) uint32 {
 	return sum
 }
 
-func TestWhatIsHeard(t *testing.T) {
+func TestParseFrames(t *testing.T) {
 	na, err := unsolicited(addr6, mac1)
 	if err != nil {
 		t.Fatal(err)
@@ -92,19 +92,19 @@ func TestWhatIsHeard(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
 		frame []byte
-		want  string // "" for nothing of interest
+		want  string // "" if it claims nothing
 	}{
 		{"gratuitous request", request, "192.0.2.254 02:00:00:00:00:01"},
 		{"gratuitous reply", gratuitous(addr4, mac1)[1], "192.0.2.254 02:00:00:00:00:01"},
 		{"padded to the least length of Ethernet", append(bytes.Clone(request), make([]byte, 18)...), "192.0.2.254 02:00:00:00:00:01"},
-		{"a question for another", arpFrame(arpRequest, mac1, addr4, nobody, netip.MustParseAddr("192.0.2.1")), "192.0.2.254 02:00:00:00:00:01"},
+		{"a request for another address", arpFrame(arpRequest, mac1, addr4, zeroMAC, netip.MustParseAddr("192.0.2.1")), "192.0.2.254 02:00:00:00:00:01"},
 		{"a probe claims nothing", arpProbe(addr4, mac1), ""},
 		{"ARP that is cut off", request[:41], ""},
 		{"ARP for another kind of network", changed(request, 15, 6), ""},
 		{"reverse ARP", changed(request, 21, 3), ""},
 		{"advertisement", na, "2001:db8::254 02:00:00:00:00:01"},
 		{"advertisement without an option", changed(na[:78], 19, 24), "2001:db8::254 02:00:00:00:00:01"},
-		{"its option names another than the sender", changed(na, len(na)-1, 9), "2001:db8::254 02:00:00:00:00:09"},
+		{"its option names another host than the sender", changed(na, len(na)-1, 9), "2001:db8::254 02:00:00:00:00:09"},
 		{"advertisement through a router", changed(na, 21, 254), ""},
 		{"advertisement that is cut off", na[:len(na)-1], ""},
 		{"solicitation", changed(na, 54, 135), ""},
@@ -123,7 +123,7 @@ func TestWhatIsHeard(t *testing.T) {
 	}
 }
 
-// What is understood of a frame is understood of the frame that is made of it.
+// A frame that is made from a parsed claim is parsed as the same claim.
 func FuzzParseARP(f *testing.F) {
 	for _, b := range gratuitous(addr4, mac1) {
 		f.Add(b)

@@ -9,18 +9,19 @@ import (
 	"sync"
 )
 
-// Host is the interfaces of this host that get addresses. Its methods may be called
-// from any goroutine.
+// Host has the interfaces of this host to which addresses are bound. Its methods may be
+// called by several goroutines at once.
 type Host struct {
 	interfaces map[string]*Interface
 }
 
 // OpenHost opens the interfaces that managed names, each with the addresses that may
-// be bound to it; no address may be there twice. The other options are the same for
+// be bound to it; no address may be in the map twice. The other options are the same for
 // all; Name and Managed of o are ignored. It starts no goroutine. Close must be called.
 func OpenHost(o Options, managed map[string][]netip.Prefix) (*Host, error) {
+	o.complete()
 	h := &Host{interfaces: map[string]*Interface{}}
-	r := openRecord(o.Record, slices.Collect(maps.Values(managed))...)
+	r := openRecord(o.Record, o.Journal, slices.Collect(maps.Values(managed))...)
 	var errs []error
 	for _, name := range slices.Sorted(maps.Keys(managed)) {
 		o.Name, o.Managed = name, managed[name]
@@ -37,7 +38,8 @@ func OpenHost(o Options, managed map[string][]netip.Prefix) (*Host, error) {
 	return h, nil
 }
 
-// CheckHost returns why OpenHost would refuse.
+// CheckHost returns the error with which OpenHost would refuse the interfaces to this
+// process. It changes nothing.
 func CheckHost(managed map[string][]netip.Prefix) error {
 	h, err := OpenHost(Options{}, managed)
 	if err != nil {
@@ -46,7 +48,7 @@ func CheckHost(managed map[string][]netip.Prefix) error {
 	return h.Close()
 }
 
-// Close frees the sockets. Serve and every Hold must have returned.
+// Close frees the sockets. Serve and every call of Bind must have returned.
 func (h *Host) Close() error {
 	var errs []error
 	for _, i := range h.interfaces {
@@ -58,10 +60,10 @@ func (h *Host) Close() error {
 // Interface returns the interface with a name, nil if it was not opened.
 func (h *Host) Interface(name string) *Interface { return h.interfaces[name] }
 
-// Serve watches the interfaces while f runs, in which Holds may begin and end, and
-// returns what f returned. An interface that cannot be watched any more ends the context
-// of f, with the error as its cause: nobody would see that an address has gone, and a
-// process that ends with an error is started anew.
+// Serve watches the interfaces while f runs, which may call Bind, and returns what f
+// returned. An interface that cannot be watched any more ends the context of f, with the
+// error as its cause: the removal of an address would not be noticed, and a process that
+// ends with an error is started again by systemd.
 func (h *Host) Serve(ctx context.Context, f func(context.Context) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -81,10 +83,10 @@ func (h *Host) Serve(ctx context.Context, f func(context.Context) error) error {
 }
 
 // Sweep is [Interface.Sweep] of all interfaces.
-func (h *Host) Sweep(keep func(netip.Prefix) bool) error {
+func (h *Host) Sweep(wanted func(netip.Prefix) bool) error {
 	var errs []error
 	for _, i := range h.interfaces {
-		errs = append(errs, i.Sweep(keep))
+		errs = append(errs, i.Sweep(wanted))
 	}
 	return errors.Join(errs...)
 }

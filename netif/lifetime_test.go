@@ -1,5 +1,3 @@
-//go:build linux
-
 package netif
 
 import (
@@ -21,7 +19,7 @@ func TestLifetime(t *testing.T) {
 		name    string
 		left    time.Duration // of the lease
 		seconds int
-		again   time.Duration // from now
+		renewAt time.Duration // from now
 	}{
 		{"fresh lease of 5 s", 5 * time.Second, 3, 745 * time.Millisecond},
 		{"renewed 2 ms ago", 4998 * time.Millisecond, 3, 743 * time.Millisecond},
@@ -32,18 +30,18 @@ func TestLifetime(t *testing.T) {
 		{"the end has passed", -time.Hour, 0, 0},
 		{"long lease", time.Hour, 3598, 745 * time.Millisecond},
 	} {
-		seconds, again := lifetime(now.Add(tt.left), now)
+		seconds, renewAt := lifetime(now.Add(tt.left), now)
 		if seconds != tt.seconds {
 			t.Errorf("%s: want %d s, got %d", tt.name, tt.seconds, seconds)
 		}
-		if tt.seconds > 0 && again.Sub(now) != tt.again || tt.seconds == 0 && !again.IsZero() {
-			t.Errorf("%s: want again in %v, got %v", tt.name, tt.again, again.Sub(now))
+		if tt.seconds > 0 && renewAt.Sub(now) != tt.renewAt || tt.seconds == 0 && !renewAt.IsZero() {
+			t.Errorf("%s: want a renewal in %v, got %v", tt.name, tt.renewAt, renewAt.Sub(now))
 		}
 	}
 }
 
-// The margin rests on what this measures: with the process that bound an address
-// doing nothing any more, the kernel removes it in time. BERTH_SOAK=1 measures 25
+// removalDelay rests on this measurement: if the process that bound an address does
+// nothing any more, the kernel removes the address in time. BERTH_SOAK=1 measures 25
 // rounds, in 100 s.
 func TestTheKernelRemovesInTime(t *testing.T) {
 	testnet.Require(t)
@@ -117,14 +115,14 @@ func TestTheKernelRemovesInTime(t *testing.T) {
 					select {
 					case c := <-gone:
 						if due[c.prefix].IsZero() {
-							// Seen once on a machine with too much to do: the kernel takes away
-							// what is being renewed. A running process puts it back.
-							t.Logf("%s, round %d: %v went while it was being renewed", scene.name, round, c.prefix)
+							// Observed once on a busy host: the kernel removes what is being
+							// renewed. A running process binds it again.
+							t.Logf("%s, round %d: %v was removed while it was being renewed", scene.name, round, c.prefix)
 							continue
 						}
 						by := c.at.Sub(due[c.prefix])
-						if by > margin || by < -expiring {
-							t.Errorf("%s, round %d: %v went %v after its time", scene.name, round, c.prefix, by)
+						if by > removalDelay || by < -removalLead {
+							t.Errorf("%s, round %d: %v was removed %v after its time", scene.name, round, c.prefix, by)
 						}
 						key := scene.name + ", IPv4"
 						if c.prefix.Addr().Is6() {

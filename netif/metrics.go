@@ -6,7 +6,8 @@ import (
 	"berth/internal/metrics"
 )
 
-// Metrics tell how the addresses fare on this host.
+// Metrics count what happens to the interfaces and addresses of this host. A nil
+// *Metrics counts nothing.
 type Metrics struct {
 	ready         *metrics.Gauge
 	bound         *metrics.Gauge
@@ -24,13 +25,13 @@ func NewMetrics(r *metrics.Registry) *Metrics {
 		bound: r.Gauge("berth_address_bound",
 			"1 while the address is bound to this host by berth, 0 while not.", "address"),
 		contested: r.Gauge("berth_address_contested",
-			"1 while the address is deleted, added or claimed again and again by somebody else.", "address"),
+			"1 while the address is deleted, added or claimed again and again by another program or host.", "address"),
 		astray: r.Gauge("berth_address_astray",
-			"1 while another interface of this host has the address although another host owns it, so that two machines answer for it.", "address"),
+			"1 while another interface of this host has the address although another host owns it, so that both hosts answer for it.", "address"),
 		defences: r.Counter("berth_address_defences_total",
-			"Times that an address was put back (deleted), removed (added) or announced again because another machine claimed it (claimed).", "address", "reason"),
+			"Times that an address was bound again (deleted), removed (added) or announced again because another host claimed it (claimed).", "address", "reason"),
 		announcements: r.Counter("berth_announcements_total",
-			"Times that neighbours were told of the address.", "address"),
+			"Times that the address was announced to the neighbours.", "address"),
 	}
 }
 

@@ -28,8 +28,8 @@ func unsolicited(a netip.Addr, mac net.HardwareAddr) ([]byte, error) {
 	}, mac, a, allNodes)
 }
 
-// ndpProbe asks whether anybody has the address, as duplicate address detection
-// does (RFC 4862, section 5.4.2).
+// ndpProbe returns a neighbour solicitation that asks whether another host has the
+// address, as duplicate address detection does (RFC 4862, section 5.4.2).
 func ndpProbe(a netip.Addr, mac net.HardwareAddr) ([]byte, error) {
 	group, err := ndp.SolicitedNodeMulticast(a)
 	if err != nil {
@@ -52,9 +52,9 @@ func ndpFrame(m ndp.Message, mac net.HardwareAddr, from, to netip.Addr) ([]byte,
 	return ethernet(net.HardwareAddr{0x33, 0x33, last[12], last[13], last[14], last[15]}, mac, etherIPv6, append(b, body...)), nil
 }
 
-// parseNA returns the address that a neighbour advertisement is about, and whose
-// it is said to be. A hop limit other than 255 means that a router let it through
-// (RFC 4861, section 7.1.2).
+// parseNA returns the target address of a neighbour advertisement, and the hardware
+// address of the host that has it. A hop limit other than 255 means that a router
+// forwarded the packet, which makes it invalid (RFC 4861, section 7.1.2).
 func parseNA(frame []byte) (a netip.Addr, mac net.HardwareAddr, ok bool) {
 	if len(frame) < ethernetLen+ipv6Len+naMinimum || binary.BigEndian.Uint16(frame[12:]) != etherIPv6 {
 		return a, nil, false
@@ -64,7 +64,7 @@ func parseNA(frame []byte) (a netip.Addr, mac net.HardwareAddr, ok bool) {
 		return a, nil, false
 	}
 	end := ipv6Len + int(binary.BigEndian.Uint16(b[4:]))
-	if end > len(b) { // padding may follow, nothing may be missing
+	if end > len(b) { // padding may follow the packet, but no part of it may be missing
 		return a, nil, false
 	}
 	m, err := ndp.ParseMessage(b[ipv6Len:end])

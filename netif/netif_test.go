@@ -1,5 +1,3 @@
-//go:build linux
-
 package netif
 
 import (
@@ -14,6 +12,9 @@ import (
 	"testing"
 	"time"
 
+	"berth/internal/condition"
+	"berth/internal/journal"
+
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest"
 	"go.uber.org/zap/zaptest/observer"
@@ -21,7 +22,7 @@ import (
 
 var errDemoted = errors.New("demoted")
 
-// options of an interface whose lease lasts for an hour.
+// options returns those of an interface whose lease lasts for an hour.
 func options(t *testing.T) Options {
 	end := time.Now().Add(time.Hour)
 	return Options{
@@ -29,7 +30,7 @@ func options(t *testing.T) Options {
 		Announce:  Announce{Count: 5, Interval: time.Second, Refresh: time.Minute},
 		End:       func() time.Time { return end },
 		Elsewhere: func(netip.Prefix) bool { return false },
-		Log:       zaptest.NewLogger(t),
+		Journal:   journal.New(zaptest.NewLogger(t)),
 	}
 }
 
@@ -51,13 +52,13 @@ func running(t *testing.T, w *world, o Options) *Interface {
 	return i
 }
 
-// hold holds addresses; end ends that and waits for it.
-func hold(t *testing.T, i *Interface, addrs ...netip.Prefix) (end func(cause error)) {
+// bind binds addresses; end ends that and waits for it.
+func bind(t *testing.T, i *Interface, addrs ...netip.Prefix) (end func(cause error)) {
 	t.Helper()
-	// That of the test ends before its cleanups.
+	// The context of the test ends before its cleanups.
 	ctx, cancel := context.WithCancelCause(context.WithoutCancel(t.Context()))
 	bound, done := make(chan struct{}), make(chan error, 1)
-	go func() { done <- i.Hold(ctx, addrs, func() { close(bound) }) }()
+	go func() { done <- i.Bind(ctx, addrs, func() { close(bound) }) }()
 	select {
 	case <-bound:
 	case err := <-done:
@@ -72,18 +73,18 @@ func hold(t *testing.T, i *Interface, addrs ...netip.Prefix) (end func(cause err
 		ended = true
 		cancel(cause)
 		if err := <-done; !errors.Is(err, cause) {
-			t.Errorf("want the Hold to end with %v, got %v", cause, err)
+			t.Errorf("want Bind to end with %v, got %v", cause, err)
 		}
 	}
 	t.Cleanup(func() { end(errDemoted) })
 	return end
 }
 
-// lastFight returns when an address was last defended on this host.
-func lastFight(i *Interface, p netip.Prefix) time.Time {
+// lastDefence returns when an address was last defended against programs of this host.
+func lastDefence(i *Interface, p netip.Prefix) time.Time {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	if d := i.fights[p.Addr()].local.defences; len(d) > 0 {
+	if d := i.conflicts[p.Addr()].local.defences; len(d) > 0 {
 		return d[len(d)-1]
 	}
 	return time.Time{}
@@ -104,31 +105,31 @@ func (w *world) next(t *testing.T, p netip.Prefix, added bool) time.Time {
 	panic("unreachable")
 }
 
-func TestHoldBindsAndUnbinds(t *testing.T) {
+func TestBindBindsAndUnbinds(t *testing.T) {
 	inBothWorlds(t, func(t *testing.T, w *world) {
 		i := running(t, w, options(t))
-		end := hold(t, i, v4, v6)
+		end := bind(t, i, v4, v6)
 		if got, want := w.has(), "192.0.2.254/32 2001:db8::254/128"; got != want {
-			t.Errorf("held: want %q, got %q", want, got)
+			t.Errorf("bound: want %q, got %q", want, got)
 		}
-		if err := i.Hold(t.Context(), []netip.Prefix{v4}, nil); err == nil {
-			t.Error("want a refusal to hold an address twice, got none")
+		if err := i.Bind(t.Context(), []netip.Prefix{v4}, nil); err == nil {
+			t.Error("want a refusal to bind an address twice, got none")
 		}
 		if got, want := i.Present(), []netip.Prefix{v4, v6}; !slices.Equal(got, want) {
 			t.Errorf("want %v present, got %v", want, got)
 		}
 		end(errDemoted)
 		if got := w.has(); got != "" {
-			t.Errorf("not held any more: want nothing, got %q", got)
+			t.Errorf("after the end: want no address, got %q", got)
 		}
 	})
 }
 
-func TestHoldsEndOneByOne(t *testing.T) {
+func TestCallsOfBindEndOneByOne(t *testing.T) {
 	inBothWorlds(t, func(t *testing.T, w *world) {
 		i := running(t, w, options(t))
-		endV4 := hold(t, i, v4)
-		hold(t, i, v6)
+		endV4 := bind(t, i, v4)
+		bind(t, i, v6)
 		endV4(errDemoted)
 		if got, want := w.has(), "2001:db8::254/128"; got != want {
 			t.Errorf("want %q, got %q", want, got)
@@ -139,27 +140,27 @@ func TestHoldsEndOneByOne(t *testing.T) {
 func TestAnUpgradeLeavesTheAddressesAndTheNextProcessAdoptsThem(t *testing.T) {
 	inBothWorlds(t, func(t *testing.T, w *world) {
 		o := options(t)
-		o.Elsewhere = func(netip.Prefix) bool { return true } // a change in the last moment
+		o.Elsewhere = func(netip.Prefix) bool { return true } // the owner changes in the last moment
 		i := running(t, w, o)
-		end := hold(t, i, v4, v6)
+		end := bind(t, i, v4, v6)
 		w.next(t, v4, true)
 		w.next(t, v6, true)
 		end(fmt.Errorf("signal: %w", ErrLeave))
 		i.Moved()
 		next := running(t, w, options(t))
 		must(t, next.Sweep(func(netip.Prefix) bool { return true }))
-		end = hold(t, next, v4, v6)
+		end = bind(t, next, v4, v6)
 		end(errDemoted)
 		w.next(t, v4, false) // and no change before it
 		w.next(t, v6, false)
 	})
 }
 
-func TestDeletedBehindTheBackIsPutBack(t *testing.T) {
+func TestAnAddressThatAnotherProgramDeletesIsBoundAgain(t *testing.T) {
 	inBothWorlds(t, func(t *testing.T, w *world) {
 		i := running(t, w, options(t))
-		hold(t, i, v4)
-		hold(t, i, v6)
+		bind(t, i, v4)
+		bind(t, i, v6)
 		w.next(t, v4, true)
 		w.next(t, v6, true)
 		for _, p := range []netip.Prefix{v4, v6} {
@@ -170,7 +171,7 @@ func TestDeletedBehindTheBackIsPutBack(t *testing.T) {
 	})
 }
 
-func TestAddedBehindTheBackIsRemovedOnceItBelongsElsewhere(t *testing.T) {
+func TestAnAddressThatAnotherProgramAddsIsRemovedWhenAnotherHostOwnsIt(t *testing.T) {
 	inBothWorlds(t, func(t *testing.T, w *world) {
 		var elsewhere atomic.Bool
 		o := options(t)
@@ -178,12 +179,12 @@ func TestAddedBehindTheBackIsRemovedOnceItBelongsElsewhere(t *testing.T) {
 		i := running(t, w, o)
 		w.add(v4)
 		w.next(t, v4, true)
-		w.wait("the address to be seen", func() bool { return slices.Equal(i.Present(), []netip.Prefix{v4}) })
+		w.wait("the address to be observed", func() bool { return slices.Equal(i.Present(), []netip.Prefix{v4}) })
 		elsewhere.Store(true)
 		i.Moved()
 		w.next(t, v4, false)
 		for _, p := range []netip.Prefix{v6, netip.MustParsePrefix("192.0.2.254/24")} {
-			w.wait("a second between defences", func() bool { return time.Since(lastFight(i, p)) > fightGap })
+			w.wait("a second between defences", func() bool { return time.Since(lastDefence(i, p)) > defenceGap })
 			w.add(p)
 			came := w.next(t, p, true)
 			t.Logf("%v was there for %v", p, w.next(t, p, false).Sub(came))
@@ -191,10 +192,10 @@ func TestAddedBehindTheBackIsRemovedOnceItBelongsElsewhere(t *testing.T) {
 	})
 }
 
-func TestAnotherPrefixLengthOfAHeldAddressIsRemoved(t *testing.T) {
+func TestAnotherPrefixLengthOfABoundAddressIsRemoved(t *testing.T) {
 	inBothWorlds(t, func(t *testing.T, w *world) {
 		i := running(t, w, options(t))
-		end := hold(t, i, v4)
+		end := bind(t, i, v4)
 		w.next(t, v4, true)
 		wide := netip.MustParsePrefix("192.0.2.254/24")
 		w.add(wide)
@@ -207,14 +208,14 @@ func TestAnotherPrefixLengthOfAHeldAddressIsRemoved(t *testing.T) {
 	})
 }
 
-// What an operator makes permanent would outlive the lease.
-func TestALifetimeThatSomebodyTookAwayIsSetAgain(t *testing.T) {
+// An address that an operator makes permanent would outlive the lease.
+func TestALifetimeThatAnotherProgramRemovedIsSetAgain(t *testing.T) {
 	inBothWorlds(t, func(t *testing.T, w *world) {
 		i := running(t, w, options(t))
-		hold(t, i, v4, v6)
+		bind(t, i, v4, v6)
 		for _, p := range []netip.Prefix{v4, v6} {
 			w.forever(p)
-			w.wait("a limited life", func() bool {
+			w.wait("a limited lifetime", func() bool {
 				return !slices.ContainsFunc(i.there(p), func(a address) bool { return a.valid == forever })
 			})
 		}
@@ -228,7 +229,7 @@ func TestSweepRemovesLeftoversAndNothingElse(t *testing.T) {
 		o.Record = filepath.Join(t.TempDir(), "bound")
 		o.Managed = append(o.Managed, former)
 		i := running(t, w, o)
-		end := hold(t, i, former)
+		end := bind(t, i, former)
 		end(ErrLeave)
 		w.add(v4)
 		w.add(v6)
@@ -239,7 +240,7 @@ func TestSweepRemovesLeftoversAndNothingElse(t *testing.T) {
 		if got, want := w.has(), "198.51.100.1/24 2001:db8::254/128"; got != want {
 			t.Errorf("want %q, got %q", want, got)
 		}
-		w.add(former) // somebody else's now
+		w.add(former) // another program's now
 		must(t, next.Sweep(func(p netip.Prefix) bool { return p == v6 }))
 		if got, want := w.has(), "203.0.113.1/32"; !strings.Contains(got, want) {
 			t.Errorf("want %s to stay, got %q", want, got)
@@ -247,13 +248,13 @@ func TestSweepRemovesLeftoversAndNothingElse(t *testing.T) {
 	})
 }
 
-func TestTheKernelEndsWhatAProcessCannot(t *testing.T) {
+func TestTheKernelRemovesTheAddressesOfAFrozenProcess(t *testing.T) {
 	inBothWorlds(t, func(t *testing.T, w *world) {
 		o := options(t)
 		end := time.Now().Add(2500 * time.Millisecond)
 		o.End = func() time.Time { return end }
-		i := w.open(t, o) // and no Run: it is frozen
-		hold(t, i, v4, v6)
+		i := w.open(t, o) // and no Run, as in a frozen process
+		bind(t, i, v4, v6)
 		w.next(t, v4, true)
 		w.next(t, v6, true)
 		for range 2 {
@@ -269,7 +270,7 @@ func TestTheKernelEndsWhatAProcessCannot(t *testing.T) {
 func TestLinkDownAndUp(t *testing.T) {
 	inBothWorlds(t, func(t *testing.T, w *world) {
 		i := running(t, w, options(t))
-		hold(t, i, v4, v6)
+		bind(t, i, v4, v6)
 		for _, tt := range []struct {
 			why      string
 			off, on  func()
@@ -278,19 +279,20 @@ func TestLinkDownAndUp(t *testing.T) {
 			{"interface eth0 is down", w.down, w.up, true},
 			{"interface eth0 has no carrier", w.cut, w.mend, false},
 		} {
-			w.wait("the interface to be ready", func() bool { ok, _ := i.Ready(); return ok })
-			changed := i.Changed()
+			w.wait("the condition to hold", func() bool { ok, _ := i.State(); return ok })
+			changed, stop := condition.Signal(i)
 			tt.off()
 			<-changed
-			if ok, why := i.Ready(); ok || why != tt.why {
+			stop()
+			if ok, why := i.State(); ok || why != tt.why {
 				t.Errorf("want %q, got %v, %q", tt.why, ok, why)
 			}
 			before := announced(w.heard(), v6.Addr())
 			tt.on()
 			w.wait("both addresses on the interface", func() bool { return w.has() == "192.0.2.254/32 2001:db8::254/128" })
 			w.wait("another announcement", func() bool { return announced(w.heard(), v6.Addr()) > before })
-			if at := lastFight(i, v6); !at.IsZero() {
-				t.Errorf("%s: want no fight, got one at %v", tt.why, at)
+			if at := lastDefence(i, v6); !at.IsZero() {
+				t.Errorf("%s: want no conflict, got a defence at %v", tt.why, at)
 			}
 		}
 	})
@@ -312,27 +314,28 @@ func announced(heard []frame, a netip.Addr) (n int) {
 func TestTheInterfaceVanishesAndComesBack(t *testing.T) {
 	inBothWorlds(t, func(t *testing.T, w *world) {
 		i := running(t, w, options(t))
-		hold(t, i, v4, v6)
-		changed := i.Changed()
+		bind(t, i, v4, v6)
+		changed, stop := condition.Signal(i)
+		defer stop()
 		w.destroy()
 		<-changed
-		w.wait("no interface", func() bool { _, why := i.Ready(); return why == "interface eth0 does not exist" })
-		if err := i.Hold(t.Context(), []netip.Prefix{v4}, nil); err == nil {
+		w.wait("no interface", func() bool { _, why := i.State(); return why == "interface eth0 does not exist" })
+		if err := i.Bind(t.Context(), []netip.Prefix{v4}, nil); err == nil {
 			t.Error("want an error without an interface, got none")
 		}
 		before := announced(w.heard(), v4.Addr())
 		w.create()
 		w.wait("both addresses on the interface", func() bool { return w.has() == "192.0.2.254/32 2001:db8::254/128" })
 		w.wait("an announcement", func() bool { return announced(w.heard(), v4.Addr()) > before })
-		w.claim(v4.Addr()) // it listens on the new one too
-		w.wait("an answer to a claim", func() bool { i.mu.Lock(); defer i.mu.Unlock(); return len(i.fights[v4.Addr()].wire.defences) > 0 })
+		w.claim(v4.Addr()) // it listens on the new interface, too
+		w.wait("an answer to a claim", func() bool { i.mu.Lock(); defer i.mu.Unlock(); return len(i.conflicts[v4.Addr()].wire.defences) > 0 })
 	})
 }
 
 func TestAnnouncements(t *testing.T) {
 	inBothWorlds(t, func(t *testing.T, w *world) {
 		i := running(t, w, options(t))
-		end := hold(t, i, v4, v6)
+		end := bind(t, i, v4, v6)
 		for _, p := range []netip.Prefix{v4, v6} {
 			w.wait("three announcements", func() bool { return announced(w.heard(), p.Addr()) >= len(burst) })
 		}
@@ -352,17 +355,17 @@ func TestAnnouncements(t *testing.T) {
 		count := len(w.heard())
 		i.Announce()
 		w.claim(v4.Addr())
-		hold(t, i, v6)
+		bind(t, i, v6)
 		w.wait("the announcement of the next", func() bool { return len(w.heard()) > count })
 		for _, f := range w.heard()[count:] {
 			if got, mac, ok := parseARP(f.data); ok && got == v4.Addr() && mac[5] != 9 {
-				t.Errorf("want nothing about %v once it is no longer held, got %s", v4, describe(f.data))
+				t.Errorf("want no frame about %v after its end, got %s", v4, describe(f.data))
 			}
 		}
 	})
 }
 
-// describe tells what a frame is, for what this package sends.
+// describe describes a frame that this package sends.
 func describe(b []byte) string {
 	if len(b) >= ethernetLen+arpLen && b[12] == 8 && b[13] == 6 {
 		body := b[ethernetLen:]
@@ -389,16 +392,16 @@ func describe(b []byte) string {
 	return "something else"
 }
 
-func TestAClaimIsAnsweredAndNamed(t *testing.T) {
+func TestAnAddressIsDefendedAgainstAClaimAndTheClaimantNamed(t *testing.T) {
 	inBothWorlds(t, func(t *testing.T, w *world) {
 		o := options(t)
 		core, logs := observer.New(zap.WarnLevel)
-		o.Log = zap.New(core)
+		o.Journal = journal.New(zap.New(core))
 		i := running(t, w, o)
-		hold(t, i, v4, v6)
+		bind(t, i, v4, v6)
 		for _, p := range []netip.Prefix{v4, v6} {
 			w.claim(p.Addr())
-			w.wait("a warning with the other's MAC", func() bool {
+			w.wait("a warning with the MAC of the other host", func() bool {
 				return logs.FilterField(zap.String("mac", "02:00:00:00:00:09")).FilterField(zap.Stringer("address", p)).Len() == 1
 			})
 		}

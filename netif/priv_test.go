@@ -1,5 +1,3 @@
-//go:build linux
-
 package netif
 
 import (
@@ -18,6 +16,7 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 	"golang.org/x/sys/unix"
 
+	"berth/internal/journal"
 	"berth/internal/testnet"
 )
 
@@ -43,7 +42,7 @@ func TestOpenNamesTheCure(t *testing.T) {
 		{"a shared prefix with promotion", func() error { return n.Sysctl("net/ipv4/conf/all/promote_secondaries", "1") },
 			Options{Name: "lo", Managed: []netip.Prefix{wide}}, ""},
 	} {
-		// Each on a thread of its own, which ends with what it dropped.
+		// Each runs on a thread of its own, which ends without the capability.
 		err := n.Do(func() error {
 			must(t, tt.prepare())
 			i, err := Open(tt.o)
@@ -76,21 +75,21 @@ func drop(capability int) error {
 	return unix.Capset(&header, &data[0])
 }
 
-// The lease decides, not the probe.
-func TestAnotherMachineWithTheAddressIsNamedAndOutvoted(t *testing.T) {
+// The lease decides who has an address, not a probe.
+func TestAnotherHostThatHasTheAddressIsNamedAndNotObeyed(t *testing.T) {
 	w := kernelWorld(t)
 	w.neighbourAdds(v4)
 	w.neighbourAdds(v6)
 	core, logs := observer.New(zap.WarnLevel)
 	o := options(t)
-	o.Log = zap.New(core)
+	o.Journal = journal.New(zap.New(core))
 	o.Announce = Announce{}
 	i := running(t, w, o)
 	for _, p := range []netip.Prefix{v4, v6} {
-		// Again and again, as the neighbour's link may not be ready at first.
+		// Repeated, because the link of the neighbour may not be ready at first.
 		w.wait("a warning about "+p.String(), func() bool {
-			hold(t, i, p)(errDemoted)
-			return logs.FilterMessage(wasClaimed.text()).FilterField(zap.Stringer("address", p)).Len() > 0
+			bind(t, i, p)(errDemoted)
+			return logs.FilterMessage(addressClaimed.Text).FilterField(zap.Stringer("address", p)).Len() > 0
 		})
 	}
 }
@@ -100,28 +99,28 @@ func TestAnAddressThatFailedDuplicateDetectionIsRepaired(t *testing.T) {
 	w := kernelWorld(t)
 	w.neighbourAdds(v6)
 	i := running(t, w, options(t))
-	hold(t, i, v6)
+	bind(t, i, v6)
 	w.next(t, v6, true)
 	w.sysctl("net/ipv6/conf/eth0/accept_dad", "1")
 	w.remove(v6)
 	w.next(t, v6, false)
 	w.next(t, v6, true)
 	w.wait("a second between defences", func() bool { return w.has() == v6.String() })
-	// The operator's own, found to be a duplicate a second later.
+	// An operator's address, which is found to be a duplicate a second later.
 	w.run("ip address del 2001:db8::254/128 dev eth0; ip address add 2001:db8::254/128 dev eth0")
-	w.wait("it usable and with a limited life", func() bool {
+	w.wait("the address usable and with a limited lifetime", func() bool {
 		there := i.there(v6)
 		return len(there) == 1 && !there[0].duplicate && there[0].valid != forever
 	})
 }
 
-// More happens than the kernel keeps for a reader that is busy (netlink(7)).
+// More events arrive than the socket holds while its reader is busy (netlink(7)).
 func TestAnOverflowOfEventsIsSurvived(t *testing.T) {
 	w := kernelWorld(t)
 	o := options(t)
-	o.Log = nil
+	o.Journal = nil
 	i := running(t, w, o)
-	hold(t, i, v4)
+	bind(t, i, v4)
 	i.mu.Lock()
 	w.add(v6) // its event makes the reader wait for the lock
 	w.run(`for n in $(seq 4000); do echo "address add 10.1.$((n/250)).$((n%250))/32 dev eth0"; done | ip -batch -`)
@@ -135,7 +134,7 @@ func TestThousandAddresses(t *testing.T) {
 	testnet.Require(t)
 	n := newNode(t, "host", new(testnet.Bell))
 	o := options(t)
-	o.Name, o.Managed, o.Log = "lo", nil, nil
+	o.Name, o.Managed, o.Journal = "lo", nil, nil
 	for a := netip.MustParseAddr("10.0.0.1"); len(o.Managed) < 1000; a = a.Next() {
 		o.Managed = append(o.Managed, netip.PrefixFrom(a, 32))
 	}
@@ -146,7 +145,7 @@ func TestThousandAddresses(t *testing.T) {
 	}))
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	err := i.Hold(ctx, o.Managed, func() {
+	err := i.Bind(ctx, o.Managed, func() {
 		if got := len(i.Present()); got != len(o.Managed) {
 			t.Errorf("want %d present, got %d", len(o.Managed), got)
 		}
@@ -161,7 +160,7 @@ func TestThousandAddresses(t *testing.T) {
 	must(t, i.Close())
 }
 
-// BenchmarkRenewThousand is one renewal of all addresses of a large host.
+// BenchmarkRenewThousand measures one renewal of all addresses of a large host.
 func BenchmarkRenewThousand(b *testing.B) {
 	testnet.Require(b)
 	n := newNode(b, "host", new(testnet.Bell))
@@ -182,9 +181,9 @@ func BenchmarkRenewThousand(b *testing.B) {
 	}
 }
 
-// BenchmarkHold200x5 is what a hand-over of 200 instances with five addresses each
-// asks of one host: all Holds begin at once, and end at once.
-func BenchmarkHold200x5(b *testing.B) {
+// BenchmarkBind200x5 measures what a hand-over of 200 instances with five addresses each
+// costs one host: all calls of Bind begin at once, and end at once.
+func BenchmarkBind200x5(b *testing.B) {
 	testnet.Require(b)
 	n := newNode(b, "host", new(testnet.Bell))
 	end := time.Now().Add(time.Hour)
@@ -209,7 +208,7 @@ func BenchmarkHold200x5(b *testing.B) {
 		}
 		k, err := openKernel(o.Name)
 		if err == nil {
-			i, err = open(o, k, openRecord(o.Record, o.Managed))
+			i, err = open(o, k, openRecord(o.Record, journal.New(nil), o.Managed))
 		}
 		return err
 	}))
@@ -225,7 +224,7 @@ func BenchmarkHold200x5(b *testing.B) {
 		for _, addrs := range instances {
 			bound.Add(1)
 			ended.Go(func() {
-				if err := i.Hold(ctx, addrs, bound.Done); !errors.Is(err, errDemoted) {
+				if err := i.Bind(ctx, addrs, bound.Done); !errors.Is(err, errDemoted) {
 					b.Errorf("want %v, got %v", errDemoted, err)
 				}
 			})

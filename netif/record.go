@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"berth/internal/files"
+	"berth/internal/journal"
 
 	"go.uber.org/zap"
 )
@@ -15,29 +16,30 @@ import (
 // "ip address show proto 190". Numbers below 4 are the kernel's own.
 const protocol = 190
 
-// recordSize is more than the record of the largest host.
+// recordSize bounds the file in bytes, above the record of the largest host.
 const recordSize = 16 << 20
 
-// record is the file that says what this host's berth has bound, on all interfaces. It
-// is a help, no promise: all that is in it has a lifetime in the kernel.
+// record is the file that tells which addresses berth has bound on this host, on all
+// interfaces. Nothing relies on it: all addresses in it have a lifetime in the kernel.
 type record struct {
 	path    string
-	managed map[netip.Addr]bool // an Interface looks after them
+	managed map[netip.Addr]bool // by one of the interfaces that share the record
+	writing *journal.Condition
 
 	mu sync.Mutex
 	recorded
-	failing bool // the last write failed
 }
 
+// recorded is the content of the file.
 type recorded struct {
 	Protocol  uint8          `json:"protocol"`
 	Addresses []netip.Prefix `json:"addresses"`
 }
 
-// openRecord reads the file. One that is missing or broken has nothing to tell.
+// openRecord reads the file. One that is missing or cannot be used counts as empty.
 // managed are the addresses of all interfaces that share the record.
-func openRecord(path string, managed ...[]netip.Prefix) *record {
-	r := &record{path: path, managed: map[netip.Addr]bool{}}
+func openRecord(path string, j *journal.Journal, managed ...[]netip.Prefix) *record {
+	r := &record{path: path, managed: map[netip.Addr]bool{}, writing: j.Condition()}
 	for _, p := range slices.Concat(managed...) {
 		r.managed[p.Addr()] = true
 	}
@@ -50,49 +52,47 @@ func openRecord(path string, managed ...[]netip.Prefix) *record {
 	return r
 }
 
-// left reports whether an address was bound here by an earlier run and is managed no
+// abandoned reports whether an earlier run bound an address that is not managed any
 // more.
-func (r *record) left(a address) bool {
+func (r *record) abandoned(a address) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return !r.managed[a.prefix.Addr()] && a.mortal() && slices.Contains(r.Addresses, a.prefix)
+	return !r.managed[a.prefix.Addr()] && a.mayBeOurs() && slices.Contains(r.Addresses, a.prefix)
 }
 
-func (r *record) add(addrs []netip.Prefix, log *zap.Logger) {
+func (r *record) add(addrs []netip.Prefix) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	known := r.known()
+	known := set(r.Addresses)
 	for _, p := range addrs {
 		if !known[p] {
 			r.Addresses = append(r.Addresses, p)
 		}
 	}
-	r.write(log)
+	r.write()
 }
 
-func (r *record) remove(addrs []netip.Prefix, log *zap.Logger) {
+func (r *record) remove(addrs []netip.Prefix) {
 	if len(addrs) == 0 {
 		return
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	gone := make(map[netip.Prefix]bool, len(addrs))
-	for _, p := range addrs {
-		gone[p] = true
-	}
+	gone := set(addrs)
 	r.Addresses = slices.DeleteFunc(r.Addresses, func(p netip.Prefix) bool { return gone[p] })
-	r.write(log)
+	r.write()
 }
 
-func (r *record) known() map[netip.Prefix]bool {
-	known := make(map[netip.Prefix]bool, len(r.Addresses))
-	for _, p := range r.Addresses {
-		known[p] = true
+func set(addrs []netip.Prefix) map[netip.Prefix]bool {
+	s := make(map[netip.Prefix]bool, len(addrs))
+	for _, p := range addrs {
+		s[p] = true
 	}
-	return known
+	return s
 }
 
-func (r *record) write(log *zap.Logger) {
+// write is called with the lock held.
+func (r *record) write() {
 	if r.path == "" {
 		return
 	}
@@ -100,8 +100,9 @@ func (r *record) write(log *zap.Logger) {
 	if err == nil {
 		err = files.Replace(r.path, append(text, '\n'), 0o600)
 	}
-	if err != nil && !r.failing {
-		log.Warn("cannot record what is bound; what a run that was killed leaves behind ends by its lifetime alone", zap.String("file", r.path), zap.Error(err))
+	if err != nil {
+		r.writing.Fail(unrecorded, err, zap.String("file", r.path))
+		return
 	}
-	r.failing = err != nil
+	r.writing.Clear(zap.String("file", r.path))
 }

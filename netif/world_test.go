@@ -1,5 +1,3 @@
-//go:build linux
-
 package netif
 
 import (
@@ -18,6 +16,7 @@ import (
 	"github.com/mdlayher/packet"
 	"golang.org/x/sys/unix"
 
+	"berth/internal/journal"
 	"berth/internal/testnet"
 )
 
@@ -27,7 +26,7 @@ type world struct {
 	open    func(*testing.T, Options) *Interface
 	changes <-chan change // of addresses of the host
 	heard   func() []frame
-	// Behind the back of berth:
+	// By another program of the host:
 	add    func(p netip.Prefix)
 	remove func(p netip.Prefix)
 	down   func() // the interface, administratively
@@ -35,13 +34,13 @@ type world struct {
 	cut    func() // its carrier
 	mend   func()
 	claim  func(a netip.Addr) // by the neighbour
-	// forever takes the limit from the life of an address.
+	// forever makes an address permanent.
 	forever func(p netip.Prefix)
-	// Only where there is a kernel:
+	// Only with the real kernel:
 	neighbourAdds func(p netip.Prefix)
 	sysctl        func(key, value string)
 	run           func(command string) // on the host
-	// The interface is taken away, and another of the same name put in.
+	// The interface is deleted, and another of the same name made.
 	destroy, create func()
 	rename          func(name string)    // the interface
 	addElsewhere    func(p netip.Prefix) // to another interface of the host
@@ -76,7 +75,7 @@ func fakeWorld(t *testing.T, k *fakeKernel) *world {
 	}
 	return &world{
 		open: func(t *testing.T, o Options) *Interface {
-			i, err := open(o, k, openRecord(o.Record, o.Managed))
+			i, err := open(o, k, openRecord(o.Record, journal.New(nil), o.Managed))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -84,13 +83,13 @@ func fakeWorld(t *testing.T, k *fakeKernel) *world {
 		},
 		changes: k.changes,
 		heard:   k.sent,
-		add:     func(p netip.Prefix) { k.behind(func() { k.set(address{prefix: p, valid: forever}) }) },
-		remove:  func(p netip.Prefix) { k.behind(func() { k.delete(p) }) },
+		add:     func(p netip.Prefix) { k.alter(func() { k.set(address{prefix: p, valid: forever}) }) },
+		remove:  func(p netip.Prefix) { k.alter(func() { k.delete(p) }) },
 		down:    set(func(l *link) { l.up, l.carrier = false, false }),
 		up:      set(func(l *link) { l.up, l.carrier = true, true }),
 		cut:     set(func(l *link) { l.carrier = false }),
 		mend:    set(func(l *link) { l.carrier = true }),
-		forever: func(p netip.Prefix) { k.behind(func() { k.set(address{prefix: p, valid: forever}) }) },
+		forever: func(p netip.Prefix) { k.alter(func() { k.set(address{prefix: p, valid: forever}) }) },
 		destroy: func() { k.setLink(link{}) },
 		create:  func() { k.setLink(link{index: 8, name: "eth0", up: true, carrier: true, mac: fakeMAC}) },
 		rename: func(name string) {
@@ -161,8 +160,8 @@ func kernelWorld(t *testing.T) *world {
 					return err
 				})
 			}
-			// Outside of the node, whose files are others.
-			i, err := open(o, k, openRecord(o.Record, o.Managed))
+			// Outside of the node, which has files of its own.
+			i, err := open(o, k, openRecord(o.Record, journal.New(nil), o.Managed))
 			must(t, err)
 			return i
 		},
@@ -215,7 +214,7 @@ func kernelWorld(t *testing.T) *world {
 		},
 		wait: func(why string, cond func() bool) {
 			t.Helper()
-			// The watched events ring; what rings nothing is looked at again soon.
+			// Watched events ring the bell; for the others cond is called again soon.
 			for ctx.Err() == nil {
 				short, cancel := context.WithTimeout(ctx, 20*time.Millisecond)
 				err := bell.Wait(short, cond)
@@ -243,7 +242,7 @@ func newNode(t testing.TB, name string, bell *testnet.Bell) *testnet.Node {
 	return n
 }
 
-// frames keeps what the neighbour hears on eth0.
+// frames has what the neighbour receives on eth0.
 type frames struct {
 	fakeKernel // for its list of frames
 	conn       *packet.Conn
@@ -264,7 +263,7 @@ func (f *frames) capture(t *testing.T, n *testnet.Node, bell *testnet.Bell) {
 		for buffer := make([]byte, 2048); ; {
 			n, _, err := conn.ReadFrom(buffer)
 			if errors.Is(err, unix.ENETDOWN) {
-				continue // said once
+				continue // reported once
 			}
 			if err != nil {
 				return
@@ -286,13 +285,13 @@ func (f *frames) send(data []byte) error {
 	return err
 }
 
-// there returns what the interface has under a managed address now. The kernel is
-// asked by one at a time.
+// there returns what the interface has under a managed address now. Only one goroutine
+// at a time may ask the kernel.
 func (i *Interface) there(p netip.Prefix) []address {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	if err := i.look(false); err != nil {
-		panic(err) // no test asks while the kernel cannot answer
+	if err := i.observe(false); err != nil {
+		panic(err) // no test calls it while the kernel does not answer
 	}
 	return i.present[p.Addr()]
 }

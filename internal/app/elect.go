@@ -14,6 +14,7 @@ import (
 	"berth/config"
 	"berth/election"
 	"berth/guard"
+	"berth/internal/condition"
 	"berth/internal/journal"
 	"berth/internal/metrics"
 	"berth/internal/run"
@@ -234,7 +235,7 @@ func (e *elector) open() (*netif.Host, error) {
 		Contested: func(p netip.Prefix, on bool) { e.status.Contested(instances[p], p.String(), on) },
 		Astray:    func(p netip.Prefix, on string) { e.status.Astray(instances[p], p.String(), on) },
 		Record:    strings.TrimSuffix(e.seat.Path(), filepath.Ext(e.seat.Path())) + ".addresses",
-		Log:       e.log,
+		Journal:   journal.New(e.log),
 		Metrics:   e.meters.netif,
 	}, managedOn(e.cfg))
 }
@@ -292,7 +293,9 @@ func (e *elector) campaign(ctx context.Context, in config.ElectionInstance) erro
 		c.Addresses = append(c.Addresses, ip.String())
 	}
 	if i := e.host.Interface(in.Interface); i != nil {
-		c.Able, c.AbleChanged = i.Ready, i.Changed
+		changed, stop := condition.Signal(i)
+		defer stop()
+		c.Able, c.AbleChanged = i.State, func() <-chan struct{} { return changed }
 		c.Joined = i.Announce
 	}
 	return e.member.Campaign(ctx, c, func(ctx context.Context, g election.Grant) error { return e.own(ctx, in, g) })
@@ -312,7 +315,7 @@ func (e *elector) own(ctx context.Context, in config.ElectionInstance, g electio
 			prefixes = append(prefixes, ip.Prefix)
 		}
 		parts = append(parts, run.Task{Name: "addresses", Run: func(ctx context.Context) error {
-			err := iface.Hold(ctx, prefixes, func() {
+			err := iface.Bind(ctx, prefixes, func() {
 				log.Info("addresses are bound", zap.Stringers("addresses", prefixes))
 				if e.cloud == nil {
 					e.bound(in)

@@ -62,8 +62,8 @@ func TestTheSelfTestRefusesTheInterfacesThatElectRefuses(t *testing.T) {
 		prepare func() error
 		want    []string // in the refusal of both; none if both accept
 	}{
-		{"no such interface, and other addresses would go along", func() error { return n.Sysctl("net/ipv4/conf/all/promote_secondaries", "0") },
-			[]string{"open interface eth0: it does not exist", "bind 192.0.2.254/24 to lo: when it goes, other addresses of its subnet would go with it"}},
+		{"no such interface, and an address whose removal would remove others", func() error { return n.Sysctl("net/ipv4/conf/all/promote_secondaries", "0") },
+			[]string{"open interface eth0: it does not exist", "bind 192.0.2.254/24 to lo: its removal would remove other addresses of its subnet"}},
 		{"both mended", func() error {
 			return errors.Join(n.Sysctl("net/ipv4/conf/lo/promote_secondaries", "1"), n.Bridge("eth0"))
 		}, nil},

@@ -29,7 +29,7 @@ func (k *linux) bind(l link, addrs []netip.Prefix, seconds int) []error {
 		add.AddData(nl.NewRtAttr(unix.IFA_CACHEINFO, life.Serialize()))
 		requests = append(requests, add)
 	}
-	answers := k.ask(requests)
+	answers := k.execute(requests)
 	for n, err := range answers {
 		if errors.Is(err, unix.EACCES) && addrs[n].Addr().Is6() {
 			err = fmt.Errorf("%w: IPv6 is off; run: echo 0 >/proc/sys/net/ipv6/conf/%s/disable_ipv6", err, l.name)
@@ -48,10 +48,11 @@ func (k *linux) unbind(index int, addrs []netip.Prefix) error {
 		exact = append(exact, addressRequest(unix.RTM_DELADDR, 0, index, p))
 	}
 	var errs []error
-	for n, err := range k.ask(exact) {
+	for n, err := range k.execute(exact) {
 		switch p := addrs[n]; {
 		case errors.Is(err, unix.EADDRNOTAVAIL) && p.Addr().Is4():
-			// Without a prefix IPv4 deletes the address of a point-to-point link too.
+			// Without IFA_ADDRESS the kernel deletes the address with any prefix length, and
+			// that of a point-to-point link.
 			del := nl.NewNetlinkRequest(unix.RTM_DELADDR, unix.NLM_F_ACK)
 			del.AddData(&nl.IfAddrmsg{IfAddrmsg: unix.IfAddrmsg{Family: unix.AF_INET, Index: uint32(index)}})
 			del.AddData(nl.NewRtAttr(unix.IFA_LOCAL, p.Addr().AsSlice()))
@@ -60,7 +61,7 @@ func (k *linux) unbind(index int, addrs []netip.Prefix) error {
 			errs = append(errs, fmt.Errorf("unbind %v: %w", p, cure(err)))
 		}
 	}
-	for _, err := range k.ask(again) {
+	for _, err := range k.execute(again) {
 		if !gone(err) {
 			errs = append(errs, fmt.Errorf("unbind: %w", cure(err)))
 		}
@@ -68,6 +69,7 @@ func (k *linux) unbind(index int, addrs []netip.Prefix) error {
 	return errors.Join(errs...)
 }
 
+// gone reports whether the error of a removal says that the address is not there.
 func gone(err error) bool {
 	return err == nil || errors.Is(err, unix.EADDRNOTAVAIL) || errors.Is(err, unix.ENODEV)
 }
@@ -84,8 +86,8 @@ func addressRequest(kind, flags, index int, p netip.Prefix) *nl.NetlinkRequest {
 	return r
 }
 
-// parseLink returns the state of an interface. Bridges tell of their ports by
-// messages of the same type, which are not about the interface itself.
+// parseLink returns the state of an interface. Bridges send messages of the same type
+// about their ports; these have another family.
 func parseLink(b []byte) (l link, ok bool) {
 	if len(b) < unix.SizeofIfInfomsg {
 		return l, false
@@ -114,7 +116,7 @@ func parseAddress(b []byte) (a address, ok bool) {
 	}
 	info := nl.DeserializeIfAddrmsg(b)
 	a = address{on: int(info.Index), valid: forever, duplicate: info.Flags&unix.IFA_F_DADFAILED != 0}
-	var local, either netip.Addr // the other one is that of a point-to-point peer
+	var local, either netip.Addr // either is the address of the peer on a point-to-point link
 	for kind, value := range attributes(b[unix.SizeofIfAddrmsg:]) {
 		switch kind {
 		case unix.IFA_LOCAL:

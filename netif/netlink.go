@@ -13,13 +13,13 @@ import (
 )
 
 const (
-	// answerTime bounds the wait for what the kernel has answered by the time that a
-	// request is written.
+	// answerTime bounds the wait for an answer, which the kernel has given by the time
+	// that the request is written.
 	answerTime = 2 * time.Second
 	// batch is how many requests are written at once. Their answers fit into the
 	// default receive buffer.
 	batch = 100
-	// eventBuffer holds the events of some ten thousand addresses.
+	// eventBuffer holds the events of some ten thousand addresses, in bytes.
 	eventBuffer = 8 << 20
 )
 
@@ -30,10 +30,10 @@ func netlinkSocket(groups ...int) (*os.File, error) {
 		return nil, os.NewSyscallError("open netlink socket", err)
 	}
 	f := os.NewFile(uintptr(fd), "netlink")
-	// Older kernels ignore what they do not know; the answers are filtered anyway.
+	// Older kernels refuse the option; the answers are filtered here, too.
 	_ = unix.SetsockoptInt(fd, unix.SOL_NETLINK, unix.NETLINK_GET_STRICT_CHK, 1)
 	if len(groups) > 0 {
-		// Refused without privilege; then less of a burst fits.
+		// Without the privilege the kernel refuses; then fewer events fit.
 		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, eventBuffer)
 	}
 	err = unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK})
@@ -46,19 +46,19 @@ func netlinkSocket(groups ...int) (*os.File, error) {
 	return f, nil
 }
 
-// ask sends requests in batches and returns the answer to each.
-func (k *linux) ask(requests []*nl.NetlinkRequest) []error {
+// execute sends requests in batches and returns the answer to each.
+func (k *linux) execute(requests []*nl.NetlinkRequest) []error {
 	answers := make([]error, len(requests))
 	for from := 0; from < len(requests); from += batch {
 		part := requests[from:min(from+batch, len(requests))]
-		k.askBatch(part, answers[from:])
+		k.executeBatch(part, answers[from:])
 	}
 	return answers
 }
 
-// askBatch asks for an answer to the last request alone: the kernel takes them in
-// order, and tells errors of the others unasked (netlink(7)).
-func (k *linux) askBatch(requests []*nl.NetlinkRequest, answers []error) {
+// executeBatch asks for an acknowledgement of the last request alone: the kernel serves
+// them in order, and reports the errors of the others without being asked (netlink(7)).
+func (k *linux) executeBatch(requests []*nl.NetlinkRequest, answers []error) {
 	var b []byte
 	index := make(map[uint32]int, len(requests))
 	last := requests[len(requests)-1]
@@ -87,7 +87,8 @@ func (k *linux) askBatch(requests []*nl.NetlinkRequest, answers []error) {
 	}
 }
 
-var errHoles = errors.New("the list changed while it was read")
+// errInterrupted says that a list may be incomplete (NLM_F_DUMP_INTR).
+var errInterrupted = errors.New("the list changed while it was read")
 
 // exchange sends a request and calls f with each part of the answer.
 func (k *linux) exchange(r *nl.NetlinkRequest, f func(message)) error {
@@ -97,7 +98,7 @@ func (k *linux) exchange(r *nl.NetlinkRequest, f func(message)) error {
 	if _, err := k.requests.Write(r.Serialize()); err != nil {
 		return err
 	}
-	var holes error
+	var interrupted error
 	for end := false; !end; {
 		var answer error
 		err := k.read(func(m message) {
@@ -109,17 +110,17 @@ func (k *linux) exchange(r *nl.NetlinkRequest, f func(message)) error {
 				f(m)
 			}
 			if m.seq == r.Seq && m.flags&unix.NLM_F_DUMP_INTR != 0 {
-				holes = errHoles
+				interrupted = errInterrupted
 			}
 		})
 		if err := errors.Join(err, answer); err != nil {
 			return err
 		}
 	}
-	return holes
+	return interrupted
 }
 
-// read reads what one call gives of answers.
+// read reads the messages that one call of read(2) returns.
 func (k *linux) read(f func(message)) error {
 	if err := k.requests.SetReadDeadline(time.Now().Add(answerTime)); err != nil {
 		return err
@@ -130,11 +131,11 @@ func (k *linux) read(f func(message)) error {
 // message is one of netlink.
 type message struct {
 	kind, flags uint16
-	seq, port   uint32 // of the request that this answers or tells of; 0 for the kernel's own doing
+	seq, port   uint32 // of the request that has caused the message; 0 where the kernel acted by itself
 	body        []byte
 }
 
-// err returns what the kernel answered.
+// err returns the error in an answer of the kernel.
 func (m message) err() error {
 	if len(m.body) < 4 {
 		return nil

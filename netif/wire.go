@@ -16,11 +16,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// pause is how long a reader waits after an error, such as the one that each
-// packet socket reports once when its interface goes down (packet(7)).
-const pause = 100 * time.Millisecond
+// receivePause is the time after an error before the next attempt to receive. Each
+// packet socket reports an error once when its interface goes down (packet(7)).
+const receivePause = 100 * time.Millisecond
 
-// sendBuffer holds the announcements of a thousand addresses.
+// sendBuffer holds the announcements of a thousand addresses, in bytes.
 const sendBuffer = 4 << 20
 
 // wire has the packet sockets: one for ARP, one for neighbour advertisements.
@@ -29,8 +29,8 @@ type wire struct {
 	attached int // index of the interface
 }
 
-// naFilter lets ICMPv6 messages of the type of a neighbour advertisement pass,
-// without extension headers, which such messages do not have.
+// naFilter passes neighbour advertisements alone: ICMPv6 messages of their type behind
+// the IPv6 header. They have no extension headers.
 var naFilter = []bpf.Instruction{
 	bpf.LoadAbsolute{Off: ethernetLen + 6, Size: 1},
 	bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: icmpv6, SkipTrue: 3},
@@ -47,8 +47,8 @@ func openWire(index int) (w *wire, err error) {
 	if w.arp, err = packet.Listen(on, packet.Raw, etherARP, nil); err != nil {
 		return w, err
 	}
-	// Refused without privilege; then what does not fit is announced again a little
-	// later.
+	// Without the privilege the kernel refuses; then an announcement that does not fit is
+	// sent again a little later.
 	_ = control(w.arp, func(fd int) error {
 		return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUFFORCE, sendBuffer)
 	})
@@ -69,8 +69,8 @@ func (w *wire) close() (err error) {
 	return err
 }
 
-// attach moves the sockets to an interface: one that was made again under the
-// same name has another index.
+// attach binds the sockets to an interface: one that was deleted and made again under
+// the same name has another index.
 func (w *wire) attach(index int) error {
 	if index == w.attached {
 		return nil
@@ -87,8 +87,8 @@ func (w *wire) attach(index int) error {
 	return nil
 }
 
-// send does not wait for room in the queue: an announcement that is late is
-// worth nothing, and another follows.
+// send sends a frame and does not wait for room in the queue of the interface: an
+// announcement that cannot be sent now is sent again.
 func (w *wire) send(frame []byte) error {
 	return control(w.arp, func(fd int) error {
 		return unix.Sendto(fd, frame, unix.MSG_DONTWAIT, &unix.SockaddrLinklayer{
@@ -96,6 +96,7 @@ func (w *wire) send(frame []byte) error {
 	})
 }
 
+// control calls f with the descriptor of a socket.
 func control(c syscall.Conn, f func(fd int) error) error {
 	raw, err := c.SyscallConn()
 	if err != nil {
@@ -111,27 +112,39 @@ func control(c syscall.Conn, f func(fd int) error) error {
 // watch calls f for each claim until ctx ends.
 func (w *wire) watch(ctx context.Context, f func(event)) {
 	var wg sync.WaitGroup
-	wg.Go(func() { listen(ctx, w.arp, parseARP, f) })
-	wg.Go(func() { listen(ctx, w.na, parseNA, f) })
+	wg.Go(func() { receive(ctx, w.arp, etherARP, parseARP, f) })
+	wg.Go(func() { receive(ctx, w.na, etherIPv6, parseNA, f) })
 	wg.Wait()
 }
 
-func listen(ctx context.Context, c *packet.Conn, parse func([]byte) (netip.Addr, net.HardwareAddr, bool), f func(event)) {
+// receiver is a packet socket.
+type receiver interface {
+	ReadFrom([]byte) (int, net.Addr, error)
+	SetReadDeadline(time.Time) error
+}
+
+// receive calls f for each claim that a socket receives, for each error, and for the
+// first frame after an error, until ctx ends.
+func receive(ctx context.Context, c receiver, protocol uint16, parse func([]byte) (netip.Addr, net.HardwareAddr, bool), f func(event)) {
 	defer context.AfterFunc(ctx, func() { c.SetReadDeadline(time.Unix(1, 0)) })()
-	said := false
+	failed := false
 	for buffer := make([]byte, 2048); ctx.Err() == nil; {
 		n, _, err := c.ReadFrom(buffer)
 		if err != nil {
-			if !said && ctx.Err() == nil && !errors.Is(err, unix.ENETDOWN) && !errors.Is(err, os.ErrDeadlineExceeded) {
-				said = true
-				f(event{kind: unheard, err: err})
+			if ctx.Err() == nil && !errors.Is(err, unix.ENETDOWN) && !errors.Is(err, os.ErrDeadlineExceeded) {
+				failed = true
+				f(event{kind: notReceived, protocol: protocol, err: err})
 			}
 			select {
 			case <-ctx.Done():
-			case <-time.After(pause):
+			case <-time.After(receivePause):
 			}
-			c.SetReadDeadline(time.Time{}) // left by an earlier watch
+			c.SetReadDeadline(time.Time{}) // one in the past may be left by an earlier watch
 			continue
+		}
+		if failed {
+			failed = false
+			f(event{kind: received, protocol: protocol})
 		}
 		if a, mac, ok := parse(buffer[:n]); ok {
 			f(event{kind: claimed, claimed: a, mac: mac})

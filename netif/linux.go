@@ -17,9 +17,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// promotes returns an error if the address would take others of its subnet along
-// when it goes (promote_secondaries of the kernel's ip-sysctl.rst). IPv6 has no
-// secondary addresses.
+// promotes returns an error if the removal of an address would remove others of its
+// subnet (promote_secondaries in the kernel's ip-sysctl.rst). IPv6 has no secondary
+// addresses.
 func promotes(name string, p netip.Prefix) error {
 	if !p.Addr().Is4() || p.IsSingleIP() {
 		return nil
@@ -31,12 +31,12 @@ func promotes(name string, p netip.Prefix) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("bind %v to %s: when it goes, other addresses of its subnet would go with it; write %v/32, or run: echo 1 >%s/%s/promote_secondaries",
+	return fmt.Errorf("bind %v to %s: its removal would remove other addresses of its subnet; write %v/32, or run: echo 1 >%s/%s/promote_secondaries",
 		p, name, p.Addr(), dir, name)
 }
 
-// linux is the kernel of this system. Its sockets stay in the network namespace
-// in which it was opened.
+// linux is the kernel of this host. Its sockets stay in the network namespace
+// in which they were opened.
 type linux struct {
 	name     string
 	dial     func(groups ...int) (*os.File, error)
@@ -44,7 +44,7 @@ type linux struct {
 	events   *os.File // nil after a watch that failed
 	buffer   []byte   // of requests
 	wire     *wire
-	index    atomic.Int64 // of the interface, as last seen; 0 while there is none
+	index    atomic.Int64 // of the interface, as observed last; 0 while there is none
 }
 
 func openKernel(name string) (kernel, error) {
@@ -62,10 +62,10 @@ func (k *linux) open() (err error) {
 	if err := k.subscribe(); err != nil {
 		return err
 	}
-	// The kernel looks at the privilege first, and then finds no such interface.
+	// The kernel checks the privilege before it finds that there is no such interface.
 	del := nl.NewNetlinkRequest(unix.RTM_DELADDR, unix.NLM_F_ACK)
 	del.AddData(&nl.IfAddrmsg{IfAddrmsg: unix.IfAddrmsg{Family: unix.AF_INET, Index: math.MaxInt32}})
-	if err := k.ask([]*nl.NetlinkRequest{del})[0]; errors.Is(err, unix.EPERM) {
+	if err := k.execute([]*nl.NetlinkRequest{del})[0]; errors.Is(err, unix.EPERM) {
 		return fmt.Errorf("change addresses: %w", err)
 	}
 	l, err := k.byName(k.name)
@@ -84,7 +84,7 @@ func (k *linux) subscribe() (err error) {
 	return err
 }
 
-// cure adds what helps to an error of privilege.
+// cure adds to an error of privilege what helps.
 func cure(err error) error {
 	if errors.Is(err, unix.EPERM) {
 		return fmt.Errorf("%w: needs CAP_NET_ADMIN and CAP_NET_RAW, as root has them, or as a service with AmbientCapabilities=CAP_NET_ADMIN CAP_NET_RAW", err)
@@ -112,8 +112,8 @@ func (k *linux) state(follow bool) (link, []address, error) {
 	}
 	k.index.Store(int64(l.index))
 	if l.index != 0 {
-		// The addresses matter more than what is heard.
-		l.deaf = k.wire.attach(l.index)
+		// An error is not returned: the addresses matter more than the claims.
+		l.listenErr = k.wire.attach(l.index)
 	}
 	addrs, err := k.addresses()
 	return l, addrs, err
@@ -121,7 +121,7 @@ func (k *linux) state(follow bool) (link, []address, error) {
 
 // find finds the interface by the index that it had, and then by its name: an
 // interface may be renamed while it is in use, and one that was deleted and made
-// anew has another index.
+// again has another index.
 func (k *linux) find(follow bool) (l link, err error) {
 	if index := k.index.Load(); index != 0 {
 		if l, err = k.byIndex(int(index)); err != nil || l.name == k.name {
@@ -144,7 +144,7 @@ func (k *linux) byName(name string) (link, error) {
 
 func (k *linux) byIndex(index int) (link, error) { return k.link(index, nil) }
 
-// link asks for one interface; index 0 of the answer says that the kernel has none.
+// link returns one interface, with index 0 if the kernel does not have it.
 func (k *linux) link(index int, name *nl.RtAttr) (l link, err error) {
 	get := nl.NewNetlinkRequest(unix.RTM_GETLINK, 0)
 	info := nl.NewIfInfomsg(unix.AF_UNSPEC)
@@ -172,8 +172,8 @@ func (k *linux) nameOf(index int) string {
 	return fmt.Sprintf("interface number %d", index)
 }
 
-// addresses lists those of all interfaces, again while the kernel says that its
-// list has holes.
+// addresses returns those of all interfaces. It asks again when the list has changed
+// while the kernel sent it.
 func (k *linux) addresses() (list []address, err error) {
 	for range attempts {
 		list = nil
@@ -184,7 +184,7 @@ func (k *linux) addresses() (list []address, err error) {
 				list = append(list, a)
 			}
 		})
-		if !errors.Is(err, errHoles) {
+		if !errors.Is(err, errInterrupted) {
 			break
 		}
 	}
@@ -206,7 +206,7 @@ func (k *linux) watch(ctx context.Context, f func(event)) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	wg.Go(func() { k.wire.watch(ctx, f) })
-	// A past deadline is how a blocked read is told that the context ended.
+	// A deadline in the past interrupts a blocked read when the context ends.
 	defer context.AfterFunc(ctx, func() { events.SetReadDeadline(time.Unix(1, 0)) })()
 	for buffer := make([]byte, 1<<16); ; {
 		err := readMessages(events, buffer, func(m message) { k.report(m, f) })
@@ -215,18 +215,18 @@ func (k *linux) watch(ctx context.Context, f func(event)) error {
 			return context.Cause(ctx)
 		case errors.Is(err, unix.ENOBUFS): // netlink(7)
 			f(event{kind: missed})
-		case errors.Is(err, os.ErrDeadlineExceeded): // left by an earlier watch
+		case errors.Is(err, os.ErrDeadlineExceeded): // a deadline of an earlier watch
 			if err := events.SetReadDeadline(time.Time{}); err != nil {
-				return k.deaf(err)
+				return k.unsubscribe(err)
 			}
 		case err != nil:
-			return k.deaf(err)
+			return k.unsubscribe(err)
 		}
 	}
 }
 
-// deaf gives up the socket of a watch that failed; the next watch opens another.
-func (k *linux) deaf(err error) error {
+// unsubscribe closes the socket of a watch that failed; the next watch opens another.
+func (k *linux) unsubscribe(err error) error {
 	cerr := k.events.Close()
 	k.events = nil
 	if errors.Is(cerr, os.ErrClosed) {
@@ -235,22 +235,22 @@ func (k *linux) deaf(err error) error {
 	return errors.Join(err, cerr)
 }
 
-// report calls f with what a message says of this interface, and of addresses on
-// any.
+// report calls f with the event of a message about this interface, or about an address
+// of any interface.
 func (k *linux) report(m message, f func(event)) {
 	index := k.index.Load()
 	switch m.kind {
 	case unix.RTM_NEWLINK, unix.RTM_DELLINK:
 		l, ok := parseLink(m.body)
-		switch ours := int64(l.index) == index; {
+		switch same := int64(l.index) == index; {
 		case !ok:
-		case m.kind == unix.RTM_DELLINK && ours: // deleted, or in another namespace now
+		case m.kind == unix.RTM_DELLINK && same: // deleted, or moved to another namespace
 			k.index.CompareAndSwap(index, 0)
 			f(event{kind: linkChanged})
 		case m.kind == unix.RTM_DELLINK:
-		case ours || index == 0 && l.name == k.name:
+		case same || index == 0 && l.name == k.name:
 			f(event{kind: linkChanged, link: l})
-		case l.name == k.name: // another one has the name now
+		case l.name == k.name: // another interface has the name now
 			f(event{kind: missed})
 		}
 	case unix.RTM_NEWADDR, unix.RTM_DELADDR:
@@ -262,8 +262,8 @@ func (k *linux) report(m message, f func(event)) {
 			f(event{kind: added, address: a})
 			return
 		}
-		// What a program deletes by netlink(7) carries its port. Of IPv6 the kernel
-		// tells no port.
+		// The message about an address that a program deleted has the port of its
+		// netlink(7) socket. Messages about IPv6 addresses have no port.
 		expired := m.port == 0 && a.prefix.Addr().Is4() && a.valid != forever
 		f(event{kind: deleted, address: a, expired: expired})
 	}

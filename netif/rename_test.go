@@ -1,5 +1,3 @@
-//go:build linux
-
 package netif
 
 import (
@@ -11,6 +9,8 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
 
+	"berth/internal/condition"
+	"berth/internal/journal"
 	"berth/internal/testnet"
 )
 
@@ -18,15 +18,16 @@ func TestARenamedInterfaceKeepsItsAddressesAndIsToldOnce(t *testing.T) {
 	inBothWorlds(t, func(t *testing.T, w *world) {
 		o := options(t)
 		core, logs := observer.New(zap.InfoLevel)
-		o.Log = zap.New(core)
+		o.Journal = journal.New(zap.New(core))
 		var l lease
 		l.set(5 * time.Second)
 		o.End = l.get
 		i := running(t, w, o)
-		release := hold(t, i, v4, v6)
+		release := bind(t, i, v4, v6)
 		w.next(t, v4, true)
 		w.next(t, v6, true)
-		changed := i.Changed()
+		changed, stop := condition.Signal(i)
+		defer stop()
 		w.rename("wan0")
 		w.wait("a warning", func() bool { return logs.FilterField(zap.String("name", "wan0")).Len() == 1 })
 		before := announced(w.heard(), v4.Addr())
@@ -34,10 +35,10 @@ func TestARenamedInterfaceKeepsItsAddressesAndIsToldOnce(t *testing.T) {
 		w.wait("announcements of the renamed interface", func() bool { return announced(w.heard(), v4.Addr()) > before })
 		select {
 		case <-changed:
-			t.Error("want the interface to stay ready, got a change")
+			t.Error("want the condition to hold, got a change")
 		default:
 		}
-		renewed := func() bool { // its life was 3 s
+		renewed := func() bool { // its lifetime was 3 s
 			there := i.there(v4)
 			return len(there) == 1 && there[0].valid == 3*time.Second && len(i.there(v6)) == 1
 		}
@@ -48,8 +49,8 @@ func TestARenamedInterfaceKeepsItsAddressesAndIsToldOnce(t *testing.T) {
 		w.next(t, v4, false) // and no change before it
 		w.next(t, v6, false)
 		w.rename("eth0")
-		w.wait("a word on its old name", func() bool {
-			return logs.FilterMessage("the interface has its configured name again").Len() == 1
+		w.wait("a line about its configured name", func() bool {
+			return logs.FilterMessage(renamed.Over).Len() == 1
 		})
 		if n := logs.FilterLevelExact(zap.WarnLevel).Len(); n != 1 {
 			t.Errorf("want one warning, got %v", logs.All())
@@ -58,23 +59,23 @@ func TestARenamedInterfaceKeepsItsAddressesAndIsToldOnce(t *testing.T) {
 }
 
 // udev may give the name to another interface, as it does at boot.
-func TestAnotherInterfaceWithTheNameIsUsedOnceNothingIsHeld(t *testing.T) {
+func TestAnotherInterfaceWithTheNameIsUsedOnceNothingIsBound(t *testing.T) {
 	w := kernelWorld(t)
 	i := running(t, w, options(t))
-	release := hold(t, i, v4)
+	release := bind(t, i, v4)
 	w.next(t, v4, true)
 	w.rename("wan0")
 	w.wait("the new name", func() bool { i.there(v4); i.mu.Lock(); defer i.mu.Unlock(); return i.link.name == "wan0" })
 	w.run("ip link add eth0 type veth peer name peer0; ip link set eth0 up; ip link set peer0 up")
 	i.Renewed()
 	if got := w.has(); got != v4.String() {
-		t.Errorf("want it where it was bound, got %q", got)
+		t.Errorf("want the address where it was bound, got %q", got)
 	}
 	release(errDemoted)
 	w.next(t, v4, false)
-	hold(t, i, v4)
+	bind(t, i, v4)
 	if got := w.has(); got != "" {
-		t.Errorf("want nothing on the interface that has lost its name, got %q", got)
+		t.Errorf("want no address on the interface that has lost its name, got %q", got)
 	}
 	w.run("ip address show dev eth0 | grep -q " + v4.String())
 }
@@ -82,26 +83,26 @@ func TestAnotherInterfaceWithTheNameIsUsedOnceNothingIsHeld(t *testing.T) {
 func TestAnInterfaceThatMovedToAnotherNamespaceIsGone(t *testing.T) {
 	w := kernelWorld(t)
 	i := running(t, w, options(t))
-	hold(t, i, v4)
+	bind(t, i, v4)
 	w.moveAway()
-	w.wait("no interface", func() bool { _, why := i.Ready(); return why == "interface eth0 does not exist" })
+	w.wait("no interface", func() bool { _, why := i.State(); return why == "interface eth0 does not exist" })
 }
 
-func TestSweepFindsWhatAnEarlierRunLeftOnAnyInterface(t *testing.T) {
+func TestSweepRemovesWhatAnEarlierRunLeftOnAnyInterface(t *testing.T) {
 	testnet.Require(t)
 	w := kernelWorld(t)
 	former := netip.MustParsePrefix("203.0.113.1/32")
 	sibling := netip.MustParsePrefix("203.0.113.2/32")
 	o := options(t)
 	o.Record = filepath.Join(t.TempDir(), "bound")
-	r := openRecord(o.Record)
-	r.add([]netip.Prefix{former}, zap.NewNop())
+	r := openRecord(o.Record, journal.New(nil))
+	r.add([]netip.Prefix{former})
 	i := running(t, w, o)
 	w.run("ip link set lo up")
 	for _, p := range []string{v4.String(), v6.String(), former.String(), sibling.String()} {
 		w.run("ip address add " + p + " dev lo valid_lft 600 preferred_lft 600 proto 190 || ip address add " + p + " dev lo valid_lft 600 preferred_lft 600")
 	}
-	w.run("ip address add 192.0.2.254/24 dev lo") // an operator's
+	w.run("ip address add 192.0.2.254/24 dev lo") // of an operator
 	must(t, i.Sweep(func(netip.Prefix) bool { return true }))
 	w.run(`test "$(ip -o address show dev lo scope global | awk '{print $4}' | xargs)" = "203.0.113.2/32 192.0.2.254/24"`)
 }
@@ -110,20 +111,20 @@ func TestAnAddressOnAnotherInterfaceOfAHostThatDoesNotOwnItIsToldOnce(t *testing
 	inBothWorlds(t, func(t *testing.T, w *world) {
 		o := options(t)
 		core, logs := observer.New(zap.InfoLevel)
-		o.Log = zap.New(core)
+		o.Journal = journal.New(zap.New(core))
 		o.Elsewhere = func(netip.Prefix) bool { return true }
 		told := make(chan string, 10)
 		o.Astray = func(p netip.Prefix, on string) { told <- p.String() + " on " + on }
 		i := running(t, w, o)
-		hold(t, i, v6) // this one's own
+		bind(t, i, v6) // owned by this host
 		w.addElsewhere(v6)
 		w.addElsewhere(v4)
 		wantEqual(t, "192.0.2.254/32 on lo", <-told)
 		i.Renewed()
 		w.deleteElsewhere(v4)
 		wantEqual(t, "192.0.2.254/32 on ", <-told)
-		if n := logs.FilterLevelExact(zap.WarnLevel).FilterMessageSnippet("two machines answer").Len(); n != 1 {
-			t.Errorf("want it told once, got %v", logs.All())
+		if n := logs.FilterLevelExact(zap.WarnLevel).FilterMessage(onAnotherInterface.Text).Len(); n != 1 {
+			t.Errorf("want one warning, got %v", logs.All())
 		}
 		w.deleteElsewhere(v6)
 	})
