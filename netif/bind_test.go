@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"net/netip"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -102,6 +104,46 @@ func TestTheEndOfBindRemovesWhatAConflictLeft(t *testing.T) {
 		b.until(200 * time.Millisecond)
 		wantEqual(t, "192.0.2.254/24 192.0.2.254/32", b.has()) // for the rest of the second
 		end(errDemoted)
+		wantEqual(t, "", b.has())
+	})
+}
+
+func TestAnAddressThatCannotBeRemovedFailsItsOwnCallAlone(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, b *bubble) {
+		b.lease.set(time.Hour)
+		ctx, cancel := context.WithCancelCause(t.Context())
+		var bound sync.WaitGroup
+		errs := map[netip.Prefix]chan error{v4: make(chan error, 1), v6: make(chan error, 1)}
+		for p, err := range errs {
+			bound.Add(1)
+			go func() { err <- b.i.Bind(ctx, []netip.Prefix{p}, bound.Done) }()
+		}
+		bound.Wait()
+		b.k.alter(func() { b.k.stuck = v4 })
+		b.i.mu.Lock() // both wait for the lock, and are served at once
+		cancel(errDemoted)
+		b.i.untilWaiting(2)
+		b.i.mu.Unlock()
+		if err := <-errs[v4]; !errors.Is(err, errDemoted) || !strings.Contains(err.Error(), "remove [192.0.2.254/32] from eth0: still there") {
+			t.Errorf("want the cause and the address that is still there, got %v", err)
+		}
+		if err := <-errs[v6]; err != errDemoted {
+			t.Errorf("want the cause alone, got %v", err)
+		}
+	})
+}
+
+func TestAnAddressThatCannotBeRemovedAtTheEndOfTheLeaseIsToldOnceAndRemovedLater(t *testing.T) {
+	j, lines := said()
+	inBubble(t, func(o *Options) { o.Journal = j }, func(t *testing.T, b *bubble) {
+		b.k.late = time.Hour
+		bind(t, b.i, v4)
+		b.k.alter(func() { b.k.stuck = v4 })
+		b.until(6 * time.Second)
+		wantEqual(t, []string{leaseEnds.Text, unremoved.Text}, lines())
+		b.k.alter(func() { b.k.stuck = netip.Prefix{} })
+		b.until(7 * time.Second)
+		wantEqual(t, []string{unremoved.Over}, lines())
 		wantEqual(t, "", b.has())
 	})
 }

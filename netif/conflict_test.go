@@ -19,7 +19,7 @@ var allowed = []time.Duration{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 19, 29, 39}
 func TestDefencesAreBounded(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
-		held   bool
+		bound  bool
 		attack func(*bubble)
 		answer func(*bubble) []time.Time
 	}{
@@ -66,7 +66,7 @@ func TestDefencesAreBounded(t *testing.T) {
 			o.Elsewhere = func(netip.Prefix) bool { return true }
 		}, func(t *testing.T, b *bubble) {
 			b.lease.set(time.Hour)
-			if tt.held {
+			if tt.bound {
 				bind(t, b.i, v4)
 				b.until(time.Second) // after the burst
 			}

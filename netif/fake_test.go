@@ -24,6 +24,8 @@ type fakeKernel struct {
 	blind        error         // of state
 	watchErrs    []error       // of the next calls of watch
 	refuse       netip.Prefix  // by bind
+	stuck        netip.Prefix  // not removed by unbind
+	promoteErr   error         // of promotes
 	full         error         // of send
 	slow         time.Duration // before and after anything is done
 	before       func()        // called before the next bind takes effect
@@ -99,6 +101,12 @@ func (k *fakeKernel) pause() {
 	slow := k.slow
 	k.mu.Unlock()
 	time.Sleep(slow)
+}
+
+func (k *fakeKernel) promotes(string, netip.Prefix) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.promoteErr
 }
 
 func (k *fakeKernel) nameOf(int) string { return "lo" }
@@ -193,7 +201,9 @@ func (k *fakeKernel) unbind(index int, addrs []netip.Prefix) error {
 		return nil
 	}
 	for _, p := range addrs {
-		k.delete(p)
+		if p != k.stuck {
+			k.delete(p)
+		}
 	}
 	return nil
 }

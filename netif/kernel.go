@@ -16,6 +16,9 @@ type kernel interface {
 	// the configured name. With follow, an interface that has the configured name now
 	// goes before one that has lost it.
 	state(follow bool) (link, []address, error)
+	// promotes returns an error if the removal of an address from an interface would
+	// remove others.
+	promotes(name string, p netip.Prefix) error
 	// nameOf returns the name of any interface, for people.
 	nameOf(index int) string
 	// bind gives addresses of an interface, there already or not, this many seconds to

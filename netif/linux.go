@@ -164,6 +164,8 @@ func (k *linux) link(index int, name *nl.RtAttr) (l link, err error) {
 	return l, err
 }
 
+func (k *linux) promotes(name string, p netip.Prefix) error { return promotes(name, p) }
+
 func (k *linux) nameOf(index int) string {
 	// Without an answer the number says which interface it is.
 	if l, err := k.byIndex(index); err == nil && l.name != "" {

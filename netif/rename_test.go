@@ -1,9 +1,11 @@
 package netif
 
 import (
+	"errors"
 	"net/netip"
 	"path/filepath"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"go.uber.org/zap"
@@ -127,5 +129,21 @@ func TestAnAddressOnAnotherInterfaceOfAHostThatDoesNotOwnItIsToldOnce(t *testing
 			t.Errorf("want one warning, got %v", logs.All())
 		}
 		w.deleteElsewhere(v6)
+	})
+}
+
+// The removal of an address would remove others of its subnet from the new interface.
+func TestAnInterfaceThatWasMadeAgainWithOtherSettingsIsNotUsed(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, b *bubble) {
+		if ok, reason := b.i.State(); !ok {
+			t.Errorf("want the condition to hold, got %q", reason)
+		}
+		b.k.alter(func() { b.k.promoteErr = errors.New("promote_secondaries is off") })
+		b.destroy()
+		b.create()
+		synctest.Wait()
+		if ok, reason := b.i.State(); ok || reason != "promote_secondaries is off" {
+			t.Errorf("want the reason why it cannot be used, got %v, %q", ok, reason)
+		}
 	})
 }

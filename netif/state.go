@@ -26,7 +26,7 @@ func (i *Interface) retainLink(l link) {
 func (i *Interface) retainFitness(l link) {
 	unfit := ""
 	for _, p := range i.o.Managed {
-		if err := promotes(l.name, p); err != nil {
+		if err := i.kernel.promotes(l.name, p); err != nil {
 			unfit = err.Error()
 			break
 		}

@@ -1,14 +1,14 @@
-// Package selftest is the list of checks behind `berth --test`, and their
-// report. Checks only read; probes of the provider and of keepalived's
-// configuration arrive as functions, so the package knows neither.
+// Package selftest has the checks of `berth --test`, and their report. Checks only
+// read; probes of the provider, of etcd, of interfaces and of keepalived arrive as
+// functions, so that the package knows none of them.
 package selftest
 
 import "context"
 
-// Level is how bad a finding is.
+// Level is the severity of a finding.
 type Level uint8
 
-// The levels. Warn leaves the self-test passed.
+// The levels. A self-test with Warn has passed.
 const (
 	OK Level = iota
 	Warn
@@ -18,27 +18,28 @@ const (
 // String returns the word of the report.
 func (l Level) String() string { return [...]string{"ok", "warn", "FAIL"}[l] }
 
-// MarshalText returns the word in small letters, for JSON.
+// MarshalText returns the word in lower case, for JSON.
 func (l Level) MarshalText() ([]byte, error) {
 	return []byte([...]string{"ok", "warn", "fail"}[l]), nil
 }
 
-// Finding is what one check saw.
+// Finding is one result of a check.
 type Finding struct {
 	Check string `json:"check"`
 	Level Level  `json:"level"`
 	Seen  string `json:"seen"`
-	Cure  string `json:"cure,omitempty"` // what to do, empty if nothing
+	Cure  string `json:"cure,omitempty"` // what to do, "" where nothing has to be done
 }
 
-// Check looks at one thing. Run is called once; every finding it returns
-// carries the check's name already.
+// Check examines one part of the system. Run is called once, and must end soon after
+// ctx. Its findings need not name the check.
 type Check struct {
 	Name string
 	Run  func(ctx context.Context) []Finding
 }
 
-// Run runs the checks in order and returns all findings.
+// Run runs the checks in order and returns all findings, each with the name of its
+// check.
 func Run(ctx context.Context, checks []Check) []Finding {
 	var all []Finding
 	for _, c := range checks {

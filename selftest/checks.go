@@ -12,16 +12,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// one returns a single finding.
 func one(level Level, seen, cure string) []Finding {
 	return []Finding{{Level: level, Seen: seen, Cure: cure}}
 }
 
-// Configuration reports on berth's own file, which was readable or there would
-// be no self-test.
+// Configuration reports on berth's own configuration, which has been read before the
+// self-test begins.
 func Configuration(path string, othersCanReadSecrets bool) Check {
 	return Check{"configuration", func(context.Context) []Finding {
 		if othersCanReadSecrets {
-			return one(Warn, path+" can be read by everybody and may hold a secret", "chmod o= "+path)
+			return one(Warn, path+" can be read by every user and may hold a secret", "chmod o= "+path)
 		}
 		return one(OK, path, "")
 	}}
@@ -31,13 +32,13 @@ func Configuration(path string, othersCanReadSecrets bool) Check {
 type Keepalived struct {
 	Path      string
 	Instances []string // with their addresses, for people
-	Refused   string   // why keepalived would refuse the file, empty if it would not
+	Refused   string   // why keepalived would refuse the file, "" if it would not
 	Warnings  []string // each with its cure behind the last semicolon
-	Unloaded  string   // how the file differs from what keepalived runs, empty if it does not
+	Unloaded  string   // how the file differs from what keepalived has loaded, "" if it does not
 }
 
 // KeepalivedConfig reports on keepalived.conf. Without the file the self-test
-// still passes: the provider can be tested before keepalived is there.
+// passes, so that the provider can be tested before keepalived is installed.
 func KeepalivedConfig(read func() (Keepalived, error)) Check {
 	return Check{"keepalived.conf", func(context.Context) []Finding {
 		k, err := read()
@@ -46,7 +47,7 @@ func KeepalivedConfig(read func() (Keepalived, error)) Check {
 		}
 		var all []Finding
 		if k.Refused != "" {
-			all = append(all, Finding{Level: Fail, Seen: "keepalived would refuse " + k.Path + ": " + k.Refused, Cure: "mend the file, then: keepalived -t"})
+			all = append(all, Finding{Level: Fail, Seen: "keepalived would refuse " + k.Path + ": " + k.Refused, Cure: "correct the file, then: keepalived -t"})
 		}
 		if k.Unloaded != "" {
 			all = append(all, Finding{Level: Warn, Seen: k.Unloaded, Cure: "check it with: keepalived -t, then: systemctl reload keepalived"})
@@ -68,18 +69,18 @@ func KeepalivedConfig(read func() (Keepalived, error)) Check {
 	}}
 }
 
-// Process reports whether keepalived runs. why is the reason why that is not
-// known, or, beside a pid, why its death is noticed late.
-func Process(running func() (pid int, why error)) Check {
+// Process reports whether keepalived runs. Without a pid, err is the reason why
+// keepalived was not found; beside a pid, the reason why its end is noticed late.
+func Process(find func() (pid int, err error)) Check {
 	return Check{"keepalived", func(context.Context) []Finding {
-		switch pid, why := running(); {
-		case pid != 0 && why != nil:
-			return one(Warn, fmt.Sprintf("runs with pid %d and is watched by looking at /proc again and again: %v", pid, why),
+		switch pid, err := find(); {
+		case pid != 0 && err != nil:
+			return one(Warn, fmt.Sprintf("runs with pid %d and is watched by polling /proc: %v", pid, err),
 				"allow berth the system calls pidfd_open and pidfd_send_signal")
 		case pid != 0:
 			return one(OK, fmt.Sprintf("runs with pid %d", pid), "")
 		default:
-			return one(Warn, "was not found: "+why.Error(), "start keepalived, or set keepalived-pid-file")
+			return one(Warn, "was not found: "+err.Error(), "start keepalived, or set keepalived-pid-file")
 		}
 	}}
 }
@@ -90,13 +91,13 @@ type FIFO struct {
 	Keepalived int    // its pid, 0 if it is not known to run
 	Open       bool   // keepalived has the FIFO open
 	Reader     int    // pid of the berth that reads it, 0 if none is known
-	Err        error  // why Open or Reader are not known
+	Err        error  // why Open or Reader is not known
 	Missing    bool   // there is no such FIFO
 	Cure       string // what makes keepalived open it
 }
 
-// FIFOs reports whether what keepalived writes reaches berth: keepalived opens a
-// FIFO once, and goes on writing into one that was replaced since.
+// FIFOs reports whether the events of keepalived reach berth: keepalived opens a FIFO
+// once, and goes on writing into it after it was replaced by another.
 func FIFOs(probe func() []FIFO) Check {
 	return Check{"FIFO", func(context.Context) []Finding {
 		var all []Finding
@@ -114,9 +115,9 @@ func (f FIFO) finding() Finding {
 	case f.Missing:
 		return Finding{Level: Fail, Seen: fmt.Sprintf("there is no %s, but keepalived runs: its events are lost", f.Path), Cure: "start berth --fifo, then: " + f.Cure}
 	case f.Err != nil:
-		return Finding{Level: Warn, Seen: fmt.Sprintf("cannot see who has %s open: %v", f.Path, f.Err), Cure: "run berth --test as root"}
+		return Finding{Level: Warn, Seen: fmt.Sprintf("cannot tell which processes have %s open: %v", f.Path, f.Err), Cure: "run berth --test as root"}
 	case f.Keepalived != 0 && !f.Open:
-		return Finding{Level: Fail, Seen: fmt.Sprintf("keepalived (pid %d) does not have %s open, which it opens only at its start and reload: berth hears nothing", f.Keepalived, f.Path), Cure: f.Cure}
+		return Finding{Level: Fail, Seen: fmt.Sprintf("keepalived (pid %d) does not have %s open, which it opens only at its start and reload: no event reaches berth", f.Keepalived, f.Path), Cure: f.Cure}
 	case f.Reader == 0:
 		return Finding{Level: Warn, Seen: "no berth is known to read " + f.Path, Cure: "start berth --fifo (systemctl start berth)"}
 	case f.Keepalived == 0:
@@ -132,8 +133,8 @@ type EtcdMember struct {
 	Took     time.Duration
 }
 
-// Etcd reports on the endpoints and on who owns what. It fails if none answers:
-// each answer stands for a majority.
+// Etcd reports on the endpoints and on the owners of the instances. It fails if no
+// endpoint answers: an endpoint answers only with a majority of the cluster.
 func Etcd(ask func(ctx context.Context) (members []EtcdMember, owners []string, err error)) Check {
 	return Check{"etcd", func(ctx context.Context) []Finding {
 		members, owners, err := ask(ctx)
@@ -141,7 +142,7 @@ func Etcd(ask func(ctx context.Context) (members []EtcdMember, owners []string, 
 		level := Fail
 		for _, m := range members {
 			if m.Err == nil {
-				level = Warn // one is enough
+				level = Warn // one endpoint is enough
 			}
 		}
 		for _, m := range members {
@@ -161,23 +162,23 @@ func Etcd(ask func(ctx context.Context) (members []EtcdMember, owners []string, 
 	}}
 }
 
-// Interface reports whether the interface of an election can have addresses: check
-// does what berth elect does at its start, and returns why that would refuse, or why
-// the interface cannot be used now.
+// Interface reports whether addresses can be bound to the interface of an election.
+// check returns the error with which berth elect would refuse to start, and the reason
+// why the interface cannot be used now, "" if it can.
 func Interface(name string, check func() (unready string, err error)) Check {
 	return Check{"interface", func(context.Context) []Finding {
 		unready, err := check()
 		switch {
 		case err != nil:
-			return one(Fail, err.Error(), "berth elect does not start with this: mend it, or give the instances another interface, and run the self-test as the user of the service")
+			return one(Fail, err.Error(), "correct this, or give the instances another interface, because berth elect does not start; run the self-test as the user of the service")
 		case unready != "":
-			return one(Fail, unready, "ip link set "+name+" up, and see to its cable or switch")
+			return one(Fail, unready, "ip link set "+name+" up, and check its cable and switch")
 		}
 		return one(OK, name+" is up, and its addresses can be changed", "")
 	}}
 }
 
-// Server reports this host as the provider knows it.
+// Server reports this host's server at the provider.
 func Server(self func(ctx context.Context) (id, name string, err error)) Check {
 	return Check{"own server", func(ctx context.Context) []Finding {
 		id, name, err := self(ctx)
@@ -191,14 +192,14 @@ func Server(self func(ctx context.Context) (id, name string, err error)) Check {
 	}}
 }
 
-// FloatingIP is who has an address at the provider.
+// FloatingIP is an address at the provider.
 type FloatingIP struct {
 	Address string
 	Managed bool   // it is a floating IP of the account
 	Owner   string // for people
 }
 
-// FloatingIPs reports who has each address.
+// FloatingIPs reports the owner of each address.
 func FloatingIPs(observe func(ctx context.Context) ([]FloatingIP, error)) Check {
 	return Check{"floating IPs", func(ctx context.Context) []Finding {
 		ips, err := observe(ctx)
@@ -211,7 +212,7 @@ func FloatingIPs(observe func(ctx context.Context) ([]FloatingIP, error)) Check 
 		var all []Finding
 		for _, ip := range ips {
 			if !ip.Managed {
-				all = append(all, Finding{Level: Warn, Seen: ip.Address + " is no floating IP of the account and is left alone",
+				all = append(all, Finding{Level: Warn, Seen: ip.Address + " is not a floating IP of the account and is left alone",
 					Cure: "order it at the provider, if it should be one"})
 				continue
 			}
@@ -221,8 +222,8 @@ func FloatingIPs(observe func(ctx context.Context) ([]FloatingIP, error)) Check 
 	}}
 }
 
-// Directory reports whether files can be written into a directory, or the
-// directory be made.
+// Directory reports whether files can be written into a directory. With made, berth
+// makes the directory when it needs it, so that it may be missing.
 func Directory(what, path string, made bool) Check {
 	return Check{what, func(context.Context) []Finding {
 		dir := path
@@ -230,7 +231,7 @@ func Directory(what, path string, made bool) Check {
 			err := unix.Access(dir, unix.W_OK|unix.X_OK)
 			if err == nil {
 				if st, serr := os.Stat(dir); serr == nil && !st.IsDir() {
-					return one(Fail, dir+" is no directory", "remove it")
+					return one(Fail, dir+" is not a directory", "remove it")
 				}
 				return one(OK, path, "")
 			}
@@ -238,7 +239,7 @@ func Directory(what, path string, made bool) Check {
 			if !made || !errors.Is(err, unix.ENOENT) || parent == dir {
 				return one(Fail, fmt.Sprintf("cannot write into %s: %v", dir, err), "run as root, or: mkdir -p "+path)
 			}
-			dir = parent // berth makes it when it is needed
+			dir = parent
 		}
 	}}
 }

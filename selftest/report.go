@@ -8,7 +8,7 @@ import (
 	"text/tabwriter"
 )
 
-// Table prints the findings for people.
+// Table writes the findings for people.
 func Table(w io.Writer, findings []Finding) error {
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(tw, "RESULT\tCHECK\tSEEN\tWHAT TO DO")
@@ -22,7 +22,7 @@ func Table(w io.Writer, findings []Finding) error {
 	return tw.Flush()
 }
 
-// JSON prints the findings for programs.
+// JSON writes the findings for programs.
 func JSON(w io.Writer, findings []Finding) error {
 	enc := json.NewEncoder(w)
 	enc.SetIndent("", "  ")
@@ -33,9 +33,8 @@ func JSON(w io.Writer, findings []Finding) error {
 	}{Worst(findings), findings})
 }
 
-// Nagios prints one status line and one line per finding, and returns the exit
-// status that the Monitoring Plugins guidelines define: 0 OK, 1 WARNING,
-// 2 CRITICAL.
+// Nagios writes one status line and one line for each finding, and returns the exit
+// status of the Monitoring Plugins guidelines: 0 OK, 1 WARNING, 2 CRITICAL.
 func Nagios(w io.Writer, findings []Finding) (int, error) {
 	worst := Worst(findings)
 	counts := map[Level]int{}

@@ -65,7 +65,7 @@ func TestRefusedPidfdIsNotADeadKeepalived(t *testing.T) {
 				f.served(f.host1, time.Now(), client...)
 				if mode == lab.FIFO {
 					f.said(f.host1, time.Time{}, "keepalived is watched by looking at /proc again and again")
-					if report := f.selfTest(f.host1); !strings.Contains(report, "is watched by looking at /proc again and again") {
+					if report := f.selfTest(f.host1); !strings.Contains(report, "is watched by polling /proc") {
 						t.Errorf("want the self-test to agree, got %s", report)
 					}
 				}
