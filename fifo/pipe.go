@@ -85,16 +85,20 @@ func open(path string, owner func() (uid, gid int, known bool)) (*pipe, error) {
 // enlarge makes room for a burst of lines that arrives while the reader is held up. It
 // is a precaution: without the privilege the pipe keeps its size.
 func (p *pipe) enlarge() {
+	p.control(func(fd int) {
+		if size, err := unix.FcntlInt(uintptr(fd), unix.F_SETPIPE_SZ, pipeSize); err == nil {
+			p.size = size
+		}
+	})
+}
+
+// control calls f with the descriptor, unless the FIFO is closed.
+func (p *pipe) control(f func(fd int)) {
 	rc, err := p.f.SyscallConn()
 	if err != nil {
 		return
 	}
-	// Control runs its function unless the file is closed.
-	_ = rc.Control(func(fd uintptr) {
-		if size, err := unix.FcntlInt(fd, unix.F_SETPIPE_SZ, pipeSize); err == nil {
-			p.size = size
-		}
-	})
+	_ = rc.Control(func(fd uintptr) { f(int(fd)) }) // an error says that it is closed
 }
 
 // overflown reports whether the pipe is so full that keepalived must be assumed to have
@@ -103,14 +107,8 @@ func (p *pipe) enlarge() {
 func (p *pipe) overflown() bool { return p.waiting() >= p.size-p.size/16 }
 
 // waiting returns how many bytes there are to read.
-func (p *pipe) waiting() int {
-	rc, err := p.f.SyscallConn()
-	if err != nil {
-		return 0
-	}
-	n := 0
-	// Control runs its function unless the file is closed.
-	_ = rc.Control(func(fd uintptr) { n, _ = unix.IoctlGetInt(int(fd), unix.TIOCINQ) })
+func (p *pipe) waiting() (n int) {
+	p.control(func(fd int) { n, _ = unix.IoctlGetInt(fd, unix.TIOCINQ) })
 	return n
 }
 
@@ -154,16 +152,10 @@ func (p *pipe) wait(ctx context.Context) error {
 
 // read reads without waiting and returns the number of bytes, 0 if there are none. An
 // end of file means only that no process has the FIFO open for writing, see fifo(7).
-func (p *pipe) read(buf []byte) int {
-	rc, err := p.f.SyscallConn()
-	if err != nil {
-		return 0
-	}
-	n := 0
-	// Control runs its function unless the file is closed.
-	_ = rc.Control(func(fd uintptr) {
+func (p *pipe) read(buf []byte) (n int) {
+	p.control(func(fd int) {
 		for {
-			got, err := unix.Read(int(fd), buf)
+			got, err := unix.Read(fd, buf)
 			if errors.Is(err, unix.EINTR) {
 				continue
 			}

@@ -63,9 +63,7 @@ func (k *linux) open() (err error) {
 		return err
 	}
 	// The kernel checks the privilege before it finds that there is no such interface.
-	del := nl.NewNetlinkRequest(unix.RTM_DELADDR, unix.NLM_F_ACK)
-	del.AddData(&nl.IfAddrmsg{IfAddrmsg: unix.IfAddrmsg{Family: unix.AF_INET, Index: math.MaxInt32}})
-	if err := k.execute([]*nl.NetlinkRequest{del})[0]; errors.Is(err, unix.EPERM) {
+	if err := k.execute([]*nl.NetlinkRequest{deletionIPv4(math.MaxInt32)})[0]; errors.Is(err, unix.EPERM) {
 		return fmt.Errorf("change addresses: %w", err)
 	}
 	l, err := k.byName(k.name)

@@ -41,7 +41,7 @@ func (k *linux) bind(l link, addrs []netip.Prefix, seconds int) []error {
 
 func (k *linux) unbind(index int, addrs []netip.Prefix) error {
 	if index == 0 {
-		return nil // with the interface its addresses have gone
+		return nil // the kernel has removed the addresses with their interface
 	}
 	var exact, again []*nl.NetlinkRequest
 	for _, p := range addrs {
@@ -53,8 +53,7 @@ func (k *linux) unbind(index int, addrs []netip.Prefix) error {
 		case errors.Is(err, unix.EADDRNOTAVAIL) && p.Addr().Is4():
 			// Without IFA_ADDRESS the kernel deletes the address with any prefix length, and
 			// that of a point-to-point link.
-			del := nl.NewNetlinkRequest(unix.RTM_DELADDR, unix.NLM_F_ACK)
-			del.AddData(&nl.IfAddrmsg{IfAddrmsg: unix.IfAddrmsg{Family: unix.AF_INET, Index: uint32(index)}})
+			del := deletionIPv4(index)
 			del.AddData(nl.NewRtAttr(unix.IFA_LOCAL, p.Addr().AsSlice()))
 			again = append(again, del)
 		case !gone(err):
@@ -72,6 +71,13 @@ func (k *linux) unbind(index int, addrs []netip.Prefix) error {
 // gone reports whether the error of a removal says that the address is not there.
 func gone(err error) bool {
 	return err == nil || errors.Is(err, unix.EADDRNOTAVAIL) || errors.Is(err, unix.ENODEV)
+}
+
+// deletionIPv4 returns a request to delete an address, which has to be added.
+func deletionIPv4(index int) *nl.NetlinkRequest {
+	r := nl.NewNetlinkRequest(unix.RTM_DELADDR, unix.NLM_F_ACK)
+	r.AddData(&nl.IfAddrmsg{IfAddrmsg: unix.IfAddrmsg{Family: unix.AF_INET, Index: uint32(index)}})
+	return r
 }
 
 func addressRequest(kind, flags, index int, p netip.Prefix) *nl.NetlinkRequest {

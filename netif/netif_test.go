@@ -5,9 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"path/filepath"
 	"slices"
-	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -218,32 +216,6 @@ func TestALifetimeThatAnotherProgramRemovedIsSetAgain(t *testing.T) {
 			w.wait("a limited lifetime", func() bool {
 				return !slices.ContainsFunc(i.there(p), func(a address) bool { return a.valid == forever })
 			})
-		}
-	})
-}
-
-func TestSweepRemovesLeftoversAndNothingElse(t *testing.T) {
-	inBothWorlds(t, func(t *testing.T, w *world) {
-		foreign, former := netip.MustParsePrefix("198.51.100.1/24"), netip.MustParsePrefix("203.0.113.1/32")
-		o := options(t)
-		o.Record = filepath.Join(t.TempDir(), "bound")
-		o.Managed = append(o.Managed, former)
-		i := running(t, w, o)
-		end := bind(t, i, former)
-		end(ErrLeave)
-		w.add(v4)
-		w.add(v6)
-		w.add(foreign)
-		o.Managed = []netip.Prefix{v4, v6} // the configuration has changed meanwhile
-		next := running(t, w, o)
-		must(t, next.Sweep(func(p netip.Prefix) bool { return p == v6 }))
-		if got, want := w.has(), "198.51.100.1/24 2001:db8::254/128"; got != want {
-			t.Errorf("want %q, got %q", want, got)
-		}
-		w.add(former) // another program's now
-		must(t, next.Sweep(func(p netip.Prefix) bool { return p == v6 }))
-		if got, want := w.has(), "203.0.113.1/32"; !strings.Contains(got, want) {
-			t.Errorf("want %s to stay, got %q", want, got)
 		}
 	})
 }

@@ -2,8 +2,6 @@ package netif
 
 import (
 	"errors"
-	"net/netip"
-	"path/filepath"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -13,7 +11,6 @@ import (
 
 	"berth/internal/condition"
 	"berth/internal/journal"
-	"berth/internal/testnet"
 )
 
 func TestARenamedInterfaceKeepsItsAddressesAndIsToldOnce(t *testing.T) {
@@ -88,48 +85,6 @@ func TestAnInterfaceThatMovedToAnotherNamespaceIsGone(t *testing.T) {
 	bind(t, i, v4)
 	w.moveAway()
 	w.wait("no interface", func() bool { _, why := i.State(); return why == "interface eth0 does not exist" })
-}
-
-func TestSweepRemovesWhatAnEarlierRunLeftOnAnyInterface(t *testing.T) {
-	testnet.Require(t)
-	w := kernelWorld(t)
-	former := netip.MustParsePrefix("203.0.113.1/32")
-	sibling := netip.MustParsePrefix("203.0.113.2/32")
-	o := options(t)
-	o.Record = filepath.Join(t.TempDir(), "bound")
-	r := openRecord(o.Record, journal.New(nil))
-	r.add([]netip.Prefix{former})
-	i := running(t, w, o)
-	w.run("ip link set lo up")
-	for _, p := range []string{v4.String(), v6.String(), former.String(), sibling.String()} {
-		w.run("ip address add " + p + " dev lo valid_lft 600 preferred_lft 600 proto 190 || ip address add " + p + " dev lo valid_lft 600 preferred_lft 600")
-	}
-	w.run("ip address add 192.0.2.254/24 dev lo") // of an operator
-	must(t, i.Sweep(func(netip.Prefix) bool { return true }))
-	w.run(`test "$(ip -o address show dev lo scope global | awk '{print $4}' | xargs)" = "203.0.113.2/32 192.0.2.254/24"`)
-}
-
-func TestAnAddressOnAnotherInterfaceOfAHostThatDoesNotOwnItIsToldOnce(t *testing.T) {
-	inBothWorlds(t, func(t *testing.T, w *world) {
-		o := options(t)
-		core, logs := observer.New(zap.InfoLevel)
-		o.Journal = journal.New(zap.New(core))
-		o.Elsewhere = func(netip.Prefix) bool { return true }
-		told := make(chan string, 10)
-		o.Astray = func(p netip.Prefix, on string) { told <- p.String() + " on " + on }
-		i := running(t, w, o)
-		bind(t, i, v6) // owned by this host
-		w.addElsewhere(v6)
-		w.addElsewhere(v4)
-		wantEqual(t, "192.0.2.254/32 on lo", <-told)
-		i.Renewed()
-		w.deleteElsewhere(v4)
-		wantEqual(t, "192.0.2.254/32 on ", <-told)
-		if n := logs.FilterLevelExact(zap.WarnLevel).FilterMessage(onAnotherInterface.Text).Len(); n != 1 {
-			t.Errorf("want one warning, got %v", logs.All())
-		}
-		w.deleteElsewhere(v6)
-	})
 }
 
 // The removal of an address would remove others of its subnet from the new interface.
