@@ -45,7 +45,7 @@ const (
 
 	// Death of a pooled connection is noticed within two seconds: a ping after
 	// one second of silence and one second for its answer (HTTP/2), or no
-	// acknowledgement of what was sent (TCP, see dial_linux.go).
+	// acknowledgement of what was sent (TCP, see dial.go).
 	pingAfter   = time.Second
 	pingTimeout = time.Second
 )
