@@ -19,7 +19,7 @@ var allowed = map[string]string{
 	"berth/instance":             "vrrp",                                 // knows neither clouds nor locks
 	"berth/guard":                "internal/files",
 	"berth/election":             "vrrp internal/files internal/metrics internal/names internal/section", // what an owner does is a function given to it; a mistake names its key
-	"berth/refresher":            "vrrp internal/metrics",                                                // a provider's errors tell their class by behaviour
+	"berth/refresher":            "vrrp internal/metrics internal/journal",                               // a provider's errors tell their class by behaviour
 	"berth/notify":               "vrrp internal/boot internal/files internal/journal internal/pidfd",    // signals the predecessor, never a recycled pid
 	"berth/netif":                "internal/condition internal/files internal/journal internal/metrics",  // addresses of this host; decides nothing about who has them
 	"berth/selftest":             "",                                                                     // probes arrive as functions

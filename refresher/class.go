@@ -16,19 +16,19 @@ const (
 	// RateLimited failures follow the back-off, but wait at least as long as
 	// the provider asked.
 	RateLimited
-	// Permanent failures are refusals that only a person can mend, once they have
-	// lasted: they follow the back-off for trialPeriod, and then they are loud and
-	// tried again each refresh interval.
+	// Permanent failures are refusals that, once they have lasted, only a person can
+	// mend: they follow the back-off for trialPeriod, and then they are errors in the
+	// log and tried again each refresh interval.
 	Permanent
 	// Auth is Permanent for the whole account, with a credential as the cure. One
 	// address tries for all, see Gate.
 	Auth
-	// NotFound means that the address is no floating IP of the account. When that
-	// was answered missingAnswers times, the address is left alone: that is
-	// reported once, and looked at again each refresh interval, because it may
-	// become one.
+	// NotFound means that the address is not a floating IP of the account. After
+	// missingAnswers such answers the address is left alone: that is reported once,
+	// and the address is observed again each refresh interval, because it may become
+	// one.
 	NotFound
-	// Fenced means that the permit to act is gone. The loop looks again at the
+	// Fenced means that the permit to act is gone. The loop tries again at the
 	// back-off's pace; only the permit's return lets it act.
 	Fenced
 )
@@ -50,8 +50,8 @@ type classed interface {
 	RetryAfter() time.Duration
 }
 
-// Classify returns the class of err and how long its provider asked to wait.
-// An error that does not tell is Transient: trying again is the safe guess.
+// Classify returns the class of err and how long its provider asked to wait. An
+// error that does not tell its class is Transient: trying again is the safe guess.
 func Classify(err error) (Class, time.Duration) {
 	c, ok := errors.AsType[classed](err)
 	if !ok {
@@ -79,8 +79,8 @@ type taken interface {
 	TakenBy() string
 }
 
-// takenBy returns who has an address that was pointed here a moment before, "" if
-// err does not tell.
+// takenBy returns the owner of an address that was pointed here a moment before, ""
+// if err does not tell.
 func takenBy(err error) string {
 	if t, ok := errors.AsType[taken](err); ok {
 		return t.TakenBy()

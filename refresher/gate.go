@@ -12,14 +12,14 @@ import (
 // refused for a reason of its own, and must not hold up the others.
 const shutAt = 2
 
-// heldNotice is how long a loop waits at the gate before that is worth a word.
-const heldNotice = 2 * time.Second
+// waitNotice is how long a loop waits at the gate before that is told.
+const waitNotice = 2 * time.Second
 
 // Gate is what the loops of a process share so that an account that is refused
 // (401, 403) is tried by one address for all: many providers lock an account that
 // fails again and again. While the gate is shut one loop at a time probes, at the
-// pace of the back-off and in turn; the others wait for what becomes of it. All
-// of them go on when one has got through. There is one gate per account and
+// pace of the back-off and in turn; the others wait for the result of the probe.
+// All of them go on when one has got through. There is one gate per account and
 // process. The zero value is ready.
 type Gate struct {
 	mu      sync.Mutex
@@ -31,16 +31,15 @@ type Gate struct {
 	scouted bool           // a loop that was not refused itself has probed out of turn
 	through uint64         // attempts that got through
 	reason  string         // of the last refusal
-	changed chan struct{}  // closed when a waiting loop has to look again
+	changed chan struct{}  // closed when a waiting loop has to ask again to be admitted
 }
 
 // pass is one loop's place at the gate.
 type pass struct {
 	gate *Gate
-	// Guarded by gate.mu. A loop that is refused again although others got
-	// through meanwhile is refused for a reason of its own.
-	through uint64 // the gate's and one, when this loop was refused last; 0: not refused
-	own     bool
+	// Both are guarded by gate.mu.
+	through uint64 // gate.through + 1 when this loop was refused last; 0: not refused
+	own     bool   // refused again although others got through meanwhile: for a reason of its own
 }
 
 // join returns the place of a loop; it must call leave.
@@ -67,14 +66,14 @@ func (p *pass) leave() {
 }
 
 // enter waits until the loop may make an attempt, and returns false when ctx ends
-// before. held is called, without a lock, if the loop has to wait for long.
-func (p *pass) enter(ctx context.Context, held func(reason string)) bool {
+// before. waits is called, without a lock, if the loop waits longer than waitNotice.
+func (p *pass) enter(ctx context.Context, waits func(reason string)) bool {
 	g := p.gate
 	g.mu.Lock()
 	var tell <-chan time.Time
 	for !g.admit(p) {
 		if tell == nil {
-			tell = time.After(heldNotice)
+			tell = time.After(waitNotice)
 		}
 		if !slices.Contains(g.line, p) {
 			g.line = append(g.line, p)
@@ -91,7 +90,7 @@ func (p *pass) enter(ctx context.Context, held func(reason string)) bool {
 		case <-changed:
 		case <-due:
 		case <-tell:
-			held(reason)
+			waits(reason)
 		}
 		g.mu.Lock()
 	}
@@ -117,8 +116,9 @@ func (g *Gate) admit(p *pass) bool {
 	return true
 }
 
-// first returns the loop whose turn it is to probe, nil if none waits: one that was
-// not refused yet tells more than one that was. It is called with mu held.
+// first returns the loop whose turn it is to probe, nil if none waits: the probe of a
+// loop that was not refused yet tells more than that of one that was. It is called
+// with mu held.
 func (g *Gate) first() *pass {
 	if len(g.line) == 0 {
 		return nil
@@ -152,8 +152,8 @@ func (p *pass) passed() {
 }
 
 // refuse tells that the provider has refused the account. It returns whether the
-// gate is shut now, and when the next probe is due; the loop's own back-off is then
-// of no account, unless the loop is refused for a reason of its own.
+// gate is shut now, and when the next probe is due; the loop's own back-off does not
+// count then, unless the loop is refused for a reason of its own.
 func (p *pass) refuse(reason string, now time.Time) (shut bool, due time.Duration, own bool) {
 	g := p.gate
 	g.mu.Lock()
@@ -183,7 +183,7 @@ func (p *pass) fail(class Class, retryAfter time.Duration, now time.Time) {
 	if g.probe == p {
 		g.probe, g.next = nil, now.Add(g.retry.next(class, retryAfter, now))
 		if p.through == 0 {
-			g.scouted = false // it has told nothing
+			g.scouted = false // the probe has told nothing about the account
 		}
 		g.wake()
 	}

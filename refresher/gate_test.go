@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"berth/internal/journal"
 	"berth/refresher"
 	"berth/vrrp"
 
@@ -103,7 +104,7 @@ func hold(ctx context.Context, a *account, gate *refresher.Gate, pace *refresher
 	core, logs := observer.New(zapcore.InfoLevel)
 	h := &holding{logs: logs}
 	h.set = &refresher.Set{Loop: func(ip vrrp.FloatingIP) *refresher.Loop {
-		return &refresher.Loop{Target: of{a, ip.String()}, Policy: testPolicy(), Pace: pace, Gate: gate, Log: zap.New(core)}
+		return &refresher.Loop{Target: of{a, ip.String()}, Policy: testPolicy(), Pace: pace, Gate: gate, Journal: journal.New(zap.New(core))}
 	}}
 	ctx, cancel := context.WithCancelCause(ctx)
 	h.ctx = ctx
@@ -115,7 +116,7 @@ func hold(ctx context.Context, a *account, gate *refresher.Gate, pace *refresher
 	for i := range n {
 		ips = append(ips, ipOf(first+i))
 	}
-	h.set.Keep(ctx, ips)
+	h.set.Want(ctx, ips)
 	return h
 }
 
@@ -201,7 +202,7 @@ func TestAnotherAddressTakesOverWhenTheProbingOneIsRemovedOrItsHoldingEnds(t *te
 			a.mu.Unlock()
 			left[last] = true
 			keep = slices.DeleteFunc(keep, func(ip vrrp.FloatingIP) bool { return ip.String() == last })
-			first.set.Keep(first.ctx, keep)
+			first.set.Want(first.ctx, keep)
 		}
 		first.stop()
 		for range 3 {

@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"berth/internal/journal"
 	"berth/refresher"
 	"berth/vrrp"
 
@@ -69,10 +70,10 @@ func testPolicy() refresher.Policy {
 // run runs a loop in a bubble for a while and returns what it reported.
 func run(t *testing.T, tg *target, p refresher.Policy, verify <-chan struct{}, during func(), d time.Duration) ([]refresher.Report, *observer.ObservedLogs) {
 	t.Helper()
-	core, logs := observer.New(zapcore.DebugLevel)
+	core, logs := observer.New(zapcore.InfoLevel)
 	tg.start = time.Now()
 	var reports []refresher.Report
-	l := &refresher.Loop{Target: tg, Policy: p, Verify: verify, Log: zap.New(core),
+	l := &refresher.Loop{Target: tg, Policy: p, Verify: verify, Journal: journal.New(zap.New(core)),
 		Report: func(r refresher.Report) { reports = append(reports, r) }}
 	errEnd := errors.New("test is over")
 	ctx, cancel := context.WithTimeoutCause(t.Context(), d, errEnd)
@@ -285,8 +286,11 @@ func TestContestedClaimsBackOffToTheIntervalAndRecover(t *testing.T) {
 		if claims > 22 {
 			t.Errorf("%d claims in ten contested minutes, want 22 at most: %v", claims, tg.calls)
 		}
-		if n := logs.FilterLevelExact(zapcore.ErrorLevel).Len(); n == 0 {
-			t.Error("a contested address is no ERROR in the log")
+		if n := logs.FilterLevelExact(zapcore.ErrorLevel).Len(); n != 1 {
+			t.Errorf("%d ERRORs for a contested address, want one", n)
+		}
+		if n := logs.FilterMessage("floating IP is no longer contested").Len(); n != 1 {
+			t.Errorf("the end was told %d times, want once", n)
 		}
 		contested := false
 		for _, r := range reports {
@@ -345,10 +349,10 @@ func TestSetKeepsWhatStaysAndEndsWhatGoes(t *testing.T) {
 			},
 		}
 		ctx, cancel := context.WithCancel(t.Context())
-		s.Keep(ctx, []vrrp.FloatingIP{a, b, a})
+		s.Want(ctx, []vrrp.FloatingIP{a, b, a})
 		synctest.Wait()
 		first := targets[b.String()]
-		s.Keep(ctx, []vrrp.FloatingIP{b, c})
+		s.Want(ctx, []vrrp.FloatingIP{b, c})
 		synctest.Wait()
 		if targets[b.String()] != first {
 			t.Error("an address that stayed was started again")

@@ -10,7 +10,7 @@ import (
 type Metrics struct {
 	success   *metrics.Gauge
 	contested *metrics.Gauge
-	alone     *metrics.Gauge
+	leftAlone *metrics.Gauge
 	claims    *metrics.Counter
 	thefts    *metrics.Counter
 }
@@ -22,8 +22,8 @@ func NewMetrics(r *metrics.Registry) *Metrics {
 			"When the address was last seen to point here, 0 if not yet; only while its instance is MASTER.", "instance", "address"),
 		contested: r.Gauge("berth_contested",
 			"1 while the address is taken away again and again; only while its instance is MASTER.", "instance", "address"),
-		alone: r.Gauge("berth_left_alone",
-			"1 while the address is left alone because it is no floating IP of the account and never pointed here; only while its instance is MASTER.", "instance", "address"),
+		leftAlone: r.Gauge("berth_left_alone",
+			"1 while the address is left alone because it is not a floating IP of the account and never pointed here; only while its instance is MASTER.", "instance", "address"),
 		claims: r.Counter("berth_claims_total",
 			"Times that the address was claimed.", "instance", "address"),
 		thefts: r.Counter("berth_thefts_total",
@@ -48,19 +48,19 @@ func (s *Series) begin() {
 	}
 	s.m.success.Set(0, s.instance, s.address)
 	s.m.contested.Set(0, s.instance, s.address)
-	s.m.alone.Set(0, s.instance, s.address)
+	s.m.leftAlone.Set(0, s.instance, s.address)
 	s.m.claims.Add(0, s.instance, s.address)
 	s.m.thefts.Add(0, s.instance, s.address)
 }
 
-// end takes away what an alert would take for a failing MASTER.
+// end deletes the series that an alert would take for those of a failing MASTER.
 func (s *Series) end() {
 	if s == nil {
 		return
 	}
 	s.m.success.Delete(s.instance, s.address)
 	s.m.contested.Delete(s.instance, s.address)
-	s.m.alone.Delete(s.instance, s.address)
+	s.m.leftAlone.Delete(s.instance, s.address)
 }
 
 func (s *Series) succeeded(now time.Time) {
@@ -81,7 +81,7 @@ func (s *Series) stolen() {
 	}
 }
 
-func (s *Series) contest(on bool) {
+func (s *Series) contested(on bool) {
 	if s != nil {
 		s.m.contested.Set(number(on), s.instance, s.address)
 	}
@@ -89,7 +89,7 @@ func (s *Series) contest(on bool) {
 
 func (s *Series) leftAlone(on bool) {
 	if s != nil {
-		s.m.alone.Set(number(on), s.instance, s.address)
+		s.m.leftAlone.Set(number(on), s.instance, s.address)
 	}
 }
 

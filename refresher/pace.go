@@ -15,9 +15,9 @@ func jittered(interval time.Duration) time.Duration {
 	return time.Duration(float64(interval) * (1 - intervalJitter + 2*intervalJitter*rand.Float64()))
 }
 
-// Pace is the common rhythm of all loops of a process: an interval with
-// jitter, the same for all, so that one look at the provider's account serves
-// the refresh of every address.
+// Pace is the common rhythm of all loops of a process: an interval with jitter, the
+// same for all, so that one observation of the provider's account serves the refresh
+// of every address.
 type Pace struct {
 	Interval time.Duration
 

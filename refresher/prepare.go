@@ -5,21 +5,24 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"berth/internal/journal"
 )
 
 // Prepare has a provider look up, while there is time, what its first claim needs:
-// a look-up must not stand before that. It calls lookUp until it succeeds, with the
-// back-off of a host that has nothing to do in a hurry; a refusal and an account
+// a look-up must not stand before the claim. It calls lookUp until that succeeds,
+// with the back-off of a host that is not in a hurry; a refusal and an account
 // without floating IPs are believed as a Loop believes them, and the latter ends the
 // attempts, because the claim itself looks up what is missing. It returns nil, or
-// the cause of ctx.
-func Prepare(ctx context.Context, p Policy, lookUp func(context.Context) error, log *zap.Logger) error {
-	if log == nil {
-		log = zap.NewNop()
+// the cause of ctx. A nil journal says nothing.
+func Prepare(ctx context.Context, p Policy, lookUp func(context.Context) error, j *journal.Journal) error {
+	if j == nil {
+		j = journal.New(nil)
 	}
 	p.InitialInterval, p.Multiplier, p.MaxInterval, p.MaxElapsedTime = min(p.InitialInterval, time.Second), 1.5, p.Interval, 0
 	retry := newRetry(p)
-	failed := false
+	failing := j.Condition()
+	defer failing.Drop()
 	for {
 		tryCtx, cancel := context.WithTimeout(ctx, p.Timeout)
 		err := lookUp(tryCtx)
@@ -27,22 +30,17 @@ func Prepare(ctx context.Context, p Policy, lookUp func(context.Context) error, 
 		switch {
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
-		case err == nil && failed:
-			log.Info("looked up what the first claim needs")
-			return nil
 		case err == nil:
+			failing.Clear()
 			return nil
 		}
 		class, retryAfter := Classify(err)
 		wait := retry.next(class, retryAfter, time.Now())
-		if retry.alone {
-			log.Warn("cannot look up what the first claim needs; it will look itself", zap.Error(err))
+		if retry.leftAlone {
+			j.Tell(leftToTheClaim, zap.Error(err))
 			return nil
 		}
-		if !failed {
-			log.Warn("cannot look up yet what the first claim needs; trying again", zap.Error(err), zap.Duration("wait", wait))
-		}
-		failed = true
+		failing.Fail(unprepared, err, zap.Duration("wait", wait))
 		timer := time.NewTimer(wait)
 		select {
 		case <-ctx.Done():

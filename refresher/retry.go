@@ -30,7 +30,7 @@ const (
 	trialAttempts = 40
 
 	// An address is left alone when missingAnswers answers in a row, the last at
-	// least missingPeriod after the first, say that it is no floating IP of the
+	// least missingPeriod after the first, say that it is not a floating IP of the
 	// account: a list can be empty once.
 	missingAnswers = 3
 	missingPeriod  = 5 * time.Second
@@ -45,9 +45,9 @@ type retry struct {
 	firstRefusal time.Time
 	permanent    bool // refused for so long that it is not expected to pass
 
-	missing      int // answers in a row that the address is none of the account
+	missing      int // answers in a row that the address is not one of the account
 	firstMissing time.Time
-	alone        bool // the address is left alone
+	leftAlone    bool // the address is left alone
 }
 
 func newRetry(p Policy) *retry {
@@ -73,7 +73,7 @@ func (r *retry) next(class Class, retryAfter time.Duration, now time.Time) time.
 		if r.missing++; r.missing == 1 {
 			r.firstMissing = now
 		}
-		r.alone = r.alone || r.missing >= missingAnswers && now.Sub(r.firstMissing) >= missingPeriod
+		r.leftAlone = r.leftAlone || r.missing >= missingAnswers && now.Sub(r.firstMissing) >= missingPeriod
 	}
 	if class.refusal() {
 		return r.refused(now)
@@ -81,16 +81,16 @@ func (r *retry) next(class Class, retryAfter time.Duration, now time.Time) time.
 	return max(r.pause(), min(retryAfter, maxRetryAfter))
 }
 
-// refused returns the wait after a refusal. Should the configured back-off be so
-// quick that the attempts would be used up early, the later half of them is spread
-// over the rest of the period.
+// refused returns the wait after a refusal. If the configured back-off is so quick
+// that the attempts would be used up early, the later half of them is spread over
+// the rest of the period.
 func (r *retry) refused(now time.Time) time.Duration {
 	if r.refusals++; r.refusals == 1 {
 		r.firstRefusal = now
 	}
 	lasted := now.Sub(r.firstRefusal)
 	r.permanent = r.permanent || r.refusals >= trialAttempts || lasted >= trialPeriod
-	if r.permanent || r.alone {
+	if r.permanent || r.leftAlone {
 		return jittered(r.policy.Interval)
 	}
 	wait := r.pause()

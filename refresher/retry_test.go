@@ -86,7 +86,7 @@ func TestMaxElapsedTimeBoundsTheTrialOfARefusal(t *testing.T) {
 }
 
 func TestLeftAloneNeedsTheSameAnswerThreeTimesOverFiveSeconds(t *testing.T) {
-	const message = "address is left alone: no floating IP of the account"
+	const message = "address is left alone: not a floating IP of the account"
 	missing, other := &failure{class: "not-found"}, &failure{class: "transient"}
 	for _, row := range []struct {
 		name  string

@@ -33,10 +33,11 @@ type member struct {
 	report Report
 }
 
-// Keep makes the set be exactly these addresses: it starts what is missing and
-// ends what is there too much, and leaves the rest alone. Loops live until ctx
-// ends; after that, call Wait.
-func (s *Set) Keep(ctx context.Context, wanted []vrrp.FloatingIP) {
+// Want makes the set be exactly these addresses: it starts the loops that are
+// missing, ends those of addresses that are not wanted any more and waits for their
+// end, and does not touch the others. Loops live until ctx ends; after that, call
+// Wait.
+func (s *Set) Want(ctx context.Context, wanted []vrrp.FloatingIP) {
 	s.mu.Lock()
 	former := s.members
 	s.order, s.members = nil, map[vrrp.FloatingIP]*member{}
@@ -72,14 +73,14 @@ func (s *Set) Wait() {
 	}
 }
 
-// VerifyNow asks every loop to look at the owner soon. It never blocks.
+// VerifyNow asks every loop to observe the owner soon. It never blocks.
 func (s *Set) VerifyNow() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, m := range s.members {
 		select {
 		case m.verify <- struct{}{}:
-		default: // a look is asked for already
+		default: // asked for already
 		}
 	}
 }

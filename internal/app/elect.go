@@ -350,7 +350,7 @@ func (e *elector) own(ctx context.Context, in config.ElectionInstance, g electio
 				Changed: func(r []refresher.Report) { e.holder.report(in.Name, append(r, boundOnly...)) },
 			}
 			defer set.Wait()
-			set.Keep(ctx, movable(in.Addresses))
+			set.Want(ctx, movable(in.Addresses))
 			<-ctx.Done()
 			return context.Cause(ctx)
 		}})

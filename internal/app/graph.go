@@ -215,7 +215,7 @@ func (c *cloud) trust() {
 func (c *cloud) prepare(ctx context.Context) error {
 	c.trust()
 	if p, ok := c.provider.(providers.Preparer); ok {
-		if err := refresher.Prepare(ctx, c.policy, p.Prepare, c.log); err != nil {
+		if err := refresher.Prepare(ctx, c.policy, p.Prepare, journal.New(c.log)); err != nil {
 			return err
 		}
 	}

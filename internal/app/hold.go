@@ -135,7 +135,7 @@ func (h *holder) hold(ctx context.Context, name string, verify <-chan struct{}) 
 		}
 		keep := func() {
 			list := present()
-			set.Keep(ctx, list)
+			set.Want(ctx, list)
 			h.suspended(name, wanted, list)
 		}
 		keep()
@@ -241,7 +241,7 @@ func (h *holder) loop(name string, ip vrrp.FloatingIP, permit *guard.Permit, log
 		Gate:     h.cloud.gate,
 		Unproven: h.cloud.account == nil,
 		Series:   h.meters.refresher.Series(name, ip.String()),
-		Log:      log.With(zap.String("address", ip.String()), zap.String("provider", h.cfg.Provider)),
+		Journal:  journal.New(log).With(zap.String("address", ip.String()), zap.String("provider", h.cfg.Provider)),
 	}
 }
 

@@ -402,7 +402,7 @@ func TestAnAddressThatIsNoFloatingIPIsReportedOnceAndDelaysNobody(t *testing.T) 
 			t.Error("the good address waits for the bad one")
 		}
 		time.Sleep(time.Hour)
-		if n := w.logs.FilterMessage("address is left alone: no floating IP of the account").Len(); n != 1 {
+		if n := w.logs.FilterLevelExact(zapcore.WarnLevel).FilterMessage("address is left alone: not a floating IP of the account").Len(); n != 1 {
 			t.Errorf("reported %d times, want once", n)
 		}
 		if n := count(w.calls(), "PATCH /v1/floating-ips/10.0.0.1"); n != 0 {

@@ -36,7 +36,7 @@ func TestAnEmptyListOrARefusalOnceCostsNoRefreshInterval(t *testing.T) {
 				if w.holder(0) != me {
 					t.Errorf("the floating IP is at %s 3 s after the takeover", w.holder(0))
 				}
-				if n := w.logs.FilterMessage("address is left alone: no floating IP of the account").Len(); n != 0 {
+				if n := w.logs.FilterLevelExact(zapcore.WarnLevel).FilterMessage("address is left alone: not a floating IP of the account").Len(); n != 0 {
 					t.Error("an address of the account was left alone")
 				}
 			})

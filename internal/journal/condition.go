@@ -62,16 +62,32 @@ func (c *Condition) Clear(fields ...zap.Field) {
 	if c.kind.Code == "" {
 		return
 	}
-	k, said := c.kind, c.said
-	c.kind, c.text, c.fields, c.said = Kind{}, "", nil, false
-	c.stop()
-	delete(r.open, c)
-	if said && k.Over != "" {
+	if c.said && c.kind.Over != "" {
 		now := time.Now()
-		c.j.say(Event{ID: c.id, Code: k.Code, Level: zap.InfoLevel, Text: k.Over, Over: true, Since: c.since, Time: now},
+		c.j.say(Event{ID: c.id, Code: c.kind.Code, Level: zap.InfoLevel, Text: c.kind.Over, Over: true, Since: c.since, Time: now},
 			append(fields, zap.Duration("after", now.Sub(c.since))))
 	}
-	for other := range r.open {
+	c.end()
+}
+
+// Drop ends the condition without a word: the part that saw it has ended, and what
+// became of the condition is not known.
+func (c *Condition) Drop() {
+	c.j.record.mu.Lock()
+	defer c.j.record.mu.Unlock()
+	c.end()
+}
+
+// end is called with the lock held.
+func (c *Condition) end() {
+	k := c.kind
+	if k.Code == "" {
+		return
+	}
+	c.kind, c.text, c.fields, c.said = Kind{}, "", nil, false
+	c.stop()
+	delete(c.j.record.open, c)
+	for other := range c.j.record.open {
 		if !other.said && slices.Contains(other.kind.DependsOn, k.Code) {
 			other.after(settle)
 		}

@@ -159,3 +159,22 @@ func TestWhatMustLastIsSaidOnlyThen(t *testing.T) {
 		}
 	})
 }
+
+func TestADroppedConditionEndsWithoutAWord(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		j, lines, _ := book()
+		outage, other := j.Condition(), j.Condition()
+		outage.Fail(refused, errors.New("403"))
+		other.Fail(follows, errors.New("VI_1"))
+		outage.Drop()
+		outage.Drop()
+		if outage.Holds() {
+			t.Error("want it not to hold")
+		}
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if got, want := lines(), "error refused: the provider refuses: 403\nwarn follows: without a lease: VI_1"; got != want {
+			t.Errorf("got\n%s\nwant\n%s", got, want)
+		}
+	})
+}
