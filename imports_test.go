@@ -23,26 +23,26 @@ var allowed = map[string]string{
 	"berth/notify":               "vrrp internal/boot internal/files internal/journal internal/pidfd",    // signals the predecessor, never a recycled pid
 	"berth/netif":                "internal/condition internal/files internal/journal internal/metrics",  // addresses of this host; decides nothing about who has them
 	"berth/selftest":             "",                                                                     // probes arrive as functions
-	"berth/providers":            "vrrp internal/boot internal/files internal/metrics internal/names internal/section",
-	"berth/providers/cloudscale": "providers internal/section",
-	"berth/providers/exoscale":   "providers internal/section",
+	"berth/providers":            "vrrp internal/boot internal/files internal/metrics internal/names internal/section internal/journal",
+	"berth/providers/cloudscale": "providers internal/section internal/journal",
+	"berth/providers/exoscale":   "providers internal/section internal/journal",
 	"berth/providers/hetzner":    "providers internal/section",
-	"berth/providers/exec":       "providers internal/section",
+	"berth/providers/exec":       "providers internal/journal internal/section",
 	"berth/providers/webhook":    "providers internal/section",
 	"berth/providers/none":       "providers internal/section",
-	"berth/providers/fake":       "providers providers/none vrrp internal/section", // beside its printing it is none
+	"berth/providers/fake":       "providers providers/none vrrp internal/journal internal/section", // beside its printing it is none
 	// the one list of clouds
 	"berth/providers/catalog":  "providers providers/cloudscale providers/exec providers/exoscale providers/fake providers/hetzner providers/none providers/webhook",
 	"berth/internal/boot":      "", // the id of this boot, for all that store what a boot ends
 	"berth/internal/files":     "", // how files are read and replaced, for all that do
 	"berth/internal/section":   "", // how a section is read, the same for berth's own and the providers'
 	"berth/internal/logs":      "internal/files internal/metrics",
-	"berth/internal/run":       "",               // tasks arrive as functions
-	"berth/internal/serve":     "internal/files", // the handler arrives as a value
-	"berth/internal/metrics":   "",               // a noun to count with, as a library would be
-	"berth/internal/journal":   "",               // a noun to say with, as a library would be
-	"berth/internal/condition": "",               // a noun to wait for
-	"berth/internal/names":     "internal/files", // how names become addresses, for all that connect
+	"berth/internal/run":       "",                                // tasks arrive as functions
+	"berth/internal/serve":     "internal/files",                  // the handler arrives as a value
+	"berth/internal/metrics":   "",                                // a noun to count with, as a library would be
+	"berth/internal/journal":   "",                                // a noun to say with, as a library would be
+	"berth/internal/condition": "",                                // a noun to wait for
+	"berth/internal/names":     "internal/files internal/journal", // how names become addresses, for all that connect
 	"berth/internal/pidfd":     "",
 	"berth/internal/supervise": "internal/files internal/pidfd",
 	"berth/internal/seat":      "election internal/files internal/status", // puts on record what the election has, in the form that status reads

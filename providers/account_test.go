@@ -338,19 +338,19 @@ func TestEnsure(t *testing.T) {
 		{"what is here is left alone", false, []providers.Holder{mine}, nil, nil, "", false, "", "", "look"},
 		{"what is elsewhere is claimed", false, []providers.Holder{other, mine}, nil, nil, "server X", true, "", "", "look, check, claim 192.0.2.1, look"},
 		{"what others may have too is not claimed blindly", false, []providers.Holder{{Kind: providers.Unknown, Owner: "being counted"}}, nil, nil, "", false,
-			"192.0.2.1 points here, others may have it too: being counted", providers.Transient, "look"},
+			"192.0.2.1 points here, and perhaps at other servers too: being counted", providers.Transient, "look"},
 		{"what others may have too is no success", true, []providers.Holder{{Kind: providers.Unknown, Owner: "being counted"}}, nil, nil, "", true,
-			"192.0.2.1 points here, others may have it too: being counted", providers.Transient, "check, claim 192.0.2.1, look"},
+			"192.0.2.1 points here, and perhaps at other servers too: being counted", providers.Transient, "check, claim 192.0.2.1, look"},
 		{"what nobody has is claimed", false, []providers.Holder{{Kind: providers.Nobody}, mine}, nil, nil, "", true, "", "", "look, check, claim 192.0.2.1, look"},
 		{"what a load balancer has is claimed", false, []providers.Holder{{Kind: providers.NotServer, Owner: "load balancer web"}, mine}, nil, nil, "load balancer web", true, "", "", "look, check, claim 192.0.2.1, look"},
-		{"a foreign address is left alone", false, []providers.Holder{{Kind: providers.NotManaged}}, nil, nil, "", false, "192.0.2.1 is no floating IP of this account", providers.NotFound, "look"},
+		{"a foreign address is left alone", false, []providers.Holder{{Kind: providers.NotManaged}}, nil, nil, "", false, "192.0.2.1 is not a floating IP of this account", providers.NotFound, "look"},
 		{"without a permit nothing is written", true, nil, fenced, nil, "", false, "fenced", "", "check"},
 		{"without a permit nothing is taken back", false, []providers.Holder{other}, fenced, nil, "server X", false, "fenced", "", "look, check"},
 		{"a refused claim is not read back", true, nil, nil, refused, "", false, "HTTP status 403", providers.Auth, "check, claim 192.0.2.1"},
 		{"a lost response is an error", false, []providers.Holder{other}, nil, lost, "server X", false, "point floating IP", providers.Transient, "look, check, claim 192.0.2.1"},
 		{"a claim that did not work is an error", true, []providers.Holder{other}, nil, nil, "", true, "192.0.2.1 was pointed here but is with server X", providers.Transient, "check, claim 192.0.2.1, look"},
 		{"a claim that ended nowhere is an error", true, []providers.Holder{{Kind: providers.Nobody}}, nil, nil, "", true, "but is with nobody", providers.Transient, "check, claim 192.0.2.1, look"},
-		{"a claim that ended off the account is an error", true, []providers.Holder{{}}, nil, nil, "", true, "no floating IP of this account", providers.NotFound, "check, claim 192.0.2.1, look"},
+		{"a claim that ended off the account is an error", true, []providers.Holder{{}}, nil, nil, "", true, "not a floating IP of this account", providers.NotFound, "check, claim 192.0.2.1, look"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

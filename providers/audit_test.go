@@ -51,7 +51,7 @@ func TestAuditGoesOnWhileAddressesAreKept(t *testing.T) {
 			t.Error("one address is left: want the audit to go on")
 		}
 		second.Close()
-		if err := <-c.audits; err == nil || err.Error() != "no address is kept here any more" {
+		if err := <-c.audits; err == nil || err.Error() != "no address is wanted here any more" {
 			t.Errorf("no address is left: want the audit ended for that, got %v", err)
 		}
 

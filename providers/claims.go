@@ -7,7 +7,7 @@ import (
 )
 
 // Claims remembers what this process has claimed, for a provider that can be told
-// who has an address but cannot be asked. Safe for concurrent use.
+// the owner of an address but cannot be asked for it. It is safe for concurrent use.
 type Claims struct {
 	repeat time.Duration
 
@@ -34,8 +34,9 @@ func (c *Claims) Ended(addr netip.Addr) {
 	delete(c.made, addr)
 }
 
-// Holders tells, for lack of anything better, that this host has what it has
-// claimed lately, and nobody what it has not, so that the claim is repeated.
+// Holders tells, for lack of an API to ask, that this host has the addresses that it
+// has claimed lately, and that the others have no holder, so that their claims are
+// repeated.
 func (c *Claims) Holders(addrs []netip.Addr, self string) map[netip.Addr]Holder {
 	c.mu.Lock()
 	defer c.mu.Unlock()

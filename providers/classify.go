@@ -23,18 +23,17 @@ const (
 
 // NotManagedError returns the error for an address that the account does not have.
 func NotManagedError(provider, op string, addr netip.Addr) *Error {
-	return &Error{Provider: provider, Op: op, Kind: NotFound, Detail: addr.String() + " is no floating IP of this account"}
+	return &Error{Provider: provider, Op: op, Kind: NotFound, Detail: addr.String() + " is not a floating IP of this account"}
 }
 
-// EmptyError returns the error for an account in which nothing is listed.
+// EmptyError returns the error for an account without floating IPs.
 func EmptyError(provider, op string) *Error {
 	return &Error{Provider: provider, Op: op, Kind: NotFound, Detail: "the account has no floating IP"}
 }
 
 // NotTheAddress returns err for a request that cannot tell whether the account has
-// an address: that the API does not know a path, a server, or an object that it
-// lists, does not make the address a foreign one. The kind is then Invalid instead
-// of NotFound.
+// an address: an API that does not know a path, a server, or an object of its own
+// list says nothing about the address. The kind is then Invalid instead of NotFound.
 func NotTheAddress(err error) error {
 	e, ok := errors.AsType[*Error](err)
 	if !ok || e.Kind != NotFound {
@@ -45,8 +44,8 @@ func NotTheAddress(err error) error {
 	return &other
 }
 
-// classify makes the error of a call from what came over the wire, or nil if all
-// went well. err is what the SDK said, which counts only where there was no
+// classify makes the error of a call from what came over the wire, or nil if the
+// call succeeded. err is what the SDK returned, which counts only where there was no
 // answer or a successful one that could not be read.
 func (c *Caller) classify(ctx context.Context, op string, x *exchange, err error) error {
 	ok := x.status >= 200 && x.status <= 299
@@ -78,16 +77,17 @@ func (c *Caller) classify(ctx context.Context, op string, x *exchange, err error
 }
 
 // Refused returns the error for a request that the API accepted and then did not
-// carry out; text is what it said.
+// carry out; text is the API's reason.
 func (c *Caller) Refused(op string, kind Kind, text string) *Error {
 	return &Error{Provider: c.provider, Op: op, Kind: kind, Detail: c.credentials.clean(text, maxDetail)}
 }
 
-// minSkew is what is worth a word: less can be the time that an answer took.
+// minSkew is the least difference that is told: less can be the time that an answer
+// took.
 const minSkew = time.Minute
 
-// clockSkew names how much this host's clock differs from the server's, "" if it
-// hardly does or the answer does not tell.
+// clockSkew tells how much this host's clock differs from the server's, "" if less
+// than minSkew or the answer does not tell.
 func clockSkew(h http.Header, now time.Time) string {
 	date, err := http.ParseTime(h.Get("Date"))
 	if err != nil {
@@ -102,7 +102,7 @@ func clockSkew(h http.Header, now time.Time) string {
 	return ""
 }
 
-// kindOf tells what a status means that is no success.
+// kindOf tells what a status means that is not a success.
 func kindOf(status int, retryAfter bool) Kind {
 	switch status {
 	case http.StatusUnauthorized, http.StatusForbidden, http.StatusProxyAuthRequired:
@@ -122,20 +122,20 @@ func kindOf(status int, retryAfter bool) Kind {
 	if status >= 400 && status <= 499 {
 		return Invalid
 	}
-	// 5xx, and what makes no sense here: 1xx, a redirect, beyond 599.
+	// 5xx, and statuses that make no sense here: 1xx, a redirect, beyond 599.
 	return Transient
 }
 
-// retryAfter reads the header of that name in both of its forms (RFC 9110,
-// section 10.2.3) and tells whether there was one that could be read. A date is
-// taken against the server's own clock where the answer tells it.
+// retryAfter reads the header Retry-After in both of its forms (RFC 9110, section
+// 10.2.3) and tells whether there was one that could be read. A date is compared
+// with the server's own clock where the answer tells that.
 func retryAfter(h http.Header, now time.Time) (time.Duration, bool) {
 	text := strings.TrimSpace(h.Get("Retry-After"))
 	if text == "" {
 		return 0, false
 	}
-	// A number beyond any is an order to wait, too; ParseUint returns the greatest
-	// with its error.
+	// A number that is out of range is an order to wait, too; ParseUint returns the
+	// greatest with its error.
 	if n, err := strconv.ParseUint(text, 10, 64); err == nil || errors.Is(err, strconv.ErrRange) {
 		if n > uint64(maxWait/time.Second) {
 			return maxWait, true
@@ -161,7 +161,7 @@ func (c *Caller) requestID(h http.Header) string {
 	return ""
 }
 
-// contentType is worth a word when an answer that should be JSON is not.
+// contentType names the type of an answer that should be JSON and is not.
 func (c *Caller) contentType(h http.Header) string {
 	ct := h.Get("Content-Type")
 	if ct == "" || strings.HasPrefix(ct, "application/json") {
@@ -192,7 +192,7 @@ func detail(x *exchange) string {
 }
 
 // plainKeys are names under which an error text stands alone; any other name is
-// a field that the text is about.
+// that of the field to which the text belongs.
 var plainKeys = []string{"detail", "message", "error", "title"}
 
 // flatten collects the texts in a JSON value, each with the field it belongs to.
@@ -220,7 +220,7 @@ func flatten(field string, v any, parts *[]string) {
 	}
 }
 
-// stripTags leaves the text of a page, which is all an operator wants of one.
+// stripTags returns the text of an HTML page without its markup.
 func stripTags(page string) string {
 	var b strings.Builder
 	for page != "" {
@@ -237,8 +237,8 @@ func stripTags(page string) string {
 	return b.String()
 }
 
-// quietError shows a text that was cleaned, and keeps of its cause only what
-// errors.Is can see: printing any link of the chain must be safe.
+// quietError shows a text that was cleaned, and lets only errors.Is see its cause:
+// printing any link of the chain must be safe.
 type quietError struct {
 	text string
 	is   error
@@ -256,14 +256,14 @@ func (c *Caller) quiet(err error, prefix string) error {
 	return &quietError{text: prefix + c.credentials.clean(shown.Error(), maxDetail), is: err}
 }
 
-// EndedError returns the error for an operation that a context of the caller's
-// broke off; errors.Is finds the context's error and its cause in it.
+// EndedError returns the error for an operation that ended with the context of the
+// caller; errors.Is finds the context's error and its cause in it.
 func EndedError(ctx context.Context, provider, op string) *Error {
 	return &Error{Provider: provider, Op: op, Kind: Transient, Cause: endedError(ctx)}
 }
 
-// SharedError gives the form of a provider to the bare cause with which waiting
-// for a Shared call ends. Other errors, such as a permit's, stay as they are.
+// SharedError makes an *Error of the bare cause with which the wait for a Shared
+// call ends. Other errors, such as a permit's, stay as they are.
 func SharedError(ctx context.Context, provider, op string, err error) error {
 	if _, ok := errors.AsType[*Error](err); ok || err == nil || ctx.Err() == nil {
 		return err
@@ -271,7 +271,7 @@ func SharedError(ctx context.Context, provider, op string, err error) error {
 	return EndedError(ctx, provider, op)
 }
 
-// endedError tells that a context of ours ended, and why.
+// endedError tells that a context of the caller ended, and why.
 func endedError(ctx context.Context) error {
 	cause := context.Cause(ctx)
 	return &quietError{text: cause.Error(), is: errors.Join(ctx.Err(), cause)}

@@ -7,10 +7,10 @@ import (
 	"time"
 )
 
-// clock ends a call after its timeout. It stands still while the call can do
+// clock ends a call after its timeout. The clock stands still while the call can do
 // nothing but wait for a name to be looked up, which has a time limit of its own:
 // a name server that does not answer costs five seconds before the next is asked,
-// and is no sign of the API's.
+// and says nothing about the API.
 type clock struct {
 	cancel context.CancelCauseFunc
 
@@ -36,8 +36,8 @@ func startClock(ctx context.Context, timeout time.Duration) (context.Context, *c
 }
 
 // end ends clock and context, and returns the name whose look-up the call waits
-// for, "" if there is none. A connection attempt may outlive the call that asked
-// for it, and tells of its look-up then, too.
+// for, "" if it waits for none. A connection attempt may outlive the call that asked
+// for it, and calls lookUp and lookedUp then, too.
 func (c *clock) end() (lookingUp string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -5,8 +5,8 @@ import (
 	"sync"
 )
 
-// Credentials are the secrets with which a provider is asked. They can change
-// while berth runs, as those in a file do. Safe for concurrent use.
+// Credentials are the secrets with which requests to a provider are made. They can
+// change while berth runs, as those in a file do. They are safe for concurrent use.
 type Credentials struct {
 	load func() ([]string, error)
 
@@ -40,7 +40,7 @@ func (c *Credentials) Generation() int {
 	return c.generation
 }
 
-// renew reads the values again, unless somebody has done so since the generation
+// renew reads the values again, unless another call has done so since the generation
 // was used, and tells whether they differ from those of that generation.
 func (c *Credentials) renew(used int) (bool, error) {
 	c.mu.Lock()

@@ -18,6 +18,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
 
+	"berth/internal/journal"
 	"berth/providers"
 )
 
@@ -97,7 +98,7 @@ func TestCredentialsThatChangedAreReadAgain(t *testing.T) {
 			}
 			core, logs := observer.New(zap.InfoLevel)
 			calls := 0
-			c := providers.NewCaller(providers.CallerOptions{Provider: "test", Credentials: credentials, Log: zap.New(core),
+			c := providers.NewCaller(providers.CallerOptions{Provider: "test", Credentials: credentials, Journal: journal.New(zap.New(core)),
 				Transport: answering(func(r *http.Request) (int, http.Header) {
 					calls++
 					if r.Header.Get("Token") == tt.valid {

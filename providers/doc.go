@@ -4,5 +4,5 @@
 // addresses and writes only what differs. Each cloud lives in a folder of its
 // own below this one.
 //
-// The package refuses to decide when to try again; that is refresher's.
+// The package refuses to decide when to try again; package refresher decides that.
 package providers

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// Kind is the closed set of reasons for which a call to a provider fails.
-// Kinds say what happened; what follows from it is the refresher's decision.
+// Kind is the closed set of reasons for which a call to a provider fails. A Kind
+// says what happened; what follows from that is the refresher's decision.
 type Kind string
 
 const (
@@ -18,7 +18,7 @@ const (
 	RateLimited Kind = "rate-limited"
 	// Auth: 401 or 403, or a credential that is missing.
 	Auth Kind = "auth"
-	// NotFound: the address is no floating IP of this account.
+	// NotFound: the address is not a floating IP of this account.
 	NotFound Kind = "not-found"
 	// Invalid: the request can never succeed as it is (400, 405, 422).
 	Invalid Kind = "invalid"
@@ -34,7 +34,7 @@ type Error struct {
 	RequestID string        // as the API calls it, if it sent one
 	Wait      time.Duration // Retry-After of the answer, 0 if there was none
 	Detail    string        // what the server said, one line, redacted and cut
-	Taker     string        // who has an address right after a claim of it was accepted, "" if that was not seen
+	Taker     string        // the owner of an address right after a claim of it was accepted, "" if none was seen
 	Cause     error         // may be nil
 }
 
@@ -61,7 +61,7 @@ func (e *Error) Error() string {
 func (e *Error) Unwrap() error { return e.Cause }
 
 // Unknown tells whether the API refused an object that the request names, as it
-// does when what was known of it is old.
+// does when the id that was known is not valid any more.
 func (e *Error) Unknown() bool {
 	return e.Status == http.StatusBadRequest || e.Status == http.StatusNotFound || e.Status == http.StatusGone
 }
@@ -70,9 +70,9 @@ func (e *Error) Unknown() bool {
 // importing this package.
 func (e *Error) RefreshClass() string { return string(e.Kind) }
 
-// RetryAfter is how long the provider asked to be left alone, 0 if it did not.
+// RetryAfter is how long the provider asked berth to wait, 0 if it did not ask.
 func (e *Error) RetryAfter() time.Duration { return e.Wait }
 
-// TakenBy names who has an address right after a claim of it was accepted, "" if
-// that was not seen.
+// TakenBy names the owner of an address right after a claim of it was accepted, ""
+// if none was seen.
 func (e *Error) TakenBy() string { return e.Taker }

@@ -17,10 +17,11 @@ import (
 
 	"berth/internal/boot"
 	"berth/internal/files"
+	"berth/internal/journal"
 )
 
-// IDs is what a provider had to look up once: it saves the first claim after a
-// start from depending on the metadata service and on lists.
+// IDs is what a provider had to look up once: with it the first claim after a start
+// depends neither on the metadata service nor on lists.
 type IDs struct {
 	// Server is the id of this host, "" if it was not looked up.
 	Server string `json:"server,omitempty"`
@@ -31,7 +32,7 @@ type IDs struct {
 	Objects map[netip.Prefix]string `json:"objects,omitempty"`
 }
 
-// IDKey says for what IDs hold. Another boot, host, endpoint or zone means other
+// IDKey says where IDs are valid. Another boot, host, endpoint or zone means other
 // ids, and the cache is then empty.
 type IDKey struct {
 	Provider string `json:"provider"`
@@ -53,30 +54,33 @@ func BootID() string {
 	return id
 }
 
-// IDCache keeps IDs in a file of the run directory, shared by all processes of
-// this host. It is a cache and no more: whatever is wrong with the file costs a
-// warning, once, and never an error. It is safe for concurrent use.
+// IDCache stores IDs in a file of the run directory, shared by all processes of
+// this host. It is a cache and no more: a file that cannot be read or written costs
+// a warning, and never an error. It is safe for concurrent use.
 type IDCache struct {
 	path string // "" for none on disk
 	key  IDKey
-	log  *zap.Logger
 
-	mu     sync.Mutex // guards all below
-	warned map[string]bool
-	known  []byte // what this process last saw or put in the file
+	mu         sync.Mutex         // guards all below
+	unusable   *journal.Condition // the file, when it is read
+	unwritable *journal.Condition
+	known      []byte // what this process last saw or put in the file
 }
 
-// NewIDCache returns the cache for a key in dir; with dir "" it keeps nothing.
-func NewIDCache(dir string, key IDKey, log *zap.Logger) *IDCache {
-	c := &IDCache{key: key, log: log, warned: map[string]bool{}}
+// NewIDCache returns the cache for a key in dir; with dir "" it stores nothing. j may
+// be nil.
+func NewIDCache(dir string, key IDKey, j *journal.Journal) *IDCache {
+	if j == nil {
+		j = journal.New(nil)
+	}
+	c := &IDCache{key: key}
 	if dir != "" {
 		// The boot is not part of the name, so that files do not pile up.
 		sum := sha256.Sum256([]byte(key.Endpoint + "\x00" + key.Zone + "\x00" + key.Hostname))
 		c.path = filepath.Join(dir, fmt.Sprintf("ids-%s-%x.json", key.Provider, sum[:6]))
 	}
-	if c.log == nil {
-		c.log = zap.NewNop()
-	}
+	j = j.With(zap.String("file", c.path))
+	c.unusable, c.unwritable = j.Condition(), j.Condition()
 	return c
 }
 
@@ -95,9 +99,10 @@ func (c *IDCache) Load() IDs {
 	defer c.mu.Unlock()
 	ids, err := c.read()
 	if err != nil {
-		c.warn("ignoring cached ids", err)
+		c.unusable.Fail(idsIgnored, err)
 		return IDs{}
 	}
+	c.unusable.Clear()
 	return ids
 }
 
@@ -109,19 +114,13 @@ func (c *IDCache) Store(ids IDs) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if err := c.store(ids); err != nil {
-		c.warn("cannot keep ids for the next start", err)
+		c.unwritable.Fail(idsUnwritable, err)
+		return
 	}
+	c.unwritable.Clear()
 }
 
-// warn says each message once. It is called with mu held.
-func (c *IDCache) warn(message string, err error) {
-	if !c.warned[message] {
-		c.warned[message] = true
-		c.log.Warn(message, zap.String("provider", c.key.Provider), zap.String("file", c.path), zap.Error(err))
-	}
-}
-
-// read is called with mu held. No file, or one of another boot, is no error.
+// read is called with mu held. No file, or one of another boot, is not an error.
 func (c *IDCache) read() (IDs, error) {
 	b, err := files.ReadOwn(c.path, maxIDFile)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -155,7 +154,7 @@ func parseIDs(b []byte, key IDKey) (IDs, error) {
 	}
 	for network := range f.IDs.Objects {
 		if !network.IsValid() || network != network.Masked() {
-			return IDs{}, fmt.Errorf("%q is no network", network)
+			return IDs{}, fmt.Errorf("%q is not a network", network)
 		}
 	}
 	return f.IDs, nil
@@ -165,7 +164,7 @@ func parseIDs(b []byte, key IDKey) (IDs, error) {
 // among processes; the rename makes each reader see a whole file.
 func (c *IDCache) store(ids IDs) error {
 	if next, err := c.encode(ids); err == nil && bytes.Equal(next, c.known) {
-		return nil // as each quiet refresh finds it
+		return nil // as at each quiet refresh
 	}
 	if err := os.MkdirAll(filepath.Dir(c.path), 0o755); err != nil {
 		return err
@@ -198,7 +197,7 @@ func (c *IDCache) store(ids IDs) error {
 	return nil
 }
 
-// lock keeps other processes from storing, for which it waits a moment.
+// lock keeps other processes from storing; it waits a moment for those that do.
 func (c *IDCache) lock() (*files.LockFile, error) {
 	for end := time.Now().Add(idLockWait); ; time.Sleep(idLockTries) {
 		f, err := files.Lock(c.path + ".lock")

@@ -14,6 +14,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
 
+	"berth/internal/journal"
 	"berth/providers"
 )
 
@@ -26,7 +27,7 @@ var (
 
 func newCache(dir string, key providers.IDKey) (*providers.IDCache, *observer.ObservedLogs) {
 	core, logs := observer.New(zap.WarnLevel)
-	return providers.NewIDCache(dir, key, zap.New(core)), logs
+	return providers.NewIDCache(dir, key, journal.New(zap.New(core))), logs
 }
 
 // file returns the one file that the cache keeps in a directory.
@@ -154,11 +155,11 @@ func TestCacheThatCannotBeWrittenIsAWarning(t *testing.T) {
 	c, logs := newCache(filepath.Join(blocked, "dir"), key)
 	c.Store(ids)
 	c.Store(ids)
-	if logs.FilterMessage("cannot keep ids for the next start").Len() != 1 {
+	if logs.FilterMessage("cannot store ids for the next start").Len() != 1 {
 		t.Errorf("want one warning, got %v", logs.All())
 	}
 
-	// Somebody sits on the lock.
+	// Another process has the lock.
 	c, logs = newCache(dir, key)
 	c.Store(providers.IDs{Server: "me"})
 	lock := flock.New(file(t, dir) + ".lock")
@@ -167,7 +168,7 @@ func TestCacheThatCannotBeWrittenIsAWarning(t *testing.T) {
 	}
 	defer lock.Close()
 	c.Store(ids)
-	if logs.FilterMessage("cannot keep ids for the next start").Len() != 1 {
+	if logs.FilterMessage("cannot store ids for the next start").Len() != 1 {
 		t.Errorf("locked: want one warning, got %v", logs.All())
 	}
 	if d := cmp.Diff(providers.IDs{Server: "me"}, c.Load()); d != "" {

@@ -21,7 +21,7 @@ type Metrics struct {
 // Outcomes of a request beside the kinds of errors.
 const (
 	outcomeOK        = "ok"
-	outcomeCancelled = "cancelled" // by us: demoted, or ending
+	outcomeCancelled = "cancelled" // by berth: the holding or the process ends
 )
 
 var outcomes = []string{outcomeOK, outcomeCancelled,
@@ -37,9 +37,9 @@ func NewMetrics(r *metrics.Registry) *Metrics {
 		took: r.Histogram("berth_provider_request_duration_seconds",
 			"Time that a request took.", []float64{0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10}, "provider", "operation"),
 		waits: r.Counter("berth_provider_rate_limit_wait_seconds_total",
-			"Time for which the provider asked to be left alone.", "provider"),
+			"Time for which the provider asked berth to wait.", "provider"),
 		withheld: r.Counter("berth_provider_requests_withheld_total",
-			"Requests not made because the provider wants to be left alone.", "provider"),
+			"Requests not made because the provider had asked berth to wait.", "provider"),
 	}
 }
 
@@ -52,8 +52,8 @@ func (m *Metrics) known(provider string) {
 	m.withheld.Add(0, provider)
 }
 
-// Request counts a request; status is 0 if there was no answer, and err what
-// became of it.
+// Request counts a request; status is 0 if there was no answer, and err is nil if
+// the request succeeded.
 func (m *Metrics) Request(provider, op string, status int, took time.Duration, err error) {
 	if m == nil {
 		return
@@ -75,7 +75,7 @@ func (m *Metrics) Request(provider, op string, status int, took time.Duration, e
 	}
 }
 
-// paused counts by how much longer the provider is left alone.
+// paused counts by how much longer no request is made.
 func (m *Metrics) paused(provider string, longer time.Duration) {
 	if m != nil {
 		m.waits.Add(longer.Seconds(), provider)

@@ -11,6 +11,8 @@ import (
 	"sync"
 
 	"go.uber.org/zap"
+
+	"berth/internal/journal"
 )
 
 // Listed is a floating IP as a cloud lists it.
@@ -23,10 +25,12 @@ type Listed struct {
 
 // MoverOptions say how a cloud does what a Mover needs.
 type MoverOptions struct {
-	Provider string // name in errors and logs
-	Server   *OwnServer
-	Cache    *IDCache
-	Log      *zap.Logger
+	Endpoint   string // of the API
+	Configured string // id of the own server, "" if it is not configured
+	// Metadata is where the metadata service has the id of the own server, and
+	// ParseID takes it out of the document there.
+	Metadata string
+	ParseID  func(text []byte) (string, error)
 
 	// List reads all floating IPs of the account, by their networks, in as few
 	// calls as the API allows.
@@ -36,16 +40,22 @@ type MoverOptions struct {
 	// this is done. It writes once.
 	Point   func(ctx context.Context, key, server string) error
 	OpPoint string
-	// UnknownServer is the status with which the API refuses a server that it
-	// does not know; a floating IP that it does not know gives 404.
+	// UnknownServer is the status with which the API refuses a server that it does
+	// not know; a floating IP that the API does not know gives 404.
 	UnknownServer int
 }
 
 // Mover is what clouds have in common whose floating IPs are moved as a whole, by
-// one write, from whoever has them, and whose account comes in one list. It
-// implements Observe, Claim and Prepare of Provider and Preparer.
+// one write, from any holder, and whose account comes in one list. It implements
+// Observe, Claim and Prepare of Provider and Preparer.
 type Mover struct {
+	// Server is this host.
+	Server *OwnServer
+
 	MoverOptions
+	provider string
+	journal  *journal.Journal
+	cache    *IDCache
 
 	listing Shared[struct{}, map[netip.Prefix]Listed]
 	moves   Shared[move, struct{}]
@@ -57,14 +67,19 @@ type Mover struct {
 // move is what makes two claims the same.
 type move struct{ key, server string }
 
-// NewMover makes no calls. objects is what the cache has of the account.
-func NewMover(o MoverOptions, objects map[netip.Prefix]string) *Mover {
-	return &Mover{MoverOptions: o, objects: objects}
+// NewMover returns the Mover of a client. It makes no calls.
+func (a *Access) NewMover(o MoverOptions) *Mover {
+	cache := a.IDCache(o.Endpoint, "")
+	cached := cache.Load()
+	return &Mover{MoverOptions: o, provider: a.Provider, journal: a.Journal, cache: cache, objects: cached.Objects,
+		Server: newOwnServer(a, cache, o.Configured, cached.Server, func(ctx context.Context) (string, error) {
+			return a.AskMetadata(ctx, o.Metadata, o.ParseID)
+		})}
 }
 
 var _ Preparer = (*Mover)(nil)
 
-// Observe makes one look for any number of addresses.
+// Observe makes one list for any number of addresses.
 func (m *Mover) Observe(ctx context.Context, addrs []netip.Addr) (map[netip.Addr]Holder, error) {
 	asking, stop := context.WithCancel(ctx)
 	defer stop()
@@ -74,7 +89,7 @@ func (m *Mover) Observe(ctx context.Context, addrs []netip.Addr) (map[netip.Addr
 		m.Server.Verify(asking)
 		_, _, serverErr = m.Server.ID(asking)
 	})
-	// Not shared with others who list: they may have begun before.
+	// Not shared with other calls that list: they may have begun before.
 	ips, err := m.list(ctx)
 	if err != nil {
 		stop()
@@ -122,12 +137,11 @@ func (m *Mover) Claim(ctx context.Context, addr netip.Addr, check func(context.C
 		return err
 	}
 	if listed && (asked || m.Server.Fixed()) {
-		return err // nothing of it was old
+		return err // both ids were looked up just now
 	}
-	m.Log.Info("provider refuses what was known, looking up again", zap.String("provider", m.Provider),
-		zap.String("address", addr.String()), zap.Error(err))
+	m.journal.Tell(LookingUpAgain, zap.String("address", addr.String()), zap.Error(err))
 	if e.Status == m.UnknownServer && !m.Server.Fixed() {
-		// If the service does not answer, what was known stands.
+		// If the metadata service does not answer, the id that was known stands.
 		wg.Go(func() {
 			if id, err := m.Server.Learn(ctx); err == nil {
 				server = id
@@ -146,8 +160,8 @@ func (m *Mover) Claim(ctx context.Context, addr netip.Addr, check func(context.C
 }
 
 // Prepare asks the metadata service for the own server and lists the floating
-// IPs, each only if neither this process nor the cache on disk knows it. That there
-// are none is an error of the kind NotFound.
+// IPs, each only if neither this process nor the cache on disk knows it. An account
+// without floating IPs is an error of the kind NotFound.
 func (m *Mover) Prepare(ctx context.Context) error {
 	if _, _, err := m.Server.ID(ctx); err != nil {
 		return err
@@ -160,14 +174,14 @@ func (m *Mover) Prepare(ctx context.Context) error {
 	}
 	ips, err := m.listing.Do(ctx, struct{}{}, m.list)
 	if err == nil && len(ips) == 0 {
-		return EmptyError(m.Provider, m.OpList)
+		return EmptyError(m.provider, m.OpList)
 	}
-	return SharedError(ctx, m.Provider, m.OpList, err)
+	return SharedError(ctx, m.provider, m.OpList, err)
 }
 
 // list reads all floating IPs of the account and remembers their keys. What a list
-// lacks is not forgotten: a list can be empty or short once, and a key that is none
-// any more is refused, and looked up again, when it is used.
+// lacks is not forgotten: a list can be empty or short once, and a key that is not
+// valid any more is refused, and looked up again, when it is used.
 func (m *Mover) list(ctx context.Context) (map[netip.Prefix]Listed, error) {
 	ips, err := m.List(ctx)
 	if err != nil {
@@ -184,12 +198,12 @@ func (m *Mover) list(ctx context.Context) (map[netip.Prefix]Listed, error) {
 	}
 	m.objects = objects
 	m.mu.Unlock()
-	m.Cache.Store(IDs{Objects: objects})
+	m.cache.Store(IDs{Objects: objects})
 	return ips, nil
 }
 
 // object returns the key of the floating IP that addr is, or lies in, from memory
-// or, if it is not there, by listing. listed tells that the API was asked.
+// or, if the key is not there, by listing. listed tells that the API was asked.
 func (m *Mover) object(ctx context.Context, addr netip.Addr) (key string, listed bool, err error) {
 	m.mu.Lock()
 	objects := m.objects
@@ -201,15 +215,15 @@ func (m *Mover) object(ctx context.Context, addr netip.Addr) (key string, listed
 	return key, true, err
 }
 
-// lookUp lists to find the key for addr. Callers share one look.
+// lookUp lists to find the key for addr. Callers share one list.
 func (m *Mover) lookUp(ctx context.Context, addr netip.Addr) (string, error) {
 	ips, err := m.listing.Do(ctx, struct{}{}, m.list)
 	if err != nil {
-		return "", SharedError(ctx, m.Provider, m.OpList, err)
+		return "", SharedError(ctx, m.provider, m.OpList, err)
 	}
 	_, ip, ok := Containing(ips, addr)
 	if !ok {
-		return "", NotManagedError(m.Provider, m.OpPoint, addr)
+		return "", NotManagedError(m.provider, m.OpPoint, addr)
 	}
 	return ip.Key, nil
 }
@@ -220,7 +234,7 @@ func (m *Mover) point(ctx context.Context, to move) error {
 	_, err := m.moves.Do(ctx, to, func(ctx context.Context) (struct{}, error) {
 		return struct{}{}, m.Point(ctx, to.key, to.server)
 	})
-	return NotTheAddress(SharedError(ctx, m.Provider, m.OpPoint, err))
+	return NotTheAddress(SharedError(ctx, m.provider, m.OpPoint, err))
 }
 
 // holder tells who has a floating IP.
@@ -244,7 +258,7 @@ func ParseNetwork(text string) (netip.Prefix, error) {
 	if !strings.Contains(text, "/") {
 		a, err := netip.ParseAddr(text)
 		if err != nil || a.Zone() != "" {
-			return netip.Prefix{}, fmt.Errorf("%q is no network", text)
+			return netip.Prefix{}, fmt.Errorf("%q is not a network", text)
 		}
 		return netip.PrefixFrom(a.Unmap(), a.Unmap().BitLen()), nil
 	}
@@ -252,10 +266,10 @@ func ParseNetwork(text string) (netip.Prefix, error) {
 	return p.Masked(), err
 }
 
-// Containing returns the smallest of the networks that has addr in it, and what
-// belongs to it. Floating IPs do not overlap today; should they, the smallest is
-// where traffic goes. A burst of claims asks for as many addresses as there are
-// networks: it does not go through them all.
+// Containing returns the smallest of the networks that contains addr, and the value
+// of that network. Floating IPs do not overlap today; if they ever do, traffic goes
+// to the smallest. A burst of claims asks for as many addresses as there are
+// networks, so the search does not go through all networks.
 func Containing[V any](networks map[netip.Prefix]V, addr netip.Addr) (netip.Prefix, V, bool) {
 	for bits := addr.BitLen(); bits >= 0; bits-- {
 		network, _ := addr.Prefix(bits)

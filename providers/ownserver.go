@@ -9,22 +9,22 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"berth/internal/journal"
 )
 
-// verifyTimeout bounds how long the first look at the account may be held up by
-// making sure that a server id from the disk is still right.
+// verifyTimeout bounds for how long the first observation of the account waits for
+// the proof that a server id from the disk is still right.
 const verifyTimeout = time.Second
 
-const opMetadata = "read metadata"
-
-// OwnServer is the id that this host has at its provider: configured, kept on
-// disk by an earlier process, or asked of the metadata service. It is safe for
+// OwnServer is the id that this host has at its provider: configured, stored on
+// disk by an earlier process, or told by the metadata service. It is safe for
 // concurrent use.
 type OwnServer struct {
 	provider string
 	ask      func(context.Context) (string, error)
 	cache    *IDCache
-	log      *zap.Logger
+	journal  *journal.Journal
 	fixed    bool // configured
 
 	asking Shared[struct{}, string]
@@ -34,32 +34,22 @@ type OwnServer struct {
 	verified bool       // it does not come from the disk alone
 }
 
-// OwnServerOptions say where the id comes from.
-type OwnServerOptions struct {
-	Provider   string // name in errors and logs
-	Configured string // the id, "" if it is not configured
-	Cached     string // what Cache has, "" if nothing
-	// Ask asks the metadata service.
-	Ask   func(context.Context) (string, error)
-	Cache *IDCache
-	Log   *zap.Logger
-}
-
-// NewOwnServer makes no calls.
-func NewOwnServer(o OwnServerOptions) *OwnServer {
-	s := &OwnServer{provider: o.Provider, ask: o.Ask, cache: o.Cache, log: o.Log, id: o.Cached, verified: o.Cached == ""}
-	if o.Configured != "" {
-		s.id, s.fixed, s.verified = o.Configured, true, true
+// newOwnServer makes no calls. configured and cached are "" if they are not known;
+// ask asks the metadata service.
+func newOwnServer(a *Access, cache *IDCache, configured, cached string, ask func(context.Context) (string, error)) *OwnServer {
+	s := &OwnServer{provider: a.Provider, ask: ask, cache: cache, journal: a.Journal, id: cached, verified: cached == ""}
+	if configured != "" {
+		s.id, s.fixed, s.verified = configured, true, true
 	}
 	return s
 }
 
-// Fixed tells that the id is configured, so that nobody else can know better.
+// Fixed tells that the id is configured, so that no metadata can correct it.
 func (s *OwnServer) Fixed() bool { return s.fixed }
 
 // ID returns the id from the configuration, memory or, if it is in neither, the
-// metadata service. looked tells that the service was asked.
-func (s *OwnServer) ID(ctx context.Context) (id string, looked bool, err error) {
+// metadata service. asked tells that the service was asked.
+func (s *OwnServer) ID(ctx context.Context) (id string, asked bool, err error) {
 	s.mu.Lock()
 	id = s.id
 	s.mu.Unlock()
@@ -70,9 +60,9 @@ func (s *OwnServer) ID(ctx context.Context) (id string, looked bool, err error) 
 	return id, true, err
 }
 
-// Learn asks the metadata service and keeps the answer. Callers share one
-// request. All errors are of the kind Transient: the service knows nothing that
-// could be wrong.
+// Learn asks the metadata service and remembers the answer. Callers share one
+// request. All errors are of the kind Transient: a refusal of the service says
+// nothing about the account.
 func (s *OwnServer) Learn(ctx context.Context) (string, error) {
 	id, err := s.asking.Do(ctx, struct{}{}, func(ctx context.Context) (string, error) {
 		id, err := s.ask(ctx)
@@ -84,19 +74,18 @@ func (s *OwnServer) Learn(ctx context.Context) (string, error) {
 		}
 		s.mu.Lock()
 		if s.id != "" && s.id != id {
-			s.log.Warn("this host's server id has changed", zap.String("provider", s.provider), zap.String("before", s.id), zap.String("now", id))
+			s.journal.Tell(ServerChanged, zap.String("before", s.id), zap.String("now", id))
 		}
 		s.id, s.verified = id, true
 		s.mu.Unlock()
 		s.cache.Store(IDs{Server: id})
 		return id, nil
 	})
-	return id, SharedError(ctx, s.provider, opMetadata, err)
+	return id, SharedError(ctx, s.provider, OpMetadata, err)
 }
 
 // Verify makes sure, once in the life of the process, that an id from the disk
-// is that of this host, if the service answers soon. If it does not, the id
-// stands: that an outage of the service does not matter is what it is kept for.
+// is that of this host, if the metadata service answers soon; see VerifySoon.
 func (s *OwnServer) Verify(ctx context.Context) {
 	s.mu.Lock()
 	done := s.verified
@@ -105,10 +94,20 @@ func (s *OwnServer) Verify(ctx context.Context) {
 	if done {
 		return
 	}
+	VerifySoon(ctx, s.journal, func(ctx context.Context) error {
+		_, err := s.Learn(ctx)
+		return err
+	})
+}
+
+// VerifySoon gives learn, which asks the metadata service for an id that was read
+// from the disk, one second. If the service does not answer by then, the id stands:
+// it is stored so that an outage of the service does not matter.
+func VerifySoon(ctx context.Context, j *journal.Journal, learn func(context.Context) error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, verifyTimeout, fmt.Errorf("no answer within %s", verifyTimeout))
 	defer cancel()
-	if _, err := s.Learn(ctx); err != nil {
-		s.log.Debug("cached server id not verified", zap.String("provider", s.provider), zap.Error(err))
+	if err := learn(ctx); err != nil {
+		j.Debug("cached server id not verified", zap.Error(err))
 	}
 }
 

@@ -10,22 +10,21 @@ import (
 // context does, makes no hidden retries, and returns an *Error (see errors.go)
 // for whatever the API or the network did wrong.
 type Provider interface {
-	// Observe tells who has each of addrs. It makes as few calls as the API
-	// allows, and as a side effect refreshes what the provider keeps about
-	// objects (address to provider object, own server). Every address asked
-	// for has an entry in the result; one that is no floating IP of the
+	// Observe returns the holder of each of addrs. It makes as few calls as the
+	// API allows, and as a side effect refreshes what the provider remembers of
+	// objects (address to provider object, own server). Every address asked for
+	// has an entry in the result; an address that is not a floating IP of the
 	// account has the kind NotManaged.
 	Observe(ctx context.Context, addrs []netip.Addr) (map[netip.Addr]Holder, error)
 
-	// Claim points addr at this host, and at nobody else, whoever has it now.
-	// check is the permit to do so: it is called right before each write, and
-	// its error, returned as it is, ends the claim. It is idempotent:
-	// called again after a lost response it ends in the same state. What it
-	// needs to know (own server, provider object) comes from memory or the
-	// cache on disk; it looks up only what is missing there, and looks up
-	// again and retries once when the API says that what it knew is wrong.
-	// An address that is no floating IP of the account gives an *Error of the
-	// kind NotFound.
+	// Claim points addr at this host alone, wherever it points now. check is the
+	// permit to do so: it is called right before each write, and its error,
+	// returned as it is, ends the claim. Claim is idempotent: called again after a
+	// lost response it ends in the same state. The ids that it needs (own server,
+	// provider object) come from memory or the cache on disk; it looks up only what
+	// is missing there, and looks up again and retries once when the API says that
+	// an id is wrong. An address that is not a floating IP of the account gives an
+	// *Error of the kind NotFound.
 	Claim(ctx context.Context, addr netip.Addr, check func(context.Context) error) error
 
 	// Self returns this host as the provider knows it, for the self-test.
@@ -36,16 +35,16 @@ type Provider interface {
 // to know something that can be looked up before.
 type Preparer interface {
 	// Prepare looks up what Claim needs and is not known yet. It makes no call
-	// when nothing is missing, and may be called again after an error. That the
-	// account has no floating IP at all is an *Error of the kind NotFound, and
-	// nothing that is remembered.
+	// when nothing is missing, and may be called again after an error. An account
+	// without floating IPs is an *Error of the kind NotFound, and is not
+	// remembered.
 	Prepare(ctx context.Context) error
 }
 
 // Truster is what a provider offers beside Provider that calls an API over TLS.
 type Truster interface {
 	// Trust makes ready for the first handshake what can be made ready before the
-	// first call, and waits for nobody. It may run beside everything else.
+	// first call. It makes no connection, and may run beside all other methods.
 	Trust()
 }
 
@@ -57,15 +56,15 @@ type Releaser interface {
 	Release(ctx context.Context, addr netip.Addr, check func(context.Context) error) error
 }
 
-// Auditor is what a provider offers beside Provider when it cannot tell everything
-// from what Observe reads, and must now and then read more than that. It has no
-// effect but on what Observe tells later.
+// Auditor is what a provider offers beside Provider when Observe cannot see all
+// holders, so that more has to be read now and then. An audit has no effect but on
+// what Observe tells later.
 type Auditor interface {
 	// AuditDue returns a channel that can be received from when an audit is
-	// wanted. A provider whose channel nobody asks for counts on no audit.
+	// wanted. A provider of which AuditDue was never called expects no audit.
 	AuditDue() <-chan struct{}
-	// Audit reads all there is, in many calls, and writes nothing. It logs what it
-	// finds, and why it fails.
+	// Audit reads all objects that can have a floating IP, in many calls, and writes
+	// nothing. It tells what it finds, and why it fails.
 	Audit(ctx context.Context)
 }
 
@@ -75,26 +74,27 @@ type Server struct {
 	Name string // empty if the API was not asked
 }
 
-// HolderKind tells who has a floating IP.
+// HolderKind is the closed set of holders of a floating IP.
 type HolderKind uint8
 
 const (
-	// NotManaged means that the address is no floating IP of the account.
+	// NotManaged means that the address is not a floating IP of the account.
 	NotManaged HolderKind = iota
 	// Nobody means that the floating IP points nowhere.
 	Nobody
-	// Mine means that this host, and nobody else, has it.
+	// Mine means that the floating IP points at this host alone.
 	Mine
-	// Other means that another server has it.
+	// Other means that the floating IP points at another server.
 	Other
-	// NotServer means that something else has it, such as a load balancer.
+	// NotServer means that the floating IP points at something else than a server,
+	// such as a load balancer.
 	NotServer
-	// Unknown means that this host has it, and that it cannot be told yet whether
-	// others have it too. Owner says why.
+	// Unknown means that the floating IP points at this host, and that it is not
+	// known yet whether it points at other servers too. Owner says why.
 	Unknown
 )
 
-// Holder is who has a floating IP, as read from the API.
+// Holder is the server, or else, at which a floating IP points, as read from the API.
 type Holder struct {
 	Kind HolderKind
 	// Object is the provider's object, for people: a network such as
@@ -103,6 +103,6 @@ type Holder struct {
 	// Owner names the holder for people: a server's id or name, "load
 	// balancer X". Empty for Nobody and NotManaged.
 	Owner string
-	// Beside tells of an Other that this host has the floating IP, too.
+	// Beside tells of an Other that the floating IP points at this host, too.
 	Beside bool
 }

@@ -1,6 +1,7 @@
 package providers
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"net/http"
@@ -10,19 +11,20 @@ import (
 	"go.uber.org/zap"
 	"gopkg.in/yaml.v3"
 
+	"berth/internal/journal"
 	"berth/internal/names"
 )
 
 // Deps is what a provider is built from, beside its section of the
 // configuration.
 type Deps struct {
-	Log       *zap.Logger // nil means none
-	RunDir    string      // for cached ids; "" keeps none on disk
-	UserAgent string      // such as "berth/1.2.3"
+	Journal   *journal.Journal // nil means none
+	RunDir    string           // for cached ids; "" stores none on disk
+	UserAgent string           // such as "berth/1.2.3"
 	Env       func(string) string
 	Hostname  func() (string, error) // as os.Hostname
 	Metrics   *Metrics               // nil means none
-	Names     *names.Resolver        // of all hosts that are connected to; nil means one that keeps nothing on disk
+	Names     *names.Resolver        // of all hosts that are connected to; nil means one that stores nothing on disk
 	// Secret finds a secret: name is its key in the section, inline and file are
 	// the values of that key and of its twin name-file, vendorEnv is the usual
 	// environment variable. It returns "" without an error if there is none.
@@ -36,22 +38,38 @@ type Deps struct {
 	MetadataURL string
 }
 
+// ProviderJournal returns the journal for a provider of that name; it is never nil.
+func (d Deps) ProviderJournal(name string) *journal.Journal {
+	return cmp.Or(d.Journal, journal.New(nil)).With(zap.String("provider", name))
+}
+
 // Entry is what is registered of a provider.
 type Entry struct {
 	// Check decodes the provider's section of the configuration. Its error joins a
-	// *section.Problem for each thing that is wrong. It asks nobody. It is meant for
+	// *section.Problem for each thing that is wrong. It makes no call. It is meant for
 	// every section present, whichever provider is chosen. The node may be nil.
 	Check func(*yaml.Node) error
 	// New returns the provider for its section. It makes no call.
 	New func(Deps, *yaml.Node) (Provider, error)
+	// Events are the kinds of events that the provider declares beside Events.
+	Events []journal.Kind
 }
 
-// Registry has the providers by their names in the configuration. The one that
-// the product uses is in package catalog.
+// Registry has the providers by their names in the configuration. The registry of
+// the product is in package catalog.
 type Registry map[string]Entry
 
 // Names returns the names in order.
 func (r Registry) Names() []string { return slices.Sorted(maps.Keys(r)) }
+
+// Events returns the kinds of events of this package and of all providers.
+func (r Registry) Events() []journal.Kind {
+	all := slices.Clone(Events)
+	for _, name := range r.Names() {
+		all = append(all, r[name].Events...)
+	}
+	return all
+}
 
 // Entry returns the provider of that name; the error for an unknown one lists
 // those that are known.

@@ -17,8 +17,8 @@ const withheld = "(withheld: the answer repeats a credential)"
 // might send them back.
 type secrets []string // lower case
 
-// window is how many characters of a secret in a row give a text away. Part of a
-// token is found too, such as in an answer cut short.
+// window is how many characters of a secret in a row make a text unfit to be shown.
+// Part of a token is found too, such as in an answer cut short.
 const window = 8
 
 func newSecrets(plain []string) secrets {
@@ -29,9 +29,9 @@ func newSecrets(plain []string) secrets {
 		}
 		quoted, _ := json.Marshal(p) // of a string, which cannot fail
 		s = append(s, p, string(quoted[1:len(quoted)-1]), url.QueryEscape(p), url.PathEscape(p), html.EscapeString(p), hex.EncodeToString([]byte(p)))
-		// In base64 the secret looks different by where it starts in the text:
-		// after 0, 1 or 2 characters of a group of three. What depends on its
-		// neighbours is cut off at both ends.
+		// In base64 the secret looks different by where it starts in the text: after
+		// 0, 1 or 2 characters of a group of three. The characters that depend on the
+		// neighbours of the secret are cut off at both ends.
 		for lead := range 3 {
 			for _, enc := range []*base64.Encoding{base64.RawStdEncoding, base64.RawURLEncoding} {
 				e := enc.EncodeToString([]byte(strings.Repeat("x", lead) + p))
@@ -68,7 +68,7 @@ func (s secrets) in(text string) bool {
 }
 
 // clean returns the text as it may be shown: in one line, printable, at most max
-// characters, and not at all if it holds a secret.
+// characters, and withheld if it holds a secret.
 func (s secrets) clean(text string, max int) string {
 	if s.in(text) {
 		return withheld

@@ -15,8 +15,8 @@ type call[V any] struct {
 	waiters int // guarded by the owner's lock
 }
 
-// newCall starts work. Before the result can be seen, ended is called. Whoever
-// starts a call must wait for it.
+// newCall starts work. Before the result can be seen, ended is called. The caller
+// must wait for the call.
 func newCall[V any](ctx context.Context, work func(context.Context) (V, error), ended func(V, error)) *call[V] {
 	ctx, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	c := &call[V]{cancel: cancel, done: make(chan struct{})}
@@ -29,9 +29,9 @@ func newCall[V any](ctx context.Context, work func(context.Context) (V, error), 
 	return c
 }
 
-// wait returns the result, or the cause of ctx if that ends before. The last to
-// leave ends the work and waits for its end. The caller has counted itself in
-// waiters; abandon is called under mu when nobody must join any more.
+// wait returns the result, or the cause of ctx if that ends before. The last waiter
+// to leave ends the work and waits for its end. The caller has counted itself in
+// waiters; abandon is called under mu when no other caller may join any more.
 func (c *call[V]) wait(ctx context.Context, mu *sync.Mutex, abandon func()) (V, error) {
 	select {
 	case <-c.done:
@@ -53,9 +53,9 @@ func (c *call[V]) wait(ctx context.Context, mu *sync.Mutex, abandon func()) (V, 
 	return none, context.Cause(ctx)
 }
 
-// Shared runs work at most once at a time for each key: whoever asks while it
-// runs gets the result of that run. It goes on as long as one of those who asked
-// still waits. The zero value is ready.
+// Shared runs work at most once at a time for each key: a caller that comes while
+// the work runs gets the result of that run. The work goes on as long as one of the
+// callers still waits. The zero value is ready.
 type Shared[K comparable, V any] struct {
 	mu    sync.Mutex
 	calls map[K]*call[V]

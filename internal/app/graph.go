@@ -86,7 +86,7 @@ func (o *Options) newCloud(cfg *config.Config, m *providers.Metrics, log *zap.Lo
 	c := &cloud{gate: &refresher.Gate{}, policy: policy(cfg), log: log}
 	switch cfg.Pointing(o.DryRun) {
 	case config.Print:
-		printer := fake.NewPrinter(o.Stdout, log)
+		printer := fake.NewPrinter(o.Stdout, journal.New(log))
 		c.target = func(ip vrrp.FloatingIP, check func(context.Context) error) refresher.Target {
 			return printer.Target(ip, check)
 		}
@@ -123,7 +123,7 @@ func (o *Options) newProvider(cfg *config.Config, runDirectory string, m *provid
 	}
 	secrets := o.secrets(cfg, cfg.Provider, journal.New(log))
 	d := providers.Deps{
-		Log:       log,
+		Journal:   journal.New(log),
 		RunDir:    runDirectory,
 		UserAgent: "berth/" + o.Version,
 		Env:       o.Getenv,

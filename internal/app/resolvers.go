@@ -3,6 +3,7 @@ package app
 import (
 	"sync"
 
+	"berth/internal/journal"
 	"berth/internal/names"
 
 	"go.uber.org/zap"
@@ -25,7 +26,7 @@ func (r *resolvers) at(runDirectory string, log *zap.Logger) *names.Resolver {
 	}
 	found := r.all[runDirectory]
 	if found == nil {
-		found = names.New(runDirectory, log)
+		found = names.New(runDirectory, journal.New(log))
 		r.all[runDirectory] = found
 	}
 	return found

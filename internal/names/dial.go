@@ -28,18 +28,17 @@ func Unproven(ctx context.Context) context.Context {
 // Dialer connects to hosts by name. It is safe for concurrent use.
 type Dialer struct {
 	Names *Resolver
-	// Timeout bounds the attempt to connect to one address; looking up the name is
-	// no part of it.
+	// Timeout bounds the attempt to connect to one address, without the look-up of the
+	// name.
 	Timeout time.Duration
 	// Dial connects to an address and a port, as DialContext of a [net.Dialer].
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
 // DialContext connects to host:port, as DialContext of a [net.Dialer]. The host is
-// looked up each time; while that takes, the addresses that it had last are tried,
-// and those that the look-up gives as soon as they are there. Time for which
-// there is nothing to do but to wait for the look-up is between DNSStart and DNSDone of
-// the context's [httptrace.ClientTrace].
+// looked up each time; meanwhile the addresses of its last answer are tried, and those
+// of the look-up as soon as they are there. Time in which the dial can only wait for
+// the look-up is between DNSStart and DNSDone of the context's [httptrace.ClientTrace].
 func (d *Dialer) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
@@ -105,7 +104,7 @@ func (r *race) run(ctx context.Context) (net.Conn, error) {
 		case len(r.open) > 0:
 			waiting.end(l)
 		case done == nil:
-			return nil, r.nobody(l)
+			return nil, r.unreachable(l)
 		default:
 			waiting.begin()
 		}
@@ -124,7 +123,7 @@ func (r *race) run(ctx context.Context) (net.Conn, error) {
 			}
 		case <-done:
 			first, done = nil, nil
-			// Where it failed these are the former ones.
+			// If the look-up failed, these are the former addresses.
 			if r.add(r.Names.known(r.host)) {
 				begin()
 			}
@@ -180,8 +179,8 @@ func (r *race) begin(ctx context.Context) {
 	})
 }
 
-// nobody returns the error for a host at none of whose addresses anybody answers.
-func (r *race) nobody(l *lookup) error {
+// unreachable returns the error for a host none of whose addresses can be connected to.
+func (r *race) unreachable(l *lookup) error {
 	switch {
 	case r.failed == nil:
 		return fmt.Errorf("look up %s: %w", r.host, l.err)

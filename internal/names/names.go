@@ -1,16 +1,16 @@
 // Package names turns host names into addresses, for connections that a takeover
 // waits for.
 //
-// A resolver that does not answer must not keep berth from a server whose address
-// was known a minute ago. So the last good answer for each name is kept, in memory
-// and in a file of the run directory, and a [Dialer] connects to it at once, while
-// a fresh look-up runs beside the attempt. A look-up has a time limit of its own,
-// [Budget], and outlives the connection attempt that asked for it, so that the next
-// attempt finds its answer. All addresses of a name are tried, of both families,
-// one shortly after the other (RFC 8305).
+// A resolver that does not answer must not cut berth off from a server whose address
+// was known a minute ago. So the last good answer for each name is stored, in memory
+// and in a file of the run directory, and a [Dialer] connects to its addresses at
+// once, while a fresh look-up runs beside the attempt. A look-up has a time limit of
+// its own, [Budget], and outlives the connection attempt that asked for it, so that
+// the next attempt finds its answer. All addresses of a name are tried, of both
+// families, one shortly after the other (RFC 8305).
 //
 // The package refuses to decide whether the server that was reached is the right
-// one. TLS proves that by its certificate; a connection in clear text proves
+// one. The certificate of a TLS server proves that; a connection in clear text proves
 // nothing, and [Unproven] makes a dial wait for the fresh look-up.
 package names
 
@@ -28,6 +28,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"berth/internal/journal"
 )
 
 const (
@@ -40,9 +42,9 @@ const (
 	// addresses are there (RFC 8305, section 3).
 	resolutionDelay = 50 * time.Millisecond
 
-	// freshness is for how long an answer counts as fresh: what one connection waited
-	// for need not be waited for by the next. Where a dial gave up before the look-up
-	// ended, missed is how long its outcome counts, good or bad: attempts that are
+	// freshness is for how long an answer counts as fresh: the next connection need
+	// not wait for another one. Where a dial gave up before the look-up ended, missed
+	// is how long the outcome of the look-up counts, good or bad: attempts that are
 	// shorter than a look-up would never see the end of one.
 	freshness = 5 * time.Second
 	missed    = 30 * time.Second
@@ -79,15 +81,15 @@ func (f families) mixed() []netip.Addr {
 	return all
 }
 
-// Resolver looks up names and keeps their last good answers. It is safe for
+// Resolver looks up names and stores their last good answers. It is safe for
 // concurrent use. Close must be called.
 type Resolver struct {
 	// Lookup is LookupNetIP of a [net.Resolver], and may be replaced before the
 	// first use; network is ip4 or ip6.
 	Lookup func(ctx context.Context, network, host string) ([]netip.Addr, error)
 
-	log     *zap.Logger
-	kept    *store // nil: nothing is kept on disk
+	journal *journal.Journal
+	store   *store // nil: nothing is stored on disk
 	ctx     context.Context
 	cancel  context.CancelCauseFunc
 	running sync.WaitGroup // look-ups
@@ -100,17 +102,17 @@ type Resolver struct {
 
 // host is what is known of a name.
 type host struct {
-	known families // the last good answers, nil if there was none
-	// rank orders the addresses: the one that was connected to last comes first,
-	// then those that were never tried, then the others, the one tried last at the
-	// end. So addresses that do not answer cannot use up the time of each attempt.
+	known families // the last good answers, empty if there was none
+	// rank orders the addresses: first the address of the last connection, then those
+	// that were never tried, then the others, the one tried last at the end. So
+	// addresses that do not answer cannot use up the time of each attempt.
 	rank    map[netip.Addr]int64
-	asking  *lookup   // in progress, nil if none
-	failing bool      // the look-up failed the last time, which was said
-	fresh   time.Time // until when no look-up is waited for
+	asking  *lookup            // in progress, nil if none
+	failing *journal.Condition // the look-up failed the last time
+	fresh   time.Time          // until when no look-up is waited for
 }
 
-// lookup is one look-up, for all who wait for it.
+// lookup is one look-up, for all dials that wait for it.
 type lookup struct {
 	first chan struct{} // closed when there is an address, or at the end
 	done  chan struct{} // closed when both families were answered, or cannot be
@@ -119,13 +121,13 @@ type lookup struct {
 	left  bool          // a dial has given up waiting; guarded by the Resolver's mu
 }
 
-// New returns a Resolver that keeps answers in a file of the directory dir, or on
-// disk nowhere if dir is "". It asks the name servers of resolv.conf(5), as the
-// resolver of Go does, whether cgo is there or not.
-func New(dir string, log *zap.Logger) *Resolver {
-	r := &Resolver{Lookup: (&net.Resolver{PreferGo: true}).LookupNetIP, log: cmp.Or(log, zap.NewNop()), hosts: map[string]*host{}}
+// New returns a Resolver that stores answers in a file of the directory dir, or not
+// on disk if dir is "". It asks the name servers of resolv.conf(5) with the resolver
+// of Go, whether cgo is there or not. j may be nil.
+func New(dir string, j *journal.Journal) *Resolver {
+	r := &Resolver{Lookup: (&net.Resolver{PreferGo: true}).LookupNetIP, journal: cmp.Or(j, journal.New(nil)), hosts: map[string]*host{}}
 	if dir != "" {
-		r.kept = &store{path: filepath.Join(dir, fileName), log: r.log}
+		r.store = newStore(filepath.Join(dir, fileName), r.journal)
 	}
 	r.ctx, r.cancel = context.WithCancelCause(context.Background())
 	return r
@@ -138,18 +140,23 @@ func (r *Resolver) Close() {
 	r.mu.Unlock()
 	r.cancel(errClosed)
 	r.running.Wait()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, h := range r.hosts {
+		h.failing.Drop()
+	}
 }
 
-// Ask begins a look-up, so that its answer is there when it is needed, and waits
-// for nobody. An IP address needs none.
+// Ask begins a look-up, so that its answer is there when it is needed, and does not
+// wait for it. An IP address needs none.
 func (r *Resolver) Ask(name string) {
 	if _, err := netip.ParseAddr(name); err != nil && name != "" {
 		r.ask(name)
 	}
 }
 
-// Await begins a look-up and waits until there is an address to connect to, be it
-// a former one, or until there will be none. Dialling tells what went wrong.
+// Await begins a look-up and waits until there is an address to connect to, also a
+// former one, or until the look-up has failed. Dialling tells why.
 func (r *Resolver) Await(ctx context.Context, name string) {
 	if _, err := netip.ParseAddr(name); err == nil {
 		return
@@ -168,8 +175,8 @@ func (r *Resolver) Await(ctx context.Context, name string) {
 func (r *Resolver) host(name string) *host {
 	if !r.loaded {
 		r.loaded = true
-		for name, addresses := range r.kept.load() {
-			h := &host{}
+		for name, addresses := range r.store.load() {
+			h := r.newHost(name)
 			for _, a := range addresses {
 				h.known.add(a)
 			}
@@ -179,10 +186,14 @@ func (r *Resolver) host(name string) *host {
 	key := strings.ToLower(name)
 	h := r.hosts[key]
 	if h == nil {
-		h = &host{}
+		h = r.newHost(key)
 		r.hosts[key] = h
 	}
 	return h
+}
+
+func (r *Resolver) newHost(name string) *host {
+	return &host{failing: r.journal.With(zap.String("host", name)).Condition()}
 }
 
 func (f *families) add(a netip.Addr) {
@@ -236,8 +247,8 @@ func (r *Resolver) leave(name string, l *lookup) {
 	}
 }
 
-// fresh reports whether a look-up has ended so short a time ago that no other need
-// be waited for.
+// fresh reports whether a look-up has ended so short a time ago that a dial need not
+// wait for another one.
 func (r *Resolver) fresh(name string) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -277,7 +288,7 @@ func (r *Resolver) tried(name string, a netip.Addr, connected bool) {
 	}
 }
 
-// run carries a look-up out.
+// run carries out a look-up.
 func (r *Resolver) run(name string, h *host, l *lookup) {
 	ctx, cancel := context.WithTimeoutCause(r.ctx, Budget, errBudget)
 	defer cancel()
@@ -337,12 +348,12 @@ func (r *Resolver) run(name string, h *host, l *lookup) {
 	r.finish(name, h, l, missing, failed)
 	usable()
 	close(l.done)
-	// Now that nobody waits.
+	// The file is written last, so that no dial waits for it.
 	if l.err == nil {
 		r.mu.Lock()
 		known := h.known.mixed()
 		r.mu.Unlock()
-		r.kept.save(strings.ToLower(name), known)
+		r.store.save(strings.ToLower(name), known)
 	}
 }
 
@@ -358,7 +369,7 @@ func usableAddress(a netip.Addr) bool {
 	return a.IsValid() && !a.IsUnspecified() && !a.IsMulticast()
 }
 
-// finish takes what came of a look-up.
+// finish records the result of a look-up.
 func (r *Resolver) finish(name string, h *host, l *lookup, missing [2]bool, failed error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -382,21 +393,16 @@ func (r *Resolver) finish(name string, h *host, l *lookup, missing [2]bool, fail
 				delete(h.rank, a)
 			}
 		}
-		if h.failing {
-			h.failing = false
-			r.log.Info("a name can be looked up again", zap.String("host", name), zap.Stringers("addresses", known))
-		}
+		h.failing.Clear(zap.Stringers("addresses", known))
 		return
 	}
 	l.err = failed
 	if failed == nil {
 		l.err = &net.DNSError{Err: "no such host", Name: name, IsNotFound: true}
 	}
-	// That a server knows no such name ends nothing that works: names are lost by
-	// mistake more often than the servers behind them.
-	if !h.failing && !r.closed && !h.known.empty() {
-		h.failing = true
-		r.log.Warn("cannot look up a name; going on with the addresses that it had last",
-			zap.String("host", name), zap.Stringers("addresses", h.known.mixed()), zap.Error(l.err))
+	// A name server that does not know the name any more does not end what works:
+	// names are lost by mistake more often than the servers behind them.
+	if !r.closed && !h.known.empty() {
+		h.failing.Fail(unresolved, l.err, zap.Stringers("addresses", h.known.mixed()))
 	}
 }

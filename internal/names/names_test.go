@@ -21,6 +21,7 @@ import (
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
 
+	"berth/internal/journal"
 	"berth/internal/names"
 )
 
@@ -130,7 +131,7 @@ type peer struct {
 
 // resolver returns a process's resolver; dir may be "".
 func (w *world) resolver(dir string) *names.Resolver {
-	r := names.New(dir, w.log)
+	r := names.New(dir, journal.New(w.log))
 	r.Lookup = w.lookup
 	w.Cleanup(r.Close)
 	return r
@@ -206,7 +207,7 @@ func TestAMuteResolverCostsNothingOnceANameWasResolved(t *testing.T) {
 			w.want(r, "2001:db8::1", 0)
 			time.Sleep(time.Minute)
 		}
-		if got := w.logs.FilterMessage("cannot look up a name; going on with the addresses that it had last").Len(); got != 1 {
+		if got := w.logs.FilterMessage("cannot look up a name; using the addresses of the last answer").Len(); got != 1 {
 			t.Errorf("want it said once, got %d times", got)
 		}
 		w.answer("192.0.2.1", "2001:db8::1")
@@ -272,7 +273,7 @@ func TestANameThatIsGoneKeepsTheAddressThatWorks(t *testing.T) {
 		for range 3 {
 			w.want(r, "192.0.2.1", 0)
 		}
-		said := w.logs.FilterMessage("cannot look up a name; going on with the addresses that it had last").All()
+		said := w.logs.FilterMessage("cannot look up a name; using the addresses of the last answer").All()
 		if len(said) != 1 || !strings.Contains(said[0].ContextMap()["error"].(string), "no such host") {
 			t.Errorf("want it said once that there is no such host, got %v", said)
 		}
@@ -550,7 +551,7 @@ func TestGarbageInTheFileIsToldOnceAndIgnored(t *testing.T) {
 				w.want(r, "192.0.2.7", 0)
 				w.want(r, "192.0.2.7", 0)
 				r.Close()
-				if got := w.logs.FilterMessage("ignoring the addresses that were kept of names").Len(); got != 1 || w.logs.Len() != 1 {
+				if got := w.logs.FilterMessage("ignoring the stored addresses of names").Len(); got != 1 || w.logs.Len() != 1 {
 					t.Errorf("want it told once, got %v", w.logs.All())
 				}
 				// And replaced by what is known.
@@ -588,7 +589,7 @@ func TestARunDirectoryThatCannotBeWrittenCostsAWarning(t *testing.T) {
 		for range 3 {
 			w.want(r, "192.0.2.7", 0)
 		}
-		if got := w.logs.FilterMessage("cannot keep the addresses of names for the next start").Len(); got != 1 {
+		if got := w.logs.FilterMessage("cannot store the addresses of names for the next start").Len(); got != 1 {
 			t.Errorf("want it told once, got %v", w.logs.All())
 		}
 	})

@@ -14,29 +14,35 @@ import (
 	"sync"
 	"time"
 
-	"berth/internal/files"
-
 	"go.uber.org/zap"
+
+	"berth/internal/files"
+	"berth/internal/journal"
 )
 
 const (
 	fileName = "names.json"
 	maxFile  = 256 << 10 // bytes
-	maxNames = 64        // kept; the one that was looked up longest ago goes
-	// stale is how old the time of an entry may become before it is written anew,
-	// its addresses being the same.
+	maxNames = 64        // in the file; the one that was looked up longest ago goes
+	// stale is how old the time of an entry may become before it is written anew
+	// although its addresses are the same.
 	stale = 24 * time.Hour
 )
 
-// store keeps answers in a file that all processes of a host share. It is a cache
-// and no more: whatever is wrong with the file costs a warning, once, and never
-// an error. A nil store keeps nothing.
+// store has answers in a file that all processes of a host share. It is a cache and
+// no more: a file that cannot be read or written costs a warning, and never an error.
+// A nil store stores nothing.
 type store struct {
-	path string
-	log  *zap.Logger
+	path       string
+	journal    *journal.Journal
+	unwritable *journal.Condition
 
-	mu     sync.Mutex
-	warned map[string]bool
+	mu sync.Mutex // one use of the file at a time
+}
+
+func newStore(path string, j *journal.Journal) *store {
+	j = j.With(zap.String("file", path))
+	return &store{path: path, journal: j, unwritable: j.Condition()}
 }
 
 // entry is what the file has of a name.
@@ -58,7 +64,7 @@ func (s *store) load() map[string][]netip.Addr {
 	defer s.mu.Unlock()
 	f, err := s.read()
 	if err != nil {
-		s.warn("ignoring the addresses that were kept of names", err)
+		s.journal.Tell(fileIgnored, zap.Error(err))
 		return nil
 	}
 	all := map[string][]netip.Addr{}
@@ -79,7 +85,7 @@ func (s *store) save(name string, addresses []netip.Addr) {
 	defer s.mu.Unlock()
 	f, err := s.read()
 	if err != nil {
-		f = file{} // nothing of it is of use
+		f = file{} // it is replaced
 	}
 	now := time.Now().Round(0)
 	if old, ok := f.Names[name]; ok && sameSet(old.Addresses, addresses) && now.Sub(old.Time).Abs() < stale {
@@ -106,19 +112,10 @@ func (s *store) save(name string, addresses []netip.Addr) {
 		err = files.Replace(s.path, append(text, '\n'), 0o644)
 	}
 	if err != nil {
-		s.warn("cannot keep the addresses of names for the next start", err)
+		s.unwritable.Fail(fileUnwritable, err)
+		return
 	}
-}
-
-// warn says each message once. It is called with mu held.
-func (s *store) warn(message string, err error) {
-	if s.warned == nil {
-		s.warned = map[string]bool{}
-	}
-	if !s.warned[message] {
-		s.warned[message] = true
-		s.log.Warn(message, zap.String("file", s.path), zap.Error(err))
-	}
+	s.unwritable.Clear()
 }
 
 func (s *store) read() (file, error) {
@@ -132,8 +129,8 @@ func (s *store) read() (file, error) {
 	return parse(text)
 }
 
-// parse reads the form on disk. One entry that cannot be right makes the whole
-// file none of berth's.
+// parse reads the form on disk. One entry that cannot be right means that the file
+// was not written by berth.
 func parse(text []byte) (file, error) {
 	var f file
 	d := json.NewDecoder(bytes.NewReader(text))
@@ -146,22 +143,22 @@ func parse(text []byte) (file, error) {
 	}
 	for name, e := range f.Names {
 		if !validName(name) {
-			return file{}, fmt.Errorf("parse: %q is no host name", name)
+			return file{}, fmt.Errorf("parse: %q is not a host name", name)
 		}
 		if len(e.Addresses) == 0 || len(e.Addresses) > 2*maxAddresses {
 			return file{}, fmt.Errorf("parse: %s has %d addresses", name, len(e.Addresses))
 		}
 		for _, a := range e.Addresses {
 			if !usableAddress(a) || a.Zone() != "" || a.Is4In6() {
-				return file{}, fmt.Errorf("parse: %q of %s is no address of a host", a, name)
+				return file{}, fmt.Errorf("parse: %q of %s is not an address of a host", a, name)
 			}
 		}
 	}
 	return f, nil
 }
 
-// validName reports whether a text can be a host name in lower case; what exactly
-// a resolver takes for one is its own affair.
+// validName reports whether a text can be a host name in lower case; the resolver
+// decides whether it is one.
 func validName(name string) bool {
 	if name == "" || len(name) > 254 { // RFC 1035, section 3.1, and a dot at the end
 		return false

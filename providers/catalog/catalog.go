@@ -1,5 +1,5 @@
 // Package catalog lists the providers that berth has. Adding a cloud adds a line
-// here; package providers cannot have the list, as every cloud imports it.
+// here; package providers cannot have the list, because every cloud imports it.
 package catalog
 
 import (
@@ -13,7 +13,7 @@ import (
 	"berth/providers/webhook"
 )
 
-// Providers are all of them, by their names in the configuration.
+// Providers are all providers, by their names in the configuration.
 var Providers = providers.Registry{
 	"cloudscale": cloudscale.Entry,
 	"exec":       exec.Entry,
@@ -23,3 +23,6 @@ var Providers = providers.Registry{
 	"none":       none.Entry,
 	"webhook":    webhook.Entry,
 }
+
+// Events are the kinds of events that the providers declare.
+var Events = Providers.Events()

@@ -2,30 +2,31 @@
 // relies on is the vendor's API description (https://www.cloudscale.ch/en/api/v1):
 //
 // A floating IP is a network, /32 for IPv4 and /128 or /56 for IPv6, keyed by its
-// address alone. One PATCH moves it from whoever has it, at once and as a whole;
+// address alone. One PATCH moves it from any holder, at once and as a whole;
 // it cannot be made to point nowhere, so there is nothing to release. All
 // floating IPs of an account come in one list.
 //
-// The vendor's SDK makes the requests. Around it are closed: the endpoint from
-// the environment, redirects, the loss of the status when an error's body is
-// not as expected, its own metadata client, and its panic on a network without
-// a length.
+// The vendor's SDK makes the requests. Of the SDK are not used: the endpoint from
+// the environment, redirects, its errors, which lose the status when the body is
+// not as expected, its metadata client, and its reading of floating IPs, which
+// panics on a network without a length.
 package cloudscale
 
 import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/netip"
 	"net/url"
 	"strings"
-	"sync"
 
 	sdk "github.com/cloudscale-ch/cloudscale-go-sdk/v8"
 	"go.uber.org/zap"
 	"gopkg.in/yaml.v3"
 
+	"berth/internal/journal"
 	"berth/providers"
 )
 
@@ -43,10 +44,8 @@ type Client struct {
 	*providers.Access
 	base      *url.URL
 	userAgent string
-	names     map[string]string // server id in lower case to host name, for people
-
-	mu     sync.Mutex // guards warned
-	warned bool       // about networks that cannot be read
+	names     map[string]string  // server id in lower case to host name, for people
+	leftOut   *journal.Condition // floating IPs that cannot be read
 }
 
 // New returns the provider for its section of the configuration.
@@ -62,37 +61,31 @@ func New(d providers.Deps, node *yaml.Node) (providers.Provider, error) {
 		return nil, err
 	}
 	access.Endpoint = base.String()
-	log, hostname := access.Log, access.Hostname
 	c := &Client{
 		Access:    access,
-		base:      base, // whatever the environment makes the SDK use
+		base:      base, // the SDK would take that of the environment
 		userAgent: d.UserAgent,
 		names:     map[string]string{},
+		leftOut:   access.Journal.Condition(),
 	}
 	if d.Env(vendorURLEnv) != "" {
-		log.Warn("environment variable is ignored, set cloudscale.endpoint instead", zap.String("variable", vendorURLEnv), zap.String("endpoint", base.String()))
+		c.Journal.Tell(variableIgnored, zap.String("variable", vendorURLEnv), zap.Stringer("endpoint", base))
 	}
 	if inClear(base) {
-		log.Warn("token is sent in clear text", zap.String("endpoint", base.String()))
+		c.Journal.Tell(sentInClear, zap.Stringer("endpoint", base))
 	}
 	for host, id := range conf.hostnameToServerUUID {
 		c.names[strings.ToLower(id)] = host
 	}
-	configured := cmp.Or(conf.serverUUID, conf.hostnameToServerUUID[hostname])
+	configured := cmp.Or(conf.serverUUID, conf.hostnameToServerUUID[c.Hostname])
 	if configured == "" && len(conf.hostnameToServerUUID) > 0 {
-		log.Warn("hostname-to-server-uuid has no entry for this host, the metadata service is asked",
-			zap.String("provider", name), zap.String("hostname", hostname))
+		c.Journal.Tell(hostNotListed, zap.String("hostname", c.Hostname))
 	}
-	cache := providers.NewIDCache(d.RunDir, providers.IDKey{
-		Provider: name, Endpoint: base.String(), Hostname: hostname, BootID: providers.BootID()}, log)
-	cached := cache.Load()
-	c.Mover = providers.NewMover(providers.MoverOptions{
-		Provider: name, Cache: cache, Log: log,
-		Server: providers.NewOwnServer(providers.OwnServerOptions{Provider: name,
-			Configured: configured, Cached: cached.Server, Ask: c.askMetadata, Cache: cache, Log: log}),
+	c.Mover = access.NewMover(providers.MoverOptions{
+		Endpoint: base.String(), Configured: configured, Metadata: metadataPath, ParseID: parseMetadata,
 		List: c.list, OpList: opList,
 		Point: c.point, OpPoint: opPoint, UnknownServer: http.StatusBadRequest,
-	}, cached.Objects)
+	})
 	return c, nil
 }
 
@@ -113,7 +106,8 @@ func (c *Client) Self(ctx context.Context) (providers.Server, error) {
 }
 
 // floatingIP is what is needed of a floating IP. The SDK's own type is not used
-// for reading: a surprise in a field that nobody needs would lose the whole list.
+// for reading: a surprise in a field that berth does not need would lose the whole
+// list.
 type floatingIP struct {
 	Network string `json:"network"`
 	Server  *struct {
@@ -166,8 +160,8 @@ func (c *Client) list(ctx context.Context) (map[netip.Prefix]providers.Listed, e
 			}
 			ips[network] = c.listed(network, ip)
 		}
-		// One of a kind that is not known yet must not hide the others, but a
-		// list of nothing else is no list of floating IPs.
+		// A floating IP of a kind that is not known yet must not hide the others, but
+		// a list of nothing else is not a list of floating IPs.
 		if len(ips) == 0 && strange > 0 {
 			return errors.New("no floating IP in it has a network")
 		}
@@ -176,12 +170,10 @@ func (c *Client) list(ctx context.Context) (map[netip.Prefix]providers.Listed, e
 	if err != nil {
 		return nil, err
 	}
-	c.mu.Lock()
-	first := strange > 0 && !c.warned
-	c.warned = c.warned || first
-	c.mu.Unlock()
-	if first {
-		c.Log.Warn("floating IPs without a network that can be read are left out", zap.String("provider", name), zap.Int("count", strange))
+	if strange > 0 {
+		c.leftOut.Fail(providers.SomeLeftOut, fmt.Errorf("%d without a network", strange))
+	} else {
+		c.leftOut.Clear()
 	}
 	return ips, nil
 }

@@ -21,6 +21,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"berth/internal/cloudsim"
+	"berth/internal/journal"
 	"berth/providers"
 	"berth/providers/cloudscale"
 )
@@ -29,7 +30,7 @@ import (
 func deps(t *testing.T, sim *cloudsim.Sim) (providers.Deps, *observer.ObservedLogs) {
 	core, logs := observer.New(zap.InfoLevel)
 	return providers.Deps{
-		Log:       zap.New(core),
+		Journal:   journal.New(zap.New(core)),
 		RunDir:    t.TempDir(),
 		UserAgent: "berth/test",
 		Env:       func(string) string { return "" },
@@ -410,7 +411,7 @@ func TestNetworksInAnySpelling(t *testing.T) {
 			t.Errorf("want-, got+:\n%s", d)
 		}
 	}
-	if logs.FilterMessage("floating IPs without a network that can be read are left out").Len() != 1 {
+	if logs.FilterMessage("floating IPs that cannot be read are left out").Len() != 1 {
 		t.Errorf("want one warning, got %v", logs.All())
 	}
 }

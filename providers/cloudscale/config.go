@@ -26,7 +26,8 @@ var Entry = providers.Entry{
 		_, err := decode(node)
 		return err
 	},
-	New: New,
+	New:    New,
+	Events: Events,
 }
 
 // config is the section as written.
@@ -65,9 +66,9 @@ func decode(node *yaml.Node) (config, error) {
 	return c, s.Err()
 }
 
-// baseURL brings an endpoint into the form that the SDK needs: paths are resolved
-// against it and begin with v1/, so it must end in a slash and not in the /v1
-// that other tools of the vendor want there.
+// baseURL brings an endpoint into the form that the SDK needs: the SDK resolves paths
+// that begin with v1/ against the endpoint, so it must end in a slash and not in the
+// /v1 that other tools of the vendor want there.
 func baseURL(s *section.Section, endpoint string) *url.URL {
 	u := providers.ParseEndpoint(s, endpoint, defaultEndpoint)
 	if u == nil {

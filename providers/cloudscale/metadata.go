@@ -1,33 +1,13 @@
 package cloudscale
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
-	"io"
 
 	"berth/providers"
 )
 
-const (
-	metadataPath = "/openstack/2017-02-22/meta_data.json"
-
-	opMetadata = "read metadata"
-)
-
-// askMetadata returns the id of this host from the metadata service.
-func (c *Client) askMetadata(ctx context.Context) (string, error) {
-	var id string
-	err := c.Metadata.Get(ctx, opMetadata, c.MetadataURL+metadataPath, func(body io.Reader) error {
-		b, err := io.ReadAll(body)
-		if err != nil {
-			return err
-		}
-		id, err = parseMetadata(b)
-		return err
-	})
-	return id, err
-}
+const metadataPath = "/openstack/2017-02-22/meta_data.json"
 
 // parseMetadata takes the API's UUID of the server out of OpenStack's metadata,
 // whose own uuid means nothing to the API.
@@ -41,7 +21,7 @@ func parseMetadata(b []byte) (string, error) {
 		return "", err
 	}
 	if !providers.IsUUID(doc.Meta.UUID) {
-		return "", errors.New("meta.cloudscale_uuid is no UUID: is this a server of cloudscale? Otherwise set server-uuid")
+		return "", errors.New("meta.cloudscale_uuid is not a UUID: is this a server of cloudscale? Otherwise set server-uuid")
 	}
 	return doc.Meta.UUID, nil
 }

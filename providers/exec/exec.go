@@ -14,13 +14,13 @@
 //	{"version":1,"op":"release","address":"192.0.2.10"}
 //	    {}
 //
-// kind is mine, other, nobody, not-server (something that is no server has it) or
-// not-managed (it is no floating IP of the account). Every address asked for must
+// kind is mine, other, nobody, not-server (something that is not a server has it) or
+// not-managed (it is not a floating IP of the account). Every address asked for must
 // be answered. claim is idempotent, and over when the address points here. observe
 // and release need not be offered; without observe a claim is believed, and
 // repeated every repeat-interval. More fields than these are ignored.
 //
-// What fails is told by
+// A program tells that a request failed by
 //
 //	{"error":{"kind":"rate-limited","message":"slow down","retry_after":7}}
 //
@@ -30,11 +30,11 @@
 // error goes to the log, line by line.
 //
 // A program that takes longer than timeout is killed. It has a process group of its
-// own, which is killed when the program ends, however it does, and the program is
-// killed when berth dies: what is to go on must leave the group (setsid(2)). Of
-// berth's environment it gets PATH, HOME, TZ, LANG and LC_*, and beside them what
-// the section has under environment, which never shows in the log. It inherits no
-// descriptor but the three.
+// own, which is killed when the program ends, and the program is killed when berth
+// dies: a process that is to outlive the program must leave the group (setsid(2)).
+// The program gets PATH, HOME, TZ, LANG and LC_* of berth's environment and the
+// variables that the section has under environment, which never show in the log. It
+// inherits no descriptor but standard input, output and error.
 package exec
 
 import (
@@ -51,9 +51,9 @@ import (
 	"sync"
 	"time"
 
-	"go.uber.org/zap"
 	"gopkg.in/yaml.v3"
 
+	"berth/internal/journal"
 	"berth/internal/section"
 	"berth/providers"
 )
@@ -72,7 +72,8 @@ var Entry = providers.Entry{
 		_, err := decode(node)
 		return err
 	},
-	New: New,
+	New:    New,
+	Events: Events,
 }
 
 // config is the section as written, and checked.
@@ -97,7 +98,7 @@ func decode(node *yaml.Node) (config, error) {
 }
 
 // keysIn returns the arguments that may be keys, which the program may repeat on its
-// standard error: long ones that are no paths, and what stands behind an =.
+// standard error: long ones that are not paths, also behind an =.
 func keysIn(arguments []string) []string {
 	var keys []string
 	for _, a := range arguments {
@@ -113,7 +114,7 @@ func keysIn(arguments []string) []string {
 
 // Client is a providers.Provider.
 type Client struct {
-	log     *zap.Logger
+	journal *journal.Journal
 	command []string
 	extra   []string // NAME=value, from the configuration
 	timeout time.Duration
@@ -125,7 +126,7 @@ type Client struct {
 	describing providers.Shared[struct{}, []string]
 
 	mu  sync.Mutex
-	ops []string // that the program offers, nil if it was not asked
+	ops []string // that the program offers, nil until it has told
 }
 
 // New returns the provider for its section of the configuration.
@@ -143,17 +144,15 @@ func New(d providers.Deps, node *yaml.Node) (providers.Provider, error) {
 	if err != nil {
 		return nil, err
 	}
+	j := d.ProviderJournal(name)
 	c := &Client{
-		log:     d.Log,
+		journal: j,
 		command: conf.command,
 		timeout: conf.timeout,
-		caller:  providers.NewCaller(providers.CallerOptions{Provider: name, Credentials: credentials, Log: d.Log}),
+		caller:  providers.NewCaller(providers.CallerOptions{Provider: name, Credentials: credentials, Journal: j}),
 		claims:  providers.NewClaims(conf.repeat),
 		metrics: d.Metrics,
 		slots:   make(chan struct{}, runsAtOnce),
-	}
-	if c.log == nil {
-		c.log = zap.NewNop()
 	}
 	for _, key := range slices.Sorted(maps.Keys(conf.environment)) {
 		c.extra = append(c.extra, key+"="+conf.environment[key])
@@ -180,7 +179,7 @@ func (c *Client) Prepare(ctx context.Context) error {
 	return err
 }
 
-// describe returns what the program offers, which is asked once.
+// describe returns what the program offers; the program is asked once.
 func (c *Client) describe(ctx context.Context) ([]string, error) {
 	c.mu.Lock()
 	ops := c.ops
@@ -210,7 +209,7 @@ func (c *Client) describe(ctx context.Context) ([]string, error) {
 	return ops, err
 }
 
-// kinds are the words for who has an address.
+// kinds are the words for the holders of an address.
 var kinds = map[string]providers.HolderKind{
 	"mine":        providers.Mine,
 	"other":       providers.Other,
@@ -243,10 +242,10 @@ func (c *Client) Observe(ctx context.Context, addrs []netip.Addr) (map[netip.Add
 		h, ok := answer.Holders[a]
 		kind, known := kinds[h.Kind]
 		if !ok || !known {
-			return nil, c.caller.Refused("observe", providers.Transient, fmt.Sprintf("the answer does not tell who has %s: kind %q", a, h.Kind))
+			return nil, c.caller.Refused("observe", providers.Transient, fmt.Sprintf("the answer does not tell the holder of %s: kind %q", a, h.Kind))
 		}
 		if h.Owner == "" && kind != providers.Nobody && kind != providers.NotManaged {
-			h.Owner = map[bool]string{true: "this host", false: "somebody else"}[kind == providers.Mine]
+			h.Owner = map[bool]string{true: "this host", false: "another host"}[kind == providers.Mine]
 		}
 		if h.Object == "" {
 			h.Object = a.String()
@@ -300,7 +299,7 @@ func (c *Client) Self(ctx context.Context) (providers.Server, error) {
 	return providers.Server{ID: answer.ID, Name: answer.Name}, err
 }
 
-// failure is an answer that tells what went wrong.
+// failure is the answer to a request that failed.
 type failure struct {
 	Error *struct {
 		Kind       providers.Kind `json:"kind"`
@@ -315,14 +314,14 @@ const maxRetryAfter = 24 * time.Hour
 // seconds is a number of seconds in JSON, however great.
 type seconds time.Duration
 
-// UnmarshalJSON takes a number beyond any for the most that is believed.
+// UnmarshalJSON takes a number that is out of range for the most that is believed.
 func (s *seconds) UnmarshalJSON(text []byte) error {
 	if string(text) == "null" {
 		return nil
 	}
 	f, err := strconv.ParseFloat(string(text), 64)
 	if err != nil && !errors.Is(err, strconv.ErrRange) { // with which it returns an infinity
-		return errors.New("retry_after is no number")
+		return errors.New("retry_after is not a number")
 	}
 	*s = seconds(min(max(f, 0), maxRetryAfter.Seconds()) * float64(time.Second))
 	return nil
@@ -339,7 +338,7 @@ func (c *Client) ask(ctx context.Context, r request, answer any) error {
 	return c.read(r.Op, out, err, answer)
 }
 
-// read makes sense of what the program wrote and of how it ended.
+// read reads the answer of the program; err is how the program ended.
 func (c *Client) read(op string, out []byte, err error, answer any) error {
 	var f failure
 	readErr := json.Unmarshal(out, &f)

@@ -21,6 +21,7 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 	"gopkg.in/yaml.v3"
 
+	"berth/internal/journal"
 	"berth/internal/metrics"
 	"berth/providers"
 	"berth/providers/exec"
@@ -67,7 +68,7 @@ func parse(log *zap.Logger, text string) (providers.Provider, error) {
 	if err := yaml.Unmarshal([]byte(text), &doc); err != nil {
 		return nil, err
 	}
-	return exec.Entry.New(providers.Deps{Log: log}, &doc)
+	return exec.Entry.New(providers.Deps{Journal: journal.New(log)}, &doc)
 }
 
 func TestRunsOfTheProgramAreCounted(t *testing.T) {

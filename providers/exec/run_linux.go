@@ -30,14 +30,14 @@ const (
 	// descriptors, and the host a process.
 	runsAtOnce = 32
 
-	// grace is how long a request is still being written to what a program that
-	// has ended left behind.
+	// grace is how long a request is still being written to the descendants of a
+	// program that has ended.
 	grace = time.Second
 )
 
 var errAnswerTooLarge = errors.New("the answer is too large")
 
-// run starts the program and returns what it wrote until it ended.
+// run starts the program and returns what the program wrote until its end.
 func (c *Client) run(ctx context.Context, op string, in []byte) (answer []byte, err error) {
 	if ctx.Err() != nil {
 		return nil, providers.EndedError(ctx, name, op)
@@ -54,8 +54,7 @@ func (c *Client) run(ctx context.Context, op string, in []byte) (answer []byte, 
 	defer cancel()
 	out := &limited{}
 	lines := &logLines{log: func(line string) {
-		c.log.Info("program says", zap.String("provider", name), zap.String("op", op),
-			zap.String("line", c.caller.Refused(op, providers.Transient, line).Detail))
+		c.journal.Tell(programSays, zap.String("op", op), zap.String("line", c.caller.Refused(op, providers.Transient, line).Detail))
 	}}
 	cmd := exec.CommandContext(runCtx, c.command[0], c.command[1:]...)
 	cmd.Env = environment(os.Environ(), c.extra)
@@ -79,27 +78,27 @@ func (c *Client) run(ctx context.Context, op string, in []byte) (answer []byte, 
 	return out.b.Bytes(), nil
 }
 
-// environment returns what a program gets of berth's own environment, and what the
-// configuration adds. Berth's own has secrets of others in it, and sockets by which
-// systemd knows berth.
+// environment returns the variables that a program gets of berth's own environment,
+// and those of the configuration. The environment of berth has secrets that are not
+// the program's, and sockets by which systemd knows berth.
 func environment(own, extra []string) []string {
 	env := []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
 	for _, v := range own {
 		switch key, _, _ := strings.Cut(v, "="); {
 		case key == "PATH", key == "HOME", key == "TZ", key == "LANG", strings.HasPrefix(key, "LC_"):
-			env = append(env, v) // of a name that is given twice the last counts, see os/exec
+			env = append(env, v) // where a name is given twice the last counts, see os/exec
 		}
 	}
 	return append(env, extra...)
 }
 
-// runGroup runs a program in a process group of its own, which ends with it,
-// however it ends, and in time when berth does. What it wrote to its two outputs
-// until then is in out and said; a descendant that keeps them open is not waited
-// for. The program is killed when its answer is too large.
+// runGroup runs a program in a process group of its own, which is killed when the
+// program ends; the program is killed when berth dies. The bytes that the program
+// wrote to its two outputs until its end are in out and said; a descendant that has
+// them open is not waited for. The program is killed when its answer is too large.
 func runGroup(cmd *exec.Cmd, out, said io.Writer) error {
 	// The kernel sends the signal when the thread ends that started the program
-	// (prctl(2), PR_SET_PDEATHSIG), so this one stays until the program has ended.
+	// (prctl(2), PR_SET_PDEATHSIG), so this thread stays until the program has ended.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
@@ -117,7 +116,7 @@ func runGroup(cmd *exec.Cmd, out, said io.Writer) error {
 		outputs[i] = output{r, w, to}
 	}
 	cmd.Stdout, cmd.Stderr = outputs[0].w, outputs[1].w
-	keepDescriptors()
+	closeOnExec()
 	if err := cmd.Start(); err != nil {
 		return err
 	}
@@ -125,7 +124,7 @@ func runGroup(cmd *exec.Cmd, out, said io.Writer) error {
 	for _, o := range outputs {
 		o.w.Close()
 		reading.Go(func() {
-			// Until the end, or that of the program.
+			// Until the end of the pipe, or of the program.
 			if _, err := io.Copy(o.to, o.r); errors.Is(err, errAnswerTooLarge) {
 				_ = kill()
 			}
@@ -145,13 +144,13 @@ func runGroup(cmd *exec.Cmd, out, said io.Writer) error {
 	return cmd.Wait()
 }
 
-// output is a pipe from the program, and where what comes out of it goes.
+// output is a pipe from the program, and the writer that gets its bytes.
 type output struct {
 	r, w *os.File
 	to   io.Writer
 }
 
-// drain takes what is in the pipe, and waits for no more.
+// drain reads what is in the pipe, and does not wait for more.
 func (o output) drain() {
 	raw, err := o.r.SyscallConn()
 	if err != nil {
@@ -173,9 +172,9 @@ func (o output) drain() {
 	})
 }
 
-// keepDescriptors keeps from the program what berth itself has inherited, such as
-// the sockets that systemd passes; what berth opens is kept from it anyway.
-func keepDescriptors() {
+// closeOnExec lets the program inherit no descriptor that berth itself has inherited,
+// such as the sockets that systemd passes; those that berth opens are marked anyway.
+func closeOnExec() {
 	if unix.CloseRange(3, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC) == nil {
 		return // Linux 5.11
 	}
@@ -201,7 +200,7 @@ func kindOf(status int) providers.Kind {
 	return providers.Transient
 }
 
-// limited keeps what is written to it up to a limit, and fails beyond.
+// limited stores what is written to it up to a limit, and fails beyond.
 type limited struct {
 	b    bytes.Buffer
 	full bool

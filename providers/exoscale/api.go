@@ -57,7 +57,7 @@ func (c *Client) call(ctx context.Context, op string, f func(context.Context, *s
 	if err != nil {
 		return err
 	}
-	return c.caller.Call(ctx, op, func(ctx context.Context) error {
+	return c.API.Call(ctx, op, func(ctx context.Context) error {
 		api, err := c.client(base)
 		if err != nil {
 			return err
@@ -66,16 +66,16 @@ func (c *Client) call(ctx context.Context, op string, f func(context.Context, *s
 	})
 }
 
-// client returns the SDK's client for an endpoint with the credentials of now.
+// client returns the SDK's client for an endpoint with the newest credentials.
 func (c *Client) client(base string) (*sdk.Client, error) {
-	values := c.credentials.Values()
+	values := c.Credentials.Values()
 	key := strings.Join(append(values, base), "\x00")
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.apiFor == key {
 		return c.api, nil
 	}
-	options := []sdk.ClientOpt{sdk.ClientOptWithEndpoint(sdk.Endpoint(base)), sdk.ClientOptWithHTTPClient(c.caller.HTTPClient())}
+	options := []sdk.ClientOpt{sdk.ClientOptWithEndpoint(sdk.Endpoint(base)), sdk.ClientOptWithHTTPClient(c.API.HTTPClient())}
 	if c.userAgent != "" {
 		options = append(options, sdk.ClientOptWithUserAgent(c.userAgent))
 	}
@@ -116,8 +116,8 @@ func (c *Client) instance(ctx context.Context, op, id string) (instance, error) 
 	return in, err
 }
 
-// peer reads the record of another instance, shared by all who want it at the
-// same time. One that is no longer there has nothing.
+// peer reads the record of another instance, shared by all callers that want it at
+// the same time. An instance that the API does not know has no elastic IP.
 func (c *Client) peer(ctx context.Context, id string) (instance, error) {
 	in, err := c.reading.Do(ctx, id, func(ctx context.Context) (instance, error) {
 		in, err := c.instance(ctx, opInstance, id)
@@ -129,7 +129,7 @@ func (c *Client) peer(ctx context.Context, id string) (instance, error) {
 	return in, providers.SharedError(ctx, name, opInstance, err)
 }
 
-// peersOf reads the records of several other instances.
+// records reads the records of several other instances.
 func (c *Client) records(ctx context.Context, ids []string) ([]instance, error) {
 	records := make([]instance, len(ids))
 	err := parallel(ctx, readsAtOnce, len(ids), func(ctx context.Context, i int) (err error) {
@@ -163,8 +163,8 @@ func (c *Client) instances(ctx context.Context, op string, filter ...sdk.ListIns
 }
 
 // list reads all elastic IPs of the zone and remembers them. What a list lacks is
-// not forgotten: a list can be empty or short once, and an id that is none any more
-// is refused, and looked up again, when it is used.
+// not forgotten: a list can be empty or short once, and an id that is not valid any
+// more is refused, and looked up again, when it is used.
 func (c *Client) list(ctx context.Context) (map[netip.Prefix]elasticIP, error) {
 	listed := map[netip.Prefix]elasticIP{}
 	strange := 0
@@ -193,7 +193,9 @@ func (c *Client) list(ctx context.Context) (map[netip.Prefix]elasticIP, error) {
 		return nil, providers.NotTheAddress(err)
 	}
 	if strange > 0 {
-		c.warnOnce("elastic IPs without an id or an address that can be read are left out", zap.Int("count", strange))
+		c.leftOut.Fail(providers.SomeLeftOut, fmt.Errorf("%d without an id or an address", strange))
+	} else {
+		c.leftOut.Clear()
 	}
 	if len(listed) == 0 {
 		return listed, nil
@@ -213,7 +215,7 @@ func (c *Client) list(ctx context.Context) (map[netip.Prefix]elasticIP, error) {
 func parseNetwork(ip, cidr string) (netip.Prefix, error) {
 	addr, err := netip.ParseAddr(ip)
 	if err != nil || addr.Zone() != "" {
-		return netip.Prefix{}, fmt.Errorf("%q is no address", ip)
+		return netip.Prefix{}, fmt.Errorf("%q is not an address", ip)
 	}
 	addr = addr.Unmap()
 	if cidr == "" {
@@ -229,8 +231,8 @@ func parseNetwork(ip, cidr string) (netip.Prefix, error) {
 	return network, nil
 }
 
-// formatObjects and parseObjects convert what is known of elastic IPs into the
-// form of the cache and back: id, address and, for some, a word.
+// formatObjects and parseObjects convert elastic IPs into the form of the cache and
+// back: id, address and, for those with a health check, "managed".
 func formatObjects(objects map[netip.Prefix]elasticIP) map[netip.Prefix]string {
 	out := make(map[netip.Prefix]string, len(objects))
 	for network, e := range objects {
@@ -255,8 +257,8 @@ func parseObjects(cached map[netip.Prefix]string) map[netip.Prefix]elasticIP {
 	return objects
 }
 
-// object returns the elastic IP that addr is, or lies in, from memory or, if it is
-// not there, by listing. listed tells that the API was asked.
+// object returns the elastic IP that addr is, or lies in, from memory or, if none is
+// there, by listing. listed tells that the API was asked.
 func (c *Client) object(ctx context.Context, addr netip.Addr) (object elasticIP, listed bool, err error) {
 	c.mu.Lock()
 	_, object, ok := providers.Containing(c.objects, addr)
@@ -265,7 +267,7 @@ func (c *Client) object(ctx context.Context, addr netip.Addr) (object elasticIP,
 		object, err = c.lookUp(ctx, addr)
 		return object, true, err
 	}
-	c.warnManaged(addr, object)
+	c.sayManaged(addr, object)
 	return object, false, nil
 }
 
@@ -279,13 +281,25 @@ func (c *Client) lookUp(ctx context.Context, addr netip.Addr) (elasticIP, error)
 	if !ok {
 		return elasticIP{}, providers.NotManagedError(name, opAttach, addr)
 	}
-	c.warnManaged(addr, object)
+	c.sayManaged(addr, object)
 	return object, nil
 }
 
-func (c *Client) warnManaged(addr netip.Addr, object elasticIP) {
-	if object.managed {
-		c.warnOnce("elastic IP has a health check of the provider's: that, and not who it is attached to, decides where traffic goes",
-			zap.String("address", addr.String()))
+// sayManaged tells of an elastic IP with a health check of its own.
+func (c *Client) sayManaged(addr netip.Addr, object elasticIP) {
+	c.mu.Lock()
+	place := c.managed[addr]
+	if place == nil && object.managed {
+		place = c.Journal.With(zap.String("address", addr.String())).Condition()
+		c.managed[addr] = place
+	}
+	c.mu.Unlock()
+	switch {
+	case object.managed:
+		place.Fail(managed, errManaged)
+	case place != nil:
+		place.Clear()
 	}
 }
+
+var errManaged = errors.New("it is a managed elastic IP")

@@ -14,57 +14,60 @@ import (
 )
 
 const (
-	// auditInterval is how often all instances are looked through although nothing
-	// is odd, and doubtInterval how often while the filter stays doubted.
+	// auditInterval is how often the records of all instances are read although
+	// nothing is odd, and doubtInterval how often while the filter is doubted.
 	auditInterval = time.Hour
 	doubtInterval = 10 * time.Minute
 	// auditReads bounds the reads of an audit at the same time: claims go first.
 	auditReads = 8
-	// auditTries is how many audits in a row must fail before one counts as made:
-	// what is refused once may be answered at the next look.
+	// auditTries is how many audits in a row must fail before one counts as made: a
+	// request that is refused once may be answered after the next observation.
 	auditTries = 3
 )
 
-// errNotListed tells of a list of all instances that cannot be complete.
-var errNotListed = errors.New("the list of all instances does not have this one")
+var (
+	// errNotListed tells of a list of all instances that cannot be complete.
+	errNotListed = errors.New("the list of all instances does not have this one")
+	errDoubt     = errors.New("it does not have this host, or too many others")
+)
 
 var _ providers.Auditor = (*Client)(nil)
 
-// AuditDue is readable when all instances should be looked through.
+// AuditDue is readable when the records of all instances should be read.
 func (c *Client) AuditDue() <-chan struct{} {
 	c.audits.Store(true)
 	return c.auditDue
 }
 
-// auditHelps tells whether an audit can still tell who has an elastic IP since
-// this host was attached to it.
+// auditHelps tells whether an audit can still tell which instances have an elastic IP
+// since this host was attached: no audit was made since then.
 func (c *Client) auditHelps(eip string) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.audits.Load() && c.holding.audited <= c.holding.moves[eip]
+	return c.audits.Load() && c.memory.audited <= c.memory.moves[eip]
 }
 
 // wantAudit asks for an audit if it is time for one. With peers there is none, as
-// each look reads the records of all of them.
-func (c *Client) wantAudit(looks map[string]*look, me instance) {
+// each observation reads the records of all of them.
+func (c *Client) wantAudit(views map[string]*view, me instance) {
 	if c.peers != nil {
 		return
 	}
 	doubt, news := false, false
-	for _, l := range looks {
-		if c.doubted(l, me) {
+	for _, v := range views {
+		if c.doubted(v, me) {
 			doubt = true
-			news = news || c.auditHelps(l.object.id)
+			news = news || c.auditHelps(v.object.id)
 		}
 	}
 	if doubt {
-		c.warnOnce("the API's list of instances by address cannot be relied on; all instances are looked through instead")
+		c.doubt.Fail(filterDoubted, errDoubt)
 	}
 	c.mu.Lock()
-	if c.holding.auditedAt.IsZero() {
-		c.holding.auditedAt = time.Now()
+	if c.memory.auditedAt.IsZero() {
+		c.memory.auditedAt = time.Now()
 	}
-	age := time.Since(c.holding.auditedAt)
+	age := time.Since(c.memory.auditedAt)
 	c.mu.Unlock()
 	if !news && !(doubt && age >= doubtInterval) && age < auditInterval {
 		return
@@ -75,13 +78,13 @@ func (c *Client) wantAudit(looks map[string]*look, me instance) {
 	}
 }
 
-// Audit reads the records of all instances, once for all elastic IPs. Who else has
-// one of them is looked at by the next Observe, and detached by the next Claim if
-// that is still so.
+// Audit reads the records of all instances, once for all elastic IPs. The next
+// Observe reads the records of those again that have an elastic IP, and the next
+// Claim detaches them if they still have it.
 func (c *Client) Audit(ctx context.Context) {
 	c.mu.Lock()
-	c.holding.number++
-	began := c.holding.number
+	c.memory.number++
+	began := c.memory.number
 	self := c.self.instance
 	objects := c.objects
 	c.mu.Unlock()
@@ -99,7 +102,7 @@ func (c *Client) Audit(ctx context.Context) {
 		})
 	}
 	if ctx.Err() != nil {
-		return // nobody wants to know any more
+		return // the result is not wanted any more
 	}
 	ours := map[string]bool{}
 	for _, o := range objects {
@@ -118,26 +121,27 @@ func (c *Client) Audit(ctx context.Context) {
 	vanished := slices.ContainsFunc(records, func(record instance) bool { return record.gone }) // though it was listed just now
 	c.mu.Lock()
 	if err == nil && !vanished {
-		c.holding.failed = 0
+		c.memory.failed = 0
 	} else {
-		c.holding.failed++
+		c.memory.failed++
 	}
-	again := c.holding.failed > 0 && c.holding.failed < auditTries
+	again := c.memory.failed > 0 && c.memory.failed < auditTries
 	if !again {
-		c.holding.audited, c.holding.auditedAt = began, time.Now()
+		c.memory.audited, c.memory.auditedAt = began, time.Now()
 		if err == nil {
-			c.holding.suspects = suspects
+			c.memory.suspects = suspects
 		}
 	}
 	c.mu.Unlock()
 	if again {
-		c.log.Debug("cannot look through all instances yet; trying again at the next look", zap.String("provider", name), zap.Error(err))
+		c.Journal.Debug("cannot read the records of all instances yet; trying again after the next observation", zap.Error(err))
 		return
 	}
 	if err != nil {
-		c.log.Warn("cannot look through all instances; other holders of an elastic IP may stay unseen", zap.String("provider", name), zap.Error(err))
+		c.unaudited.Fail(auditFailed, err)
 		return
 	}
-	c.log.Debug("looked through all instances", zap.String("provider", name), zap.Int("instances", len(ids)),
+	c.unaudited.Clear()
+	c.Journal.Debug("read the records of all instances", zap.Int("instances", len(ids)),
 		zap.String("elastic_ips", strings.Join(slices.Sorted(maps.Keys(suspects)), " ")))
 }

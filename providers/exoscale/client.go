@@ -14,6 +14,7 @@ import (
 	"go.uber.org/zap"
 	"gopkg.in/yaml.v3"
 
+	"berth/internal/journal"
 	"berth/providers"
 )
 
@@ -28,18 +29,13 @@ const (
 
 // Client is a providers.Provider.
 type Client struct {
-	providers.TLS
-	log         *zap.Logger
-	caller      *providers.Caller
-	credentials *providers.Credentials
-	userAgent   string
-	metadata    *providers.Caller
-	metadataURL string
-	drive       string   // has the same, if there is one
-	base        string   // configured endpoint, "" for that of the zone
-	fixed       bool     // the own instance's id is configured
-	peers       []string // ids in lower case; nil: any instance may be another holder
-	cache       *providers.IDCache
+	*providers.Access
+	userAgent string
+	drive     string   // has what the metadata service has, if there is one
+	base      string   // configured endpoint, "" for that of the zone
+	fixed     bool     // the own instance's id is configured
+	peers     []string // ids in lower case; nil: any instance may be another holder
+	cache     *providers.IDCache
 
 	listing providers.Shared[struct{}, map[netip.Prefix]elasticIP]
 	asking  providers.Shared[struct{}, identity]
@@ -48,17 +44,19 @@ type Client struct {
 	slots   chan struct{} // one in it for each claim under way
 
 	auditDue chan struct{}
-	audits   atomic.Bool // somebody makes the audits that are due
+	audits   atomic.Bool // the audits that are due are made
+	verified atomic.Bool // self does not come from the disk alone
 
-	mu       sync.Mutex // guards all below
-	api      *sdk.Client
-	apiFor   string // endpoint and credentials that api was made for
-	self     identity
-	verified bool                       // self does not come from the disk alone
-	objects  map[netip.Prefix]elasticIP // nil if not known
-	permits  map[claim][]*permit
-	holding  holding
-	warned   map[string]bool // what was said once
+	leftOut, pooled, doubt, unaudited *journal.Condition
+
+	mu      sync.Mutex // guards all below
+	api     *sdk.Client
+	apiFor  string // endpoint and credentials that api was made for
+	self    identity
+	objects map[netip.Prefix]elasticIP // nil if not known
+	permits map[claim][]*permit
+	memory  memory
+	managed map[netip.Addr]*journal.Condition
 }
 
 // claim is what makes two claims the same.
@@ -79,23 +77,22 @@ func New(d providers.Deps, node *yaml.Node) (providers.Provider, error) {
 		return nil, err
 	}
 	base := conf.base
+	access.Endpoint = base
 	c := &Client{
-		TLS:         providers.TLS{Endpoint: base, Names: d.Names},
-		log:         access.Log,
-		caller:      access.API,
-		credentials: access.Credentials,
-		userAgent:   d.UserAgent,
-		metadata:    access.Metadata,
-		metadataURL: access.MetadataURL + metadataPath,
-		drive:       drivePath,
-		base:        base,
-		fixed:       conf.instanceID != "",
-		cache: providers.NewIDCache(d.RunDir, providers.IDKey{
-			Provider: name, Endpoint: base, Zone: conf.zone, Hostname: access.Hostname, BootID: providers.BootID()}, access.Log),
-		slots:    make(chan struct{}, claimsAtOnce),
-		auditDue: make(chan struct{}, 1),
-		permits:  map[claim][]*permit{},
-		warned:   map[string]bool{},
+		Access:    access,
+		userAgent: d.UserAgent,
+		drive:     drivePath,
+		base:      base,
+		fixed:     conf.instanceID != "",
+		cache:     access.IDCache(base, conf.zone),
+		slots:     make(chan struct{}, claimsAtOnce),
+		auditDue:  make(chan struct{}, 1),
+		leftOut:   access.Journal.Condition(),
+		pooled:    access.Journal.Condition(),
+		doubt:     access.Journal.Condition(),
+		unaudited: access.Journal.Condition(),
+		permits:   map[claim][]*permit{},
+		managed:   map[netip.Addr]*journal.Condition{},
 	}
 	for _, p := range conf.peers {
 		c.peers = append(c.peers, strings.ToLower(p))
@@ -108,29 +105,14 @@ func New(d providers.Deps, node *yaml.Node) (providers.Provider, error) {
 	if base == "" && c.self.zone != "" {
 		c.Endpoint = zoneURL(c.self.zone)
 	}
-	c.verified = c.fixed || cached.Server == ""
+	c.verified.Store(c.fixed || cached.Server == "")
 	c.objects = parseObjects(cached.Objects)
 	return c, nil
 }
 
-// warnOnce says something that an operator should know, once.
-func (c *Client) warnOnce(message string, fields ...zap.Field) {
-	c.mu.Lock()
-	key := message
-	for _, f := range fields {
-		key += "\x00" + f.String
-	}
-	first := !c.warned[key]
-	c.warned[key] = true
-	c.mu.Unlock()
-	if first {
-		c.log.Warn(message, append(fields, zap.String("provider", name))...)
-	}
-}
-
-// Claim attaches the elastic IP here and detaches it everywhere else. With all
-// known these are two calls for what is free, four for what one other instance
-// has, and those by which the operations are watched.
+// Claim attaches the elastic IP here and detaches it everywhere else. With all ids
+// known these are two calls for an elastic IP that no instance has, four for one that
+// another instance has, and those that ask for the operations.
 func (c *Client) Claim(ctx context.Context, addr netip.Addr, check func(context.Context) error) error {
 	asking, stop := context.WithCancel(ctx)
 	defer stop()
@@ -155,12 +137,11 @@ func (c *Client) Claim(ctx context.Context, addr netip.Addr, check func(context.
 		return err
 	}
 	if listed && (asked || c.fixed) {
-		return err // nothing of it was old
+		return err // both ids were looked up just now
 	}
-	c.log.Info("provider refuses what was known, looking up again", zap.String("provider", name),
-		zap.String("address", addr.String()), zap.Error(err))
+	c.Journal.Tell(providers.LookingUpAgain, zap.String("address", addr.String()), zap.Error(err))
 	if !c.fixed {
-		// If the service does not answer, what was known stands.
+		// If the metadata service does not answer, the id that was known stands.
 		if known, err := c.learnSelf(ctx); err == nil {
 			self = known
 		}
@@ -171,15 +152,15 @@ func (c *Client) Claim(ctx context.Context, addr netip.Addr, check func(context.
 	return c.take(ctx, object, self.instance, check)
 }
 
-// permit is that of one of those who claim the same.
+// permit is that of one of several callers with the same claim.
 type permit struct {
 	ctx   context.Context
 	check func(context.Context) error
 }
 
 // take moves an elastic IP here. Addresses of one network are one object, so that
-// claims for several of them at once share the work; it may write as long as one
-// of those who wait for it may.
+// claims for several of them at once share the work, which may write as long as the
+// permit of one of the waiting callers stands.
 func (c *Client) take(ctx context.Context, object elasticIP, instance string, check func(context.Context) error) error {
 	to := claim{object.id, instance}
 	p := &permit{ctx, check}
@@ -206,7 +187,7 @@ func (c *Client) take(ctx context.Context, object elasticIP, instance string, ch
 	return providers.NotTheAddress(providers.SharedError(ctx, name, opAttach, err))
 }
 
-// permitted is asked right before each write.
+// permitted is called right before each write.
 func (c *Client) permitted(to claim) error {
 	c.mu.Lock()
 	permits := slices.Clone(c.permits[to])
@@ -224,10 +205,10 @@ func (c *Client) permitted(to claim) error {
 	return err
 }
 
-var errNobodyWaits = errors.New("nobody waits for the claim any more")
+var errNobodyWaits = errors.New("no caller waits for the claim any more")
 
-// move attaches this host, finds out meanwhile who else has the elastic IP, and
-// detaches those once it is sure that this host has it.
+// move attaches this host, finds out meanwhile which other instances have the elastic
+// IP, and detaches those once it is sure that this host has it.
 func (c *Client) move(ctx context.Context, object elasticIP, to claim) error {
 	op, err := c.attach(ctx, to)
 	if err != nil {
@@ -267,8 +248,8 @@ func (c *Client) Self(ctx context.Context) (providers.Server, error) {
 }
 
 // Prepare asks the metadata service for the own instance and zone and lists the
-// elastic IPs, each only if neither this process nor the cache on disk knows it. That
-// there are none is an error of the kind NotFound.
+// elastic IPs, each only if neither this process nor the cache on disk knows it. An
+// account without elastic IPs is an error of the kind NotFound.
 func (c *Client) Prepare(ctx context.Context) error {
 	if _, _, err := c.identity(ctx); err != nil {
 		return err

@@ -22,6 +22,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"berth/internal/cloudsim"
+	"berth/internal/journal"
 	"berth/providers"
 	"berth/providers/exoscale"
 	"berth/refresher"
@@ -32,7 +33,7 @@ import (
 func deps(t testing.TB, sim *cloudsim.Sim) (providers.Deps, *observer.ObservedLogs) {
 	core, logs := observer.New(zap.InfoLevel)
 	return providers.Deps{
-		Log:       zap.New(core),
+		Journal:   journal.New(zap.New(core)),
 		RunDir:    t.TempDir(),
 		UserAgent: "berth/test",
 		Env:       func(string) string { return "" },
@@ -429,7 +430,7 @@ func TestAuditIsHourlyAndEndsWithTheLastAddress(t *testing.T) {
 		hold.Release()
 		time.Sleep(3 * time.Hour)
 		wantRequests(t, sim)
-		if n := logs.FilterMessageSnippet("cannot look through").Len(); n != 0 {
+		if n := logs.FilterMessageSnippet("cannot read the records").Len(); n != 0 {
 			t.Errorf("want no word of an audit that was broken off, got %v", logs.All())
 		}
 	})
@@ -447,7 +448,7 @@ func TestAuditThatIsNotPermittedIsSaidAndTheAddressStaysHere(t *testing.T) {
 		if owner != refresher.Here {
 			t.Errorf("owner: want %q, got %q", refresher.Here, owner)
 		}
-		if n := logs.FilterMessageSnippet("cannot look through all instances").Len(); n != 1 {
+		if n := logs.FilterMessageSnippet("cannot read the records of all instances").Len(); n != 1 {
 			t.Errorf("want one warning, got %v", logs.All())
 		}
 	})

@@ -20,7 +20,8 @@ var Entry = providers.Entry{
 		_, err := decode(node)
 		return err
 	},
-	New: New,
+	New:    New,
+	Events: Events,
 }
 
 // config is the section as written.
@@ -84,8 +85,8 @@ func isZone(s string) bool {
 	return true
 }
 
-// baseURL brings an endpoint into the form that the SDK needs: paths are appended
-// to it as text, and it ends in the API's version.
+// baseURL brings an endpoint into the form that the SDK needs: the SDK appends paths
+// to it as text, so that it must end in the version of the API.
 func baseURL(s *section.Section, endpoint string) string {
 	u := providers.ParseEndpoint(s, endpoint, zoneURL("ch-gva-2"))
 	if u == nil {
@@ -96,6 +97,6 @@ func baseURL(s *section.Section, endpoint string) string {
 	return u.String()
 }
 
-// zoneURL is where a zone's API is. The pattern holds for every zone there is;
-// endpoint is for one that differs.
+// zoneURL returns the endpoint of a zone. The pattern holds for every zone of today;
+// the key endpoint is for one that differs.
 func zoneURL(zone string) string { return "https://api-" + zone + ".exoscale.com/v2" }

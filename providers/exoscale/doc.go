@@ -3,18 +3,19 @@
 // behaviour of the vendor's own command line:
 //
 // An elastic IP belongs to a zone, is an address (IPv4) or a /96 (IPv6), and can be
-// attached to any number of instances at once; traffic is then spread over them,
-// to a dead one as well. Taking over hence means attaching this host first, so
-// that nobody is left without, and then detaching every other. Both are
-// operations that take their time and can fail after they were accepted.
+// attached to any number of instances at once; traffic is then spread over them, also
+// to a dead one. Taking over hence means attaching this host first, so that the
+// elastic IP is always attached to an instance, and then detaching every other. Both
+// are operations that take their time and can fail after they were accepted.
 //
-// The elastic IP does not tell who has it. The record of an instance does, and the
-// list of instances can be filtered by address. The filter only proposes: nobody
-// is detached whose own record does not have the elastic IP. Where the filter
-// cannot be right (it does not show this host, or shows far too many), an audit
-// reads the records of all instances, once for all addresses, in the background.
+// The elastic IP does not tell which instances have it. The record of an instance
+// does, and the list of instances can be filtered by address. The filter only
+// proposes: an instance is detached only if its own record has the elastic IP. Where
+// the filter cannot be right (it does not show this host, or shows far too many
+// instances), an audit reads the records of all instances, once for all addresses, in
+// the background.
 //
-// The vendor's SDK signs the requests. Around it are closed: its hidden retries,
-// its slow wait for operations, the loss of status and words of an error, and its
+// The vendor's SDK signs the requests. Of the SDK are not used: its hidden retries,
+// its slow wait for operations, its errors, which lose status and text, and its
 // metadata client.
 package exoscale

@@ -15,10 +15,10 @@ import (
 // "name: value".
 const drivePath = "/dev/disk/by-label/cidata"
 
-// What is needed of ISO 9660 (ECMA-119): the primary volume descriptor is in sector
-// 16 and has the record of the root directory; the name of a file is in its record,
-// or, if it is no upper case name of eight characters, in an entry "NM" behind it
-// (Rock Ridge).
+// The part of ISO 9660 (ECMA-119) that is read: the primary volume descriptor is in
+// sector 16 and has the record of the root directory; the name of a file is in its
+// record, or, if it is not an upper case name of eight characters, in an entry "NM"
+// behind the record (Rock Ridge).
 const (
 	sector        = 2048
 	descriptorAt  = 16 * sector
@@ -100,8 +100,8 @@ func extent(r io.ReaderAt, record []byte, block, max int64) ([]byte, error) {
 	return b, nil
 }
 
-// recordName returns the name in a directory record as the file's maker wrote it,
-// as far as the record tells.
+// recordName returns the name in a directory record, in the spelling of Rock Ridge if
+// the record has that.
 func recordName(record []byte) string {
 	n := int(record[32])
 	if 33+n > len(record) {

@@ -31,7 +31,7 @@ func TestAuditThatIsRefusedOnceIsMadeAgainAtTheNextLook(t *testing.T) {
 				if got := sim.Holders(addr6a); !slices.Equal(got, []string{lb1}) {
 					t.Errorf("holders after 20 s: want %s, got %v", lb1, got)
 				}
-				if n := logs.FilterMessageSnippet("cannot look through all instances").Len(); n != 0 {
+				if n := logs.FilterMessageSnippet("cannot read the records of all instances").Len(); n != 0 {
 					t.Errorf("want no word of what was refused once, got %v", logs.All())
 				}
 			})

@@ -2,12 +2,12 @@
 // relies on is the vendor's API description (https://docs.hetzner.cloud):
 //
 // A floating IP is an IPv4 address or an IPv6 /64, keyed by a number. Assigning it
-// moves it from whoever has it; the answer is an action, which is asked for until
-// it is over. All floating IPs of a project come in one list of pages.
+// moves it from any holder; the answer is an action, which is asked for until it is
+// over. All floating IPs of a project come in one list of pages.
 //
-// The requests are made without the vendor's SDK: hcloud-go v2.52.0 brings
-// Prometheus's client along and adds 1.2 to 1.8 ms to the start of each notify
-// script, for four requests.
+// The requests are made without the vendor's SDK: hcloud-go v2.52.0 imports
+// Prometheus's client and adds 1.2 to 1.8 ms to the start of each notify script, for
+// four requests.
 package hetzner
 
 import (
@@ -30,22 +30,21 @@ import (
 const (
 	name = "hetzner"
 
-	opList     = "list floating IPs"
-	opAssign   = "assign floating IP"
-	opAction   = "read action"
-	opServer   = "read own server"
-	opMetadata = "read metadata"
+	opList   = "list floating IPs"
+	opAssign = "assign floating IP"
+	opAction = "read action"
+	opServer = "read own server"
 
 	metadataPath = "/hetzner/v1/metadata/instance-id"
 
-	// The API gives pages of 50 at most; more pages than that are no account.
+	// The API gives pages of 50 at most; no account has more pages than maxPages.
 	perPage  = 50
 	maxPages = 1000
 
 	// An action is asked for 100 ms after it was accepted, then after twice as
 	// long each time, up to 2 s.
-	firstPoll = 100 * time.Millisecond
-	maxPoll   = 2 * time.Second
+	firstPoll   = 100 * time.Millisecond
+	longestPoll = 2 * time.Second
 )
 
 // Client is a providers.Provider.
@@ -71,18 +70,14 @@ func New(d providers.Deps, node *yaml.Node) (providers.Provider, error) {
 	c := &Client{Access: access, base: conf.endpoint, userAgent: d.UserAgent}
 	configured := conf.serverID
 	if configured != "" {
-		configured, _ = parseID(configured) // decode has
+		configured, _ = parseID(configured) // decode has checked it
 	}
-	cache := providers.NewIDCache(d.RunDir, providers.IDKey{
-		Provider: name, Endpoint: conf.endpoint, Hostname: access.Hostname, BootID: providers.BootID()}, access.Log)
-	cached := cache.Load()
-	c.Mover = providers.NewMover(providers.MoverOptions{
-		Provider: name, Cache: cache, Log: access.Log,
-		Server: providers.NewOwnServer(providers.OwnServerOptions{Provider: name,
-			Configured: configured, Cached: cached.Server, Ask: c.askMetadata, Cache: cache, Log: access.Log}),
-		List: c.list, OpList: opList,
+	c.Mover = access.NewMover(providers.MoverOptions{
+		Endpoint: conf.endpoint, Configured: configured, Metadata: metadataPath,
+		ParseID: func(text []byte) (string, error) { return parseID(string(text)) },
+		List:    c.list, OpList: opList,
 		Point: c.point, OpPoint: opAssign, UnknownServer: http.StatusNotFound,
-	}, cached.Objects)
+	})
 	return c, nil
 }
 
@@ -150,7 +145,7 @@ func (c *Client) list(ctx context.Context) (map[netip.Prefix]providers.Listed, e
 	return ips, nil
 }
 
-// action is what becomes of an assignment.
+// action is how far an assignment is.
 type action struct {
 	ID     int64  `json:"id"`
 	Status string `json:"status"` // running, success or error
@@ -160,8 +155,18 @@ type action struct {
 	} `json:"error"`
 }
 
-// point assigns a floating IP and waits until the action is over. What became of
-// an action that cannot be asked for shows in the look that follows a claim.
+// progress tells how far the action is. An answer without an action tells nothing.
+func (a action) progress() providers.Progress {
+	p := providers.Progress{Running: a.Status == "running" && a.ID > 0}
+	if e := a.Error; a.Status == "error" && e != nil {
+		p.Failed, p.Kind, p.Reason = true, providers.Transient, fmt.Sprintf("action failed: %s: %s", e.Code, e.Message)
+	}
+	p.Unknown = !p.Running && !p.Failed && a.Status != "success"
+	return p
+}
+
+// point assigns a floating IP and waits until the action is over. How an action ended
+// that cannot be asked for shows in the observation that follows a claim.
 func (c *Client) point(ctx context.Context, key, server string) error {
 	var answer struct {
 		Action action `json:"action"`
@@ -170,25 +175,17 @@ func (c *Client) point(ctx context.Context, key, server string) error {
 	if err := c.call(ctx, opAssign, http.MethodPost, "/floating_ips/"+key+"/actions/assign", body, &answer, nil); err != nil {
 		return err
 	}
-	for gap := firstPoll; answer.Action.Status == "running" && answer.Action.ID > 0; gap = min(2*gap, maxPoll) {
-		wait := time.NewTimer(gap)
-		select {
-		case <-wait.C:
-		case <-ctx.Done():
-			wait.Stop()
-			return providers.EndedError(ctx, name, opAssign)
-		}
-		err := c.call(ctx, opAction, http.MethodGet, "/actions/"+strconv.FormatInt(answer.Action.ID, 10), nil, &answer, nil)
-		switch {
-		case err == nil:
-		case ctx.Err() != nil:
-			return err
-		default:
-			return nil
-		}
+	path := "/actions/" + strconv.FormatInt(answer.Action.ID, 10)
+	err := c.API.Await(ctx, providers.Operation{Op: opAssign, First: firstPoll, Longest: longestPoll,
+		Ask: func(ctx context.Context) (providers.Progress, error) {
+			err := c.call(ctx, opAction, http.MethodGet, path, nil, &answer, nil)
+			return answer.Action.progress(), err
+		}}, answer.Action.progress())
+	if e, ok := errors.AsType[*providers.Error](err); ok && e.Op == opAssign {
+		return err
 	}
-	if e := answer.Action.Error; answer.Action.Status == "error" && e != nil {
-		return c.API.Refused(opAssign, providers.Transient, fmt.Sprintf("action failed: %s: %s", e.Code, e.Message))
+	if err != nil && ctx.Err() != nil {
+		return providers.EndedError(ctx, name, opAssign)
 	}
 	return nil
 }
@@ -225,18 +222,4 @@ func (c *Client) call(ctx context.Context, op, method, path string, body []byte,
 		}
 		return check()
 	})
-}
-
-// askMetadata returns the id of this host from the metadata service.
-func (c *Client) askMetadata(ctx context.Context) (string, error) {
-	var id string
-	err := c.Metadata.Get(ctx, opMetadata, c.MetadataURL+metadataPath, func(body io.Reader) error {
-		b, err := io.ReadAll(body)
-		if err != nil {
-			return err
-		}
-		id, err = parseID(string(b))
-		return err
-	})
-	return id, err
 }

@@ -60,7 +60,7 @@ func decode(node *yaml.Node) (config, error) {
 func parseID(text string) (string, error) {
 	n, err := strconv.ParseInt(strings.TrimSpace(text), 10, 64)
 	if err != nil || n <= 0 {
-		return "", errors.New("no number: is this a server of Hetzner Cloud? Otherwise set server-id")
+		return "", errors.New("not a number: is this a server of Hetzner Cloud? Otherwise set server-id")
 	}
 	return strconv.FormatInt(n, 10), nil
 }

@@ -1,6 +1,5 @@
-// Package none is the provider of those who have no cloud: who has an address is
-// decided by an election and shown by binding it on the interface, and there is
-// nothing to do at a provider.
+// Package none is the provider for hosts without a cloud: an election decides which
+// host has an address, and binding it on the interface is all that has to be done.
 package none
 
 import (

@@ -28,6 +28,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"berth/internal/cloudsim"
+	"berth/internal/journal"
 	"berth/internal/metrics"
 	"berth/providers"
 	"berth/vrrp"
@@ -165,7 +166,7 @@ func (w *world) start(d providers.Deps, endpoint string) {
 	w.Helper()
 	w.log, w.secrets, w.count = &lockedBuffer{}, &lockedSecrets{}, &metrics.Registry{}
 	d.Metrics = providers.NewMetrics(w.count)
-	d.Log = zap.New(zapcore.NewCore(zapcore.NewJSONEncoder(zap.NewProductionEncoderConfig()), zapcore.AddSync(w.log), zap.DebugLevel))
+	d.Journal = journal.New(zap.New(zapcore.NewCore(zapcore.NewJSONEncoder(zap.NewProductionEncoderConfig()), zapcore.AddSync(w.log), zap.DebugLevel)))
 	d.RunDir = w.TempDir()
 	d.Env = func(string) string { return "" }
 	d.Hostname = func() (string, error) { return "lb1", nil }

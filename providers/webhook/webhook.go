@@ -1,6 +1,6 @@
 // Package webhook tells an HTTP server of the user's own that this host is to have
-// an address. It is for clouds that berth does not know, where somebody else makes
-// the calls.
+// an address. It is for clouds that berth does not know, where that server makes the
+// calls.
 //
 // For each claim the server gets a POST with a JSON object:
 //
@@ -14,11 +14,11 @@
 //	                             a dot and the body
 //
 // A receiver should compare the signature in constant time and refuse a timestamp
-// that is minutes old, as nothing else tells a request from its repetition. It says
-// 2xx when the address points to the host, and anything else when it does not:
-// then the request comes again, as berth goes on trying, and so it does every
-// repeat-interval. A redirect is not followed. There is no way to ask who has an
-// address; the server's answer is believed.
+// that is minutes old, as nothing else tells a request from its repetition. The
+// receiver answers 2xx when the address points to the host, and any other status when
+// it does not: berth then sends the request again, as it does every repeat-interval
+// after a success. A redirect is not followed. The receiver cannot be asked which
+// host has an address; its answer is believed.
 package webhook
 
 import (
@@ -38,7 +38,6 @@ import (
 	"strings"
 	"time"
 
-	"go.uber.org/zap"
 	"gopkg.in/yaml.v3"
 
 	"berth/internal/section"
@@ -97,9 +96,9 @@ func decode(node *yaml.Node) (config, error) {
 	return c, s.Err()
 }
 
-// keysIn returns the parts of a URL that may be keys: receivers of webhooks hide
-// themselves behind a long path or a query. An answer that repeats one must not be
-// shown. The URL was checked.
+// keysIn returns the parts of a URL that may be keys: a long path or a query is often
+// what keeps others from a receiver of webhooks. An answer that repeats one of them
+// must not be shown. The URL was checked.
 func keysIn(text string) []string {
 	u, err := url.Parse(text)
 	if err != nil {
@@ -123,13 +122,10 @@ func keysIn(text string) []string {
 
 // Client is a providers.Provider.
 type Client struct {
-	providers.TLS
-	caller      *providers.Caller
-	credentials *providers.Credentials
-	url         string
-	host        string
-	userAgent   string
-	claims      *providers.Claims
+	*providers.Access
+	url       string
+	userAgent string
+	claims    *providers.Claims
 }
 
 // New returns the provider for its section of the configuration.
@@ -141,52 +137,27 @@ func New(d providers.Deps, node *yaml.Node) (providers.Provider, error) {
 	if conf.url == "" {
 		return nil, errors.New("webhook.url: missing; write the URL of a server of your own, such as https://hooks.example.net/berth")
 	}
-	credentials, err := providers.NewCredentials(func() ([]string, error) {
-		secret, err := d.Secret("secret", conf.secret, conf.secretFile, secretEnv)
-		if err == nil && secret == "" {
-			err = errors.New("missing; write secret or secret-file, or set the environment variable " + secretEnv)
-		}
-		if err != nil {
-			return nil, fmt.Errorf("webhook.secret: %w", err)
-		}
-		return append([]string{secret}, keysIn(conf.url)...), nil
-	})
+	hostname, err := d.Hostname()
+	if err != nil {
+		return nil, fmt.Errorf("webhook: read host name: %w", err) // each request has to name it
+	}
+	d.Hostname = func() (string, error) { return hostname, nil }
+	access, err := providers.NewAccess(d, providers.AccessOptions{Provider: name, CAFile: conf.caFile, Timeout: timeout,
+		Secrets: []providers.SecretKey{{Key: "secret", Inline: conf.secret, File: conf.secretFile, Env: secretEnv, Bytes: true}},
+		Hidden:  keysIn(conf.url)})
 	if err != nil {
 		return nil, err
 	}
-	roots, err := providers.Roots(conf.caFile)
-	if err != nil {
-		return nil, fmt.Errorf("webhook: %w", err)
-	}
-	host, err := d.Hostname()
-	if err != nil {
-		return nil, fmt.Errorf("webhook: read host name: %w", err)
-	}
-	log := d.Log
-	if log == nil {
-		log = zap.NewNop()
-	}
-	transport := d.Transport
-	if transport == nil {
-		transport = providers.NewTransport(d.Names, true, roots)
-	}
-	return &Client{
-		TLS: providers.TLS{Endpoint: conf.url, Names: d.Names},
-		caller: providers.NewCaller(providers.CallerOptions{
-			Provider: name, Transport: transport, Credentials: credentials, Timeout: timeout, Log: log, Metrics: d.Metrics}),
-		credentials: credentials,
-		url:         conf.url,
-		host:        host,
-		userAgent:   d.UserAgent,
-		claims:      providers.NewClaims(conf.repeat),
-	}, nil
+	access.Endpoint = conf.url
+	return &Client{Access: access, url: conf.url, userAgent: d.UserAgent, claims: providers.NewClaims(conf.repeat)}, nil
 }
 
 var _ providers.Releaser = (*Client)(nil)
 
-// Observe makes no call: it says of what was told lately that this host has it.
+// Observe makes no call: it tells that this host has the addresses of the claims that
+// the server has accepted lately.
 func (c *Client) Observe(_ context.Context, addrs []netip.Addr) (map[netip.Addr]providers.Holder, error) {
-	return c.claims.Holders(addrs, c.host), nil
+	return c.claims.Holders(addrs, c.Hostname), nil
 }
 
 // Claim makes one call.
@@ -209,7 +180,7 @@ func (c *Client) Release(ctx context.Context, addr netip.Addr, check func(contex
 
 // Self names this host as requests do.
 func (c *Client) Self(context.Context) (providers.Server, error) {
-	return providers.Server{ID: c.host}, nil
+	return providers.Server{ID: c.Hostname}, nil
 }
 
 func (c *Client) tell(ctx context.Context, addr netip.Addr, status string, check func(context.Context) error) error {
@@ -217,14 +188,14 @@ func (c *Client) tell(ctx context.Context, addr netip.Addr, status string, check
 		Address netip.Addr `json:"address"`
 		Host    string     `json:"host"`
 		Status  string     `json:"status"`
-	}{addr, c.host, status})
+	}{addr, c.Hostname, status})
 	if err != nil {
 		return err
 	}
 	if err := check(ctx); err != nil {
 		return err
 	}
-	err = c.caller.Call(ctx, opTell, func(ctx context.Context) error {
+	err = c.API.Call(ctx, opTell, func(ctx context.Context) error {
 		req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.url, bytes.NewReader(body))
 		if err != nil {
 			return err
@@ -234,24 +205,24 @@ func (c *Client) tell(ctx context.Context, addr netip.Addr, status string, check
 		req.Header.Set("User-Agent", c.userAgent)
 		req.Header.Set(headerPrefix+"Resource-Id", addr.String())
 		req.Header.Set(headerPrefix+"Timestamp", timestamp)
-		req.Header.Set(headerPrefix+"Signature", sign(c.credentials.Values()[0], timestamp, body))
-		resp, err := c.caller.HTTPClient().Do(req)
+		req.Header.Set(headerPrefix+"Signature", sign(c.Credentials.Values()[0], timestamp, body))
+		resp, err := c.API.HTTPClient().Do(req)
 		if err != nil {
 			return err
 		}
 		defer resp.Body.Close()
-		// For the record of what went wrong; what a success says does not matter,
-		// nor that it is cut short.
+		// The body is read for the error text; that of a success does not matter, nor
+		// that it is cut short.
 		_, err = io.Copy(io.Discard, resp.Body)
 		if resp.StatusCode >= 200 && resp.StatusCode <= 299 {
 			return nil
 		}
 		return err
 	})
-	return providers.NotTheAddress(err) // 404 is what its URL gives that is not there yet
+	return providers.NotTheAddress(err) // 404 is the answer of a URL that is not served yet
 }
 
-// sign returns what the receiver of a request has to compute, too.
+// sign returns the signature of a request; its receiver has to compute the same.
 func sign(secret, timestamp string, body []byte) string {
 	mac := hmac.New(sha256.New, []byte(secret))
 	mac.Write([]byte(timestamp + "."))

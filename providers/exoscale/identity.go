@@ -3,29 +3,18 @@ package exoscale
 import (
 	"context"
 	"errors"
-	"fmt"
-	"io"
 	"io/fs"
 	"strings"
 	"sync"
-	"time"
 
 	"go.uber.org/zap"
 
 	"berth/providers"
 )
 
-const (
-	metadataPath = "/latest/meta-data/"
+const metadataPath = "/latest/meta-data/"
 
-	// verifyTimeout bounds how long the first look may be held up by making sure
-	// that an id from the disk is still right.
-	verifyTimeout = time.Second
-
-	opMetadata = "read metadata"
-)
-
-// identity is what this host is to the API.
+// identity is how the API knows this host.
 type identity struct {
 	instance string // in lower case
 	zone     string
@@ -50,8 +39,8 @@ func (c *Client) endpoint(ctx context.Context) (string, error) {
 }
 
 // identity returns what is configured, in memory or, if something is missing, what
-// the metadata service says. looked tells that it was asked.
-func (c *Client) identity(ctx context.Context) (self identity, looked bool, err error) {
+// the metadata service says. asked tells that the service was asked.
+func (c *Client) identity(ctx context.Context) (self identity, asked bool, err error) {
 	c.mu.Lock()
 	self = c.self
 	c.mu.Unlock()
@@ -62,7 +51,7 @@ func (c *Client) identity(ctx context.Context) (self identity, looked bool, err 
 	return self, true, err
 }
 
-// learnSelf asks the metadata service for what is not configured, and keeps the
+// learnSelf asks the metadata service for what is not configured, and remembers the
 // answers. Callers share the requests.
 func (c *Client) learnSelf(ctx context.Context) (identity, error) {
 	self, err := c.asking.Do(ctx, struct{}{}, func(ctx context.Context) (identity, error) {
@@ -83,10 +72,10 @@ func (c *Client) learnSelf(ctx context.Context) (identity, error) {
 		}
 		c.mu.Lock()
 		if c.self.instance != "" && c.self.instance != self.instance {
-			c.log.Warn("this host's instance id has changed", zap.String("provider", name),
-				zap.String("before", c.self.instance), zap.String("now", self.instance))
+			c.Journal.Tell(providers.ServerChanged, zap.String("before", c.self.instance), zap.String("now", self.instance))
 		}
-		c.self, c.verified = self, true
+		c.self = self
+		c.verified.Store(true)
 		c.mu.Unlock()
 		ids := providers.IDs{Zone: self.zone}
 		if !c.fixed {
@@ -95,21 +84,16 @@ func (c *Client) learnSelf(ctx context.Context) (identity, error) {
 		c.cache.Store(ids)
 		return self, nil
 	})
-	return self, providers.SharedError(ctx, name, opMetadata, err)
+	return self, providers.SharedError(ctx, name, providers.OpMetadata, err)
 }
 
-// askMetadata returns one value of the metadata service or, if that does not know
-// or answer, of the drive that instances without a public address have. All errors are of the kind
-// Transient: the service knows nothing that could be wrong.
+// askMetadata returns one value of the metadata service or, if the service does not
+// answer or does not have the value, of the drive that instances without a public
+// address have. All errors are of the kind Transient: a refusal of the service says
+// nothing about the account.
 func (c *Client) askMetadata(ctx context.Context, what string) (string, error) {
-	var value string
-	err := c.metadata.Get(ctx, opMetadata, c.metadataURL+what, func(body io.Reader) error {
-		b, err := io.ReadAll(body)
-		if err != nil {
-			return err
-		}
-		value, err = parseMetadata(what, string(b))
-		return err
+	value, err := c.AskMetadata(ctx, metadataPath+what, func(text []byte) (string, error) {
+		return parseMetadata(what, string(text))
 	})
 	e, ok := errors.AsType[*providers.Error](err)
 	if !ok {
@@ -118,7 +102,7 @@ func (c *Client) askMetadata(ctx context.Context, what string) (string, error) {
 	if value, driveErr := driveValue(c.drive, what); driveErr == nil {
 		return value, nil
 	} else if !errors.Is(driveErr, fs.ErrNotExist) {
-		c.log.Debug("metadata drive is of no use", zap.String("provider", name), zap.Error(driveErr))
+		c.Journal.Debug("cannot read metadata drive", zap.Error(driveErr))
 	}
 	e.Kind = providers.Transient
 	return "", err
@@ -130,27 +114,21 @@ func parseMetadata(what, text string) (string, error) {
 	text = strings.ToLower(strings.TrimSpace(text))
 	switch {
 	case what == "instance-id" && !providers.IsUUID(text):
-		return "", errors.New("instance-id is no UUID: is this an instance of Exoscale? Otherwise set instance-id")
+		return "", errors.New("instance-id is not a UUID: is this an instance of Exoscale? Otherwise set instance-id")
 	case what == "availability-zone" && !isZone(text):
-		return "", errors.New("availability-zone is no zone: is this an instance of Exoscale? Otherwise set zone")
+		return "", errors.New("availability-zone is not a zone: is this an instance of Exoscale? Otherwise set zone")
 	}
 	return text, nil
 }
 
-// verifySelf makes sure, once in the life of the process, that an id from the disk
-// is that of this host, if the service answers soon. If it does not, the id stands:
-// that an outage of the service does not matter is what it is kept for.
+// verifySelf makes sure, once in the life of the process, that an id from the disk is
+// that of this host; see providers.VerifySoon.
 func (c *Client) verifySelf(ctx context.Context) {
-	c.mu.Lock()
-	done := c.verified
-	c.verified = true
-	c.mu.Unlock()
-	if done {
+	if c.verified.Swap(true) {
 		return
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, verifyTimeout, fmt.Errorf("no answer within %s", verifyTimeout))
-	defer cancel()
-	if _, err := c.learnSelf(ctx); err != nil {
-		c.log.Debug("cached instance id not verified", zap.String("provider", name), zap.Error(err))
-	}
+	providers.VerifySoon(ctx, c.Journal, func(ctx context.Context) error {
+		_, err := c.learnSelf(ctx)
+		return err
+	})
 }

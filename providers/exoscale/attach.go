@@ -16,18 +16,16 @@ import (
 const (
 	// An operation is asked for 100 ms after it was accepted, then after twice as
 	// long each time, up to 2 s. The SDK's own wait begins with 3 s.
-	firstPoll = 100 * time.Millisecond
-	maxPoll   = 2 * time.Second
-	// maxPollErrors in a row, and the state is asked for instead.
-	maxPollErrors = 5
+	firstPoll   = 100 * time.Millisecond
+	longestPoll = 2 * time.Second
 
-	// freshSeen is how long it counts that this host was seen attached: then
-	// attaching would be a needless write, and is replaced by another look.
+	// freshSeen is how long it counts that this host was seen attached: attaching
+	// would be a needless write then, and the own record is read instead.
 	freshSeen = 5 * time.Second
 )
 
-// attach begins to attach this host. It returns nil if it is attached already,
-// which it does not ask first unless it was so a moment ago.
+// attach begins to attach this host. It returns nil if the host is attached already,
+// which is read first only if it was so a moment ago.
 func (c *Client) attach(ctx context.Context, to claim) (*sdk.Operation, error) {
 	if c.seenLately(to.eip) {
 		me, err := c.own(ctx, to.instance)
@@ -53,7 +51,7 @@ func (c *Client) attach(ctx context.Context, to claim) (*sdk.Operation, error) {
 		return op, nil
 	}
 	if refused(err) {
-		// It may be what attaching the attached looks like.
+		// The refusal may mean that the instance is attached already.
 		if me, readErr := c.own(ctx, to.instance); readErr == nil && me.eips[to.eip] {
 			c.saw(me)
 			c.moved(to.eip)
@@ -63,15 +61,16 @@ func (c *Client) attach(ctx context.Context, to claim) (*sdk.Operation, error) {
 	return nil, err
 }
 
-// refused tells whether the API answered that it will not do what it was asked,
-// for a reason that can be that it was done before.
+// refused tells whether the API refused a change for a reason that can be that the
+// change was made before.
 func refused(err error) bool {
 	e, ok := errors.AsType[*providers.Error](err)
 	return ok && e.Status >= 400 && e.Status <= 499 && e.Kind != providers.Auth && e.Kind != providers.RateLimited
 }
 
 // attached waits until the operation is over and makes sure that this host has
-// the elastic IP: only its own record can tell, and nobody may be detached before.
+// the elastic IP: only its own record can tell, and no instance may be detached
+// before.
 func (c *Client) attached(ctx context.Context, to claim, op *sdk.Operation) error {
 	if op == nil {
 		return nil
@@ -80,8 +79,8 @@ func (c *Client) attached(ctx context.Context, to claim, op *sdk.Operation) erro
 	if ctx.Err() != nil {
 		return opErr
 	}
-	// Claims that end at the same time share a look; one that has this host in it
-	// is proof, whoever began it.
+	// Claims that end at the same time share a reading; one that shows this host
+	// attached is proof, even if it began before this claim.
 	me, err := c.reading.Do(ctx, to.instance, func(ctx context.Context) (instance, error) {
 		return c.own(ctx, to.instance)
 	})
@@ -95,10 +94,10 @@ func (c *Client) attached(ctx context.Context, to claim, op *sdk.Operation) erro
 		c.saw(me)
 		c.moved(to.eip)
 		return nil
-	case opErr != nil && !errors.Is(opErr, errLost):
+	case opErr != nil && !errors.Is(opErr, providers.ErrOutcomeUnknown):
 		return opErr
 	}
-	return c.caller.Refused(opAttach, providers.Transient, "accepted, but this instance does not have it")
+	return c.API.Refused(opAttach, providers.Transient, "accepted, but this instance does not have it")
 }
 
 // detach takes the elastic IP away from another instance, whose own record has it.
@@ -106,7 +105,7 @@ func (c *Client) detach(ctx context.Context, to claim, other instance) error {
 	if err := c.permitted(to); err != nil {
 		return err
 	}
-	c.log.Info("detaching another holder of the elastic IP", zap.String("provider", name), zap.String("elastic_ip", to.eip), zap.Stringer("holder", other))
+	c.Journal.Tell(detaching, zap.String("elastic_ip", to.eip), zap.Stringer("holder", other))
 	var op *sdk.Operation
 	err := c.call(ctx, opDetach, func(ctx context.Context, api *sdk.Client) (err error) {
 		op, err = api.DetachInstanceFromElasticIP(ctx, sdk.UUID(to.eip),
@@ -120,7 +119,7 @@ func (c *Client) detach(ctx context.Context, to claim, other instance) error {
 		return err
 	}
 	if err == nil {
-		return nil // the look that follows a claim is the proof
+		return nil // the observation that follows a claim is the proof
 	}
 	now, readErr := c.instance(ctx, opInstance, other.id)
 	if e, ok := errors.AsType[*providers.Error](readErr); ok && e.Status == http.StatusNotFound {
@@ -129,55 +128,40 @@ func (c *Client) detach(ctx context.Context, to claim, other instance) error {
 	switch {
 	case readErr == nil && !now.eips[to.eip]:
 		return nil
-	case errors.Is(err, errLost):
-		return c.caller.Refused(opDetach, providers.Transient, fmt.Sprintf("accepted, but %s still has it", other))
+	case errors.Is(err, providers.ErrOutcomeUnknown):
+		return c.API.Refused(opDetach, providers.Transient, fmt.Sprintf("accepted, but %s still has it", other))
 	}
 	return err
 }
 
-// errLost tells that nobody knows how an operation ended.
-var errLost = errors.New("operation is not known any more")
-
-// await asks for an operation until it is over. It returns nil if it succeeded,
-// errLost if that cannot be told, and else why it failed; in both latter cases the
-// state may still be as wanted.
+// await asks for an operation until it is over; see Caller.Await.
 func (c *Client) await(ctx context.Context, what string, op *sdk.Operation) error {
-	asked, gap, failures := time.Now(), firstPoll, 0
-	for op.State == sdk.OperationStatePending && op.ID != "" {
-		wait := time.NewTimer(time.Until(asked.Add(gap)))
-		select {
-		case <-wait.C:
-		case <-ctx.Done():
-			wait.Stop()
-			return providers.EndedError(ctx, name, what)
-		}
-		asked, gap = time.Now(), min(2*gap, maxPoll)
-		var now *sdk.Operation
-		err := c.call(ctx, opWatch, func(ctx context.Context, api *sdk.Client) (err error) {
-			now, err = api.GetOperation(ctx, op.ID)
-			return err
-		})
-		e, _ := errors.AsType[*providers.Error](err)
-		switch {
-		case err == nil:
-			op, failures = now, 0
-		case e != nil && e.Status == http.StatusNotFound:
-			return errLost
-		case e == nil || e.Kind == providers.Auth || e.Kind == providers.RateLimited || ctx.Err() != nil:
-			return err // asking again would make it worse
-		default:
-			if failures++; failures == maxPollErrors {
-				return errLost
+	return c.API.Await(ctx, providers.Operation{Op: what, First: firstPoll, Longest: longestPoll,
+		Ask: func(ctx context.Context) (providers.Progress, error) {
+			var now *sdk.Operation
+			err := c.call(ctx, opWatch, func(ctx context.Context, api *sdk.Client) (err error) {
+				now, err = api.GetOperation(ctx, op.ID)
+				return err
+			})
+			if err != nil {
+				return providers.Progress{}, err
 			}
-		}
+			return progress(now), nil
+		}}, progress(op))
+}
+
+// progress tells how far an operation is.
+func progress(op *sdk.Operation) providers.Progress {
+	switch {
+	case op.State == sdk.OperationStatePending && op.ID != "":
+		return providers.Progress{Running: true}
+	case op.State == sdk.OperationStateSuccess:
+		return providers.Progress{}
+	case op.State == sdk.OperationStateFailure, op.State == sdk.OperationStateTimeout:
+		return providers.Progress{Failed: true, Kind: kindOf(op.Reason),
+			Reason: fmt.Sprintf("operation ended as %s: %s: %s", op.State, op.Reason, op.Message)}
 	}
-	switch op.State {
-	case sdk.OperationStateSuccess:
-		return nil
-	case sdk.OperationStateFailure, sdk.OperationStateTimeout:
-		return c.caller.Refused(what, kindOf(op.Reason), fmt.Sprintf("operation ended as %s: %s: %s", op.State, op.Reason, op.Message))
-	}
-	return errLost
+	return providers.Progress{Unknown: true}
 }
 
 // kindOf tells what the reason of a failed operation means.

@@ -2,13 +2,12 @@ package exoscale
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"net/netip"
 	"slices"
 	"strings"
 	"time"
-
-	"go.uber.org/zap"
 
 	"berth/providers"
 )
@@ -17,8 +16,9 @@ import (
 // a longer list is that of an API which ignores the filter.
 const maxShown = 16
 
-// holding is what is remembered of who has what. It is guarded by Client.mu.
-type holding struct {
+// memory is what is remembered of which instances have which elastic IPs. It is
+// guarded by Client.mu.
+type memory struct {
 	seen map[string]time.Time // elastic IPs: when this host was last seen attached
 
 	// Numbers in the order of events tell whether an audit saw what a claim did.
@@ -26,7 +26,7 @@ type holding struct {
 	moves   map[string]uint64 // elastic IPs: when this host was attached last
 	audited uint64            // when the last audit began that has ended
 
-	auditedAt time.Time                  // when that ended, or the first look was made
+	auditedAt time.Time                  // when that ended, or the first observation was made
 	failed    int                        // audits in a row that failed
 	suspects  map[string]map[string]bool // elastic IPs: others that an audit found attached
 }
@@ -35,35 +35,36 @@ type holding struct {
 func (c *Client) saw(me instance) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.holding.seen = map[string]time.Time{}
+	c.memory.seen = map[string]time.Time{}
 	for eip := range me.eips {
-		c.holding.seen[eip] = time.Now()
+		c.memory.seen[eip] = time.Now()
 	}
 }
 
 func (c *Client) seenLately(eip string) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	at, ok := c.holding.seen[eip]
+	at, ok := c.memory.seen[eip]
 	return ok && time.Since(at) <= freshSeen
 }
 
-// moved remembers that this host was attached: who else is has to be found out
-// anew.
+// moved remembers that this host was attached: which others are attached has to be
+// found out anew.
 func (c *Client) moved(eip string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.holding.moves == nil {
-		c.holding.moves = map[string]uint64{}
+	if c.memory.moves == nil {
+		c.memory.moves = map[string]uint64{}
 	}
-	c.holding.number++
-	c.holding.moves[eip] = c.holding.number
+	c.memory.number++
+	c.memory.moves[eip] = c.memory.number
 }
 
 // Observe reads the record of this host, asks the filter for each elastic IP, and
-// reads the record of each other instance that it names: 1 + A calls for A elastic
-// IPs that nobody else has. With peers it reads their records instead: 1 + P calls
-// for P peers. An address that is no elastic IP costs one call for all of them.
+// reads the record of each other instance that the filter names: 1 + A calls for A
+// elastic IPs that no other instance has. With peers it reads their records instead:
+// 1 + P calls for P peers. Addresses that are not an elastic IP cost one call
+// together.
 func (c *Client) Observe(ctx context.Context, addrs []netip.Addr) (map[netip.Addr]providers.Holder, error) {
 	c.verifySelf(ctx)
 	self, _, err := c.identity(ctx)
@@ -80,32 +81,34 @@ func (c *Client) Observe(ctx context.Context, addrs []netip.Addr) (map[netip.Add
 	}
 	c.saw(me)
 	if me.pool != "" {
-		c.warnOnce("this host belongs to an instance pool: elastic IPs that are attached by the pool will be fought over", zap.String("pool", me.pool))
+		c.pooled.Fail(inPool, fmt.Errorf("instance pool %s", me.pool))
+	} else {
+		c.pooled.Clear()
 	}
 
-	looks := map[string]*look{}
+	views := map[string]*view{}
 	for _, o := range objects {
-		if looks[o.id] == nil {
-			looks[o.id] = &look{object: o}
+		if views[o.id] == nil {
+			views[o.id] = &view{object: o}
 		}
 	}
-	if err := c.lookAt(ctx, looks, me.id); err != nil {
+	if err := c.survey(ctx, views, me.id); err != nil {
 		return nil, err
 	}
 	holders := make(map[netip.Addr]providers.Holder, len(addrs))
 	for _, a := range addrs {
 		if o, ok := objects[a]; ok {
-			holders[a] = c.holder(looks[o.id], me)
+			holders[a] = c.holder(views[o.id], me)
 		} else {
 			holders[a] = providers.Holder{Kind: providers.NotManaged}
 		}
 	}
-	c.wantAudit(looks, me)
+	c.wantAudit(views, me)
 	return holders, nil
 }
 
-// wanted returns the elastic IPs of the addresses that have one, and lists anew if
-// some have none: they may have become one.
+// wanted returns the elastic IPs of the addresses that are or lie in one, and lists
+// anew if an address does not: it may have become one.
 func (c *Client) wanted(ctx context.Context, addrs []netip.Addr) (map[netip.Addr]elasticIP, error) {
 	c.mu.Lock()
 	known := c.objects
@@ -115,7 +118,7 @@ func (c *Client) wanted(ctx context.Context, addrs []netip.Addr) (map[netip.Addr
 		for _, a := range addrs {
 			if _, o, ok := providers.Containing(objects, a); ok {
 				found[a] = o
-				c.warnManaged(a, o)
+				c.sayManaged(a, o)
 			}
 		}
 		return found, len(found) == len(addrs)
@@ -131,26 +134,26 @@ func (c *Client) wanted(ctx context.Context, addrs []netip.Addr) (map[netip.Addr
 	return found, nil
 }
 
-// look is what was found out about one elastic IP.
-type look struct {
+// view is what was found out about one elastic IP.
+type view struct {
 	object elasticIP
 	shown  []string   // by the filter, this host included
 	others []instance // whose own records have it
 }
 
 // ignored tells that the filter cannot have been applied.
-func (l *look) ignored() bool { return len(l.shown) > maxShown }
+func (v *view) ignored() bool { return len(v.shown) > maxShown }
 
 // others returns the other instances whose own records have the elastic IP.
 func (c *Client) others(ctx context.Context, object elasticIP, self string) ([]instance, error) {
-	l := &look{object: object}
-	err := c.lookAt(ctx, map[string]*look{object.id: l}, self)
-	return l.others, err
+	v := &view{object: object}
+	err := c.survey(ctx, map[string]*view{object.id: v}, self)
+	return v.others, err
 }
 
-// lookAt finds out who else has the elastic IPs.
-func (c *Client) lookAt(ctx context.Context, looks map[string]*look, self string) error {
-	order := slices.Sorted(maps.Keys(looks))
+// survey finds out which other instances have the elastic IPs.
+func (c *Client) survey(ctx context.Context, views map[string]*view, self string) error {
+	order := slices.Sorted(maps.Keys(views))
 	candidates := map[string]map[string]bool{} // elastic IP to instances
 	if c.peers != nil {
 		for _, eip := range order {
@@ -158,8 +161,8 @@ func (c *Client) lookAt(ctx context.Context, looks map[string]*look, self string
 		}
 	} else {
 		err := parallel(ctx, readsAtOnce, len(order), func(ctx context.Context, i int) (err error) {
-			l := looks[order[i]]
-			l.shown, err = c.find(ctx, l.object)
+			v := views[order[i]]
+			v.shown, err = c.find(ctx, v.object)
 			return err
 		})
 		if err != nil {
@@ -167,12 +170,12 @@ func (c *Client) lookAt(ctx context.Context, looks map[string]*look, self string
 		}
 		c.mu.Lock()
 		for _, eip := range order {
-			candidates[eip] = maps.Clone(c.holding.suspects[eip])
+			candidates[eip] = maps.Clone(c.memory.suspects[eip])
 			if candidates[eip] == nil {
 				candidates[eip] = map[string]bool{}
 			}
-			if l := looks[eip]; !l.ignored() {
-				maps.Copy(candidates[eip], set(l.shown))
+			if v := views[eip]; !v.ignored() {
+				maps.Copy(candidates[eip], set(v.shown))
 			}
 		}
 		c.mu.Unlock()
@@ -188,10 +191,10 @@ func (c *Client) lookAt(ctx context.Context, looks map[string]*look, self string
 	}
 	for _, record := range records {
 		for _, eip := range order {
-			switch l := looks[eip]; {
+			switch v := views[eip]; {
 			case candidates[eip][record.id] && record.eips[eip]:
-				l.others = append(l.others, record)
-			case candidates[eip][record.id] && !record.gone: // which can be said of it once
+				v.others = append(v.others, record)
+			case candidates[eip][record.id] && !record.gone: // an instance can seem gone once
 				c.acquit(eip, record.id)
 			}
 		}
@@ -203,7 +206,7 @@ func (c *Client) lookAt(ctx context.Context, looks map[string]*look, self string
 func (c *Client) acquit(eip, id string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	delete(c.holding.suspects[eip], id)
+	delete(c.memory.suspects[eip], id)
 }
 
 func set(ids []string) map[string]bool {
@@ -215,23 +218,23 @@ func set(ids []string) map[string]bool {
 }
 
 // doubted tells that the filter did not show what the record of this host has, or
-// showed what nobody can look through.
-func (c *Client) doubted(l *look, me instance) bool {
+// showed more instances than can have an elastic IP.
+func (c *Client) doubted(v *view, me instance) bool {
 	if c.peers != nil {
 		return false
 	}
-	return l.ignored() || (me.eips[l.object.id] && !slices.Contains(l.shown, me.id))
+	return v.ignored() || (me.eips[v.object.id] && !slices.Contains(v.shown, me.id))
 }
 
-// holder tells who has an elastic IP.
-func (c *Client) holder(l *look, me instance) providers.Holder {
-	h := providers.Holder{Object: l.object.id}
-	mine := me.eips[l.object.id]
+// holder tells which instances have an elastic IP.
+func (c *Client) holder(v *view, me instance) providers.Holder {
+	h := providers.Holder{Object: v.object.id}
+	mine := me.eips[v.object.id]
 	switch {
-	case len(l.others) > 0:
+	case len(v.others) > 0:
 		h.Kind = providers.Other
 		var names []string
-		for _, o := range l.others {
+		for _, o := range v.others {
 			names = append(names, o.String())
 		}
 		h.Owner = strings.Join(names, ", ")
@@ -239,11 +242,11 @@ func (c *Client) holder(l *look, me instance) providers.Holder {
 			h.Owner += " beside this host"
 			h.Beside = true
 		}
-	case mine && c.doubted(l, me) && c.auditHelps(l.object.id):
-		h.Kind, h.Owner = providers.Unknown, "the API's list of its instances is wrong, all instances are looked through"
+	case mine && c.doubted(v, me) && c.auditHelps(v.object.id):
+		h.Kind, h.Owner = providers.Unknown, "the API's list of its instances is wrong, the records of all instances are read"
 	case mine:
 		h.Kind, h.Owner = providers.Mine, me.String()
-	case l.ignored():
+	case v.ignored():
 		h.Kind, h.Owner = providers.Other, "an instance that the API does not tell"
 	default:
 		h.Kind = providers.Nobody
