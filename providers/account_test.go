@@ -29,9 +29,9 @@ type cloud struct {
 	observe func(context.Context, []netip.Addr) (map[netip.Addr]providers.Holder, error)
 	claim   func(context.Context, netip.Addr) error
 
-	mu    sync.Mutex
-	looks []string // time since start, and addresses
-	log   []string
+	mu           sync.Mutex
+	observations []string // time since start, and addresses
+	log          []string
 }
 
 func newCloud() *cloud {
@@ -59,8 +59,8 @@ func (c *cloud) note(what string) {
 
 func (c *cloud) Observe(ctx context.Context, addrs []netip.Addr) (map[netip.Addr]providers.Holder, error) {
 	c.mu.Lock()
-	c.looks = append(c.looks, fmt.Sprintf("%s %v", time.Since(c.start), addrs))
-	c.log = append(c.log, "look")
+	c.observations = append(c.observations, fmt.Sprintf("%s %v", time.Since(c.start), addrs))
+	c.log = append(c.log, "observe")
 	c.mu.Unlock()
 	return c.observe(ctx, addrs)
 }
@@ -81,7 +81,7 @@ func floating(a netip.Addr) vrrp.FloatingIP {
 	return vrrp.FloatingIP{Prefix: netip.PrefixFrom(a, 24)}
 }
 
-// slowly makes looks take a time, or as long as their context if that ends first.
+// slowly makes observations take a time, at most until their context ends.
 func slowly(d time.Duration) func(context.Context, []netip.Addr) (map[netip.Addr]providers.Holder, error) {
 	return func(ctx context.Context, addrs []netip.Addr) (map[netip.Addr]providers.Holder, error) {
 		select {
@@ -110,7 +110,7 @@ func TestOneLookServesABurstAndCoversAllTargets(t *testing.T) {
 			})
 		}
 		wg.Wait()
-		if d := cmp.Diff([]string{"0s [192.0.2.1 2001:db8::2]"}, c.looks); d != "" {
+		if d := cmp.Diff([]string{"0s [192.0.2.1 2001:db8::2]"}, c.observations); d != "" {
 			t.Errorf("want-, got+:\n%s", d)
 		}
 	})
@@ -134,7 +134,7 @@ func TestSnapshotServesForOneSecond(t *testing.T) {
 		time.Sleep(500 * time.Millisecond)
 		observe(time.Now()) // the snapshot is young, but from before
 		want := []string{"0s [192.0.2.1]", "1.001s [192.0.2.1]", "1.501s [192.0.2.1]"}
-		if d := cmp.Diff(want, c.looks); d != "" {
+		if d := cmp.Diff(want, c.observations); d != "" {
 			t.Errorf("want-, got+:\n%s", d)
 		}
 	})
@@ -146,7 +146,7 @@ func TestLooksOfABurstAreSpaced(t *testing.T) {
 		c.observe = slowly(10 * time.Millisecond)
 		a := providers.NewAccount("test", c)
 		var wg sync.WaitGroup
-		for range 50 { // one every 10 ms, each wants a look from now on
+		for range 50 { // one every 10 ms, each wants an observation from now on
 			wg.Go(func() {
 				if _, err := a.Observe(t.Context(), a1, time.Now()); err != nil {
 					t.Error(err)
@@ -156,7 +156,7 @@ func TestLooksOfABurstAreSpaced(t *testing.T) {
 		}
 		wg.Wait()
 		want := []string{"0s [192.0.2.1]", "200ms [192.0.2.1]", "400ms [192.0.2.1]", "600ms [192.0.2.1]"}
-		if d := cmp.Diff(want, c.looks); d != "" {
+		if d := cmp.Diff(want, c.observations); d != "" {
 			t.Errorf("want-, got+:\n%s", d)
 		}
 	})
@@ -211,8 +211,8 @@ func TestLookOutlivesTheCallerThatBeganIt(t *testing.T) {
 		synctest.Wait()
 		cancel(reason)
 		wg.Wait()
-		if len(c.looks) != 1 {
-			t.Errorf("want one look, got %v", c.looks)
+		if len(c.observations) != 1 {
+			t.Errorf("want one observation, got %v", c.observations)
 		}
 	})
 }
@@ -238,7 +238,7 @@ func TestLookEndsWithItsLastCaller(t *testing.T) {
 					t.Errorf("cause: want %v, got %v", reason, err)
 				}
 			default:
-				t.Error("Observe returned before its look had ended")
+				t.Error("Observe returned before its observation had ended")
 			}
 		})
 		synctest.Wait()
@@ -259,8 +259,8 @@ func TestPlannedLookIsNotMadeWhenNobodyWaits(t *testing.T) {
 			t.Errorf("want the deadline, got %v", err)
 		}
 		time.Sleep(time.Second)
-		if len(c.looks) != 1 {
-			t.Errorf("want one look, got %v", c.looks)
+		if len(c.observations) != 1 {
+			t.Errorf("want one observation, got %v", c.observations)
 		}
 	})
 }
@@ -288,8 +288,8 @@ func TestFailedLookIsToldToAllAndKeptFromNobodyElse(t *testing.T) {
 		if h, err := a.Observe(t.Context(), a1, time.Time{}); err != nil || h.Kind != providers.Mine {
 			t.Errorf("want mine, got %+v, %v", h, err)
 		}
-		if len(c.looks) != 2 {
-			t.Errorf("want two looks, got %v", c.looks)
+		if len(c.observations) != 2 {
+			t.Errorf("want two observations, got %v", c.observations)
 		}
 	})
 }
@@ -305,13 +305,13 @@ func TestClosedTargetIsAskedForNoMore(t *testing.T) {
 			}
 			time.Sleep(time.Second)
 			one.Close() // the second time does nothing
-			if len(c.looks) == 3 {
+			if len(c.observations) == 3 {
 				again.Close()
 			}
 		}
 		two.Close()
 		want := []string{"0s [192.0.2.1 2001:db8::2]", "1s [192.0.2.1 2001:db8::2]", "2s [192.0.2.1 2001:db8::2]", "3s [2001:db8::2]"}
-		if d := cmp.Diff(want, c.looks); d != "" {
+		if d := cmp.Diff(want, c.observations); d != "" {
 			t.Errorf("want-, got+:\n%s", d)
 		}
 	})
@@ -326,7 +326,7 @@ func TestEnsure(t *testing.T) {
 	tests := []struct {
 		name         string
 		claimFirst   bool
-		holders      []providers.Holder // what one look after the other shows
+		holders      []providers.Holder // what one observation after the other shows
 		check, claim error
 		wantPrevious string
 		wantChanged  bool
@@ -334,23 +334,23 @@ func TestEnsure(t *testing.T) {
 		wantKind     providers.Kind
 		wantLog      string
 	}{
-		{"claim first looks only afterwards", true, []providers.Holder{mine}, nil, nil, "", true, "", "", "check, claim 192.0.2.1, look"},
-		{"what is here is left alone", false, []providers.Holder{mine}, nil, nil, "", false, "", "", "look"},
-		{"what is elsewhere is claimed", false, []providers.Holder{other, mine}, nil, nil, "server X", true, "", "", "look, check, claim 192.0.2.1, look"},
+		{"claim first observes only afterwards", true, []providers.Holder{mine}, nil, nil, "", true, "", "", "check, claim 192.0.2.1, observe"},
+		{"what is here is not claimed", false, []providers.Holder{mine}, nil, nil, "", false, "", "", "observe"},
+		{"what is elsewhere is claimed", false, []providers.Holder{other, mine}, nil, nil, "server X", true, "", "", "observe, check, claim 192.0.2.1, observe"},
 		{"what others may have too is not claimed blindly", false, []providers.Holder{{Kind: providers.Unknown, Owner: "being counted"}}, nil, nil, "", false,
-			"192.0.2.1 points here, and perhaps at other servers too: being counted", providers.Transient, "look"},
-		{"what others may have too is no success", true, []providers.Holder{{Kind: providers.Unknown, Owner: "being counted"}}, nil, nil, "", true,
-			"192.0.2.1 points here, and perhaps at other servers too: being counted", providers.Transient, "check, claim 192.0.2.1, look"},
-		{"what nobody has is claimed", false, []providers.Holder{{Kind: providers.Nobody}, mine}, nil, nil, "", true, "", "", "look, check, claim 192.0.2.1, look"},
-		{"what a load balancer has is claimed", false, []providers.Holder{{Kind: providers.NotServer, Owner: "load balancer web"}, mine}, nil, nil, "load balancer web", true, "", "", "look, check, claim 192.0.2.1, look"},
-		{"a foreign address is left alone", false, []providers.Holder{{Kind: providers.NotManaged}}, nil, nil, "", false, "192.0.2.1 is not a floating IP of this account", providers.NotFound, "look"},
+			"192.0.2.1 points here, and perhaps at other servers too: being counted", providers.Transient, "observe"},
+		{"what others may have too is not a success", true, []providers.Holder{{Kind: providers.Unknown, Owner: "being counted"}}, nil, nil, "", true,
+			"192.0.2.1 points here, and perhaps at other servers too: being counted", providers.Transient, "check, claim 192.0.2.1, observe"},
+		{"what points nowhere is claimed", false, []providers.Holder{{Kind: providers.Nobody}, mine}, nil, nil, "", true, "", "", "observe, check, claim 192.0.2.1, observe"},
+		{"what a load balancer has is claimed", false, []providers.Holder{{Kind: providers.NotServer, Owner: "load balancer web"}, mine}, nil, nil, "load balancer web", true, "", "", "observe, check, claim 192.0.2.1, observe"},
+		{"a foreign address is not claimed", false, []providers.Holder{{Kind: providers.NotManaged}}, nil, nil, "", false, "192.0.2.1 is not a floating IP of this account", providers.NotFound, "observe"},
 		{"without a permit nothing is written", true, nil, fenced, nil, "", false, "fenced", "", "check"},
-		{"without a permit nothing is taken back", false, []providers.Holder{other}, fenced, nil, "server X", false, "fenced", "", "look, check"},
+		{"without a permit nothing is taken back", false, []providers.Holder{other}, fenced, nil, "server X", false, "fenced", "", "observe, check"},
 		{"a refused claim is not read back", true, nil, nil, refused, "", false, "HTTP status 403", providers.Auth, "check, claim 192.0.2.1"},
-		{"a lost response is an error", false, []providers.Holder{other}, nil, lost, "server X", false, "point floating IP", providers.Transient, "look, check, claim 192.0.2.1"},
-		{"a claim that did not work is an error", true, []providers.Holder{other}, nil, nil, "", true, "192.0.2.1 was pointed here but is with server X", providers.Transient, "check, claim 192.0.2.1, look"},
-		{"a claim that ended nowhere is an error", true, []providers.Holder{{Kind: providers.Nobody}}, nil, nil, "", true, "but is with nobody", providers.Transient, "check, claim 192.0.2.1, look"},
-		{"a claim that ended off the account is an error", true, []providers.Holder{{}}, nil, nil, "", true, "not a floating IP of this account", providers.NotFound, "check, claim 192.0.2.1, look"},
+		{"a lost response is an error", false, []providers.Holder{other}, nil, lost, "server X", false, "point floating IP", providers.Transient, "observe, check, claim 192.0.2.1"},
+		{"a claim that did not work is an error", true, []providers.Holder{other}, nil, nil, "", true, "192.0.2.1 was pointed here but is with server X", providers.Transient, "check, claim 192.0.2.1, observe"},
+		{"a claim that ended nowhere is an error", true, []providers.Holder{{Kind: providers.Nobody}}, nil, nil, "", true, "but points nowhere", providers.Transient, "check, claim 192.0.2.1, observe"},
+		{"a claim that ended off the account is an error", true, []providers.Holder{{}}, nil, nil, "", true, "not a floating IP of this account", providers.NotFound, "check, claim 192.0.2.1, observe"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -411,7 +411,7 @@ func TestEnsureAfterAFailedClaimLooksAfresh(t *testing.T) {
 		if previous != "" || changed || err != nil {
 			t.Errorf("want that it is here already, got %q, %v, %v", previous, changed, err)
 		}
-		if d := cmp.Diff([]string{"look", "claim 192.0.2.1", "look"}, c.log); d != "" {
+		if d := cmp.Diff([]string{"look", "claim 192.0.2.1", "observe"}, c.log); d != "" {
 			t.Errorf("want-, got+:\n%s", d)
 		}
 	})
@@ -436,10 +436,10 @@ func TestTenTargetsReadBackInTwoLooks(t *testing.T) {
 			})
 		}
 		wg.Wait()
-		if len(c.looks) != 2 {
-			t.Errorf("want two looks, got %v", c.looks)
+		if len(c.observations) != 2 {
+			t.Errorf("want two observations, got %v", c.observations)
 		}
-		if n := len(slices.DeleteFunc(c.log, func(s string) bool { return s == "look" })); n != 10 {
+		if n := len(slices.DeleteFunc(c.log, func(s string) bool { return s == "observe" })); n != 10 {
 			t.Errorf("want ten claims, got %d", n)
 		}
 	})

@@ -58,7 +58,7 @@ func TestAuditGoesOnWhileAddressesAreKept(t *testing.T) {
 		c.due <- struct{}{}
 		synctest.Wait()
 		if len(c.due) != 0 {
-			t.Error("want what is due while there is no address to be forgotten")
+			t.Error("want an audit that is due without an address to be forgotten")
 		}
 
 		third := account.Target(floating(a1), permit)

@@ -23,7 +23,7 @@ func FuzzParseIDs(f *testing.F) {
 		}
 		for network := range ids.Objects {
 			if !network.IsValid() {
-				t.Errorf("%q: network that is none", b)
+				t.Errorf("%q: not a network", b)
 			}
 		}
 		again, err := json.Marshal(idFile{Key: key, IDs: ids})

@@ -30,7 +30,7 @@ func newCache(dir string, key providers.IDKey) (*providers.IDCache, *observer.Ob
 	return providers.NewIDCache(dir, key, journal.New(zap.New(core))), logs
 }
 
-// file returns the one file that the cache keeps in a directory.
+// file returns the one file of the cache in a directory.
 func file(t *testing.T, dir string) string {
 	t.Helper()
 	files, err := filepath.Glob(filepath.Join(dir, "ids-*.json"))

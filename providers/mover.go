@@ -237,7 +237,7 @@ func (m *Mover) point(ctx context.Context, to move) error {
 	return NotTheAddress(SharedError(ctx, m.provider, m.OpPoint, err))
 }
 
-// holder tells who has a floating IP.
+// holder returns the holder of a floating IP.
 func (m *Mover) holder(network netip.Prefix, ip Listed) Holder {
 	h := Holder{Object: network.String(), Owner: cmp.Or(ip.Owner, ip.Server)}
 	switch {

@@ -17,7 +17,7 @@ func FuzzParseNetwork(f *testing.F) {
 			return
 		}
 		if !p.IsValid() || p != p.Masked() || p.Addr().Zone() != "" {
-			t.Errorf("%q: %v is no network", text, p)
+			t.Errorf("%q: %v is not a network", text, p)
 		}
 		if again, err := providers.ParseNetwork(p.String()); err != nil || again != p {
 			t.Errorf("%q: reads back as %v, %v", text, again, err)

@@ -179,7 +179,7 @@ func TestATokenInClearTextWaitsForAFreshLookUp(t *testing.T) {
 				time.Sleep(5 * time.Second)
 				c.set(func() { c.says, c.after = fresh, 5*time.Second })
 				c.transport.Proxy = tt.proxy
-				_, _ = askNamed(t.Context(), c.caller(0, tt.secrets...), tt.url) // who is asked matters, not what comes of it
+				_, _ = askNamed(t.Context(), c.caller(0, tt.secrets...), tt.url) // only the look-up matters
 				c.set(func() {
 					if d := cmp.Diff([]string{tt.want}, c.dialed); d != "" {
 						t.Errorf("connections: want-, got+:\n%s", d)
@@ -237,7 +237,7 @@ func TestAnAPIOverHTTPSIsReachedAtOnceByTheNextProcessThoughNoNameServerAnswers(
 			t.Errorf("name servers answer: %t: %v", answers, err)
 		}
 	}
-	// One family is not answered, and holds up nobody; the end of the process comes
+	// One family is not answered, and delays no dial; the end of the process comes
 	// before that of the look-up, so the answer is kept as soon as it is there.
 	call(true)
 	if _, err := os.Stat(filepath.Join(dir, "names.json")); err != nil {

@@ -10,7 +10,7 @@ import (
 
 const (
 	maxBody     = 6 << 20 // bytes of an answer that are read: a list of 10,000 floating IPs has 4.5 million
-	maxRecorded = 4 << 10 // bytes of an answer kept for the error text
+	maxRecorded = 4 << 10 // bytes of an answer recorded for the error text
 )
 
 // exchange is what came over the wire for one request. It is written by the

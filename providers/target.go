@@ -1,7 +1,6 @@
 package providers
 
 import (
-	"cmp"
 	"context"
 	"sync"
 
@@ -95,8 +94,11 @@ func (t *Target) Ensure(ctx context.Context, claimFirst bool) (previous string, 
 	case h.Kind == Unknown:
 		return previous, true, t.unknown(h)
 	}
-	e := &Error{Provider: t.account.name, Op: opObserve, Kind: Transient,
-		Detail: addr.String() + " was pointed here but is with " + cmp.Or(h.Owner, "nobody")}
+	where := "points nowhere"
+	if h.Owner != "" {
+		where = "is with " + h.Owner
+	}
+	e := &Error{Provider: t.account.name, Op: opObserve, Kind: Transient, Detail: addr.String() + " was pointed here but " + where}
 	if !h.Beside {
 		e.Taker = h.Owner
 	}

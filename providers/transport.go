@@ -20,15 +20,16 @@ const (
 	connectTimeout = 3 * time.Second  // TCP, for each address; the TLS handshake has the same again
 	requestTimeout = 10 * time.Second // from the first to the last byte
 
-	// maxConns bounds the connections to a host. One of HTTP/2 carries a burst, but
-	// net/http begins one for each request that comes before it stands or while it
-	// carries all that the server allows: a thousand handshakes take longer than a
-	// thousand claims. Over HTTP/1.1 it is how many requests run at a time.
+	// maxConns bounds the connections to a host. One connection of HTTP/2 carries a
+	// burst, but net/http begins another for each request that comes before the first
+	// one stands or while it carries all streams that the server allows: a thousand
+	// handshakes take longer than a thousand claims. Over HTTP/1.1 maxConns is how many
+	// requests run at a time.
 	maxConns = 32
 
-	// A connection is kept for the calls that follow a claim at once (read
-	// back, settle checks at 2, 5 and 15 s) and no longer: a takeover minutes
-	// later must not start on one that died unseen in between.
+	// A connection stays open for the calls that follow a claim at once (read
+	// back, settle checks at 2, 5 and 15 s) and no longer: a takeover minutes later
+	// must not start on a connection that died unseen in between.
 	idleTimeout = 20 * time.Second
 
 	// The death of a pooled connection is noticed within two seconds: a ping after
@@ -42,7 +43,7 @@ const (
 // says whether the proxy variables of the environment count (see
 // http.ProxyFromEnvironment), and roots which authorities are trusted, nil being
 // those of the system. Hosts are looked up by resolver, which has a time limit of
-// its own; nil means one that keeps nothing on disk.
+// its own; nil means one that stores nothing on disk.
 //
 // The transport makes no hidden retries of its own. What net/http does stays: when
 // a reused connection turns out dead it dials anew, for a write only if not one

@@ -9,7 +9,7 @@ import (
 
 // shutAt is how many addresses the provider must have refused, with none getting
 // through in between, for the refusals to be the account's. One alone may be
-// refused for a reason of its own, and must not hold up the others.
+// refused for a reason of its own, and must not delay the others.
 const shutAt = 2
 
 // waitNotice is how long a loop waits at the gate before that is told.

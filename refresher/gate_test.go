@@ -92,7 +92,7 @@ func ipOf(i int) vrrp.FloatingIP {
 	return vrrp.FloatingIP{Prefix: netip.PrefixFrom(netip.AddrFrom4([4]byte{192, 0, 2, byte(i)}), 32)}
 }
 
-// holding keeps addresses of an account; stop ends it.
+// holding is the time in which addresses of an account are wanted here; stop ends it.
 type holding struct {
 	set  *refresher.Set
 	ctx  context.Context
@@ -191,9 +191,9 @@ func TestAnotherAddressTakesOverWhenTheProbingOneIsRemovedOrItsHoldingEnds(t *te
 		// Whatever address has probed last is removed right after, and then while
 		// its probe is under way.
 		left := map[string]bool{}
-		var keep []vrrp.FloatingIP
+		var wanted []vrrp.FloatingIP
 		for i := range 10 {
-			keep = append(keep, ipOf(1+i))
+			wanted = append(wanted, ipOf(1+i))
 		}
 		for range 8 {
 			time.Sleep(1500 * time.Millisecond)
@@ -201,8 +201,8 @@ func TestAnotherAddressTakesOverWhenTheProbingOneIsRemovedOrItsHoldingEnds(t *te
 			last := a.attempts[len(a.attempts)-1].address
 			a.mu.Unlock()
 			left[last] = true
-			keep = slices.DeleteFunc(keep, func(ip vrrp.FloatingIP) bool { return ip.String() == last })
-			first.set.Want(first.ctx, keep)
+			wanted = slices.DeleteFunc(wanted, func(ip vrrp.FloatingIP) bool { return ip.String() == last })
+			first.set.Want(first.ctx, wanted)
 		}
 		first.stop()
 		for range 3 {
@@ -221,7 +221,7 @@ func TestAnotherAddressTakesOverWhenTheProbingOneIsRemovedOrItsHoldingEnds(t *te
 	})
 }
 
-func TestAProbeThatIsUnderWayWhenItsHoldingEndsHoldsUpNobody(t *testing.T) {
+func TestAProbeThatIsUnderWayWhenItsHoldingEndsDelaysNoOther(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		gate, pace := &refresher.Gate{}, &refresher.Pace{Interval: time.Minute}
 		a := newAccount(func(_ int, _ string, since time.Duration) error {
@@ -265,7 +265,7 @@ func TestAProbeThatIsUnderWayWhenItsHoldingEndsHoldsUpNobody(t *testing.T) {
 	})
 }
 
-func TestOneForbiddenObjectHoldsUpNoOtherAddress(t *testing.T) {
+func TestOneForbiddenObjectDelaysNoOtherAddress(t *testing.T) {
 	for _, forbidden := range []int{1, 2, 5} {
 		t.Run(fmt.Sprint(forbidden, " forbidden"), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -312,7 +312,7 @@ func TestOneForbiddenObjectHoldsUpNoOtherAddress(t *testing.T) {
 	}
 }
 
-func TestAnAddressThatFailsOtherwiseHoldsUpNoOtherAtTheGate(t *testing.T) {
+func TestAnAddressThatFailsOtherwiseDelaysNoOtherAtTheGate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		gate, pace := &refresher.Gate{}, &refresher.Pace{Interval: time.Minute}
 		a := newAccount(func(_ int, address string, _ time.Duration) error {

@@ -39,7 +39,7 @@ func (t *target) Close() {
 func (t *target) Ensure(ctx context.Context, claimFirst bool) (string, bool, error) {
 	t.mu.Lock()
 	n := len(t.calls)
-	how := "look"
+	how := "observe"
 	if claimFirst {
 		how = "claim"
 	}
@@ -110,7 +110,7 @@ func TestFirstCallIsTheClaimThenSettleChecksThenTheInterval(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		tg := &target{answer: func(_ int, claimFirst bool) (string, bool, error) { return "", claimFirst, nil }}
 		run(t, tg, testPolicy(), nil, nil, 150*time.Second)
-		want := []string{"claim at 0s", "look at 2s", "look at 5s", "look at 15s"}
+		want := []string{"claim at 0s", "observe at 2s", "observe at 5s", "observe at 15s"}
 		if diff := cmp.Diff(want, tg.calls[:min(4, len(tg.calls))]); diff != "" {
 			t.Errorf("calls (-want +got):\n%s", diff)
 		}
@@ -136,9 +136,9 @@ func TestWaitsByClassOfFailure(t *testing.T) {
 		{"Retry-After longer than the back-off counts", &failure{"rate-limited", 7 * time.Second}, 7 * time.Second, 7 * time.Second, "claim"},
 		{"Retry-After shorter than the back-off does not hurry", &failure{"rate-limited", time.Millisecond}, 500 * time.Millisecond, 1500 * time.Millisecond, "claim"},
 		{"Retry-After of a day is cut", &failure{"rate-limited", 24 * time.Hour}, 10 * time.Minute, 10 * time.Minute, "claim"},
-		{"refused once (400) costs a back-off, no refresh interval", &failure{class: "invalid"}, 500 * time.Millisecond, 1500 * time.Millisecond, "claim"},
+		{"refused once (400) costs a back-off and not a refresh interval", &failure{class: "invalid"}, 500 * time.Millisecond, 1500 * time.Millisecond, "claim"},
 		{"the account refused once (401, 403) costs a back-off", &failure{class: "auth"}, 500 * time.Millisecond, 1500 * time.Millisecond, "claim"},
-		{"no floating IP once (404, an empty list) costs a back-off, and a look", &failure{class: "not-found"}, 500 * time.Millisecond, 1500 * time.Millisecond, "look"},
+		{"not a floating IP once (404, an empty list) costs a back-off, and an observation", &failure{class: "not-found"}, 500 * time.Millisecond, 1500 * time.Millisecond, "observe"},
 		{"no permit follows the back-off", &failure{class: "fenced"}, 500 * time.Millisecond, 1500 * time.Millisecond, "claim"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
@@ -249,7 +249,7 @@ func TestTheftIsClaimedBackAndCounted(t *testing.T) {
 			t.Errorf("the theft was logged %d times with its thief, want once", n)
 		}
 		// Settle checks begin again after the claim at 5 s.
-		want := []string{"claim at 0s", "look at 2s", "look at 5s", "look at 7s", "look at 10s", "look at 20s"}
+		want := []string{"claim at 0s", "observe at 2s", "observe at 5s", "observe at 7s", "observe at 10s", "observe at 20s"}
 		if diff := cmp.Diff(want, tg.calls); diff != "" {
 			t.Errorf("calls (-want +got):\n%s", diff)
 		}
@@ -305,7 +305,7 @@ func TestContestedClaimsBackOffToTheIntervalAndRecover(t *testing.T) {
 	})
 }
 
-func TestVerifyNowLooksAtOnceButNotAtEachAsk(t *testing.T) {
+func TestVerifyNowObservesAtOnceButNotAtEachAsk(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		tg := &target{answer: func(_ int, claimFirst bool) (string, bool, error) { return "", claimFirst, nil }}
 		verify := make(chan struct{}, 1)
@@ -320,16 +320,16 @@ func TestVerifyNowLooksAtOnceButNotAtEachAsk(t *testing.T) {
 			}
 		}
 		run(t, tg, testPolicy(), verify, during, 45*time.Second)
-		if tg.calls[4] != "look at 30s" {
-			t.Errorf("the first ask led to %q, want a look at 30s", tg.calls[4])
+		if tg.calls[4] != "observe at 30s" {
+			t.Errorf("the first ask led to %q, want it at 30s", tg.calls[4])
 		}
 		if n := len(tg.calls) - 4; n < 5 || n > 7 {
-			t.Errorf("%d looks for 10 s of asks, want one per 2 s: %v", n, tg.calls)
+			t.Errorf("%d observations for 10 s of asks, want one per 2 s: %v", n, tg.calls)
 		}
 	})
 }
 
-func TestSetKeepsWhatStaysAndEndsWhatGoes(t *testing.T) {
+func TestSetEndsOnlyTheLoopsOfAddressesThatAreNotWanted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ip := func(s string) vrrp.FloatingIP { return vrrp.FloatingIP{Prefix: netip.MustParsePrefix(s)} }
 		a, b, c := ip("192.0.2.1/32"), ip("192.0.2.2/32"), ip("192.0.2.3/32")

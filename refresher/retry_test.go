@@ -114,7 +114,7 @@ func TestLeftAloneNeedsTheSameAnswerThreeTimesOverFiveSeconds(t *testing.T) {
 			}
 			return other
 		}, false},
-		{"an address that is none", func(int, time.Duration) error { return missing }, true},
+		{"an address that is not one of the account", func(int, time.Duration) error { return missing }, true},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -28,19 +28,6 @@ var (
 	network6 = netip.MustParsePrefix("2001:db8:1::/56")
 )
 
-func newSim(t testing.TB) *cloudsim.Sim {
-	return newSimOf(t, account())
-}
-
-func newSimOf(t testing.TB, c cloudsim.Config) *cloudsim.Sim {
-	t.Helper()
-	s, err := cloudsim.New(c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s
-}
-
 func account() cloudsim.Config {
 	return cloudsim.Config{
 		Token: token,
@@ -59,7 +46,6 @@ func account() cloudsim.Config {
 }
 
 func TestConformance(t *testing.T) {
-	rotated := 0
 	providertest.Run(t, providertest.Cloud{
 		Name:    "cloudscale",
 		Entry:   cloudscale.Entry,
@@ -67,13 +53,8 @@ func TestConformance(t *testing.T) {
 		Section: func(endpoint string) string {
 			return fmt.Sprintf("endpoint: %s\ntoken: %s\n", endpoint, token)
 		},
-		Sim: newSim,
-		Unfriendly: func(t testing.TB, seed uint64) *cloudsim.Sim {
-			a := account()
-			a.Unfriendly, a.Seed = true, seed
-			return newSimOf(t, a)
-		},
-		Mine: lb1, Peer: lb2,
+		Account: account,
+		Mine:    lb1, Peer: lb2,
 		Addr: addr4, Inside: [2]netip.Addr{addr6a, addr6b},
 		Balanced: balanced, Foreign: foreign,
 		WriteMethod:  "PATCH",
@@ -83,11 +64,6 @@ func TestConformance(t *testing.T) {
 		ObserveCalls: func(int, int) int { return 1 },
 		ClaimCalls:   1,
 		ClaimWrites:  1,
-		Rotate: func(s *cloudsim.Sim) map[string]string {
-			rotated++
-			next := fmt.Sprintf("%d%s", rotated, token)
-			s.SetToken(next)
-			return map[string]string{"token": next}
-		},
+		Rotate:       providertest.RotateToken(token),
 	})
 }

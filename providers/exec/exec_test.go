@@ -161,7 +161,7 @@ func TestWhatGoesWrongIsTold(t *testing.T) {
 	}{
 		{"an error in the answer", `echo '{"error":{"kind":"rate-limited","message":"slow down","retry_after":7.5}}'`, providers.RateLimited, 7500 * time.Millisecond, "exec: claim: slow down"},
 		{"an error and an exit status", `echo '{"error":{"kind":"auth","message":"no"}}'; exit 1`, providers.Auth, 0, "exec: claim: no"},
-		{"a kind that is none", `echo '{"error":{"kind":"odd","message":"no"}}'`, providers.Transient, 0, "exec: claim: no"},
+		{"a kind that does not exist", `echo '{"error":{"kind":"odd","message":"no"}}'`, providers.Transient, 0, "exec: claim: no"},
 		{"a wait beyond any number", `echo '{"error":{"kind":"rate-limited","message":"slow down","retry_after":1e999}}'`, providers.RateLimited, 24 * time.Hour, "exec: claim: slow down"},
 		{"a wait that never ends", `echo '{"error":{"retry_after":1e300}}'`, providers.Transient, 24 * time.Hour, "exec: claim"},
 		{"the secret in the answer", `echo "{\"error\":{\"message\":\"bad token $TOKEN\"}}"`, providers.Transient, 0, "exec: claim: (withheld"},
@@ -196,9 +196,9 @@ func TestWhatGoesWrongIsTold(t *testing.T) {
 		}
 	})
 	for name, answer := range map[string]string{
-		"an address that is left out":   `{"holders":{}}`,
-		"a kind of holder that is none": `{"holders":{"192.0.2.10":{"kind":"me"}}}`,
-		"a key that is no address":      `{"holders":{"x":{}}}`,
+		"an address that is left out":          `{"holders":{}}`,
+		"a kind of holder that does not exist": `{"holders":{"192.0.2.10":{"kind":"me"}}}`,
+		"a key that is not an address":         `{"holders":{"x":{}}}`,
 	} {
 		t.Run(name, func(t *testing.T) {
 			path, _ := script(t, describe+"echo '"+answer+"'")

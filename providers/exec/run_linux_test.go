@@ -28,7 +28,7 @@ func TestProgramGetsNoSecretsSocketsOrDescriptorsOfBerth(t *testing.T) {
 	}
 	t.Setenv("LC_ALL", "C.UTF-8")
 	t.Setenv("TZ", "UTC")
-	// Inherited, so not closed at exec: what systemd passes looks so.
+	// Inherited, and not closed at exec, as are the sockets that systemd passes.
 	fd, err := unix.Open("/dev/null", unix.O_RDONLY, 0)
 	if err != nil {
 		t.Fatal(err)

@@ -52,15 +52,6 @@ func account() cloudsim.Config {
 	}
 }
 
-func newSim(t testing.TB, c cloudsim.Config) *cloudsim.Sim {
-	t.Helper()
-	s, err := cloudsim.New(c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s
-}
-
 func TestConformance(t *testing.T) {
 	rotated := 0
 	providertest.Run(t, providertest.Cloud{
@@ -70,13 +61,9 @@ func TestConformance(t *testing.T) {
 		Section: func(endpoint string) string {
 			return fmt.Sprintf("endpoint: %s/v2\nkey: %s\nsecret: %s\n", endpoint, key, secret)
 		},
-		Sim: func(t testing.TB) *cloudsim.Sim { return newSim(t, account()) },
-		Unfriendly: func(t testing.TB, seed uint64) *cloudsim.Sim {
-			a := account()
-			a.Unfriendly, a.Seed, a.OperationTime = true, seed, 700*time.Millisecond
-			return newSim(t, a)
-		},
-		Mine: lb1, Peer: lb2,
+		Account:        account,
+		SlowOperations: 700 * time.Millisecond,
+		Mine:           lb1, Peer: lb2,
 		Addr: addr4, Inside: [2]netip.Addr{addr6a, addr6b},
 		Foreign:      foreign,
 		WriteMethod:  "PUT",

@@ -17,7 +17,7 @@ import (
 	"berth/vrrp"
 )
 
-// lines is a writer that keeps what each call of Write was given.
+// lines is a writer that records the bytes of each call of Write.
 type lines struct {
 	got []string
 	err error
@@ -79,7 +79,7 @@ func TestReaderThatIsGone(t *testing.T) {
 		err     error
 		wantErr string
 	}{
-		{"closed pipe is nobody's fault", io.ErrClosedPipe, ""},
+		{"closed pipe is not an error", io.ErrClosedPipe, ""},
 		{"full disk is an error", errors.New("disk full"), "print refresh of 192.0.2.10/24: disk full"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -33,17 +33,7 @@ func account() cloudsim.Config {
 	}
 }
 
-func newSim(t testing.TB, c cloudsim.Config) *cloudsim.Sim {
-	t.Helper()
-	s, err := cloudsim.New(c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s
-}
-
 func TestConformance(t *testing.T) {
-	rotated := 0
 	providertest.Run(t, providertest.Cloud{
 		Name:    "hetzner",
 		Entry:   hetzner.Entry,
@@ -51,13 +41,8 @@ func TestConformance(t *testing.T) {
 		Section: func(endpoint string) string {
 			return fmt.Sprintf("endpoint: %s/hetzner/api\ntoken: %s\n", endpoint, token)
 		},
-		Sim: func(t testing.TB) *cloudsim.Sim { return newSim(t, account()) },
-		Unfriendly: func(t testing.TB, seed uint64) *cloudsim.Sim {
-			a := account()
-			a.Unfriendly, a.Seed = true, seed
-			return newSim(t, a)
-		},
-		Mine: lb1, Peer: lb2,
+		Account: account,
+		Mine:    lb1, Peer: lb2,
 		Addr:   netip.MustParseAddr("192.0.2.10"),
 		Inside: [2]netip.Addr{netip.MustParseAddr("2001:db8:1::a"), netip.MustParseAddr("2001:db8:1::b")},
 		// Nothing but servers has floating IPs there.
@@ -69,11 +54,6 @@ func TestConformance(t *testing.T) {
 		ObserveCalls: func(int, int) int { return 1 },
 		ClaimCalls:   1,
 		ClaimWrites:  1,
-		Rotate: func(s *cloudsim.Sim) map[string]string {
-			rotated++
-			next := fmt.Sprintf("%d%s", rotated, token)
-			s.SetToken(next)
-			return map[string]string{"token": next}
-		},
+		Rotate:       providertest.RotateToken(token),
 	})
 }

@@ -14,7 +14,7 @@ func FuzzParseID(f *testing.F) {
 			return
 		}
 		if again, err := parseID(id); err != nil || again != id || id[0] < '1' || id[0] > '9' {
-			t.Errorf("%q: %q is no id: reads back as %q, %v", text, id, again, err)
+			t.Errorf("%q: %q is not an id: reads back as %q, %v", text, id, again, err)
 		}
 	})
 }

@@ -19,16 +19,16 @@ import (
 var policy = refresher.Policy{Interval: time.Minute, Timeout: 10 * time.Second,
 	InitialInterval: time.Second, Multiplier: 1.1, MaxInterval: 10 * time.Second}
 
-// keep does what a host that is MASTER does for the addresses, until the returned
+// hold does what a host that is MASTER does for the addresses, until the returned
 // function is called.
-func (w *world) keep(addrs ...netip.Addr) (stop func()) {
+func (w *world) hold(addrs ...netip.Addr) (stop func()) {
 	ctx, cancel := context.WithCancelCause(w.Context())
 	account := providers.NewAccount(w.Name, w.provider)
 	var wg sync.WaitGroup
 	wg.Go(func() { account.Run(ctx) })
 	pace, gate := &refresher.Pace{Interval: policy.Interval}, &refresher.Gate{}
 	for _, a := range addrs {
-		target := account.Target(vrrp.FloatingIP{Prefix: netip.PrefixFrom(a, a.BitLen())}, permit)
+		target := account.Target(vrrp.FloatingIP{Prefix: netip.PrefixFrom(a, a.BitLen())}, Permit)
 		loop := &refresher.Loop{Target: target, Policy: policy, Pace: pace, Gate: gate}
 		wg.Go(func() {
 			defer target.Close()
@@ -61,7 +61,7 @@ func (w *world) await(atMost time.Duration, addrs ...netip.Addr) time.Duration {
 // outage is how long a cloud is down from the moment of a takeover.
 const outage = 18 * time.Second
 
-// outages plays a takeover while the cloud is down, in each of the ways.
+// outages plays a takeover while the cloud is down, in each of several ways.
 func (c Cloud) outages(t *testing.T) {
 	for _, down := range []struct {
 		name  string
@@ -83,7 +83,7 @@ func (c Cloud) outages(t *testing.T) {
 				}
 				down.fault.Until = time.Now().Add(outage)
 				w.sim.SetFaults(cloudsim.Faults{down.fault})
-				stop := w.keep(w.Addr, w.Inside[0])
+				stop := w.hold(w.Addr, w.Inside[0])
 				defer stop()
 				time.Sleep(outage)
 				w.Logf("here %s after the cloud was back", w.await(policy.MaxInterval*3/2, w.Addr, w.Inside[0]))
@@ -94,10 +94,10 @@ func (c Cloud) outages(t *testing.T) {
 		w.warm()
 		w.sim.SetFaults(cloudsim.Faults{{Kind: cloudsim.Status, Status: 429, RetryAfter: "5", Count: 1}})
 		start := time.Now()
-		stop := w.keep(w.Addr)
+		stop := w.hold(w.Addr)
 		defer stop()
 		time.Sleep(time.Second)
-		stopOther := w.keep(w.Inside[0])
+		stopOther := w.hold(w.Inside[0])
 		defer stopOther()
 		time.Sleep(3900 * time.Millisecond)
 		w.wantCalls(1)
@@ -105,7 +105,7 @@ func (c Cloud) outages(t *testing.T) {
 	})
 	c.inProcess(t, "a host that is not MASTER makes no calls", func(w *world) {
 		w.warm()
-		stop := w.keep(w.Addr)
+		stop := w.hold(w.Addr)
 		time.Sleep(time.Minute)
 		stop()
 		w.sim.ClearHistory()
@@ -114,14 +114,19 @@ func (c Cloud) outages(t *testing.T) {
 	})
 }
 
-// unfriendly keeps addresses for a while at a cloud that has all the habits that
-// the simulator knows.
+// unfriendly holds addresses for a while at a cloud that has all bad habits that the
+// simulator knows.
 func (c Cloud) unfriendly(t *testing.T) {
 	for seed := range uint64(8) {
 		c := c
-		c.Sim = func(t testing.TB) *cloudsim.Sim { return c.Unfriendly(t, seed+1) }
+		account := c.Account
+		c.Account = func() cloudsim.Config {
+			a := account()
+			a.Unfriendly, a.Seed, a.OperationTime = true, seed+1, c.SlowOperations
+			return a
+		}
 		c.inProcess(t, fmt.Sprintf("an unfriendly cloud/seed %d", seed+1), func(w *world) {
-			stop := w.keep(w.Addr, w.Inside[0])
+			stop := w.hold(w.Addr, w.Inside[0])
 			defer stop()
 			w.await(time.Minute, w.Addr, w.Inside[0])
 			if err := w.sim.Give(w.Addr, w.Peer); err != nil {

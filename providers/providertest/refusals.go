@@ -7,14 +7,12 @@ import (
 	"testing"
 	"time"
 
-	"gopkg.in/yaml.v3"
-
 	"berth/internal/cloudsim"
 	"berth/providers"
 )
 
-// refusals plays takeovers at a gateway that refuses what it accepts later, as one
-// does that is being deployed.
+// refusals plays takeovers at a gateway that refuses what it accepts later, as a
+// gateway does that is being deployed.
 func (c Cloud) refusals(t *testing.T) {
 	type refusal struct {
 		name   string
@@ -51,7 +49,7 @@ func (c Cloud) refusals(t *testing.T) {
 					f.Until = time.Now().Add(row.lasts)
 				}
 				w.sim.SetFaults(cloudsim.Faults{f})
-				stop := w.keep(w.Addr, w.Inside[0])
+				stop := w.hold(w.Addr, w.Inside[0])
 				defer stop()
 				w.await(row.lasts+row.within, w.Addr, w.Inside[0])
 			})
@@ -66,12 +64,12 @@ func (c Cloud) refusals(t *testing.T) {
 		}
 		w.wantCalls(1)
 		w.sim.ClearHistory()
-		if err := w.provider.Claim(w.Context(), w.Addr, permit); err != nil {
+		if err := w.provider.Claim(w.Context(), w.Addr, Permit); err != nil {
 			w.Error(err)
 		}
 		w.wantCalls(c.ClaimCalls)
 	})
-	c.inProcess(t, "an empty list forgets no id, in this process and the next", func(w *world) {
+	c.inProcess(t, "an empty list makes no process forget an id", func(w *world) {
 		dir := w.TempDir()
 		first := w.another(dir)
 		if err := first.(providers.Preparer).Prepare(w.Context()); err != nil {
@@ -88,19 +86,19 @@ func (c Cloud) refusals(t *testing.T) {
 			if err := w.sim.Give(w.Addr, w.Peer); err != nil {
 				w.Fatal(err)
 			}
-			if err := p.Claim(w.Context(), w.Addr, permit); err != nil {
+			if err := p.Claim(w.Context(), w.Addr, Permit); err != nil {
 				w.Errorf("%s: %v", name, err)
 			}
 			w.wantCalls(c.ClaimCalls)
 		}
 	})
-	c.inProcess(t, "no path, no server and no object that is listed makes an address a foreign one", func(w *world) {
+	c.inProcess(t, "a 404 for a path, a server or a listed object does not make an address a foreign one", func(w *world) {
 		w.warm()
 		for _, method := range []string{"GET", c.WriteMethod} {
 			w.sim.SetFaults(cloudsim.Faults{{Kind: cloudsim.Status, Status: 404, Method: method}})
 			_, err := w.observe(w.Addr, w.Foreign)
 			if method != "GET" {
-				err = w.provider.Claim(w.Context(), w.Addr, permit)
+				err = w.provider.Claim(w.Context(), w.Addr, Permit)
 			}
 			if e, ok := errors.AsType[*providers.Error](err); !ok || e.Kind != providers.Invalid {
 				w.Errorf("404 to %s: want a refusal, got %v", method, err)
@@ -112,18 +110,7 @@ func (c Cloud) refusals(t *testing.T) {
 // another makes a second process of the same host.
 func (w *world) another(runDir string) providers.Provider {
 	w.Helper()
-	var doc yaml.Node
-	if err := yaml.Unmarshal([]byte(w.Section("http://cloud.invalid")), &doc); err != nil {
-		w.Fatal(err)
-	}
-	p, err := w.Entry.New(providers.Deps{
-		RunDir: runDir, Transport: w.sim.RoundTripper(),
-		Env:      func(string) string { return "" },
-		Hostname: func() (string, error) { return "lb1", nil },
-		Secret:   func(key, inline, _, _ string) (string, error) { return w.secrets.resolve(key, inline), nil },
-	}, &doc)
-	if err != nil {
-		w.Fatal(err)
-	}
-	return p
+	d, _ := Deps(w.T, w.sim)
+	d.RunDir, d.Secret = runDir, w.secrets.resolve
+	return Client(w.T, w.Entry, d, w.Section("http://cloud.invalid"))
 }

@@ -197,7 +197,7 @@ func TestWhatIsNoSuccessIsToldAndNotRemembered(t *testing.T) {
 					t.Errorf("want one call of 5 s at most, got %d in %s", calls, took)
 				}
 				if got, _ := p.Observe(t.Context(), []netip.Addr{addr}); got[addr].Kind != providers.Nobody {
-					t.Errorf("want it with nobody, got %+v", got)
+					t.Errorf("want it to point nowhere, got %+v", got)
 				}
 			})
 		})

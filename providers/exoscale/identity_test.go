@@ -1,0 +1,96 @@
+package exoscale_test
+
+import (
+	"strings"
+	"testing"
+
+	"berth/internal/cloudsim"
+	"berth/providers"
+	"berth/providers/providertest"
+	"berth/refresher"
+)
+
+func TestZoneAndInstanceComeFromWhereTheyAreKnown(t *testing.T) {
+	tests := []struct {
+		name, text string
+		want       []string
+	}{
+		{"all configured", certain, []string{readMe}},
+		{"zone configured", plain + "\nzone: " + zone, []string{metaID, readMe}},
+		{"instance configured", plain + "\ninstance-id: " + strings.ToUpper(lb1), []string{metaZone, readMe}},
+		{"endpoint configured", plain + "\nendpoint: https://api-" + zone + ".exoscale.com/", []string{metaID, readMe}},
+		{"nothing configured", plain, []string{metaID, metaZone, readMe}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			sim := providertest.NewSim(t, account())
+			d, _ := providertest.Deps(t, sim)
+			got, err := newClient(t, d, tt.text).Self(t.Context())
+			if want := (providers.Server{ID: lb1, Name: "lb1"}); err != nil || got != want {
+				t.Errorf("want %+v, got %+v, %v", want, got, err)
+			}
+			wantRequests(t, sim, tt.want...)
+			// The next process knows.
+			sim.ClearHistory()
+			if _, err := newClient(t, d, tt.text).Self(t.Context()); err != nil {
+				t.Error(err)
+			}
+			wantRequests(t, sim, readMe)
+		})
+	}
+	t.Run("another zone does not have this instance", func(t *testing.T) {
+		sim := providertest.NewSim(t, account())
+		d, _ := providertest.Deps(t, sim)
+		_, err := newClient(t, d, plain+"\nzone: at-vie-1").Self(t.Context())
+		if err == nil || !strings.Contains(err.Error(), "Instance not found") {
+			t.Errorf("want the text of the server, got %v", err)
+		}
+	})
+}
+
+func TestMetadataOfAnotherCloudIsTransientAndSaysWhatToDo(t *testing.T) {
+	const path = "/latest/"
+	tests := []struct {
+		name  string
+		fault cloudsim.Fault
+		want  string
+	}{
+		{"no such page", cloudsim.Fault{Kind: cloudsim.Status, Status: 404, Path: path}, "HTTP status 404"},
+		{"page of a captive portal", cloudsim.Fault{Kind: cloudsim.Status, Status: 200, Path: path, Form: cloudsim.FormHTML}, "set instance-id"},
+		{"nothing", cloudsim.Fault{Kind: cloudsim.EmptyBody, Path: path}, "set instance-id"},
+		{"a zone in the wrong form", cloudsim.Fault{Kind: cloudsim.Status, Status: 200, Path: path + "meta-data/availability-zone", Body: "x.evil.example/"}, "set zone"},
+		{"too large", cloudsim.Fault{Kind: cloudsim.Huge, Path: path}, "larger than 6291456 bytes"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			sim := providertest.NewSim(t, account())
+			sim.SetFaults(cloudsim.Faults{tt.fault})
+			d, _ := providertest.Deps(t, sim)
+			p := newClient(t, d, plain)
+			_, err := p.Self(t.Context())
+			if err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("want an error with %q, got %v", tt.want, err)
+			}
+			if class, _ := refresher.Classify(err); class != refresher.Transient {
+				t.Errorf("class: want transient, got %s", class)
+			}
+			sim.SetFaults(nil)
+			if got, err := p.Self(t.Context()); err != nil || got.ID != lb1 {
+				t.Errorf("after it: want %s, got %+v, %v", lb1, got, err)
+			}
+		})
+	}
+}
+
+func TestPrepareAsksOnlyForWhatIsNotKnown(t *testing.T) {
+	sim := providertest.NewSim(t, account())
+	d, _ := providertest.Deps(t, sim)
+	p := newClient(t, d, plain).(providers.Preparer)
+	for _, want := range [][]string{{metaID, metaZone, listEIPs}, {}} {
+		sim.ClearHistory()
+		if err := p.Prepare(t.Context()); err != nil {
+			t.Error(err)
+		}
+		wantRequests(t, sim, want...)
+	}
+}
