@@ -411,7 +411,7 @@ func TestEnsureAfterAFailedClaimLooksAfresh(t *testing.T) {
 		if previous != "" || changed || err != nil {
 			t.Errorf("want that it is here already, got %q, %v, %v", previous, changed, err)
 		}
-		if d := cmp.Diff([]string{"look", "claim 192.0.2.1", "observe"}, c.log); d != "" {
+		if d := cmp.Diff([]string{"observe", "claim 192.0.2.1", "observe"}, c.log); d != "" {
 			t.Errorf("want-, got+:\n%s", d)
 		}
 	})
