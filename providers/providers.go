@@ -55,6 +55,25 @@ type Entry struct {
 	Events []journal.Kind
 }
 
+// NewEntry returns the entry of a provider whose section is read by decode; make makes
+// the provider from what decode returned.
+func NewEntry[C any](decode func(*yaml.Node) (C, error), make func(Deps, C) (Provider, error), events []journal.Kind) Entry {
+	return Entry{
+		Check: func(node *yaml.Node) error {
+			_, err := decode(node)
+			return err
+		},
+		New: func(d Deps, node *yaml.Node) (Provider, error) {
+			c, err := decode(node)
+			if err != nil {
+				return nil, err
+			}
+			return make(d, c)
+		},
+		Events: events,
+	}
+}
+
 // Registry has the providers by their names in the configuration. The registry of
 // the product is in package catalog.
 type Registry map[string]Entry

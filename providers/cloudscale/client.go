@@ -24,7 +24,6 @@ import (
 
 	sdk "github.com/cloudscale-ch/cloudscale-go-sdk/v8"
 	"go.uber.org/zap"
-	"gopkg.in/yaml.v3"
 
 	"berth/internal/journal"
 	"berth/providers"
@@ -48,12 +47,8 @@ type Client struct {
 	leftOut   *journal.Condition // floating IPs that cannot be read
 }
 
-// New returns the provider for its section of the configuration.
-func New(d providers.Deps, node *yaml.Node) (providers.Provider, error) {
-	conf, err := decode(node)
-	if err != nil {
-		return nil, err
-	}
+// newClient makes no calls.
+func newClient(d providers.Deps, conf config) (providers.Provider, error) {
 	base := conf.base
 	access, err := providers.NewAccess(d, providers.AccessOptions{Provider: name, CAFile: conf.caFile,
 		Secrets: []providers.SecretKey{{Key: "token", Inline: conf.token, File: conf.tokenFile, Env: vendorTokenEnv}}})

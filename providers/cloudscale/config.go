@@ -21,14 +21,7 @@ const (
 )
 
 // Entry registers the provider.
-var Entry = providers.Entry{
-	Check: func(node *yaml.Node) error {
-		_, err := decode(node)
-		return err
-	},
-	New:    New,
-	Events: Events,
-}
+var Entry = providers.NewEntry(decode, newClient, Events)
 
 // config is the section as written.
 type config struct {

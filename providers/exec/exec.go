@@ -67,14 +67,7 @@ const (
 )
 
 // Entry registers the provider.
-var Entry = providers.Entry{
-	Check: func(node *yaml.Node) error {
-		_, err := decode(node)
-		return err
-	},
-	New:    New,
-	Events: Events,
-}
+var Entry = providers.NewEntry(decode, newClient, Events)
 
 // config is the section as written, and checked.
 type config struct {
@@ -129,12 +122,8 @@ type Client struct {
 	ops []string // that the program offers, nil until it has told
 }
 
-// New returns the provider for its section of the configuration.
-func New(d providers.Deps, node *yaml.Node) (providers.Provider, error) {
-	conf, err := decode(node)
-	if err != nil {
-		return nil, err
-	}
+// newClient makes no calls.
+func newClient(d providers.Deps, conf config) (providers.Provider, error) {
 	if len(conf.command) == 0 {
 		return nil, errors.New("exec.command: missing; write the absolute path of a program and its arguments as a list")
 	}

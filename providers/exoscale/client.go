@@ -12,7 +12,6 @@ import (
 
 	sdk "github.com/exoscale/egoscale/v3"
 	"go.uber.org/zap"
-	"gopkg.in/yaml.v3"
 
 	"berth/internal/journal"
 	"berth/providers"
@@ -62,12 +61,8 @@ type Client struct {
 // claim is what makes two claims the same.
 type claim struct{ eip, instance string }
 
-// New returns the provider for its section of the configuration.
-func New(d providers.Deps, node *yaml.Node) (providers.Provider, error) {
-	conf, err := decode(node)
-	if err != nil {
-		return nil, err
-	}
+// newClient makes no calls.
+func newClient(d providers.Deps, conf config) (providers.Provider, error) {
 	access, err := providers.NewAccess(d, providers.AccessOptions{Provider: name, CAFile: conf.caFile, Signed: true,
 		Secrets: []providers.SecretKey{
 			{Key: "key", Inline: conf.key, File: conf.keyFile, Env: vendorKeyEnv},

@@ -102,7 +102,7 @@ func TestInstanceWithoutMetadataServiceUsesItsDrive(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := New(providers.Deps{
+	p, err := Entry.New(providers.Deps{
 		Hostname:  func() (string, error) { return "lb1", nil },
 		Secret:    func(string, string, string, string) (string, error) { return "secret", nil },
 		Transport: sim.RoundTripper(),

@@ -22,8 +22,6 @@ import (
 	"strconv"
 	"time"
 
-	"gopkg.in/yaml.v3"
-
 	"berth/providers"
 )
 
@@ -55,12 +53,8 @@ type Client struct {
 	userAgent string
 }
 
-// New returns the provider for its section of the configuration.
-func New(d providers.Deps, node *yaml.Node) (providers.Provider, error) {
-	conf, err := decode(node)
-	if err != nil {
-		return nil, err
-	}
+// newClient makes no calls.
+func newClient(d providers.Deps, conf config) (providers.Provider, error) {
 	access, err := providers.NewAccess(d, providers.AccessOptions{Provider: name, CAFile: conf.caFile,
 		Secrets: []providers.SecretKey{{Key: "token", Inline: conf.token, File: conf.tokenFile, Env: vendorTokenEnv}}})
 	if err != nil {

@@ -18,13 +18,7 @@ const (
 )
 
 // Entry registers the provider.
-var Entry = providers.Entry{
-	Check: func(node *yaml.Node) error {
-		_, err := decode(node)
-		return err
-	},
-	New: New,
-}
+var Entry = providers.NewEntry(decode, newClient, nil)
 
 // config is the section as written.
 type config struct {

@@ -57,13 +57,7 @@ const (
 )
 
 // Entry registers the provider.
-var Entry = providers.Entry{
-	Check: func(node *yaml.Node) error {
-		_, err := decode(node)
-		return err
-	},
-	New: New,
-}
+var Entry = providers.NewEntry(decode, newClient, nil)
 
 // config is the section as written, and checked.
 type config struct {
@@ -128,12 +122,8 @@ type Client struct {
 	claims    *providers.Claims
 }
 
-// New returns the provider for its section of the configuration.
-func New(d providers.Deps, node *yaml.Node) (providers.Provider, error) {
-	conf, err := decode(node)
-	if err != nil {
-		return nil, err
-	}
+// newClient makes no calls.
+func newClient(d providers.Deps, conf config) (providers.Provider, error) {
 	if conf.url == "" {
 		return nil, errors.New("webhook.url: missing; write the URL of a server of your own, such as https://hooks.example.net/berth")
 	}
