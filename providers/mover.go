@@ -179,9 +179,9 @@ func (m *Mover) Prepare(ctx context.Context) error {
 	return SharedError(ctx, m.provider, m.OpList, err)
 }
 
-// list reads all floating IPs of the account and remembers their keys. What a list
-// lacks is not forgotten: a list can be empty or short once, and a key that is not
-// valid any more is refused, and looked up again, when it is used.
+// list reads all floating IPs of the account and remembers their keys. An object that
+// a list lacks is not forgotten: a list can be empty or short once, and a key that is
+// not valid any more is refused, and looked up again, when it is used.
 func (m *Mover) list(ctx context.Context) (map[netip.Prefix]Listed, error) {
 	ips, err := m.List(ctx)
 	if err != nil {

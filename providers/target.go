@@ -73,7 +73,7 @@ func (t *Target) Ensure(ctx context.Context, claimFirst bool) (previous string, 
 	}
 
 	err = t.account.provider.Claim(ctx, addr, t.check)
-	// What was seen before this write, whether it succeeded or not, says nothing any
+	// Observations from before this write, whether it succeeded or not, do not count any
 	// more.
 	t.outdate()
 	if err != nil {

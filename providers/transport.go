@@ -45,8 +45,8 @@ const (
 // those of the system. Hosts are looked up by resolver, which has a time limit of
 // its own; nil means one that stores nothing on disk.
 //
-// The transport makes no hidden retries of its own. What net/http does stays: when
-// a reused connection turns out dead it dials anew, for a write only if not one
+// The transport makes no hidden retries of its own. The retries of net/http stay:
+// when a reused connection turns out dead net/http dials anew, for a write only if not one
 // byte of the request was sent, for a read also if the answer never began, and for
 // HTTP/2 if the server says that it did not process the request. Hence no write can
 // reach a server twice, and a connection that was closed by the server while idle

@@ -21,7 +21,7 @@ var (
 
 const pointsHereAgain = "floating IP points here again after failures"
 
-// What can be wrong with one address, in one place: one of these at a time.
+// The conditions of one address, which are one place: one of them holds at a time.
 var (
 	notYet = journal.Kind{Code: "floating-ip-not-pointed", Level: zap.WarnLevel, Distinct: true,
 		Text: "cannot point floating IP here yet; trying again", Over: pointsHereAgain}

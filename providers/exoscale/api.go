@@ -162,9 +162,9 @@ func (c *Client) instances(ctx context.Context, op string, filter ...sdk.ListIns
 	return ids, providers.NotTheAddress(err)
 }
 
-// list reads all elastic IPs of the zone and remembers them. What a list lacks is
-// not forgotten: a list can be empty or short once, and an id that is not valid any
-// more is refused, and looked up again, when it is used.
+// list reads all elastic IPs of the zone and remembers them. An object that a list
+// lacks is not forgotten: a list can be empty or short once, and an id that is not
+// valid any more is refused, and looked up again, when it is used.
 func (c *Client) list(ctx context.Context) (map[netip.Prefix]elasticIP, error) {
 	listed := map[netip.Prefix]elasticIP{}
 	strange := 0

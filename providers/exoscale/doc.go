@@ -1,6 +1,6 @@
-// Package exoscale points elastic IPs of Exoscale at this host. What it relies on
-// is the vendor's API description (https://openapi-v2.exoscale.com) and the
-// behaviour of the vendor's own command line:
+// Package exoscale points elastic IPs of Exoscale at this host. It relies on the
+// vendor's API description (https://openapi-v2.exoscale.com) and on the behaviour of
+// the vendor's own command line:
 //
 // An elastic IP belongs to a zone, is an address (IPv4) or a /96 (IPv6), and can be
 // attached to any number of instances at once; traffic is then spread over them, also
@@ -15,7 +15,6 @@
 // instances), an audit reads the records of all instances, once for all addresses, in
 // the background.
 //
-// The vendor's SDK signs the requests. Of the SDK are not used: its hidden retries,
-// its slow wait for operations, its errors, which lose status and text, and its
-// metadata client.
+// The vendor's SDK signs the requests. Not used are its hidden retries, its slow wait
+// for operations, its errors, which lose status and text, and its metadata client.
 package exoscale

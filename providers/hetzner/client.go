@@ -1,5 +1,5 @@
-// Package hetzner points floating IPs of Hetzner Cloud at this host. What it
-// relies on is the vendor's API description (https://docs.hetzner.cloud):
+// Package hetzner points floating IPs of Hetzner Cloud at this host. It relies on the
+// vendor's API description (https://docs.hetzner.cloud):
 //
 // A floating IP is an IPv4 address or an IPv6 /64, keyed by a number. Assigning it
 // moves it from any holder; the answer is an action, which is asked for until it is
