@@ -93,7 +93,7 @@ func slowly(d time.Duration) func(context.Context, []netip.Addr) (map[netip.Addr
 	}
 }
 
-func TestOneLookServesABurstAndCoversAllTargets(t *testing.T) {
+func TestOneObservationServesABurstAndCoversAllTargets(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCloud()
 		c.observe = slowly(50 * time.Millisecond)
@@ -140,7 +140,7 @@ func TestSnapshotServesForOneSecond(t *testing.T) {
 	})
 }
 
-func TestLooksOfABurstAreSpaced(t *testing.T) {
+func TestObservationsOfABurstAreSpaced(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCloud()
 		c.observe = slowly(10 * time.Millisecond)
@@ -162,7 +162,7 @@ func TestLooksOfABurstAreSpaced(t *testing.T) {
 	})
 }
 
-func TestHungLookDoesNotHoldUpANewerOne(t *testing.T) {
+func TestHungObservationDoesNotDelayANewerOne(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCloud()
 		quick, hung := c.observe, slowly(time.Hour)
@@ -188,7 +188,7 @@ func TestHungLookDoesNotHoldUpANewerOne(t *testing.T) {
 	})
 }
 
-func TestLookOutlivesTheCallerThatBeganIt(t *testing.T) {
+func TestObservationOutlivesTheCallerThatBeganIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCloud()
 		c.observe = slowly(time.Second)
@@ -217,7 +217,7 @@ func TestLookOutlivesTheCallerThatBeganIt(t *testing.T) {
 	})
 }
 
-func TestLookEndsWithItsLastCaller(t *testing.T) {
+func TestObservationEndsWithItsLastCaller(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCloud()
 		ended := make(chan error, 1)
@@ -247,7 +247,7 @@ func TestLookEndsWithItsLastCaller(t *testing.T) {
 	})
 }
 
-func TestPlannedLookIsNotMadeWhenNobodyWaits(t *testing.T) {
+func TestPlannedObservationIsNotMadeWhenNoCallerWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCloud()
 		a := providers.NewAccount("test", c)
@@ -265,7 +265,7 @@ func TestPlannedLookIsNotMadeWhenNobodyWaits(t *testing.T) {
 	})
 }
 
-func TestFailedLookIsToldToAllAndKeptFromNobodyElse(t *testing.T) {
+func TestFailedObservationIsToldToItsCallersAndToNoLaterOne(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCloud()
 		good := c.observe
@@ -388,7 +388,7 @@ func TestEnsure(t *testing.T) {
 	}
 }
 
-func TestEnsureAfterAFailedClaimLooksAfresh(t *testing.T) {
+func TestEnsureAfterAFailedClaimObservesAfresh(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCloud()
 		here := false
@@ -417,7 +417,7 @@ func TestEnsureAfterAFailedClaimLooksAfresh(t *testing.T) {
 	})
 }
 
-func TestTenTargetsReadBackInTwoLooks(t *testing.T) {
+func TestTenTargetsReadBackInTwoObservations(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCloud()
 		c.observe = slowly(20 * time.Millisecond)

@@ -74,7 +74,7 @@ func TestAuditGoesOnWhileAddressesAreKept(t *testing.T) {
 	})
 }
 
-func TestProviderWithoutAuditsIsLeftAlone(t *testing.T) {
+func TestProviderWithoutAuditsGetsNone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ended := errors.New("shut down")
 		ctx, cancel := context.WithCancelCause(t.Context())

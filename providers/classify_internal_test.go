@@ -60,7 +60,7 @@ func TestClockIsNamedWhereItExplainsARefusal(t *testing.T) {
 	}
 }
 
-func TestServersWordsAreFoundInAnyShape(t *testing.T) {
+func TestTextOfTheServerIsFoundInAnyShape(t *testing.T) {
 	tests := []struct{ name, body, want string }{
 		{"detail", `{"detail":"Invalid token."}`, "Invalid token."},
 		{"field", `{"server":"Unknown."}`, "server: Unknown."},

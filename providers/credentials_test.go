@@ -121,7 +121,7 @@ func TestCredentialsThatChangedAreReadAgain(t *testing.T) {
 	}
 }
 
-func TestCredentialsAreReadAgainOnceForAllWhoWereRefused(t *testing.T) {
+func TestCredentialsAreReadAgainOnceForAllCallsThatWereRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		v := &vault{value: oldToken}
 		credentials, err := providers.NewCredentials(v.load)

@@ -214,7 +214,7 @@ func TestUnchangedIDsAreNotWrittenAgain(t *testing.T) {
 	}
 }
 
-func TestNoDirectoryKeepsNothing(t *testing.T) {
+func TestWithoutADirectoryNothingIsStored(t *testing.T) {
 	c, logs := newCache("", key)
 	c.Store(ids)
 	if d := cmp.Diff(providers.IDs{}, c.Load()); d != "" || logs.Len() != 0 {

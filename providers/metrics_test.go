@@ -30,7 +30,7 @@ func (a *answers) RoundTrip(req *http.Request) (*http.Response, error) {
 	return next, nil
 }
 
-func TestRequestsAreCountedByWhatBecameOfThem(t *testing.T) {
+func TestRequestsAreCountedByTheirOutcome(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := &metrics.Registry{}
 		limited := http.Header{"Retry-After": {"5"}}

@@ -115,7 +115,7 @@ func askNamed(ctx context.Context, caller *providers.Caller, url string) (time.D
 	return time.Since(begin), err
 }
 
-func TestLookingUpANameIsNoPartOfTheTimeForAnAnswer(t *testing.T) {
+func TestTimeForAnAnswerDoesNotIncludeLookingUpAName(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newNamed(t, "192.0.2.1")
 		c.after, c.slow = 10*time.Second, 4*time.Second
@@ -204,8 +204,8 @@ func TestTheNameOfTheEndpointIsLookedUpBeforeTheFirstClaim(t *testing.T) {
 	})
 }
 
-// A notify script is a new process for each event: what the former looked up is in
-// the run directory.
+// A notify script is a new process for each event: the answers of the former one are
+// in the run directory.
 func TestAnAPIOverHTTPSIsReachedAtOnceByTheNextProcessThoughNoNameServerAnswers(t *testing.T) {
 	srv := httptest.NewTLSServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 	defer srv.Close()
@@ -238,7 +238,7 @@ func TestAnAPIOverHTTPSIsReachedAtOnceByTheNextProcessThoughNoNameServerAnswers(
 		}
 	}
 	// One family is not answered, and delays no dial; the end of the process comes
-	// before that of the look-up, so the answer is kept as soon as it is there.
+	// before that of the look-up, so the answer is stored as soon as it is there.
 	call(true)
 	if _, err := os.Stat(filepath.Join(dir, "names.json")); err != nil {
 		t.Fatal(err)

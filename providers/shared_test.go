@@ -11,7 +11,7 @@ import (
 	"berth/providers"
 )
 
-func TestSharedWorkRunsOncePerKeyAndGoesOnForWhoeverWaits(t *testing.T) {
+func TestSharedWorkRunsOncePerKeyAndGoesOnForThoseThatWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var s providers.Shared[string, int]
 		var mu sync.Mutex

@@ -21,8 +21,8 @@ import (
 	"berth/providers"
 )
 
-// cable is a connection that can be cut without either end being told: what is
-// written then goes nowhere, and nothing comes.
+// cable is a connection that can be cut without either end being told: bytes that are
+// written then are lost, and none arrive.
 type cable struct {
 	net.Conn
 	cut *atomic.Bool

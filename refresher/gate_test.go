@@ -188,8 +188,8 @@ func TestAnotherAddressTakesOverWhenTheProbingOneIsRemovedOrItsHoldingEnds(t *te
 		first := hold(t.Context(), a, gate, pace, 1, 10)
 		second := hold(t.Context(), a, gate, pace, 101, 10)
 		defer second.stop()
-		// Whatever address has probed last is removed right after, and then while
-		// its probe is under way.
+		// The address that has probed last is removed right after its probe, and then
+		// while the probe is under way.
 		left := map[string]bool{}
 		var wanted []vrrp.FloatingIP
 		for i := range 10 {

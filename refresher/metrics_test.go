@@ -12,7 +12,7 @@ import (
 	"berth/refresher"
 )
 
-func TestContestIsAMetricWhileItLastsAndEndsWithTheLoop(t *testing.T) {
+func TestContestedIsAMetricWhileItLastsAndEndsWithTheLoop(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := &metrics.Registry{}
 		has := func(line string) bool {

@@ -103,7 +103,7 @@ func TestASecretInClearTextGoesToNoFormerAddressWhileAFreshLookUpCanAnswer(t *te
 		w.mute = true
 		time.Sleep(5 * time.Second)
 		w.wantBy(clear, r, "192.0.2.2", names.Budget)
-		// The look-up has failed, and nothing fresh is to be had.
+		// The look-up has failed, so that there is no fresh answer.
 		w.answer("192.0.2.2")
 		w.after["ip4"], w.after["ip6"] = time.Second, time.Second
 		w.fails["ip4"], w.fails["ip6"] = errors.New("server failure"), errors.New("server failure")

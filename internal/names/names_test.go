@@ -31,8 +31,8 @@ const (
 type world struct {
 	*testing.T
 	mu sync.Mutex
-	// after is how long a look-up takes in each family, says what it brings; a
-	// family that is in neither has no addresses.
+	// after is how long a look-up takes in each family, says which addresses it gives;
+	// a family that is in neither has no addresses.
 	after map[string]time.Duration
 	says  map[string][]string
 	fails map[string]error
@@ -275,7 +275,7 @@ func TestAFamilyThatIsNotAnsweredRetainsItsAddresses(t *testing.T) {
 		w.want(r, "2001:db8::1", 0)
 		w.dead = []string{"2001:db8::1"}
 		w.want(r, "192.0.2.1", 250*time.Millisecond)
-		// A family of which the servers say that it has none has none.
+		// A family is empty when the servers say that the name has no such addresses.
 		delete(w.fails, "ip4")
 		w.answer("2001:db8::2")
 		w.after["ip4"], w.after["ip6"] = time.Second, time.Second

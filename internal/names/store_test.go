@@ -51,7 +51,7 @@ func TestGarbageInTheFileIsToldOnceAndIgnored(t *testing.T) {
 				if got := w.logs.FilterMessage("ignoring the stored addresses of names").Len(); got != 1 || w.logs.Len() != 1 {
 					t.Errorf("want it told once, got %v", w.logs.All())
 				}
-				// And replaced by what is known.
+				// And replaced by the new answer.
 				w.mute = true
 				w.want(w.resolver(dir), "192.0.2.7", 0)
 			})

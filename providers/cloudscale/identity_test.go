@@ -156,7 +156,7 @@ func TestWarmStartClaimsFirst(t *testing.T) {
 			t.Errorf("holder: want %s, got %s", lb1, got)
 		}
 
-		// A server id that cannot be verified does not hold up an observation.
+		// A server id that cannot be verified does not delay an observation.
 		sim.SetFaults(cloudsim.Faults{{Kind: cloudsim.HangBeforeHeaders, Path: "/openstack/"}})
 		start := time.Now()
 		got, err := p.Observe(t.Context(), []netip.Addr{addr6a})

@@ -152,7 +152,7 @@ func TestProgramThatCannotObserveIsBelieved(t *testing.T) {
 	}
 }
 
-func TestWhatGoesWrongIsTold(t *testing.T) {
+func TestFailuresAreTold(t *testing.T) {
 	tests := []struct {
 		name, lines string
 		kind        providers.Kind

@@ -70,7 +70,7 @@ func TestProgramGetsNoSecretsSocketsOrDescriptorsOfBerth(t *testing.T) {
 	}
 }
 
-func TestGrandchildThatKeepsTheOutputOpenDelaysNoClaim(t *testing.T) {
+func TestGrandchildWithTheOutputOpenDelaysNoClaim(t *testing.T) {
 	for name, start := range map[string]string{
 		"in the group":            "sleep 60 &",
 		"in a session of its own": "setsid sleep 60 &",
@@ -93,7 +93,7 @@ func TestGrandchildThatKeepsTheOutputOpenDelaysNoClaim(t *testing.T) {
 			if strings.HasPrefix(start, "setsid") { // else berth has done it, and the pids are free
 				killAll(t, pidFile)
 			}
-			// A second of grace for each was the fault.
+			// A second of grace for each program would make ten of it.
 			if took >= claims*time.Second {
 				t.Errorf("%d claims took %v", claims, took)
 			}
@@ -104,7 +104,7 @@ func TestGrandchildThatKeepsTheOutputOpenDelaysNoClaim(t *testing.T) {
 	}
 }
 
-// killAll ends what a script left behind.
+// killAll ends the processes that a script left behind.
 func killAll(t *testing.T, pidFile string) {
 	t.Helper()
 	text, err := os.ReadFile(pidFile)

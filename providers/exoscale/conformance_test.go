@@ -34,7 +34,7 @@ var (
 	network6 = netip.MustParsePrefix("2001:db8:1::/96")
 )
 
-// account is the one of most tests.
+// account returns the account of most tests.
 func account() cloudsim.Config {
 	return cloudsim.Config{
 		Key: key, Secret: secret,

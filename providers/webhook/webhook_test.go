@@ -164,7 +164,7 @@ func TestClaimIsRepeatedWhenTheIntervalIsOver(t *testing.T) {
 	})
 }
 
-func TestWhatIsNoSuccessIsToldAndNotRemembered(t *testing.T) {
+func TestAnswerThatIsNotASuccessIsToldAndNotRemembered(t *testing.T) {
 	tests := []struct {
 		name   string
 		status int // 0: no answer
@@ -239,7 +239,7 @@ func TestWithoutAPermitNothingIsTold(t *testing.T) {
 	}
 }
 
-func TestAuthorityOfOnesOwnIsTrusted(t *testing.T) {
+func TestConfiguredAuthorityIsTrusted(t *testing.T) {
 	srv := httptest.NewTLSServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 	defer srv.Close()
 	file := filepath.Join(t.TempDir(), "ca.pem")
@@ -322,5 +322,23 @@ func TestAReceiverThatRefusesOnceCostsNoRefreshInterval(t *testing.T) {
 				t.Errorf("%d once: told at %v, want a second time soon", refusal, calls)
 			}
 		})
+	}
+}
+
+// The secret signs and is not part of a header.
+func TestSecretMayHoldAnyCharacter(t *testing.T) {
+	const odd = "correct horse, battery stäple"
+	var got string
+	p := newClient(t, server(func(r *http.Request, body string) (int, http.Header) {
+		mac := hmac.New(sha256.New, []byte(odd))
+		mac.Write([]byte(r.Header.Get("X-Berth-Webhook-Timestamp") + "." + body))
+		got = r.Header.Get("X-Berth-Webhook-Signature")
+		if want := hex.EncodeToString(mac.Sum(nil)); got != want {
+			t.Errorf("signature: want %s, got %s", want, got)
+		}
+		return 204, nil
+	}), "url: https://hooks.example.net/berth\nsecret: "+odd)
+	if err := p.Claim(t.Context(), addr, permit); err != nil || got == "" {
+		t.Errorf("want a signed request, got %q, %v", got, err)
 	}
 }
