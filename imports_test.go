@@ -32,24 +32,26 @@ var allowed = map[string]string{
 	"berth/providers/none":       "providers internal/section",
 	"berth/providers/fake":       "providers providers/none vrrp internal/journal internal/section", // beside its printing it is none
 	// the one list of clouds
-	"berth/providers/catalog":  "providers providers/cloudscale providers/exec providers/exoscale providers/fake providers/hetzner providers/none providers/webhook",
-	"berth/internal/boot":      "", // the id of this boot, for all that store what a boot ends
-	"berth/internal/files":     "", // how files are read and replaced, for all that do
-	"berth/internal/section":   "", // how a section is read, the same for berth's own and the providers'
-	"berth/internal/logs":      "internal/files internal/metrics",
-	"berth/internal/run":       "",                                // tasks arrive as functions
-	"berth/internal/serve":     "internal/files",                  // the handler arrives as a value
-	"berth/internal/metrics":   "",                                // a noun to count with, as a library would be
-	"berth/internal/journal":   "",                                // a noun to say with, as a library would be
-	"berth/internal/condition": "",                                // a noun to wait for
-	"berth/internal/names":     "internal/files internal/journal", // how names become addresses, for all that connect
-	"berth/internal/pidfd":     "",
-	"berth/internal/supervise": "internal/files internal/pidfd",
+	"berth/providers/catalog":   "providers providers/cloudscale providers/exec providers/exoscale providers/fake providers/hetzner providers/none providers/webhook",
+	"berth/internal/boot":       "", // the id of this boot, for all that store what a boot ends
+	"berth/internal/files":      "", // how files are read and replaced, for all that do
+	"berth/internal/section":    "", // how a section is read, the same for berth's own and the providers'
+	"berth/internal/logs":       "internal/files internal/metrics",
+	"berth/internal/run":        "",                                // tasks arrive as functions
+	"berth/internal/serve":      "internal/files",                  // the handler arrives as a value
+	"berth/internal/metrics":    "",                                // a noun to count with, as a library would be
+	"berth/internal/journal":    "",                                // a noun to say with, as a library would be
+	"berth/internal/condition":  "",                                // a noun to wait for
+	"berth/internal/names":      "internal/files internal/journal", // how names become addresses, for all that connect
+	"berth/internal/pidfd":      "",
+	"berth/internal/keepalived": "vrrp internal/files internal/journal internal/pidfd", // its processes, its FIFO and what it answers
+	"berth/internal/presence":   "vrrp internal/journal",                               // kernel and processes arrive as functions
+	// what keepalived, its file and its network show, against what its events have told
+	"berth/internal/reconcile": "vrrp keepalivedconf internal/journal internal/keepalived internal/metrics internal/presence",
 	"berth/internal/seat":      "election internal/files internal/status", // puts on record what the election has, in the form that status reads
 	"berth/internal/status":    "vrrp internal/files internal/journal",
-	"berth/internal/truth":     "vrrp", // kernel and keepalived arrive as functions
 	// which addresses keepalived has: from its file, and from what its processes have open
-	"berth/internal/reading":  "vrrp keepalivedconf internal/files internal/pidfd",
+	"berth/internal/reading":  "vrrp keepalivedconf internal/files internal/journal internal/pidfd",
 	"berth/internal/cloudsim": "internal/journal",
 	"berth/internal/app":      "*", // the only wiring
 }

@@ -3,25 +3,23 @@ package app
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"os/signal"
 	"reflect"
-	"slices"
-	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"berth/fifo"
 	"berth/guard"
 	"berth/instance"
 	"berth/internal/journal"
+	"berth/internal/keepalived"
 	"berth/internal/metrics"
+	"berth/internal/presence"
+	"berth/internal/reconcile"
 	"berth/internal/run"
 	"berth/internal/status"
-	"berth/internal/supervise"
-	"berth/internal/truth"
+	"berth/keepalivedconf"
 	"berth/vrrp"
 
 	"go.uber.org/zap"
@@ -33,46 +31,59 @@ import (
 type service struct {
 	options    *Options
 	configPath string
-	origin     supervise.Origin
+	origin     keepalived.Origin
+	journal    *journal.Journal
 	log        *zap.Logger
 
 	// What was seen of the addresses, and counted, outlives a configuration.
-	truth   *truth.Watcher
-	network *truth.Network
-	meters  *meters
-	metrics *exporter
-	fence   *fence // nil without fencing; a change needs a restart
-	reader  *fifo.Reader
-	table   *instance.Table
-	current atomic.Pointer[generation]
-	deaf    atomic.Pointer[string] // why no line can arrive, empty if lines can
-	dying   atomic.Int32           // deaths of keepalived whose last lines are being read
+	presence *presence.Observer
+	network  *presence.Network
+	deafness *reconcile.Deafness
+	meters   *meters
+	metrics  *exporter
+	fence    *fence // nil without fencing; a change needs a restart
+	reader   *fifo.Reader
+	table    *instance.Table
+	current  atomic.Pointer[generation]
 }
 
 // generation is what follows from one reading of berth's configuration.
 type generation struct {
 	*graph
-	watcher   *supervise.Watcher
-	finder    *finder
-	unwatched sync.Once
+	board      board
+	keepalived *keepalived.Daemon
+	reconciler *reconcile.Reconciler
+	died       func(pid int, at time.Time)
 }
 
 // FIFO reads keepalived's notify FIFO until ctx ends.
 func (o *Options) FIFO(ctx context.Context, configPath, fifoPath string) error {
-	s := &service{options: o, configPath: configPath, origin: supervise.OriginOf(os.Getpid()), log: o.Logger()}
-	s.network = truth.NewNetwork(func() (int, bool) {
-		k, ok := s.keepalived()
-		return k.VRRP, ok && k.VRRP != 0
-	})
-	defer s.network.Close()
-	s.truth = truth.NewWatcher(truth.Host{Addresses: s.network.Addresses, Subscribe: func(ctx context.Context, changed func()) error {
-		return s.network.Subscribe(ctx, func() {
-			changed()
-			s.current.Load().finder.moved()
-		})
-	}}, s.log)
+	s := &service{options: o, configPath: configPath, origin: keepalived.OriginOf(os.Getpid()), log: o.Logger()}
+	s.journal = journal.New(s.log)
 	registry := &metrics.Registry{}
 	s.meters, s.metrics = newMeters(registry), newExporter(registry, s.log)
+	s.network = presence.NewNetwork(func() (int, bool) { return s.current.Load().keepalived.VRRP() })
+	defer s.network.Close()
+	s.presence = presence.NewObserver(presence.Options{
+		Host:    s.network,
+		Changed: func() { s.current.Load().reconciler.AddressesChanged() },
+		Corrected: func(instance, reason string) {
+			s.current.Load().board.Corrected(instance, reason)
+		},
+		Journal: s.journal,
+	})
+	s.deafness = reconcile.NewDeafness(fifoPath, func() (string, *keepalivedconf.Config) {
+		gen := s.current.Load()
+		conf, _ := gen.book.Reading() // without it the cure is shorter
+		return gen.cfg.KeepalivedConfig, conf
+	}, func() { s.current.Load().reconciler.DeafnessChanged() }, s.meters.reconcile, s.journal)
+	s.table = instance.NewTable(func(ctx context.Context, name string, verify <-chan struct{}) error {
+		return s.current.Load().holder.hold(ctx, name, verify)
+	}, s.changed, s.log)
+	s.reader = fifo.NewReader(fifoPath, func(burst []vrrp.Event) { s.current.Load().reconciler.Deliver(burst) }, s.journal)
+	s.reader.Overflow = func(rest []vrrp.Event) { s.current.Load().reconciler.Lost(rest) }
+	s.reader.Replaced = func() { s.current.Load().reconciler.Review() }
+	s.reader.Owner = func() (uid, gid int, known bool) { return s.current.Load().keepalived.User() }
 	defer s.origin.Close()
 	first, err := s.generation(ctx)
 	if err != nil {
@@ -118,29 +129,22 @@ func (o *Options) FIFO(ctx context.Context, configPath, fifoPath string) error {
 	}
 	s.current.Store(first)
 	s.metrics.show(first.cfg.Metrics)
-	s.table = instance.NewTable(func(ctx context.Context, name string, verify <-chan struct{}) error {
-		return s.current.Load().holder.hold(ctx, name, verify)
-	}, s.changed, s.log)
-	s.reader = fifo.NewReader(fifoPath, s.deliver, journal.New(s.log))
-	s.reader.Overflow = func(rest []vrrp.Event) { s.current.Load().finder.lines(rest) }
-	s.reader.Replaced = func() { s.current.Load().finder.look() }
-	s.reader.Owner = s.keepalivedUser
-	ear := &supervise.Ear{
-		Keepalived: s.keepalived,
-		OpenIn:     s.reader.OpenIn,
+	fifoMonitor := &keepalived.FIFOMonitor{
+		Current: func() (keepalived.Processes, error) { return s.current.Load().keepalived.Current() },
+		OpenIn:  s.reader.OpenIn,
 		Writing: func() (bool, time.Time) {
 			w := s.reader.Writing()
 			return w.Stayed, w.None
 		},
-		Heard: s.heard,
-		Ended: func(since time.Time) { s.silent(ctx, since) },
+		Changed: s.deafness.Tell,
+		Ended:   func(since time.Time) { s.current.Load().reconciler.Silent(ctx, since) },
 	}
 	tasks := []run.Task{
 		{Name: "configuration", Run: func(ctx context.Context) error { return s.serve(ctx, first) }},
 		{Name: "instances", Run: s.table.Run},
 		{Name: "fifo", Run: s.reader.Run},
-		{Name: "addresses", Run: s.truth.Run},
-		{Name: "hearing", Run: ear.Run},
+		{Name: "addresses", Run: s.presence.Run},
+		{Name: "FIFO of keepalived", Run: fifoMonitor.Run},
 		{Name: "metrics", Run: s.metrics.Run},
 		{Name: "systemd", Run: func(ctx context.Context) error { return tellSystemd(ctx, s.reader.Flush, s.log) }},
 		{Name: "upgrade", Run: func(ctx context.Context) error {
@@ -150,9 +154,8 @@ func (o *Options) FIFO(ctx context.Context, configPath, fifoPath string) error {
 	// Started by keepalived as its vrrp_notify_fifo_script: when keepalived
 	// ends there is nobody left to write.
 	if len(s.origin.Keepalived) > 0 {
-		s.origin.WarnPolled(s.log)
 		tasks = append(tasks, run.Task{Name: "ancestors", Run: func(ctx context.Context) error {
-			return superviseAncestors(ctx, s.origin.Keepalived, func(int) { stop(supervise.ErrGone) })
+			return s.origin.Watch(ctx, func(int) { stop(keepalived.ErrDied) })
 		}})
 	}
 	err = s.fence.run(ctx, func(ctx context.Context) error { return run.Together(ctx, tasks...) })
@@ -177,7 +180,12 @@ func (s *service) generation(ctx context.Context) (*generation, error) {
 	if former == nil {
 		s.options.Logs.File(cfg.LogFile) // of a later one when it is in force
 	}
-	g, err := s.options.newGraph(cfg, true, s.meters, s.log)
+	k := keepalived.New(keepalived.Options{PIDFile: cfg.KeepalivedPIDFile, Origin: s.origin, Journal: s.journal,
+		Belongs: func(pid int) bool {
+			open, _ := s.reader.OpenIn(pid) // a process whose descriptors cannot be read may be another's
+			return open
+		}})
+	g, err := s.options.newGraph(cfg, true, k, s.network, s.meters, s.journal)
 	if err != nil {
 		return nil, err
 	}
@@ -185,49 +193,30 @@ func (s *service) generation(ctx context.Context) (*generation, error) {
 		(!reflect.DeepEqual(former.cfg.Etcd, cfg.Etcd) || former.cfg.Fencing != cfg.Fencing || former.cfg.RunDirectory != cfg.RunDirectory && cfg.Fencing.Enabled) {
 		return nil, errors.New("etcd, fencing, and with fencing run-directory, change with a restart of berth only; it moves nothing")
 	}
-	gen := &generation{graph: g}
-	g.book.Process = func() (int, bool) {
-		k, ok := s.keepalived()
-		return k.Parent, ok
-	}
-	g.book.Bound = boundIn(s.network)
-	g.book.Ask = askAddresses(s.keepalived)
-	g.holder.truth, g.holder.newest, g.holder.fence = s.truth, s.newest, s.fence
-	gen.watcher = supervise.NewWatcher(cfg.KeepalivedPIDFile, func(pid int, at time.Time) { s.died(ctx, gen, pid, at) }, s.log)
-	gen.watcher.Holds = func(pid int) bool {
-		open, _ := s.reader.OpenIn(pid) // not to be told is not to hold it
-		return open
-	}
-	gen.finder = &finder{
-		book: g.book, status: g.status, corrections: s.meters.corrections, log: s.log, wake: make(chan struct{}, 1),
-		suppose:    func(ev vrrp.Event, since time.Time) bool { return s.table.Suppose(ev, since) },
-		known:      func(name string) bool { return s.table.Known(name) },
-		masters:    func() []string { return s.table.Masters() },
-		flush:      func(ctx context.Context) { s.reader.Flush(ctx) },
-		verdict:    func() supervise.Verdict { return s.verdict(gen) },
-		keepalived: s.keepalived,
-		written:    func() bool { return s.reader.Writing().None.IsZero() },
-		addresses:  s.network.Addresses,
-		located:    s.network.Known,
-		ask:        truth.AskKeepalived,
-	}
-	if why := s.deaf.Load(); why != nil && *why != "" {
-		gen.finder.setDeaf(*why)
-	}
-	gen.watcher.Born = gen.finder.look
+	gen := &generation{graph: g, keepalived: k, board: board{g.status, s.meters}}
+	g.holder.presence, g.holder.newest, g.holder.fence = s.presence, s.newest, s.fence
+	gen.reconciler = reconcile.New(reconcile.Options{
+		Table: s.table, Keepalived: k, Book: g.book, Board: gen.board,
+		Bound:   s.presence.Bound,
+		Flush:   s.reader.Flush,
+		Written: func() bool { return s.reader.Writing().None.IsZero() },
+		Deaf:    s.deafness.Why,
+		Journal: s.journal,
+	})
+	gen.died = func(pid int, at time.Time) { gen.reconciler.Died(ctx, pid, at) }
 	return gen, nil
 }
 
 // run runs what a generation needs until ctx ends.
 func (g *generation) run(ctx context.Context) error {
-	g.finder.look()
+	g.reconciler.Review()
 	return run.Together(ctx,
 		run.Task{Name: "status", Run: g.status.Run},
 		run.Task{Name: "keepalived.conf", Run: g.book.Run},
-		run.Task{Name: "supervision", Run: g.watcher.Run},
+		run.Task{Name: "supervision", Run: func(ctx context.Context) error { return g.keepalived.Run(ctx, g.reconciler.Review, g.died) }},
 		run.Task{Name: "provider", Run: g.prepare},
 		run.Task{Name: "audit", Run: g.audit},
-		run.Task{Name: "truth", Run: g.finder.Run},
+		run.Task{Name: "reconciliation", Run: g.reconciler.Run},
 	)
 }
 
@@ -266,7 +255,7 @@ func (s *service) serve(ctx context.Context, gen *generation) error {
 			s.log.Error("the configuration was not read again; the former stays in force", zap.Error(err))
 		} else {
 			next.book.Inherit(s.current.Load().book)
-			next.watcher.Search() // so that keepalived is known all the time
+			next.keepalived.Search() // so that keepalived is known all the time
 			stopNext, nextEnded := start(next)
 			s.current.Store(next)
 			s.metrics.show(next.cfg.Metrics)
@@ -292,101 +281,10 @@ func (s *service) newest(ctx context.Context, name string) error {
 	return &guard.FencedError{Cause: context.Cause(ctx)}
 }
 
-// deliver takes a burst of events from the reader.
-func (s *service) deliver(burst []vrrp.Event) {
-	gen := s.current.Load()
-	verdict := supervise.Alive
-	if slices.ContainsFunc(burst, func(ev vrrp.Event) bool { return ev.State == vrrp.Master }) {
-		verdict = s.verdict(gen)
-	}
-	// The first line of a name may be that of a renamed instance.
-	news := slices.ContainsFunc(burst, func(ev vrrp.Event) bool { return !s.table.Known(ev.Instance) })
-	s.table.Deliver(burst)
-	if news {
-		gen.finder.look()
-	}
-	switch {
-	case verdict == supervise.Alive:
-	case verdict == supervise.Dead && s.dying.Load() > 0:
-		// Lines that it left in the FIFO, or wrote with its last breath. Any
-		// that are read later are those of another keepalived, which lives.
-		s.log.Warn("MASTER was reported by a keepalived that has died meanwhile")
-		s.table.End(supervise.ErrGone, time.Now())
-	case gen.watcher.Search() == supervise.Alive: // it takes longer than a look
-	default:
-		gen.unwatched.Do(func() {
-			s.log.Warn("no keepalived found; its death is noticed only when nobody has had the FIFO open to write for two seconds; correct keepalived-pid-file, or run berth in keepalived's PID namespace",
-				zap.NamedError("reason", gen.watcher.Why()))
-		})
-	}
-}
-
-// verdict tells whether keepalived lives: the one that started this process, or
-// that of the pid file.
-func (s *service) verdict(gen *generation) supervise.Verdict {
-	if v := gen.watcher.Look(); v == supervise.Alive || len(s.origin.Keepalived) == 0 {
-		return v
-	}
-	for _, p := range s.origin.Keepalived {
-		if p.Ended() {
-			return supervise.Dead
-		}
-	}
-	return supervise.Alive
-}
-
-// keepalived returns the keepalived that runs: the one that started this process,
-// or the one that is watched.
-func (s *service) keepalived() (supervise.Keepalived, bool) {
-	if n := len(s.origin.Keepalived); n > 1 {
-		return supervise.Keepalived{Parent: s.origin.Keepalived[n-1].PID, VRRP: s.origin.Keepalived[n-2].PID, Proven: true}, true
-	}
-	if gen := s.current.Load(); gen != nil {
-		return gen.watcher.Current()
-	}
-	return supervise.Keepalived{}, false
-}
-
-// keepalivedUser tells as whom keepalived runs.
-func (s *service) keepalivedUser() (uid, gid int, known bool) {
-	k, err := supervise.Find(s.current.Load().cfg.KeepalivedPIDFile, nil)
-	if err != nil {
-		return 0, 0, false
-	}
-	pid := k.Parent
-	st, err := os.Stat(fmt.Sprintf("/proc/%d", pid))
-	if err != nil {
-		return 0, 0, false
-	}
-	sys, ok := st.Sys().(*syscall.Stat_t)
-	if !ok {
-		return 0, 0, false
-	}
-	return int(sys.Uid), int(sys.Gid), true
-}
-
-// died ends what began under a keepalived process that has died.
-func (s *service) died(ctx context.Context, gen *generation, pid int, at time.Time) {
-	// What keepalived wrote before it died comes first.
-	s.dying.Add(1)
-	defer s.dying.Add(-1)
-	flushCtx, cancel := context.WithTimeout(ctx, stopGrace)
-	defer cancel()
-	s.reader.Flush(flushCtx)
-	if s.verdict(gen) != supervise.Alive {
-		at = time.Now() // and no other keepalived can have written it
-	}
-	if n := s.table.End(supervise.ErrGone, at); n > 0 {
-		s.log.Warn("keepalived has died; ending what it began", zap.Int("pid", pid), zap.Int("instances", n))
-	} else {
-		s.log.Info("keepalived has ended", zap.Int("pid", pid))
-	}
-}
-
 // changed takes what is new about an instance.
 func (s *service) changed(is instance.Status) {
 	if is.State != vrrp.Master {
-		s.truth.Forget(is.Instance)
+		s.presence.Forget(is.Instance)
 	}
 	s.meters.changed(is.Instance, is.State)
 	s.current.Load().status.State(is.Instance, status.State{State: is.State, Since: is.Since, Priority: is.Priority, Reason: is.Reason})

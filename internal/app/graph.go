@@ -2,24 +2,19 @@ package app
 
 import (
 	"context"
-	"errors"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"berth/config"
 	"berth/internal/journal"
-	"berth/internal/pidfd"
+	"berth/internal/keepalived"
+	"berth/internal/presence"
 	"berth/internal/reading"
 	"berth/internal/section"
 	"berth/internal/status"
-	"berth/internal/supervise"
-	"berth/internal/truth"
-	"berth/keepalivedconf"
 	"berth/notify"
 	"berth/providers"
 	"berth/providers/catalog"
@@ -52,8 +47,10 @@ type cloud struct {
 	log      *zap.Logger
 }
 
-// newGraph builds the parts. service is set for berth --fifo.
-func (o *Options) newGraph(cfg *config.Config, service bool, m *meters, log *zap.Logger) (*graph, error) {
+// newGraph builds the parts. service is set for berth --fifo, k and n are keepalived and
+// its network.
+func (o *Options) newGraph(cfg *config.Config, service bool, k *keepalived.Daemon, n *presence.Network, m *meters, j *journal.Journal) (*graph, error) {
+	log := j.Log()
 	g := &graph{cfg: cfg, log: log}
 	self, err := notify.Self(service)
 	if err != nil {
@@ -67,9 +64,8 @@ func (o *Options) newGraph(cfg *config.Config, service bool, m *meters, log *zap
 	if service {
 		mode = "fifo"
 	}
-	g.status = status.NewBoard(cfg.RunDirectory, status.Instance{PID: self.PID, Start: self.Start, Mode: mode}, journal.New(log))
-	g.book = newBook(cfg, log)
-	g.book.Options = bookOptions(cfg, cfg.RunDirectory, log)
+	g.status = status.NewBoard(cfg.RunDirectory, status.Instance{PID: self.PID, Start: self.Start, Mode: mode}, j)
+	g.book = newBook(cfg, readingOptions(cfg, cfg.RunDirectory, j), k, n.Has, j)
 	g.book.Noted = g.status.Configuration
 	g.holder = &holder{cfg: cfg, book: g.book, self: self, status: g.status, meters: m, log: log, impatient: !service, occupy: notify.Occupy,
 		pace: &refresher.Pace{Interval: cfg.RefreshInterval}}
@@ -145,64 +141,6 @@ func (o *Options) newProvider(cfg *config.Config, runDirectory string, m *provid
 	return p, nil
 }
 
-// newBook returns the book of the configured keepalived.conf, which follows the
-// keepalived of the configured pid file. The caller sets its Options.
-func newBook(cfg *config.Config, log *zap.Logger) *reading.Book {
-	find := func() (supervise.Keepalived, bool) {
-		k, err := supervise.Find(cfg.KeepalivedPIDFile, nil)
-		return k, err == nil
-	}
-	return &reading.Book{
-		Path: cfg.KeepalivedConfig, Managed: cfg.ManagedAddresses, RunDirectory: cfg.RunDirectory, Log: log,
-		Process: func() (int, bool) {
-			k, ok := find()
-			return k.Parent, ok
-		},
-		Ask: askAddresses(find),
-		Bound: func() (func(netip.Addr) bool, error) {
-			n := truth.NewNetwork(func() (int, bool) {
-				k, ok := find()
-				return k.VRRP, ok && k.VRRP != 0
-			})
-			defer n.Close()
-			return boundIn(n)()
-		},
-	}
-}
-
-// boundIn returns how a book looks at the addresses of keepalived's network.
-func boundIn(n *truth.Network) func() (func(netip.Addr) bool, error) {
-	return func() (func(netip.Addr) bool, error) {
-		bound, err := n.Addresses()
-		return bound.Has, err
-	}
-}
-
-// askAddresses returns a function that asks the keepalived that find finds for the
-// addresses of its instances.
-func askAddresses(find func() (supervise.Keepalived, bool)) func(context.Context) (map[string][]vrrp.FloatingIP, error) {
-	return func(ctx context.Context) (map[string][]vrrp.FloatingIP, error) {
-		k, ok := find()
-		if !ok || k.VRRP == 0 {
-			return nil, errors.New("keepalived's VRRP process was not found")
-		}
-		return truth.AskAddresses(ctx, k.Parent, k.VRRP)
-	}
-}
-
-// bookOptions returns how keepalived.conf is to be read: as the installed
-// keepalived does, unless the configuration says otherwise.
-func bookOptions(c *config.Config, runDirectory string, log *zap.Logger) keepalivedconf.Options {
-	version := c.KeepalivedVersion
-	if version == "" {
-		var err error
-		if version, err = installedVersion(runDirectory); err != nil {
-			log.Warn("reading keepalived's configuration as the newest known version does; set keepalived-version", zap.Error(err))
-		}
-	}
-	return keepalivedconf.Options{ConfigID: c.KeepalivedConfigID, Version: version}
-}
-
 // trust has the provider make ready whom to trust.
 func (c *cloud) trust() {
 	if p, ok := c.provider.(providers.Truster); ok {
@@ -240,22 +178,6 @@ func protect(log *zap.Logger) {
 	if err != nil {
 		log.Warn("cannot protect berth from the kernel's out-of-memory killer", zap.Error(err))
 	}
-}
-
-// superviseAncestors calls died when one of the processes ends, and returns
-// when ctx does, after all watches have ended.
-func superviseAncestors(ctx context.Context, ancestors []*pidfd.Process, died func(pid int)) error {
-	var wg sync.WaitGroup
-	for _, p := range ancestors {
-		wg.Go(func() {
-			if err := p.Wait(ctx); err == nil {
-				died(p.PID)
-			}
-		})
-	}
-	wg.Wait()
-	<-ctx.Done()
-	return context.Cause(ctx)
 }
 
 // stopGrace bounds what is done after the end: letting go, last messages.

@@ -12,9 +12,9 @@ import (
 	"berth/config"
 	"berth/guard"
 	"berth/internal/journal"
+	"berth/internal/presence"
 	"berth/internal/reading"
 	"berth/internal/status"
-	"berth/internal/truth"
 	"berth/notify"
 	"berth/refresher"
 	"berth/vrrp"
@@ -29,16 +29,16 @@ var errReleased = errors.New("holding has ended")
 
 // holder does what an instance that is MASTER needs done.
 type holder struct {
-	cfg    *config.Config
-	book   *reading.Book
-	self   notify.Record
-	pace   *refresher.Pace
-	cloud  *cloud
-	status *status.Board
-	meters *meters
-	truth  *truth.Watcher // nil: events alone count
-	fence  *fence         // nil: VRRP alone decides
-	log    *zap.Logger
+	cfg      *config.Config
+	book     *reading.Book
+	self     notify.Record
+	pace     *refresher.Pace
+	cloud    *cloud
+	status   *status.Board
+	meters   *meters
+	presence *presence.Observer // nil: events alone count
+	fence    *fence             // nil: VRRP alone decides
+	log      *zap.Logger
 	// entered, which may be nil, is told of an instance right after it was
 	// locked.
 	entered func(name string)
@@ -122,11 +122,11 @@ func (h *holder) hold(ctx context.Context, name string, verify <-chan struct{}) 
 		// What has gone from the host without an event is not claimed.
 		present := func() []vrrp.FloatingIP { return wanted }
 		var gone <-chan struct{}
-		if h.truth != nil {
-			watch := h.truth.Watch(name, func(reason string) { h.correct(name, reason) })
+		if h.presence != nil {
+			watch := h.presence.Watch(name)
 			defer func() {
 				if errors.Is(context.Cause(ctx), errReloaded) {
-					watch.Keep()
+					watch.Retain()
 				}
 				watch.Close()
 			}()
@@ -286,12 +286,6 @@ func (h *holder) until(ctx context.Context, name string, log *zap.Logger, messag
 		h.status.Blocked(name, "")
 	}
 	return err
-}
-
-// correct counts what the machine showed and no event had told.
-func (h *holder) correct(name, reason string) {
-	h.meters.corrections.Add(1, name)
-	h.status.Corrected(name, reason)
 }
 
 // suspended puts the addresses that are wanted and not kept into the status.

@@ -16,7 +16,10 @@ import (
 
 	"berth/instance"
 	"berth/internal/cloudsim"
+	"berth/internal/journal"
+	"berth/internal/keepalived"
 	"berth/internal/metrics"
+	"berth/internal/presence"
 	"berth/internal/run"
 	"berth/vrrp"
 
@@ -79,7 +82,10 @@ cloudscale: {endpoint: "http://cloudscale.example", token: %s, server-uuid: %s}
 	if err != nil {
 		t.Fatal(err)
 	}
-	g, err := o.newGraph(cfg, true, newMeters(w.count), zap.New(core))
+	k := keepalived.New(keepalived.Options{PIDFile: cfg.KeepalivedPIDFile})
+	network := presence.NewNetwork(k.VRRP)
+	t.Cleanup(network.Close)
+	g, err := o.newGraph(cfg, true, k, network, newMeters(w.count), journal.New(zap.New(core)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -385,8 +391,9 @@ func TestAFileThatKeepalivedWouldRefuseIsActedOnWithOneError(t *testing.T) {
 		if w.holder(0) != me {
 			t.Error("the floating IP is not here")
 		}
-		said := w.logs.FilterMessage("keepalived's configuration is unfinished or would be refused; the last good reading stays in force").All()
-		if len(said) != 1 || said[0].Level != zapcore.ErrorLevel || !strings.Contains(fmt.Sprint(said[0].ContextMap()["reason"]), "virtual_router_id") {
+		said := w.logs.FilterMessage("keepalived's configuration is unfinished or would be refused").All()
+		if len(said) != 1 || said[0].Level != zapcore.ErrorLevel || !strings.Contains(fmt.Sprint(said[0].ContextMap()["error"]), "virtual_router_id") ||
+			said[0].ContextMap()["in_force"] != "the last good reading" {
 			t.Errorf("want one error with the reason, got %v", said)
 		}
 	})

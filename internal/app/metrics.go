@@ -8,8 +8,8 @@ import (
 	"berth/config"
 	"berth/election"
 	"berth/internal/metrics"
+	"berth/internal/reconcile"
 	"berth/internal/serve"
-	"berth/internal/supervise"
 	"berth/netif"
 	"berth/providers"
 	"berth/refresher"
@@ -25,7 +25,7 @@ type meters struct {
 	refresher   *refresher.Metrics
 	master      *metrics.Gauge
 	corrections *metrics.Counter
-	deaf        *metrics.Gauge
+	reconcile   *reconcile.Metrics
 	election    *election.Metrics
 	netif       *netif.Metrics
 	dropped     *metrics.Counter
@@ -39,10 +39,9 @@ func newMeters(r *metrics.Registry) *meters {
 			"1 while the instance is MASTER on this host, else 0.", "instance"),
 		corrections: r.Counter("berth_corrections_total",
 			"Times that the machine showed what no event had told.", "instance"),
-		deaf: r.Gauge("berth_fifo_deaf",
-			"1 while keepalived runs without berth's FIFO open, 0 while it has it open."),
-		election: election.NewMetrics(r),
-		netif:    netif.NewMetrics(r),
+		reconcile: reconcile.NewMetrics(r),
+		election:  election.NewMetrics(r),
+		netif:     netif.NewMetrics(r),
 		dropped: r.Counter("berth_log_lines_dropped_total",
 			"Lines of the log that were dropped because nobody took them."),
 	}
@@ -58,19 +57,6 @@ func (m *meters) changed(instance string, state vrrp.State) {
 		m.master.Set(1, instance)
 	default:
 		m.master.Set(0, instance)
-	}
-}
-
-// heard takes whether keepalived has the FIFO open; where that is not known
-// there is no value.
-func (m *meters) heard(h supervise.Hearing) {
-	switch h {
-	case supervise.Deaf:
-		m.deaf.Set(1)
-	case supervise.Hears:
-		m.deaf.Set(0)
-	default:
-		m.deaf.Delete()
 	}
 }
 

@@ -142,8 +142,8 @@ func TestStateOfAnInstance(t *testing.T) {
 
 func TestSuspensionIsACorrection(t *testing.T) {
 	r := &metrics.Registry{}
-	h := &holder{meters: newMeters(r), status: status.NewBoard(t.TempDir(), status.Instance{}, journal.New(nil))}
-	h.correct("VI_1", "address is gone")
+	b := board{status.NewBoard(t.TempDir(), status.Instance{}, journal.New(nil)), newMeters(r)}
+	b.Corrected("VI_1", "address is gone")
 	var text strings.Builder
 	if err := r.WriteText(&text); err != nil {
 		t.Fatal(err)

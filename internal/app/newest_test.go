@@ -13,8 +13,10 @@ import (
 	"berth/fifo"
 	"berth/guard"
 	"berth/instance"
+	"berth/internal/journal"
+	"berth/internal/presence"
+	"berth/internal/reconcile"
 	"berth/internal/run"
-	"berth/internal/truth"
 	"berth/refresher"
 	"berth/vrrp"
 
@@ -31,7 +33,10 @@ func TestNoWriteWhileTheLineThatForbidsItWaits(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := &service{options: &Options{Program: "berth", Getenv: func(string) string { return "" }, Stdout: io.Discard, Stderr: io.Discard},
-		configPath: conf, meters: newMeters(nil), truth: truth.NewWatcher(truth.Host{}, nil), log: zap.NewNop()}
+		configPath: conf, meters: newMeters(nil), journal: journal.New(nil), log: zap.NewNop()}
+	s.deafness = reconcile.NewDeafness(path, nil, nil, s.meters.reconcile, s.journal)
+	s.network = presence.NewNetwork(func() (int, bool) { return 0, false })
+	s.presence = presence.NewObserver(presence.Options{Host: s.network})
 	gen, err := s.generation(t.Context())
 	if err != nil {
 		t.Fatal(err)

@@ -9,11 +9,12 @@ import (
 	"slices"
 	"time"
 
+	"berth/internal/journal"
+	"berth/internal/keepalived"
+	"berth/internal/presence"
 	"berth/internal/reading"
 	"berth/internal/run"
 	"berth/internal/status"
-	"berth/internal/supervise"
-	"berth/internal/truth"
 	"berth/notify"
 	"berth/vrrp"
 
@@ -38,23 +39,19 @@ func (o *Options) Notify(ctx context.Context, configPath string, args []string) 
 	log := o.Logger()
 	// Opened before anything else: from here on the death of keepalived
 	// cannot be missed.
-	origin := supervise.OriginOf(os.Getpid())
+	origin := keepalived.OriginOf(os.Getpid())
 	defer origin.Close()
-	g, err := o.newGraph(cfg, false, newMeters(nil), log)
+	j := journal.New(log)
+	k := keepalived.New(keepalived.Options{PIDFile: cfg.KeepalivedPIDFile, Origin: origin, Script: true, Journal: j})
+	network := presence.NewNetwork(k.VRRP)
+	defer network.Close()
+	g, err := o.newGraph(cfg, false, k, network, newMeters(nil), j)
 	if err != nil {
 		return err
 	}
 	defer g.status.Flush()
 	g.holder.self.State = ev.State
 	g.holder.self.Script = notify.Script{PID: origin.Script.PID, Start: origin.Script.Start}
-	if n := len(origin.Keepalived); n > 0 {
-		k := supervise.Keepalived{Parent: origin.Keepalived[n-1].PID}
-		if n > 1 {
-			k.VRRP = origin.Keepalived[n-2].PID
-		}
-		g.book.Process = func() (int, bool) { return k.Parent, true }
-		g.book.Ask = askAddresses(func() (supervise.Keepalived, bool) { return k, true })
-	}
 	if ev.State != vrrp.Master {
 		g.book.Noted = nil // nobody would be there to take the note back
 	}
@@ -87,9 +84,9 @@ func (o *Options) Notify(ctx context.Context, configPath string, args []string) 
 		if g.holder.fence, err = o.newFence(cfg, nil, g.status, nil, log); err != nil {
 			return err
 		}
-		return g.notifyMaster(ctx, names, origin)
+		return g.notifyMaster(ctx, names, k, network, j)
 	}
-	defer g.book.Keep()
+	defer g.book.Retain()
 	return errors.Join(unknown, g.notifyOther(ctx, names))
 }
 
@@ -117,26 +114,13 @@ func dropSuperseded(err error, log *zap.Logger) error {
 
 // notifyMaster holds the instances until keepalived dies or ctx ends, which
 // is how a later invocation ends this one.
-func (g *graph) notifyMaster(ctx context.Context, names []string, origin supervise.Origin) error {
+func (g *graph) notifyMaster(ctx context.Context, names []string, k *keepalived.Daemon, network *presence.Network, j *journal.Journal) error {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	if !g.sent(ctx, origin) {
+	if !k.Attach(ctx) {
 		return nil
 	}
-	ancestors := origin.Keepalived
-	w := supervise.NewWatcher(g.cfg.KeepalivedPIDFile, func(pid int, _ time.Time) {
-		stop(fmt.Errorf("%w (pid %d)", supervise.ErrGone, pid))
-	}, g.log)
-	network := truth.NewNetwork(func() (int, bool) {
-		if n := len(ancestors); n > 0 {
-			return ancestors[max(0, n-2)].PID, true // the VRRP process
-		}
-		k, ok := w.Current()
-		return k.VRRP, ok && k.VRRP != 0
-	})
-	defer network.Close()
-	g.book.Bound = boundIn(network)
-	g.holder.truth = truth.NewWatcher(truth.Host{Addresses: network.Addresses, Subscribe: network.Subscribe}, g.log)
+	g.holder.presence = presence.NewObserver(presence.Options{Host: network, Corrected: g.status.Corrected, Journal: j})
 	tasks := []run.Task{
 		{Name: "status", Run: g.status.Run},
 		{Name: "keepalived.conf", Run: g.book.Run},
@@ -146,26 +130,10 @@ func (g *graph) notifyMaster(ctx context.Context, names []string, origin supervi
 			<-ctx.Done()
 			return context.Cause(ctx)
 		}},
-		{Name: "addresses", Run: func(ctx context.Context) error { return lookLater(ctx, g.holder.truth) }},
-	}
-	if len(ancestors) > 0 {
-		origin.WarnPolled(g.log)
-		tasks = append(tasks, run.Task{Name: "supervision", Run: func(ctx context.Context) error {
-			return superviseAncestors(ctx, ancestors, func(pid int) {
-				stop(fmt.Errorf("%w (pid %d)", supervise.ErrGone, pid))
-			})
-		}})
-	} else {
-		if k, ok := supervise.Sender(g.cfg.KeepalivedPIDFile, origin.Script); ok {
-			w.Holds = func(pid int) bool { return pid == k.Parent || pid == k.VRRP }
-		}
-		if w.Search() == supervise.Alive {
-			g.log.Warn("was not started by keepalived; its death is noticed as that of a process which is not above this one")
-		} else {
-			g.log.Warn("was not started by keepalived, and none is found: its death will not be noticed; correct keepalived-pid-file, or leave the script in the foreground",
-				zap.NamedError("reason", w.Why()))
-		}
-		tasks = append(tasks, run.Task{Name: "supervision", Run: w.Run})
+		{Name: "supervision", Run: func(ctx context.Context) error {
+			return k.Run(ctx, nil, func(pid int, _ time.Time) { stop(fmt.Errorf("%w (pid %d)", keepalived.ErrDied, pid)) })
+		}},
+		{Name: "addresses", Run: func(ctx context.Context) error { return observeLater(ctx, g.holder.presence) }},
 	}
 	var asks []chan<- struct{}
 	var holdings []run.Task
@@ -186,7 +154,7 @@ func (g *graph) notifyMaster(ctx context.Context, names []string, origin supervi
 	}
 	cause := context.Cause(ctx)
 	g.log.Info("ending; floating IPs stay where they are", zap.NamedError("reason", cause))
-	if errors.Is(cause, supervise.ErrGone) {
+	if errors.Is(cause, keepalived.ErrDied) {
 		// After a signal the successor writes; now there is none.
 		for _, name := range names {
 			g.status.State(name, status.State{State: vrrp.Unknown, Reason: cause.Error()})
@@ -195,44 +163,14 @@ func (g *graph) notifyMaster(ctx context.Context, names []string, origin supervi
 	return nil
 }
 
-// sent reports whether the keepalived that sent a MASTER may still run. An
-// invocation that init has inherited looks for it, and once more a second later:
-// a script that goes into the background looks just like one whose keepalived has
-// died. A keepalived that was killed has left its pid file; where there is none,
-// or processes are hidden, nothing is known and the word counts.
-func (g *graph) sent(ctx context.Context, origin supervise.Origin) bool {
-	if !origin.Orphaned || !supervise.Visible() {
-		return true
-	}
-	for try := range 2 {
-		if _, ok := supervise.Sender(g.cfg.KeepalivedPIDFile, origin.Script); ok {
-			return true
-		}
-		if try > 0 {
-			break
-		}
-		select {
-		case <-ctx.Done():
-			return false
-		case <-time.After(time.Second):
-		}
-	}
-	if _, err := os.Lstat(g.cfg.KeepalivedPIDFile); errors.Is(err, os.ErrNotExist) {
-		return true
-	}
-	g.log.Warn("not acting on a MASTER: the keepalived that sent it has died since, as it has left its pid file and no keepalived runs that is older than this process; if one does, in another PID namespace, leave the script in the foreground",
-		zap.String("pid_file", g.cfg.KeepalivedPIDFile))
-	return false
-}
-
-// lookLater begins to look for the addresses when the first claim is through:
+// observeLater begins to observe the addresses when the first claim is through:
 // nothing may delay that.
-func lookLater(ctx context.Context, w *truth.Watcher) error {
+func observeLater(ctx context.Context, o *presence.Observer) error {
 	select {
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	case <-time.After(time.Second):
-		return w.Run(ctx)
+		return o.Run(ctx)
 	}
 }
 

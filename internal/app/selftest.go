@@ -13,14 +13,14 @@ import (
 
 	"berth/config"
 	"berth/election"
+	"berth/internal/journal"
+	"berth/internal/presence"
 	"berth/internal/reading"
 	"berth/keepalivedconf"
 	"berth/netif"
 	"berth/providers"
 	"berth/selftest"
 	"berth/vrrp"
-
-	"go.uber.org/zap"
 )
 
 // selfTestTimeout bounds the whole self-test.
@@ -81,9 +81,9 @@ func (o *Options) checks(configPath string) ([]selftest.Check, error) {
 			checks = append(checks, selftest.Interface(name, func() (string, error) { return netif.Check(name, managed[name]) }))
 		}
 	} else {
-		// The report says what the book would log.
-		b := newBook(cfg, zap.NewNop())
-		b.Options = bookOptions(cfg, "", log)
+		// The report says what the book would tell.
+		k := beside(cfg, nil)
+		b := newBook(cfg, readingOptions(cfg, "", journal.New(log)), k, func() (func(netip.Addr) bool, error) { return presence.HasOnce(k.VRRP) }, nil)
 		addresses = func() []vrrp.FloatingIP { return allAddresses(cfg, b) }
 		conf := func() *keepalivedconf.Config {
 			conf, _ := b.Reading() // what is wrong with it is told by its own check

@@ -14,6 +14,7 @@ import (
 
 	"berth/config"
 	"berth/election"
+	"berth/internal/journal"
 	"berth/internal/reading"
 	"berth/keepalivedconf"
 	"berth/providers"
@@ -121,7 +122,7 @@ func (o *Options) Show(ctx context.Context, configPath string, so ShowOptions) e
 
 // readKeepalived fills in what keepalived's configuration has.
 func (o *Options) readKeepalived(cfg *config.Config, so ShowOptions, out *shown) error {
-	ko := bookOptions(cfg, "", o.Logger())
+	ko := readingOptions(cfg, "", journal.New(o.Logger()))
 	if !so.AssumeInterfaces {
 		conf, err := keepalivedconf.ParseFile(cfg.KeepalivedConfig, ko)
 		if err != nil {

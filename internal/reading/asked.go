@@ -12,8 +12,8 @@ import (
 	"go.uber.org/zap"
 )
 
-// keepalived is asked what it runs where its processes may not be looked into, as
-// long as the file leaves that open.
+// keepalived is asked for its addresses where what it has loaded may not be read from
+// its processes, as long as the file leaves that open.
 const (
 	askOften  = 5 * time.Second
 	askSeldom = time.Minute // after it could not be asked
@@ -25,8 +25,8 @@ type asked struct {
 	next time.Time // when it may be asked again
 }
 
-// ask asks keepalived, if the file leaves open what it runs, and returns what is
-// known of it then. It is called without the lock.
+// ask asks keepalived, if the file leaves open what keepalived has loaded, and returns
+// what is known of that then. It is called without the lock.
 func (b *Book) ask(ctx context.Context, a *asked, newest *keepalivedconf.Config) *keepalivedconf.Config {
 	b.mu.Lock()
 	good, before := b.good, b.now.Config
@@ -43,7 +43,7 @@ func (b *Book) ask(ctx context.Context, a *asked, newest *keepalivedconf.Config)
 		answer, err := b.Ask(ctx)
 		a.next = now.Add(askOften)
 		if err != nil {
-			b.Log.Debug("keepalived could not be asked what it runs", zap.Error(err))
+			b.Journal.Debug("keepalived could not be asked what it runs", zap.Error(err))
 			a.next = now.Add(askSeldom)
 		}
 		a.conf = fromAnswer(answer, newest, good, before)

@@ -9,23 +9,24 @@ import (
 	"sync"
 	"time"
 
+	"berth/internal/journal"
 	"berth/keepalivedconf"
 	"berth/vrrp"
 
 	"go.uber.org/zap"
 )
 
-// interval is how often a running berth looks whether keepalived.conf, or a
-// file it includes, was changed, and whether keepalived has loaded it. While an
-// address stays only because it is still on this host, it looks more often: one
-// that keepalived takes off is to be let go before it counts as missing.
+// interval is how often a running berth compares whether keepalived.conf, or a
+// file that it includes, was changed, and whether keepalived has loaded it. While an
+// address stays only because it is still on this host, berth compares more often: an
+// address that keepalived takes off is to be let go before it counts as missing.
 const (
 	interval     = time.Second
 	soonInterval = 200 * time.Millisecond
 )
 
-// ErrUnknown says that neither keepalived.conf nor what keepalived runs has the
-// name.
+// ErrUnknown says that neither keepalived.conf nor what keepalived has loaded of it
+// has the name.
 var ErrUnknown = errors.New("not in the keepalived configuration")
 
 // ErrDoubtful says that a name is not known, and that keepalived.conf looks
@@ -46,12 +47,13 @@ type Book struct {
 	Process func() (pid int, ok bool)
 	// Ask, which may be nil, asks keepalived for the addresses of its instances.
 	Ask func(context.Context) (map[string][]vrrp.FloatingIP, error)
-	// Bound, which may be nil, looks which addresses are on this host.
+	// Bound, which may be nil, reads which addresses are on this host.
 	Bound func() (func(netip.Addr) bool, error)
 	// Noted, which may be nil, is told what Note returns now whenever that
 	// changes. It must not block.
 	Noted func(note string)
-	Log   *zap.Logger
+	// Journal, which may be nil, is told what the host's operators should know.
+	Journal *journal.Journal
 
 	mu     sync.Mutex
 	begun  bool
@@ -66,25 +68,26 @@ type Book struct {
 	now    Decision
 	own    map[string][]vrrp.FloatingIP // of now, by instance
 	note   string
-	said   string                 // the newest error that was logged
-	spoken *keepalivedconf.Config // the newest reading that was logged
-	told   map[netip.Addr]bool
-	change chan struct{} // closed and replaced when what is in force changes
-	unsafe bool          // it was said that the last good reading cannot be kept
+	told   *keepalivedconf.Config // the newest reading that was told of
+	change chan struct{}          // closed and replaced when what is in force changes
+
+	file      *journal.Condition // what is wrong with the file
+	retaining *journal.Condition
+	immovable map[netip.Addr]*journal.Condition
 }
 
-// Inherit takes over what a former book of the same file knew, for as long as the
-// file does not say better. It is called before anything is read.
+// Inherit takes over what a former book of the same file knew and has told, for as
+// long as the file does not say better. It is called before anything is read.
 func (b *Book) Inherit(former *Book) {
 	if former.Path != b.Path || former.Options.ConfigID != b.Options.ConfigID {
 		return
 	}
 	former.mu.Lock()
-	good, before := former.good, former.now.Config
+	good, before, file := former.good, former.now.Config, former.file
 	former.mu.Unlock()
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.good, b.now.Config = good, before
+	b.good, b.now.Config, b.file = good, before, file
 }
 
 // Addresses returns what is moved for an instance; what no provider can move is
@@ -101,12 +104,12 @@ func (b *Book) Addresses(instance string) ([]vrrp.FloatingIP, error) {
 		if errors.Is(err, ErrUnknown) || len(b.Managed) == 0 {
 			return nil, err
 		}
-		b.Log.Warn("cannot verify the instance: keepalived's configuration is unreadable or unfinished", zap.String("instance", instance), zap.Error(err))
+		b.Journal.Tell(unverifiable, zap.String("instance", instance), zap.Error(err))
 	}
 	if len(b.Managed) > 0 {
 		list = b.Managed
 	}
-	return slices.DeleteFunc(slices.Clone(list), b.immovable), nil
+	return slices.DeleteFunc(slices.Clone(list), b.isImmovable), nil
 }
 
 // unknown returns the error about a name that is not in force.
@@ -115,21 +118,26 @@ func (b *Book) unknown(what, name string) error {
 	case b.err != nil && b.runs == nil:
 		return b.err
 	case b.runs == nil:
-		if m, doubtful := Doubt(b.newest, b.good); doubtful {
+		if m, isDoubtful := Doubt(b.newest, b.good); isDoubtful {
 			return fmt.Errorf("%s %q is not in %s, which %w: %s:%d: %s", what, name, b.Path, ErrDoubtful, m.File, m.Line, m.Message)
 		}
 	}
 	return fmt.Errorf("%s %q: %w %s", what, name, ErrUnknown, b.Path)
 }
 
-// immovable reports whether no provider can move an address, and says so once.
-func (b *Book) immovable(ip vrrp.FloatingIP) bool {
+// isImmovable reports whether no provider can move an address, and tells of it once.
+func (b *Book) isImmovable(ip vrrp.FloatingIP) bool {
 	why := ip.Immovable()
-	if why != "" && !b.told[ip.Addr()] {
-		b.told[ip.Addr()] = true
-		b.Log.Info("the address is never handed to a provider", zap.Stringer("address", ip), zap.String("reason", why))
+	if why == "" {
+		return false
 	}
-	return why != ""
+	is, ok := b.immovable[ip.Addr()]
+	if !ok {
+		is = b.Journal.With(zap.Stringer("address", ip)).Condition()
+		b.immovable[ip.Addr()] = is
+	}
+	is.Fail(immovable, errors.New(why))
+	return true
 }
 
 // Members returns the instances of a sync group. With managed addresses and a
@@ -160,7 +168,7 @@ func (b *Book) Reading() (*keepalivedconf.Config, error) {
 	defer b.mu.Unlock()
 	b.begin()
 	if b.err == nil && b.runs == nil {
-		if m, doubtful := Doubt(b.newest, b.good); doubtful {
+		if m, isDoubtful := Doubt(b.newest, b.good); isDoubtful {
 			return b.now.Config, fmt.Errorf("%s %w: %s:%d: %s", b.Path, ErrDoubtful, m.File, m.Line, m.Message)
 		}
 	}
@@ -191,10 +199,10 @@ func (b *Book) channel() chan struct{} {
 	return b.change
 }
 
-// Run looks at the file and at keepalived until ctx ends. It begins with the first
+// Run follows the file and keepalived until ctx ends. It begins with the first
 // reading, beside the locking of the first instance.
 func (b *Book) Run(ctx context.Context) error {
-	_, _ = b.Reading() // whoever needs it gets the error
+	_, _ = b.Reading() // the error is returned again to each caller that needs the reading
 	timer := time.NewTimer(interval)
 	defer timer.Stop()
 	for {
@@ -202,15 +210,15 @@ func (b *Book) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case <-timer.C:
-			timer.Reset(b.look(ctx))
-			b.Keep()
+			timer.Reset(b.follow(ctx))
+			b.Retain()
 		}
 	}
 }
 
-// look takes what has changed, and returns how long to wait for the next look.
+// follow takes what has changed, and returns how long to wait before it is called again.
 // Reading and asking take long and are done without the lock: no takeover waits for them.
-func (b *Book) look(ctx context.Context) time.Duration {
+func (b *Book) follow(ctx context.Context) time.Duration {
 	b.mu.Lock()
 	stamps, newest, err := b.stamps, b.newest, b.err
 	loaded, asked, leaving := b.loaded, b.asked, b.leaving()
@@ -255,7 +263,7 @@ func (b *Book) running(l *loaded, newest *keepalivedconf.Config, stamps map[stri
 	if !ok {
 		return nil
 	}
-	conf := l.look(pid, b.Path, newest, b.Options)
+	conf := l.read(pid, b.Path, newest, b.Options)
 	switch at, known := lastChange(stamps); {
 	case conf != nil && newest != nil && conf.Sum == newest.Sum:
 		return newest
@@ -270,10 +278,18 @@ func (b *Book) begin() {
 	if b.begun && b.now.Config != nil {
 		return
 	}
+	if !b.begun {
+		if b.Journal == nil {
+			b.Journal = journal.New(nil)
+		}
+		if b.file == nil {
+			b.file = b.Journal.Condition()
+		}
+		b.retaining, b.immovable = b.Journal.Condition(), map[netip.Addr]*journal.Condition{}
+	}
 	b.newest, b.stamps, b.err = parse(b.Path, b.Options)
 	b.runs = b.running(&b.loaded, b.newest, b.stamps)
 	if !b.begun {
-		b.told = map[netip.Addr]bool{}
 		// A file that keepalived runs needs no other reading beside it, and a claim
 		// waits for this one.
 		if b.good == nil && (b.runs == nil || b.runs != b.newest) {
@@ -285,9 +301,9 @@ func (b *Book) begin() {
 	b.decide()
 }
 
-// Keep writes the last good reading into the run directory, if it has changed.
-// Failures are said once: the next reading will do without.
-func (b *Book) Keep() {
+// Retain writes the last good reading into the run directory, if it has changed, for
+// the next start of berth.
+func (b *Book) Retain() {
 	b.mu.Lock()
 	good, same := b.good, b.good == b.saved
 	b.saved = b.good
@@ -295,8 +311,9 @@ func (b *Book) Keep() {
 	if same || good == nil {
 		return
 	}
-	if err := b.save(good); err != nil && !b.unsafe {
-		b.unsafe = true
-		b.Log.Warn("cannot keep the last good reading for the next berth", zap.Error(err))
+	if err := b.save(good); err != nil {
+		b.retaining.Fail(notRetained, err)
+	} else {
+		b.retaining.Clear()
 	}
 }

@@ -2,16 +2,16 @@ package reading
 
 import (
 	"context"
+	"net/netip"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"berth/keepalivedconf"
 	"berth/vrrp"
-
-	"go.uber.org/zap"
 )
 
 // writeVI1 writes a keepalived.conf with an instance of one address.
@@ -29,7 +29,7 @@ func TestAFileThatChangesUnderTheReadingIsReadAgain(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "keepalived.conf")
 	writeVI1(t, path, "192.0.2.1/32")
 	reads := 0
-	b := &Book{Path: path, Log: zap.NewNop(), Options: keepalivedconf.Options{Interfaces: func(string) (int, bool) {
+	b := &Book{Path: path, Options: keepalivedconf.Options{Interfaces: func(string) (int, bool) {
 		if reads++; reads == 1 {
 			writeVI1(t, path, "192.0.2.22/32")
 		}
@@ -46,7 +46,7 @@ func TestATakeoverDoesNotWaitForAReadingThatTakesLong(t *testing.T) {
 	writeVI1(t, path, "192.0.2.1/32")
 	reading, goOn := make(chan struct{}), make(chan struct{})
 	reads := 0
-	b := &Book{Path: path, Log: zap.NewNop(), Options: keepalivedconf.Options{Interfaces: func(string) (int, bool) {
+	b := &Book{Path: path, Options: keepalivedconf.Options{Interfaces: func(string) (int, bool) {
 		if reads++; reads == 2 {
 			close(reading)
 			<-goOn
@@ -82,4 +82,42 @@ func TestATakeoverDoesNotWaitForAReadingThatTakesLong(t *testing.T) {
 	}
 	stop()
 	running.Wait()
+}
+
+func TestWhatNoProviderCanMoveIsLeftOutAndSaidOnce(t *testing.T) {
+	text := strings.Replace(three, "192.0.2.2/32\n192.0.2.3/32\n}\n",
+		"169.254.1.1/32\n224.0.0.9\n127.0.0.9/8\n}\nvirtual_ipaddress_excluded {\nfe80::1/64\nff02::1\n::1\n2001:db8::1\n}\n", 1)
+	s := newShelf(t, t.TempDir(), text)
+	for range 3 {
+		s.wantHas("1,2001:db8::1")
+	}
+	if n := s.logs.FilterMessage("the address is never handed to a provider").Len(); n != 6 {
+		t.Errorf("said %d times of 6 addresses", n)
+	}
+	s = newShelf(t, t.TempDir(), three)
+	s.Managed = []vrrp.FloatingIP{{Prefix: netip.MustParsePrefix("fe80::1/64")}, {Prefix: netip.MustParsePrefix("192.0.2.7/32")}}
+	s.wantHas("7")
+}
+
+// SIGHUP makes another book, while the file is half written.
+func TestABookInheritsWhatTheFormerKnew(t *testing.T) {
+	former := newShelf(t, t.TempDir(), three)
+	former.RunDirectory = ""
+	former.wantHas("1,2,3")
+	for _, text := range []string{brokenFiles[0].text, ""} {
+		former.write(text)
+		s := newShelf(t, filepath.Dir(former.path), "")
+		s.RunDirectory = ""
+		s.Inherit(former.Book)
+		s.wantHas("1,2,3")
+	}
+	if err := os.Remove(former.path); err != nil {
+		t.Fatal(err)
+	}
+	s := newShelf(t, filepath.Dir(former.path), "")
+	s.Inherit(former.Book)
+	s.wantHas("1,2,3")
+	s.write(strings.Replace(three, "192.0.2.3/32\n", "", 1))
+	s.follow(t.Context())
+	s.wantHas("1,2")
 }

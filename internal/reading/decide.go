@@ -5,9 +5,13 @@
 // What counts is what keepalived runs, not what lies on the disk. A file that is
 // half written, that keepalived would refuse or of which an include is gone takes
 // no address away; one that was changed has no effect before keepalived loaded it.
-// Where that cannot be seen, because berth may not look into keepalived's
-// processes, the file counts; but a file that is doubtful takes nothing away from
+// Where that cannot be known, because berth may not read what keepalived's processes
+// have open, the file counts; but a file that is doubtful takes nothing away from
 // a good one, and an address that is still on this host stays.
+//
+// It is a room of its own and not a part of internal/keepalived: it decides from
+// readings alone, and keepalived's process, its answers and the addresses of its
+// network arrive as functions.
 package reading
 
 import (
@@ -67,7 +71,7 @@ type Decision struct {
 
 // Decide decides which instances and addresses are in force.
 func Decide(f Facts) Decision {
-	file, doubtful := f.Newest, false
+	file, isDoubtful := f.Newest, false
 	var differ []Difference
 	switch {
 	case f.Runs != nil:
@@ -78,7 +82,7 @@ func Decide(f Facts) Decision {
 	case f.Newest == nil:
 		return Decision{Config: f.Good}
 	default:
-		_, doubtful = Doubt(f.Newest, f.Good)
+		_, isDoubtful = Doubt(f.Newest, f.Good)
 	}
 	m := merge{Decision{nil, differ}, addressesOf(file)}
 	// A shallow copy: what is added goes into slices of its own.
@@ -87,7 +91,7 @@ func Decide(f Facts) Decision {
 	stays := func(former *keepalivedconf.Config) func(netip.Addr) (Reason, bool) {
 		return func(addr netip.Addr) (Reason, bool) {
 			switch {
-			case f.Runs == nil && doubtful && former == f.Good:
+			case f.Runs == nil && isDoubtful && former == f.Good:
 				return Doubtful, true
 			case f.Bound != nil && f.Bound(addr):
 				return StillBound, true
@@ -97,7 +101,7 @@ func Decide(f Facts) Decision {
 	}
 	if f.Runs == nil && f.Good != nil {
 		m.addInstances(f.Good, stays(f.Good))
-		if doubtful {
+		if isDoubtful {
 			c.Groups = mergeGroups(c.Groups, f.Good.Groups)
 		}
 	}
@@ -108,8 +112,8 @@ func Decide(f Facts) Decision {
 }
 
 // Doubt returns the first sign, if there is any, that a reading is not what its
-// author meant keepalived to load. What an earlier, good reading has too is none:
-// keepalived lives with it.
+// author meant keepalived to load. What an earlier, good reading has too is not a sign:
+// keepalived accepts it.
 func Doubt(c, good *keepalivedconf.Config) (keepalivedconf.Message, bool) {
 	signs := func(c *keepalivedconf.Config) []keepalivedconf.Message {
 		return slices.Concat(c.Refusals, c.Unclosed, c.Skipped, c.FailedIncludes)
@@ -126,7 +130,7 @@ func Doubt(c, good *keepalivedconf.Config) (keepalivedconf.Message, bool) {
 
 // emptied reports whether a reading leaves an instance of the good one none of its
 // addresses, as a template does whose list is empty, or has no instance any more,
-// as a file that somebody has just opened to write.
+// as a file does that was just opened to be written.
 func emptied(c, good *keepalivedconf.Config) (keepalivedconf.Message, bool) {
 	if good == nil {
 		return keepalivedconf.Message{}, false
@@ -165,7 +169,7 @@ func (m *merge) addInstances(former *keepalivedconf.Config, stays func(netip.Add
 	places := placesOf(m.Config)
 	for n := range former.Instances {
 		from := &former.Instances[n]
-		var own, kept []vrrp.FloatingIP
+		var own, stay []vrrp.FloatingIP
 		at, known := places[from.Name]
 		if known {
 			own = m.Config.Instances[at].Managed()
@@ -177,20 +181,20 @@ func (m *merge) addInstances(former *keepalivedconf.Config, stays func(netip.Add
 			case !ok, slices.ContainsFunc(own, func(o vrrp.FloatingIP) bool { return o.Addr() == addr }):
 			case why == StillBound && m.has[addr]: // another instance has it now
 			default:
-				kept = append(kept, ip)
+				stay = append(stay, ip)
 				m.has[addr] = true
 				m.Differences = append(m.Differences, Difference{from.Name, addr, true, why})
 			}
 		}
 		switch {
-		case len(kept) == 0:
+		case len(stay) == 0:
 		case !known:
 			in := *from
-			in.Addresses, in.Excluded = kept, nil
+			in.Addresses, in.Excluded = stay, nil
 			m.Config.Instances = append(m.Config.Instances, in)
 		default:
 			in := &m.Config.Instances[at]
-			in.Excluded = slices.Concat(in.Excluded, kept)
+			in.Excluded = slices.Concat(in.Excluded, stay)
 		}
 	}
 }

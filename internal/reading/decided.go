@@ -1,6 +1,7 @@
 package reading
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"reflect"
@@ -12,17 +13,17 @@ import (
 	"go.uber.org/zap"
 )
 
-// decide puts in force what follows from what is known now, and says what there
-// is to say. It is called with the lock held.
+// decide puts in force what follows from what is known now, and tells of it. It is
+// called with the lock held.
 func (b *Book) decide() {
 	f := Facts{Newest: b.newest, Runs: b.runs, Good: b.good, Before: b.now.Config, Bound: b.bound()}
 	d := Decide(f)
-	b.speak(d)
+	b.tell(d)
 	switch {
 	case b.runs != nil:
 		b.good = b.runs
 	case b.newest != nil:
-		if _, doubtful := Doubt(b.newest, b.good); !doubtful {
+		if _, isDoubtful := Doubt(b.newest, b.good); !isDoubtful {
 			b.good = b.newest
 		}
 	}
@@ -41,7 +42,7 @@ func (b *Book) decide() {
 	}
 }
 
-// bound looks at the addresses of this host where the decision may need it.
+// bound reads the addresses of this host where the decision may need them.
 func (b *Book) bound() func(netip.Addr) bool {
 	file := b.runs
 	if file == nil {
@@ -59,7 +60,7 @@ func (b *Book) bound() func(netip.Addr) bool {
 			if !has[addr] {
 				is, err := b.Bound()
 				if err != nil {
-					b.Log.Debug("cannot look at the addresses of this host", zap.Error(err))
+					b.Journal.Debug("cannot read the addresses of this host", zap.Error(err))
 					return nil
 				}
 				return is
@@ -75,25 +76,31 @@ const (
 	cure        = "mend it, then reload keepalived"
 )
 
-// speak logs what a decision means for those who run this host, each thing once,
-// and sets the note. It is called with the lock held, before the decision is in
-// force.
-func (b *Book) speak(d Decision) {
-	notLoaded := b.runs != nil && b.runs != b.newest
+// What is in force while the file is not, for the log.
+const (
+	loadedInForce = "what keepalived has loaded"
+	goodInForce   = "the last good reading"
+	fileInForce   = "what could be read"
+)
+
+// tell tells those who run this host what a decision means, and sets the note. It is
+// called with the lock held, before the decision is in force.
+func (b *Book) tell(d Decision) {
+	waits := b.runs != nil && b.runs != b.newest
 	var place keepalivedconf.Message
-	doubtful := false
+	isDoubtful := false
 	if b.newest != nil {
-		place, doubtful = Doubt(b.newest, b.good)
+		place, isDoubtful = Doubt(b.newest, b.good)
 	}
-	kept := slices.ContainsFunc(d.Differences, func(d Difference) bool { return d.InForce && d.Reason != StillBound })
-	loud := b.err != nil || doubtful && b.runs != b.newest && (kept || b.newest.Refused || len(b.newest.Unclosed) > 0)
+	stays := slices.ContainsFunc(d.Differences, func(d Difference) bool { return d.InForce && d.Reason != StillBound })
+	loud := b.err != nil || isDoubtful && b.runs != b.newest && (stays || b.newest.Refused || len(b.newest.Unclosed) > 0)
 	note := ""
 	switch {
 	case b.err != nil && d.Config != nil:
 		note = fmt.Sprintf("keepalived.conf cannot be read: %v", b.err)
-	case doubtful && (loud || notLoaded):
+	case isDoubtful && (loud || waits):
 		note = fmt.Sprintf("keepalived.conf is unfinished or would be refused: %s:%d: %s; %s", place.File, place.Line, place.Message, cure)
-	case notLoaded:
+	case waits:
 		note = changedNote
 	}
 	if note != b.note {
@@ -102,41 +109,30 @@ func (b *Book) speak(d Decision) {
 			b.Noted(note)
 		}
 	}
-	what := note
-	if b.err != nil {
-		what = b.err.Error()
-	} else if loud {
-		what = fmt.Sprint(place)
-	}
-	if what != "" && what == b.said {
-		return
-	}
-	log := b.Log.With(zap.String("file", b.Path))
+	inForce := "nothing"
 	switch {
-	case b.err != nil && b.runs != nil:
-		log.Error("cannot read keepalived's configuration; what keepalived has loaded stays in force", zap.Error(b.err))
-	case b.err != nil && b.good != nil:
-		log.Error("cannot read keepalived's configuration; the last good reading stays in force", zap.Error(b.err))
-	case b.err != nil:
-		log.Error("cannot read keepalived's configuration", zap.Error(b.err))
-	case loud && b.runs != nil:
-		b.doubtful(place, "keepalived's configuration is unfinished or would be refused; what keepalived has loaded stays in force")
-	case loud && b.good != nil:
-		b.doubtful(place, "keepalived's configuration is unfinished or would be refused; the last good reading stays in force")
-	case loud && b.newest.Refused:
-		b.doubtful(place, "keepalived would refuse this configuration; acting on what could be read")
-	case loud:
-		b.doubtful(place, "keepalived's configuration is unfinished; acting on what could be read")
-	case notLoaded:
-		log.Info("keepalived's configuration was changed, and keepalived has not loaded it; what it has loaded stays in force")
-	case b.newest != b.spoken:
-		log.Info("keepalived's configuration was read; `berth show` lists its warnings",
-			zap.Int("instances", len(b.newest.Instances)), zap.Int("warnings", len(b.newest.Warnings)))
+	case b.runs != nil:
+		inForce = loadedInForce
+	case b.good != nil:
+		inForce = goodInForce
+	case b.newest != nil:
+		inForce = fileInForce
 	}
-	b.said, b.spoken = what, b.newest
-}
-
-// doubtful logs where a file is doubtful.
-func (b *Book) doubtful(at keepalivedconf.Message, message string) {
-	b.Log.Error(message, zap.String("file", at.File), zap.Int("line", at.Line), zap.String("reason", at.Message))
+	switch {
+	case b.err != nil:
+		b.file.Fail(unreadable, b.err, zap.String("file", b.Path), zap.String("in_force", inForce))
+	case loud:
+		b.file.Fail(doubtful, fmt.Errorf("%s:%d: %s", place.File, place.Line, place.Message),
+			zap.String("file", place.File), zap.Int("line", place.Line), zap.String("in_force", inForce))
+	case waits:
+		b.file.Fail(notLoaded, errors.New(note), zap.String("file", b.Path))
+	default:
+		about := []zap.Field{zap.String("file", b.Path), zap.Int("instances", len(b.newest.Instances)), zap.Int("warnings", len(b.newest.Warnings))}
+		again := b.file.Holds()
+		b.file.Clear(about...)
+		if !again && b.newest != b.told {
+			b.Journal.Tell(read, about...)
+		}
+	}
+	b.told = b.newest
 }

@@ -22,16 +22,16 @@ const maxConsolidated = 80 << 20
 // files into one, without a name, that its VRRP process reads; both keep it open,
 // and root can read it below /proc. It is written anew at each reload.
 type loaded struct {
-	process pidfd.Info // the parent process that was looked at
+	process pidfd.Info // the parent process that it was read from
 	link    string     // below /proc, to the text
 	stamp   stamp      // of the text that conf comes from
 	conf    *keepalivedconf.Config
 }
 
-// look returns what keepalived, of which parent is the parent process, has loaded
+// read returns what keepalived, of which parent is the parent process, has loaded
 // of the file at path; nil if that cannot be told. It is cheap while nothing has
 // changed, and parses no text of which newest, which may be nil, is the reading.
-func (l *loaded) look(parent int, path string, newest *keepalivedconf.Config, o keepalivedconf.Options) *keepalivedconf.Config {
+func (l *loaded) read(parent int, path string, newest *keepalivedconf.Config, o keepalivedconf.Options) *keepalivedconf.Config {
 	info, err := pidfd.Stat(parent)
 	if err != nil {
 		*l = loaded{}
@@ -51,10 +51,10 @@ func (l *loaded) look(parent int, path string, newest *keepalivedconf.Config, o 
 	}
 	text, err := files.Read(l.link, maxConsolidated)
 	if err != nil || stampOf(l.link) != now {
-		return l.conf // it is being written; the next look sees it whole
+		return l.conf // keepalived is writing it; the next call reads it whole
 	}
 	if name, ok := keepalivedconf.ConsolidatedPath(text); !ok || !sameFile(parent, name, path) {
-		// It runs another file than berth was told to read.
+		// keepalived has loaded another file than berth was told to read.
 		l.stamp, l.conf = now, nil
 		return nil
 	}
@@ -67,8 +67,8 @@ func (l *loaded) look(parent int, path string, newest *keepalivedconf.Config, o 
 		return l.conf
 	}
 	l.stamp = now
-	// With reload_check_config keepalived writes what it then refuses, and goes on
-	// with what it had; without, it ends.
+	// With reload_check_config keepalived writes a configuration that it then refuses,
+	// and goes on with the former; without reload_check_config it ends.
 	if !conf.Refused {
 		l.conf = conf
 	}
@@ -81,7 +81,7 @@ func isConsolidated(link string) bool {
 }
 
 // consolidatedOf returns the link to a process's consolidated configuration,
-// empty if it has none or may not be looked at.
+// empty if the process has none, or its descriptors may not be read.
 func consolidatedOf(pid int) string {
 	dir := "/proc/" + strconv.Itoa(pid) + "/fd"
 	entries, err := os.ReadDir(dir)
@@ -96,7 +96,8 @@ func consolidatedOf(pid int) string {
 	return ""
 }
 
-// sameFile reports whether a path means for a process what ours means for us.
+// sameFile reports whether a path means the same file for a process as ours does for
+// berth.
 func sameFile(pid int, theirs, ours string) bool {
 	if abs, err := filepath.Abs(ours); err == nil && filepath.IsAbs(theirs) && filepath.Clean(theirs) == abs {
 		return true
@@ -116,8 +117,8 @@ func sameFile(pid int, theirs, ours string) bool {
 // machines that Go knows.
 const ticksPerSecond = 100
 
-// startedAfter reports whether a process began after a moment, by more than what
-// clocks are in doubt about. It says no where that cannot be told.
+// startedAfter reports whether a process began after a moment, by more than the
+// resolution of the clocks. It reports false where that cannot be told.
 func startedAfter(pid int, moment time.Time) bool {
 	info, err := pidfd.Stat(pid)
 	var now, sinceBoot unix.Timespec

@@ -34,7 +34,7 @@ func stampAll(paths []string) map[string]stamp {
 }
 
 // lastChange returns when the newest of the files was changed. It reports false
-// if one of them is not there: when that went, nobody knows.
+// if one of them is not there: when that one was removed is not known.
 func lastChange(stamps map[string]stamp) (newest time.Time, ok bool) {
 	for _, s := range stamps {
 		if s == (stamp{}) || s.size < 0 {
