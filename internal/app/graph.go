@@ -6,7 +6,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"time"
 
 	"berth/config"
 	"berth/internal/journal"
@@ -179,6 +178,3 @@ func protect(log *zap.Logger) {
 		log.Warn("cannot protect berth from the kernel's out-of-memory killer", zap.Error(err))
 	}
 }
-
-// stopGrace bounds what is done after the end: letting go, last messages.
-const stopGrace = 2 * time.Second

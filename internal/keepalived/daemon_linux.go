@@ -71,8 +71,8 @@ type Daemon struct {
 	ended   bool
 }
 
-// New returns the keepalived that o means. It is looked for when it is asked for; Run
-// watches it.
+// New returns the keepalived that o means. It is searched for when a method asks for it;
+// Run watches it.
 func New(o Options) *Daemon {
 	j := o.Journal
 	if j == nil {
@@ -89,7 +89,7 @@ var (
 
 // Current returns the processes of keepalived: those that started this process, or
 // those that are watched. Where nothing watches, as in a command that only reports,
-// they are looked for now. The error says why keepalived is not known. It does not say
+// they are searched for now. The error says why keepalived is not known. It does not say
 // that keepalived does not run.
 func (d *Daemon) Current() (Processes, error) {
 	switch n := len(d.origin.Keepalived); {
@@ -122,7 +122,7 @@ func (d *Daemon) known() (Processes, bool) {
 }
 
 // Verdict tells whether keepalived lives: the one that started this process, or the
-// one of the pid file, which is looked for and from then on watched. It is asked
+// one of the pid file, which is read if need be, and watched from then on. It is called
 // before a MASTER is acted on: a keepalived that dies within the second after must not
 // be missed. It costs nothing while both processes are watched, and never searches all
 // processes, which Run does. Run must be running.

@@ -94,7 +94,7 @@ func byPIDFile(pidFile string) (Processes, error) {
 	}
 	pid, err := strconv.Atoi(string(bytes.TrimSpace(text)))
 	if err != nil || pid < 1 {
-		return Processes{}, fmt.Errorf("read keepalived's pid file %s: it belongs no pid", pidFile)
+		return Processes{}, fmt.Errorf("read keepalived's pid file %s: it holds no pid", pidFile)
 	}
 	info, err := pidfd.Stat(pid)
 	if errors.Is(err, os.ErrNotExist) {

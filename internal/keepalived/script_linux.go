@@ -33,11 +33,11 @@ func (d *Daemon) Attach(ctx context.Context) bool {
 	return true
 }
 
-// sent reports whether the keepalived that sent a MASTER may still run. A script that
-// init has inherited looks for it, and once more a second later: a script that goes
-// into the background looks just like one whose keepalived has died. A keepalived that
-// was killed has left its pid file; where there is none, or processes are hidden,
-// nothing is known and the event counts.
+// sent reports whether the keepalived that sent a MASTER may still run. It is searched
+// for if init is the parent of the script, and once more a second later: a script that
+// goes into the background has init as its parent just as one whose keepalived has
+// died. A keepalived that was killed has left its pid file; where there is none, or
+// processes are hidden, nothing is known and the event counts.
 func (d *Daemon) sent(ctx context.Context) bool {
 	if !d.origin.Orphaned || !visible() {
 		return true

@@ -83,7 +83,7 @@ func (d *Daemon) search() (Verdict, error) {
 	return v, err
 }
 
-// check looks for what is not watched yet, by the pid file alone.
+// check finds what is not watched yet, by the pid file alone.
 func (d *Daemon) check() Verdict {
 	d.mu.Lock()
 	k, n := d.current, 0

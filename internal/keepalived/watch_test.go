@@ -19,7 +19,7 @@ import (
 )
 
 // limit bounds waits for a thing that must happen.
-const limit = 10 * time.Second
+const limit = time.Minute
 
 // TestMain lets the test binary play keepalived: started under that name it
 // waits for its standard input to close, with a child of the same kind if the
@@ -172,6 +172,9 @@ func alive(t *testing.T, d *Daemon) {
 	if got := d.Verdict(); got != Alive {
 		t.Fatalf("Verdict says %v, want Alive", got)
 	}
+	if k, err := d.Current(); err != nil || k.VRRP == 0 {
+		t.Fatalf("watching %+v, %v; want both processes", k, err)
+	}
 }
 
 func next(t *testing.T, deaths <-chan death) int {
@@ -252,7 +255,7 @@ func TestStalePIDFileIsUnknownAndNotFollowed(t *testing.T) {
 	}
 }
 
-// The pid file lies where berth does not look, as with net_namespace, or names
+// The pid file lies elsewhere than is configured, as with net_namespace, or names
 // another keepalived: the one that has the FIFO open is berth's.
 func TestKeepalivedThatHasTheFIFOOpenIsFoundWithoutItsPIDFile(t *testing.T) {
 	binary, dir := keepalived(t), t.TempDir()
@@ -312,7 +315,7 @@ func TestKeepalivedThatHasTheFIFOOpenIsFoundWithoutItsPIDFile(t *testing.T) {
 	}
 }
 
-// A script that is no executable file is started through a fork of the VRRP
+// A script that is not an executable file is started through a fork of the VRRP
 // process, and that is what keepalived started for the event. A script of
 // keepalived's name is a script all the same.
 func TestScriptIsWhatTheVRRPProcessStarted(t *testing.T) {

@@ -2,8 +2,8 @@
 // never watched or signalled by mistake: the end of a process wakes the waiter,
 // and a zombie counts as ended. Where the kernel refuses such a handle, as the
 // system call filters of containers do, a process is held by its pid and start
-// time instead: /proc is looked at again and again, and kill(2) signals it. Only
-// what /proc and kill(2) say is an end; what they do not show is not one.
+// time instead: /proc is read again and again, and kill(2) signals it. A process has
+// ended only when /proc and kill(2) say so; one that they do not show has not.
 package pidfd
 
 import (
@@ -19,8 +19,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// pollInterval is how often a process that is held without a pidfd is looked at.
-// A look takes some ten microseconds; a predecessor that ends delays a claim by
+// pollInterval is how often /proc is read for a process that is held without a pidfd.
+// A reading takes some ten microseconds; a predecessor that ends delays a claim by
 // one interval at most.
 const pollInterval = 20 * time.Millisecond
 
@@ -78,8 +78,8 @@ func parseStat(pid int, text []byte) (Info, error) {
 }
 
 // Open opens a handle on a process. The error matches os.ErrNotExist when the
-// process does not exist or has ended. A process that exists and may not be
-// looked at gives an error of another kind.
+// process does not exist or has ended. A process that exists and that /proc does not
+// show gives an error of another kind.
 func Open(pid int) (*Process, error) {
 	if pid <= 0 {
 		return nil, fmt.Errorf("open process %d: %w", pid, os.ErrNotExist)
@@ -136,7 +136,7 @@ func (p *Process) Ended() bool {
 }
 
 // Gone reports whether the process that had this pid and start time is seen to
-// have ended, as a zombie or entirely. A process that cannot be looked at is not
+// have ended, as a zombie or entirely. A process of which nothing can be read is not
 // gone.
 func Gone(pid int, start uint64) bool {
 	info, err := Stat(pid)
@@ -174,8 +174,8 @@ func (p *Process) Wait(ctx context.Context) error {
 	})
 	defer stop()
 	for {
-		// Undone first, looked at ctx after: so the interruption of an
-		// earlier call is forgotten and that of this one cannot be.
+		// The deadline is cleared before ctx is read: so the interruption of an
+		// earlier call is forgotten, and that of this call cannot be.
 		if err := p.f.SetReadDeadline(time.Time{}); err != nil {
 			return p.poll(ctx)
 		}
@@ -206,7 +206,7 @@ func (p *Process) poll(ctx context.Context) error {
 	return nil
 }
 
-// Signal sends a signal. A process that has ended is no error. Without a pidfd
+// Signal sends a signal. It is not an error that the process has ended. Without a pidfd
 // the start time is compared immediately before kill(2).
 func (p *Process) Signal(sig unix.Signal) error {
 	err := p.signalFD(sig)

@@ -41,7 +41,7 @@ func TestWaitSeesTheEndEvenOfAZombie(t *testing.T) {
 	if p.Name != "cat" || p.Parent != os.Getpid() || p.Ended() {
 		t.Errorf("got %+v, ended %v; want a living cat of ours", p.Info, p.Ended())
 	}
-	end() // and nobody reaps it
+	end() // and it is not reaped
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
 	if err := p.Wait(ctx); err != nil {

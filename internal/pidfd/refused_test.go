@@ -49,7 +49,7 @@ func TestRefusedPidfdIsWatchedThroughProcAndSignalledByKill(t *testing.T) {
 			}
 			waitCtx, stop := context.WithTimeout(t.Context(), 10*time.Second)
 			defer stop()
-			if err := p.Wait(waitCtx); err != nil { // it is a zombie: nobody reaps it
+			if err := p.Wait(waitCtx); err != nil { // it is a zombie, as it is not reaped
 				t.Fatalf("Wait: %v", err)
 			}
 			if err := p.Signal(unix.SIGTERM); err != nil {
@@ -102,7 +102,7 @@ func TestGoneIsOnlyWhatIsSeenToHaveEnded(t *testing.T) {
 	}{
 		{"lives", self.PID, self.Start, false},
 		{"the pid is another process's", self.PID, self.Start + 1, true},
-		{"nobody has the pid", 1 << 30, self.Start, true},
+		{"no process has the pid", 1 << 30, self.Start, true},
 	} {
 		if got := Gone(row.pid, row.start); got != row.want {
 			t.Errorf("%s: gone %v, want %v", row.name, got, row.want)

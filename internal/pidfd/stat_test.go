@@ -18,7 +18,7 @@ func TestParseStat(t *testing.T) {
 		{"name with parentheses and spaces", "7 (a) R 1 (b) Z 3" + rest, Info{PID: 7, Parent: 3, Name: "a) R 1 (b", State: 'Z', Start: 4711}, false},
 		{"no name", "7 cat S 3" + rest, Info{}, true},
 		{"cut", "7 (cat) S 3 1 1", Info{}, true},
-		{"parent is no number", "7 (cat) S x" + rest, Info{}, true},
+		{"parent is not a number", "7 (cat) S x" + rest, Info{}, true},
 		{"empty", "", Info{}, true},
 	} {
 		got, err := parseStat(7, []byte(row.text))

@@ -67,7 +67,7 @@ func NewObserver(o Options) *Observer {
 }
 
 // Bound reads the addresses of keepalived's network. known is as Host.Known. That
-// they cannot be read, and that they can again, is told here, for all who ask.
+// they cannot be read, and that they can again, is told here, for all callers.
 func (o *Observer) Bound() (bound Bound, known bool, err error) {
 	bound, err = o.Host.Addresses()
 	if err != nil {

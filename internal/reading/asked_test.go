@@ -12,7 +12,7 @@ import (
 	"berth/vrrp"
 )
 
-// An old keepalived, or one whose processes may not be looked into, can be asked.
+// An old keepalived, or one whose open files may not be read, can be asked.
 func TestAskedKeepalivedDecidesWhereItsCopyIsNotSeen(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {

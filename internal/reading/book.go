@@ -279,13 +279,7 @@ func (b *Book) begin() {
 		return
 	}
 	if !b.begun {
-		if b.Journal == nil {
-			b.Journal = journal.New(nil)
-		}
-		if b.file == nil {
-			b.file = b.Journal.Condition()
-		}
-		b.retaining, b.immovable = b.Journal.Condition(), map[netip.Addr]*journal.Condition{}
+		b.prepare()
 	}
 	b.newest, b.stamps, b.err = parse(b.Path, b.Options)
 	b.runs = b.running(&b.loaded, b.newest, b.stamps)
@@ -301,10 +295,24 @@ func (b *Book) begin() {
 	b.decide()
 }
 
+// prepare makes the conditions. It is called with the lock held.
+func (b *Book) prepare() {
+	if b.Journal == nil {
+		b.Journal = journal.New(nil)
+	}
+	if b.file == nil { // else it is that of the former book
+		b.file = b.Journal.Condition()
+	}
+	if b.retaining == nil {
+		b.retaining, b.immovable = b.Journal.Condition(), map[netip.Addr]*journal.Condition{}
+	}
+}
+
 // Retain writes the last good reading into the run directory, if it has changed, for
 // the next start of berth.
 func (b *Book) Retain() {
 	b.mu.Lock()
+	b.prepare()
 	good, same := b.good, b.good == b.saved
 	b.saved = b.good
 	b.mu.Unlock()

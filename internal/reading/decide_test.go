@@ -60,7 +60,7 @@ func TestDecide(t *testing.T) {
 	for _, row := range []struct {
 		name                       string
 		newest, runs, good, before string
-		bound                      string // last parts of addresses; "?" where nobody can look
+		bound                      string // last parts of addresses; "?" where they cannot be read
 		want                       string
 		why                        string // ADDRESS:REASON, one for each difference
 	}{
@@ -69,25 +69,25 @@ func TestDecide(t *testing.T) {
 		{name: "a first reading that ends inside a block is acted on", newest: "a=1 !open", want: "a=1"},
 		{name: "the file is gone", good: "a=1,2", before: "a=1,2", want: "a=1,2"},
 
-		// Nobody knows what keepalived runs.
+		// It is not known what keepalived has loaded.
 		{name: "half written, the rest of the instance stays", newest: "a=1 !open", good: "a=1,2,3", want: "a=1,2,3", why: "2:Doubtful 3:Doubtful"},
 		{name: "half written, an instance that is missing stays", newest: "a=1 !open", good: "a=1 b=2,3", want: "a=1 b=2,3", why: "2:Doubtful 3:Doubtful"},
 		{name: "half written, an address of two instances", newest: "a=1 !open", good: "a=1,2 b=2", want: "a=1,2 b=2", why: "2:Doubtful 2:Doubtful"},
 		{name: "half written, it may add", newest: "a=1,4 c=5 !open", good: "a=1,2", want: "a=1,4,2 c=5", why: "2:Doubtful"},
-		{name: "what the good reading had as well is no sign", newest: "a=1 !open", good: "a=1,2 !open", want: "a=1"},
+		{name: "what the good reading had as well is not a sign", newest: "a=1 !open", good: "a=1,2 !open", want: "a=1"},
 		{name: "emptied by a template", newest: "a=", good: "a=1,2", want: "a=1,2", why: "1:Doubtful 2:Doubtful"},
 		{name: "an empty file", newest: "-", good: "a=1,2", want: "a=1,2", why: "1:Doubtful 2:Doubtful"},
 		{name: "a good file drops an address that is gone from here", newest: "a=1", good: "a=1,2", bound: "1", want: "a=1"},
 		{name: "a good file drops an address that is still here", newest: "a=1", good: "a=1,2", bound: "1,2", want: "a=1,2", why: "2:StillBound"},
 		{name: "a good file drops an instance that is still here", newest: "a=1", good: "a=1 b=2", bound: "1,2", want: "a=1 b=2", why: "2:StillBound"},
-		{name: "a good file drops an address and nobody can look", newest: "a=1", good: "a=1,2", bound: "?", want: "a=1"},
+		{name: "a good file drops an address, and the addresses of the host cannot be read", newest: "a=1", good: "a=1,2", bound: "?", want: "a=1"},
 		{name: "a good file adds an address", newest: "a=1,2", good: "a=1", want: "a=1,2"},
 		{name: "kept by the last decision and still here", newest: "a=1", good: "a=1", before: "a=1,2", bound: "2", want: "a=1,2", why: "2:StillBound"},
 		{name: "kept by the last decision and gone", newest: "a=1", good: "a=1", before: "a=1,2", bound: "1", want: "a=1"},
 		{name: "an instance is renamed", newest: "new=1,2", good: "old=1,2", bound: "1,2", want: "new=1,2"},
 		{name: "an address moves to another instance", newest: "a=1 b=2,3", good: "a=1,3 b=2", bound: "1,2,3", want: "a=1 b=2,3"},
 
-		// It is known what keepalived runs.
+		// It is known what keepalived has loaded.
 		{name: "a good file that keepalived has not loaded drops one", newest: "a=1", runs: "a=1,2", good: "a=1,2", want: "a=1,2", why: "2:NotLoaded"},
 		{name: "a good file that keepalived has not loaded adds one", newest: "a=1,2", runs: "a=1", good: "a=1", want: "a=1", why: "2 waits:NotLoaded"},
 		{name: "half written and not loaded", newest: "a=1 !open", runs: "a=1,2", good: "a=1,2", want: "a=1,2", why: "2:NotLoaded"},

@@ -83,7 +83,7 @@ const (
 	fileInForce   = "what could be read"
 )
 
-// tell tells those who run this host what a decision means, and sets the note. It is
+// tell tells the operators of the host what a decision means, and sets the note. It is
 // called with the lock held, before the decision is in force.
 func (b *Book) tell(d Decision) {
 	waits := b.runs != nil && b.runs != b.newest

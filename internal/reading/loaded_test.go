@@ -37,7 +37,7 @@ func TestAChangedFileWaitsUntilKeepalivedHasLoadedIt(t *testing.T) {
 		if s.note() != "" {
 			t.Errorf("a note about a file that is loaded: %q", s.note())
 		}
-		s.write("# a comment is no change\n" + changed)
+		s.write("# a comment changes nothing\n" + changed)
 		time.Sleep(2 * time.Second)
 		if s.note() != "" {
 			t.Errorf("a note about a new comment: %q", s.note())
@@ -124,7 +124,7 @@ func TestTheCopyOfAnotherFileIsNoAnswer(t *testing.T) {
 	}
 }
 
-// An unprivileged notify script cannot look into keepalived, but sees when it was
+// An unprivileged notify script cannot read what keepalived has open, but when it was
 // started.
 func TestAFileOlderThanKeepalivedIsLoaded(t *testing.T) {
 	dir := t.TempDir()

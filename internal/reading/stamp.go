@@ -52,8 +52,8 @@ func lastChange(stamps map[string]stamp) (newest time.Time, ok bool) {
 const parseTries = 3
 
 // parse reads the file, and returns stamps that are surely those of what was
-// read: taken before, and found the same after. Where that fails, because
-// somebody keeps writing, the stamps match nothing, and the next look reads again.
+// read: taken before, and found the same after. Where that fails, because the file is
+// written again and again, the stamps match nothing, and it is read again later.
 func parse(path string, o keepalivedconf.Options) (*keepalivedconf.Config, map[string]stamp, error) {
 	files := []string{path}
 	for try := 1; ; try++ {
