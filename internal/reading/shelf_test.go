@@ -45,10 +45,10 @@ var brokenFiles = []struct {
 	{"refused", strings.Replace(three, "virtual_router_id 1\n", "\n", 1) + "", 0, ""},
 	{"refused and shorter", strings.Replace(strings.Replace(three, "virtual_router_id 1\n", "\n", 1), "192.0.2.2/32\n", "", 1), 1, "virtual_router_id"},
 	{"include gone", strings.Replace(three, "192.0.2.2/32\n192.0.2.3/32\n", "include gone.conf\n", 1), 6, "no such file"},
-	{"template unfilled", strings.Replace(three, "192.0.2.2/32", "{{ vip }}", 1), 6, "no address"},
+	{"template unfilled", strings.Replace(three, "192.0.2.2/32", "{{ vip }}", 1), 6, "not an address"},
 	{"definition unset", strings.Replace(three, "192.0.2.2/32", "${VIP}", 1), 6, "definition was not replaced"},
 	{"placeholder", strings.Replace(three, "192.0.2.2/32", "@VIP@/32", 1), 6, "template"},
-	{"words", strings.Replace(three, "192.0.2.2/32", "VIP_2", 1), 6, "no address"},
+	{"words", strings.Replace(three, "192.0.2.2/32", "VIP_2", 1), 6, "not an address"},
 }
 
 // shelf is a book and the machine around it.

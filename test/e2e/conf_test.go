@@ -63,7 +63,7 @@ func TestKeepalivedConfThatIsBrokenTakesNoAddressAway(t *testing.T) {
 			{"empty", "", "no vrrp_instance"},
 			{"refused", strings.Replace(good, "virtual_router_id", "virtual_ruter_id", 1), "virtual_router_id"},
 			{"include gone", strings.Replace(good, more, "/etc/keepalived/gone.conf", 1), "no such file"},
-			{"template unfilled", strings.Replace(good, second, "        {{ second }}\n", 1), "no address"},
+			{"template unfilled", strings.Replace(good, second, "        {{ second }}\n", 1), "not an address"},
 			{"definition unset", strings.Replace(good, second, "        ${SECOND}\n", 1), "definition"},
 			{"placeholder", strings.Replace(good, second, "        @SECOND@\n", 1), "template"},
 		} {
