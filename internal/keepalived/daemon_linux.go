@@ -34,8 +34,8 @@ const (
 type Options struct {
 	// PIDFile is the pid file of keepalived's parent process.
 	PIDFile string
-	// Origin is where this process comes from. It may be empty, and stays the
-	// caller's to close.
+	// Origin is where this process comes from. It may be empty; the caller closes it
+	// when nothing uses the Daemon any more.
 	Origin Origin
 	// Script is set for a notify script, which belongs to the keepalived that
 	// started it, whatever the pid file says.
@@ -200,14 +200,14 @@ func (d *Daemon) Watchable() (pid int, err error) {
 	return k.Parent, p.Polled()
 }
 
-// Dump makes keepalived write its state dump and returns the states in it. Many
-// reasons make that impossible: a keepalived without JSON, another user's, another
-// file system. It changes nothing.
-func (d *Daemon) Dump(ctx context.Context) (Dump, error) { return ask(ctx, d, ParseDump) }
+// Dump makes keepalived write its state dump and returns the states in it. That fails
+// where keepalived was built without JSON, runs as another user, or has another file
+// system. It changes no state of keepalived.
+func (d *Daemon) Dump(ctx context.Context) (Dump, error) { return ask(ctx, d, parseStates) }
 
 // Addresses is Dump for the virtual addresses of each instance.
 func (d *Daemon) Addresses(ctx context.Context) (map[string][]vrrp.FloatingIP, error) {
-	return ask(ctx, d, ParseAddresses)
+	return ask(ctx, d, parseAddresses)
 }
 
 func ask[T any](ctx context.Context, d *Daemon, parse func([]byte) (T, error)) (answer T, err error) {

@@ -30,10 +30,10 @@ func (d Dump) Denies(name string) bool {
 	return d.Tells(name) && !ok
 }
 
-// ParseDump reads what keepalived writes on its JSON signal: a list of
+// parseStates reads what keepalived writes on its JSON signal: a list of
 // instances, or with json_version 2 an object that has the list as "vrrp".
 // Other members are ignored.
-func ParseDump(text []byte) (Dump, error) {
+func parseStates(text []byte) (Dump, error) {
 	list, err := parseDump(text)
 	if err != nil {
 		return nil, err
@@ -83,11 +83,11 @@ func parseDump(text []byte) ([]dumped, error) {
 	return list, nil
 }
 
-// ParseAddresses reads from the same text the virtual addresses that each
+// parseAddresses reads from the same text the virtual addresses that each
 // instance has, bound or not: those of virtual_ipaddress, then those of
 // virtual_ipaddress_excluded. keepalived writes each as ip(8) would, as in
 // "192.0.2.10/24 dev eth0 scope global set"; a single host has no length.
-func ParseAddresses(text []byte) (map[string][]vrrp.FloatingIP, error) {
+func parseAddresses(text []byte) (map[string][]vrrp.FloatingIP, error) {
 	list, err := parseDump(text)
 	if err != nil {
 		return nil, err

@@ -10,7 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-func TestParseDump(t *testing.T) {
+func TestParseStates(t *testing.T) {
 	const two = `[{"data":{"iname":"a","state":2,"vips":["x"]},"stats":{}},{"data":{"iname":"b c","state":1}},{"data":{"iname":"c","state":3}},{"data":{"iname":"d","state":0}}]`
 	want := Dump{"a": vrrp.Master, "b c": vrrp.Backup, "c": vrrp.Fault, "d": vrrp.Unknown}
 	for _, row := range []struct {
@@ -26,7 +26,7 @@ func TestParseDump(t *testing.T) {
 		{"an instance without a name", `[{"data":{"state":2}}]`, nil, true},
 		{"an instance without a state", `[{"data":{"iname":"a"}}]`, nil, true},
 	} {
-		got, err := ParseDump([]byte(row.text))
+		got, err := parseStates([]byte(row.text))
 		if diff := cmp.Diff(row.want, got); diff != "" || (err != nil) != row.bad {
 			t.Errorf("%s: %v (-want +got):\n%s", row.name, err, diff)
 		}
@@ -44,22 +44,22 @@ func TestParseAddresses(t *testing.T) {
 		{Prefix: netip.MustParsePrefix("2001:db8::5/64"), Device: "eth0"},
 		{Prefix: netip.MustParsePrefix("192.0.2.13/32"), Device: "eth0"},
 	}}
-	got, err := ParseAddresses([]byte(text))
+	got, err := parseAddresses([]byte(text))
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("got %v, %v; want what 2.2.7 wrote: %v", got, err, want)
 	}
 	for _, bad := range []string{"", `[{"data":{"iname":"a","state":2,"vips":["x"]}}]`, `[{"data":{"iname":"a","state":2,"vips":[""]}}]`, `[{"data":{"iname":"a","state":2,"vips":[{}]}}]`} {
-		if got, err := ParseAddresses([]byte(bad)); err == nil {
+		if got, err := parseAddresses([]byte(bad)); err == nil {
 			t.Errorf("got %v from %s, want an error", got, bad)
 		}
 	}
 }
 
-func FuzzParseDump(f *testing.F) {
+func FuzzParseStates(f *testing.F) {
 	f.Add([]byte(`[{"data":{"iname":"a","state":2}}]`))
 	f.Add([]byte(`{"vrrp":[]}`))
 	f.Fuzz(func(t *testing.T, text []byte) {
-		if d, err := ParseDump(text); (d == nil) != (err != nil) {
+		if d, err := parseStates(text); (d == nil) != (err != nil) {
 			t.Errorf("got %v and %v", d, err)
 		}
 	})

@@ -113,7 +113,8 @@ func byPIDFile(pidFile string) (Processes, error) {
 	return Processes{Parent: pid, VRRP: vrrpProcess(pid, pidFile), Proven: proven}, nil
 }
 
-// search searches all processes for a keepalived whose VRRP process belongs reports.
+// search searches all processes for a keepalived of which belongs reports that the VRRP
+// process is the right one.
 func search(pidFile string, belongs func(pid int) bool) (Processes, bool) {
 	entries, err := os.ReadDir("/proc")
 	if err != nil {

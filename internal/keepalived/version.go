@@ -25,23 +25,23 @@ const maxVersionFile = 8 << 10
 
 // Version returns the version as which keepalived's configuration is to be read: the
 // configured one, or else that of the keepalived that is installed, "" for the newest
-// known. runDirectory is as for InstalledVersion.
+// known. runDirectory is where the answer of the installed one is cached, "" for nowhere.
 func Version(configured, runDirectory string, j *journal.Journal) string {
 	if configured != "" {
 		return configured
 	}
-	version, err := InstalledVersion(runDirectory)
+	version, err := installedVersion(runDirectory)
 	if err != nil {
 		j.Tell(versionUnknown, zap.Error(err))
 	}
 	return version
 }
 
-// InstalledVersion returns the version of the keepalived on this machine, ""
+// installedVersion returns the version of the keepalived on this machine, ""
 // if there is none. As asking takes longer than a claim, the answer is cached in
 // the run directory, if that is given, for as long as the program's file stays
 // the same.
-func InstalledVersion(runDirectory string) (string, error) {
+func installedVersion(runDirectory string) (string, error) {
 	program, err := exec.LookPath("keepalived")
 	if err != nil {
 		program = "/usr/sbin/keepalived" // not on the PATH of every script

@@ -37,7 +37,7 @@ func TestInstalledVersionIsAskedOncePerFile(t *testing.T) {
 	dir, run := t.TempDir(), filepath.Join(t.TempDir(), "run")
 	install(t, dir, "echo 'Keepalived v2.2.7 (01/16,2022)' >&2")
 	for range 3 {
-		if got, err := InstalledVersion(run); got != "2.2.7" || err != nil {
+		if got, err := installedVersion(run); got != "2.2.7" || err != nil {
 			t.Fatalf("got %q, %v; want 2.2.7", got, err)
 		}
 	}
@@ -45,7 +45,7 @@ func TestInstalledVersionIsAskedOncePerFile(t *testing.T) {
 		t.Errorf("asked %d times, want once", n)
 	}
 	install(t, dir, "echo 'Keepalived v2.3.10 (01/16,2025)' >&2")
-	if got, err := InstalledVersion(run); got != "2.3.10" || err != nil {
+	if got, err := installedVersion(run); got != "2.3.10" || err != nil {
 		t.Errorf("after an upgrade: got %q, %v; want 2.3.10", got, err)
 	}
 	kept := filepath.Join(run, "keepalived-version")
@@ -56,10 +56,10 @@ func TestInstalledVersionIsAskedOncePerFile(t *testing.T) {
 	if err := os.WriteFile(kept, text[:len(text)-2], 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := InstalledVersion(run); got != "2.3.10" || err != nil {
+	if got, err := installedVersion(run); got != "2.3.10" || err != nil {
 		t.Errorf("with a torn file: got %q, %v; want 2.3.10", got, err)
 	}
-	if _, err := InstalledVersion(""); err != nil {
+	if _, err := installedVersion(""); err != nil {
 		t.Error(err)
 	}
 }
@@ -67,7 +67,7 @@ func TestInstalledVersionIsAskedOncePerFile(t *testing.T) {
 func TestOddAnswerIsAnErrorThatNamesTheProgram(t *testing.T) {
 	dir := t.TempDir()
 	install(t, dir, "echo nonsense; exit 3")
-	got, err := InstalledVersion("")
+	got, err := installedVersion("")
 	if got != "" || err == nil || !strings.Contains(err.Error(), dir+"/keepalived --version") {
 		t.Errorf("got %q, %v", got, err)
 	}

@@ -208,10 +208,10 @@ func inside(pid int, do func() error) (place string, err error) {
 	return place, err
 }
 
-// Link returns the MTU of an interface in the network namespace of a process,
+// link returns the MTU of an interface in the network namespace of a process,
 // and whether there is one of that name. The error says that the namespace cannot
 // be entered.
-func Link(pid int, name string) (mtu int, ok bool, err error) {
+func link(pid int, name string) (mtu int, ok bool, err error) {
 	_, err = inside(pid, func() error {
 		l, err := netlink.LinkByName(name)
 		if _, missing := errors.AsType[netlink.LinkNotFoundError](err); missing {
@@ -225,9 +225,9 @@ func Link(pid int, name string) (mtu int, ok bool, err error) {
 	return mtu, ok, err
 }
 
-// SameNetwork reports whether a process is in berth's network namespace, or why that
+// sameNetwork reports whether a process is in berth's network namespace, or why that
 // cannot be told.
-func SameNetwork(pid int) (bool, error) {
+func sameNetwork(pid int) (bool, error) {
 	theirs, err := os.Readlink("/proc/" + strconv.Itoa(pid) + "/ns/net")
 	if err != nil {
 		return false, fmt.Errorf("read the network namespace of process %d: %w", pid, err)
@@ -246,11 +246,11 @@ func Interfaces(pid int, known bool) func(name string) (mtu int, exists bool) {
 	if !known {
 		return ownInterface
 	}
-	if same, err := SameNetwork(pid); err != nil || same {
+	if same, err := sameNetwork(pid); err != nil || same {
 		return ownInterface
 	}
 	return func(name string) (int, bool) {
-		mtu, ok, err := Link(pid, name)
+		mtu, ok, err := link(pid, name)
 		if err != nil {
 			return ownInterface(name)
 		}
@@ -259,11 +259,11 @@ func Interfaces(pid int, known bool) func(name string) (mtu int, exists bool) {
 }
 
 func ownInterface(name string) (mtu int, exists bool) {
-	link, err := net.InterfaceByName(name)
+	own, err := net.InterfaceByName(name)
 	if err != nil {
 		return 0, false
 	}
-	return link.MTU, true
+	return own.MTU, true
 }
 
 // lister asks the kernel, in the network namespace in which it was made.

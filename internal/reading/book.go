@@ -41,7 +41,7 @@ type Book struct {
 	Options keepalivedconf.Options
 	// Managed stands instead of the instances' own addresses, if it has any.
 	Managed []vrrp.FloatingIP
-	// RunDirectory has the last good reading of an earlier berth; empty: none.
+	// RunDirectory has the last good reading of an earlier process; empty: none.
 	RunDirectory string
 	// Process, which may be nil, returns the pid of keepalived's parent process.
 	Process func() (pid int, ok bool)
@@ -49,10 +49,10 @@ type Book struct {
 	Ask func(context.Context) (map[string][]vrrp.FloatingIP, error)
 	// Bound, which may be nil, reads which addresses are on this host.
 	Bound func() (func(netip.Addr) bool, error)
-	// Noted, which may be nil, is told what Note returns now whenever that
+	// Noted, which may be nil, is told the note that File returns whenever that
 	// changes. It must not block.
 	Noted func(note string)
-	// Journal, which may be nil, is told what the host's operators should know.
+	// Journal, which may be nil, is told of the file and of what is in force.
 	Journal *journal.Journal
 
 	mu     sync.Mutex
@@ -252,9 +252,9 @@ func (b *Book) leaving() bool {
 	return slices.ContainsFunc(b.now.Differences, func(d Difference) bool { return d.Reason == StillBound })
 }
 
-// running returns what keepalived is known to run: what its processes have open,
-// or the file, if keepalived was started after its last change. It returns newest
-// itself where both are the same.
+// running returns what keepalived is known to have loaded: what its processes have open,
+// or the file, if keepalived was started after the last change of the file. It returns
+// newest itself where both are the same.
 func (b *Book) running(l *loaded, newest *keepalivedconf.Config, stamps map[string]stamp) *keepalivedconf.Config {
 	if b.Process == nil {
 		return nil

@@ -23,8 +23,8 @@ func writeVI1(t *testing.T, path, ip string) {
 	}
 }
 
-// Found as an address that went on being claimed after it was taken out of the
-// file: the old text was read, and the stamp of the new one remembered.
+// An address went on being claimed after it was taken out of the file: the old text
+// was read, and the stamp of the new one remembered.
 func TestAFileThatChangesUnderTheReadingIsReadAgain(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "keepalived.conf")
 	writeVI1(t, path, "192.0.2.1/32")

@@ -73,7 +73,7 @@ func TestAnEmptiedFileTakesNoAddressAway(t *testing.T) {
 	}
 }
 
-// The process of a takeover, or a berth that was started anew, finds the file
+// A notify script that takes over, or a service that was started anew, finds the file
 // half written.
 func TestAFirstReadingThatIsBrokenMovesAllAddresses(t *testing.T) {
 	for _, broken := range brokenFiles {

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// keepalived is asked for nothing: what it has loaded is seen.
+// keepalived is not asked: what it has loaded is read from its processes.
 func TestAChangedFileWaitsUntilKeepalivedHasLoadedIt(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {

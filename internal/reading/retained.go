@@ -24,7 +24,7 @@ type retained struct {
 	Config   *keepalivedconf.Config `json:"config"`
 }
 
-// load returns the last good reading of an earlier berth, nil if there is none.
+// load returns the last good reading of an earlier process, nil if there is none.
 func (b *Book) load() *keepalivedconf.Config {
 	if b.RunDirectory == "" {
 		return nil

@@ -63,7 +63,7 @@ type shelf struct {
 	on    []string // addresses on the host
 }
 
-// note returns what was said last of the file.
+// note returns the newest note about the file.
 func (s *shelf) note() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
