@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"berth/internal/etcdtest"
+	"berth/internal/status"
 
 	"golang.org/x/sys/unix"
 )
@@ -180,9 +181,9 @@ func TestOfTwoMastersOnlyTheOwnerOfTheLeaseActs(t *testing.T) {
 			if err := etcd.Member(0).Pause(); err != nil {
 				t.Fatal(err)
 			}
-			one.says(`MASTER, but not acting {"instance": "VI_1", "reason": "etcd does not answer"`)
+			one.says(`MASTER, but not acting {"instance": "VI_1", "code": "instance-withheld", "error": "etcd does not answer"`)
 			two = h2.master(mode)
-			two.says(`MASTER, but not acting {"instance": "VI_1", "reason": "etcd does not answer"`, refreshed)
+			two.says(`MASTER, but not acting {"instance": "VI_1", "code": "instance-withheld", "error": "etcd does not answer"`, refreshed)
 			if err := etcd.Member(0).Resume(); err != nil {
 				t.Fatal(err)
 			}
@@ -237,6 +238,41 @@ func TestARestartedServiceAdoptsItsLeaseAndStaysTheOwner(t *testing.T) {
 			_, _ = b.cmd.Process.Wait()
 		}
 	}
+}
+
+func TestTheStatusTellsTheOwnershipAfterAReload(t *testing.T) {
+	etcd := etcdtest.Start(t, 1, etcdtest.Options{})
+	h := newFencedHost(t, "h1", etcd.Endpoints()[0], "")
+	one := h.master("fifo")
+	one.says(refreshed)
+	// later waits until the status has a token that is newer than a former one.
+	later := func(former int64) int64 {
+		t.Helper()
+		tick := time.NewTicker(20 * time.Millisecond)
+		defer tick.Stop()
+		for end := time.Now().Add(patience); time.Now().Before(end); <-tick.C {
+			all, err := status.Read(filepath.Join(h.dir, "run"))
+			if err == nil && len(all) == 1 && all[0].Owner == "h1" && all[0].Token > former {
+				return all[0].Token
+			}
+		}
+		t.Fatalf("the status has no token later than %d", former)
+		return 0
+	}
+	token := later(0)
+	if err := one.cmd.Process.Signal(unix.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	one.says("the configuration was read again")
+	one.says(refreshed)
+	for _, state := range []string{"BACKUP", "MASTER"} {
+		if _, err := one.fifo.WriteString("INSTANCE \"VI_1\" " + state + " 100\n"); err != nil {
+			t.Fatal(err)
+		}
+		one.says("state changed")
+	}
+	one.says(refreshed)
+	later(token)
 }
 
 func TestAllowLetsVRRPAloneDecideWithoutEtcd(t *testing.T) {

@@ -16,8 +16,8 @@ var allowed = map[string]string{
 	"berth/config":               "vrrp internal/files internal/journal internal/section",
 	"berth/keepalivedconf":       "vrrp",
 	"berth/fifo":                 "vrrp internal/files internal/journal", // the lock of the one reader
-	"berth/instance":             "vrrp",                                 // knows neither clouds nor locks
-	"berth/guard":                "internal/files",
+	"berth/instance":             "vrrp internal/journal",                // knows neither clouds nor locks
+	"berth/guard":                "internal/files internal/journal",
 	"berth/election":             "vrrp internal/files internal/metrics internal/names internal/section", // what an owner does is a function given to it; a mistake names its key
 	"berth/refresher":            "vrrp internal/metrics internal/journal",                               // a provider's errors tell their class by behaviour
 	"berth/notify":               "vrrp internal/boot internal/files internal/journal internal/pidfd",    // signals the predecessor, never a recycled pid
@@ -49,7 +49,12 @@ var allowed = map[string]string{
 	// what keepalived, its file and its network show, against what its events have told
 	"berth/internal/reconcile": "vrrp keepalivedconf internal/journal internal/keepalived internal/metrics internal/presence",
 	"berth/internal/seat":      "election internal/files internal/status", // puts on record what the election has, in the form that status reads
-	"berth/internal/status":    "vrrp internal/files internal/journal",
+	// guards, loops, addresses and their presence arrive as values and functions
+	"berth/internal/holding": "vrrp guard refresher internal/journal internal/reload",                           // a holding that begins anew has the cause of reload
+	"berth/internal/service": "vrrp guard instance internal/journal internal/reload internal/run",               // any source
+	"berth/internal/fence":   "vrrp election guard internal/journal internal/run internal/seat internal/status", // the election as a guard
+	"berth/internal/reload":  "internal/journal",                                                                // generations arrive as values
+	"berth/internal/status":  "vrrp internal/files internal/journal",
 	// which addresses keepalived has: from its file, and from what its processes have open
 	"berth/internal/reading":  "vrrp keepalivedconf internal/files internal/journal internal/pidfd",
 	"berth/internal/cloudsim": "internal/journal",

@@ -30,10 +30,8 @@ const (
 // Reader reads the FIFO at Path, which it makes if it is missing.
 type Reader struct {
 	Path string
-	// Emit gets all events of one burst, oldest first. It must not block.
-	Emit func([]vrrp.Event)
 	// Overflow, which may be nil, gets the rest of a burst of which lines were lost,
-	// in place of Emit: the newest events are missing. It must not block.
+	// in place of emit: the newest events are missing. It must not block.
 	Overflow func([]vrrp.Event)
 	// Replaced, which may be nil, is called when another FIFO was found at Path, after
 	// everything in the former one has been handed on. It must not block.
@@ -48,8 +46,9 @@ type Reader struct {
 	opening, access *journal.Condition
 	ignored         map[string]*journal.Condition
 
-	reading sync.RWMutex // locked from before a read until what was read is handed on
-	pipe    *pipe        // the one read last, nil before the first; guarded by reading
+	emit    func([]vrrp.Event) // of Run
+	reading sync.RWMutex       // locked from before a read until what was read is handed on
+	pipe    *pipe              // the one read last, nil before the first; guarded by reading
 
 	mu      sync.Mutex
 	writing Writing
@@ -63,16 +62,16 @@ type Reader struct {
 }
 
 // NewReader returns a reader, which reads during Run. j may be nil.
-func NewReader(path string, emit func([]vrrp.Event), j *journal.Journal) *Reader {
+func NewReader(path string, j *journal.Journal) *Reader {
 	if j == nil {
 		j = journal.New(nil)
 	}
-	return &Reader{Path: path, Emit: emit, journal: j, opening: j.Condition(), access: j.Condition(),
+	return &Reader{Path: path, journal: j, opening: j.Condition(), access: j.Condition(),
 		ignored: map[string]*journal.Condition{}, flush: make(chan chan struct{})}
 }
 
 // Flush returns after everything that was in the FIFO when Flush was called has
-// been handed to Emit, or when ctx ends.
+// been handed to emit, or when ctx ends.
 func (r *Reader) Flush(ctx context.Context) {
 	done := make(chan struct{})
 	select {
@@ -162,9 +161,13 @@ func (r *Reader) observe(p *pipe) {
 	}
 }
 
+// Name is the name of the reader as a source of events.
+func (r *Reader) Name() string { return "fifo" }
+
 // Run reads until ctx ends and returns its cause, or the error that makes the
-// path unusable.
-func (r *Reader) Run(ctx context.Context) error {
+// path unusable. emit gets all events of one burst, oldest first; it must not block.
+func (r *Reader) Run(ctx context.Context, emit func(burst []vrrp.Event)) error {
+	r.emit = emit
 	p, err := r.open()
 	if err != nil {
 		return err
@@ -254,7 +257,7 @@ func (r *Reader) drain(p *pipe) {
 	r.reading.Lock()
 	defer r.reading.Unlock()
 	r.pipe = p
-	emit := r.Emit
+	emit := r.emit
 	if p.overflown() {
 		r.journal.Tell(overflow, zap.String("fifo", r.Path))
 		if r.Overflow != nil {

@@ -38,11 +38,11 @@ func start(t *testing.T, path string) *running {
 	t.Helper()
 	core, logs := observer.New(zapcore.DebugLevel)
 	r := &running{path: path, bursts: make(chan []vrrp.Event, 10000), lost: make(chan []vrrp.Event, 100), logs: logs}
-	r.reader = fifo.NewReader(path, func(evs []vrrp.Event) { r.bursts <- evs }, journal.New(zap.New(core)))
+	r.reader = fifo.NewReader(path, journal.New(zap.New(core)))
 	r.reader.Overflow = func(evs []vrrp.Event) { r.lost <- evs }
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
-	go func() { done <- r.reader.Run(ctx) }()
+	go func() { done <- r.reader.Run(ctx, func(evs []vrrp.Event) { r.bursts <- evs }) }()
 	r.stop = func() error { cancel(); return <-done }
 	t.Cleanup(func() { cancel() })
 	// After Flush the reader has opened the FIFO.
@@ -347,11 +347,11 @@ func TestReaderKnowsWhenTheEnlargedPipeWasFull(t *testing.T) {
 func TestReaderTellsOfAReplacedFIFO(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "fifo")
 	replaced := make(chan struct{}, 10)
-	reader := fifo.NewReader(path, func([]vrrp.Event) {}, nil)
+	reader := fifo.NewReader(path, nil)
 	reader.Replaced = func() { replaced <- struct{}{} }
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
-	go func() { done <- reader.Run(ctx) }()
+	go func() { done <- reader.Run(ctx, func([]vrrp.Event) {}) }()
 	reader.Flush(ctx)
 	if err := os.Rename(path, path+".old"); err != nil {
 		t.Fatal(err)
@@ -373,11 +373,11 @@ func TestReaderGivesTheFIFOItMakesToKeepalivedsUser(t *testing.T) {
 		t.Skip("needs root to give a file away")
 	}
 	path := filepath.Join(t.TempDir(), "fifo")
-	reader := fifo.NewReader(path, func([]vrrp.Event) {}, nil)
+	reader := fifo.NewReader(path, nil)
 	reader.Owner = func() (uid, gid int, known bool) { return 65534, 65534, true }
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
-	go func() { done <- reader.Run(ctx) }()
+	go func() { done <- reader.Run(ctx, func([]vrrp.Event) {}) }()
 	reader.Flush(ctx)
 	cancel()
 	<-done
@@ -418,7 +418,7 @@ func TestReaderRefuses(t *testing.T) {
 		{"a missing directory", filepath.Join(dir, "no/fifo"), "mkdir -p " + filepath.Join(dir, "no")},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			err := fifo.NewReader(row.path, func([]vrrp.Event) {}, nil).Run(t.Context())
+			err := fifo.NewReader(row.path, nil).Run(t.Context(), func([]vrrp.Event) {})
 			if err == nil || !strings.Contains(err.Error(), row.want) || !strings.Contains(err.Error(), row.path) {
 				t.Errorf("got %v, want an error with %q and the path", err, row.want)
 			}
@@ -444,10 +444,10 @@ func TestReaderHandsOnWhatIsThereWhenItStops(t *testing.T) {
 func BenchmarkBurst(b *testing.B) {
 	path := filepath.Join(b.TempDir(), "fifo")
 	got := make(chan int, 1000)
-	r := fifo.NewReader(path, func(evs []vrrp.Event) { got <- len(evs) }, nil)
+	r := fifo.NewReader(path, nil)
 	ctx, cancel := context.WithCancel(b.Context())
 	done := make(chan error, 1)
-	go func() { done <- r.Run(ctx) }()
+	go func() { done <- r.Run(ctx, func(evs []vrrp.Event) { got <- len(evs) }) }()
 	r.Flush(ctx)
 	f, err := os.OpenFile(path, os.O_RDWR, 0)
 	if err != nil {

@@ -3,33 +3,58 @@ package guard_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"berth/guard"
 	"berth/internal/files"
+	"berth/internal/journal"
 
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"go.uber.org/zap/zaptest/observer"
 	"golang.org/x/sys/unix"
 )
 
-// fileLock returns a lock that nobody is asked for, and what it says of files
-// that it cannot use.
-func fileLock(t *testing.T, path, former string) (*guard.FileLock, *[]string) {
-	said := &[]string{}
+// fileLock returns a lock that no process is asked for, and the lines that it logs.
+func fileLock(t *testing.T, path, former string) (*guard.FileLock, *observer.ObservedLogs) {
+	core, logs := observer.New(zapcore.DebugLevel)
 	return &guard.FileLock{
-		Path: path, Former: former, Timeout: time.Minute,
-		Busy: func(_ context.Context, path string) error {
-			t.Errorf("somebody is asked to let go of %s", path)
+		Path:    func(string) string { return path },
+		Former:  func(string) string { return former },
+		Timeout: time.Minute,
+		Busy: func(_ context.Context, _, path string) error {
+			t.Errorf("a process is asked to let go of %s", path)
 			return errors.New("not expected")
 		},
-		Unusable: func(path string, err error) { *said = append(*said, path+": "+err.Error()) },
-	}, said
+		Journal: journal.New(zap.New(core)),
+	}, logs
 }
+
+// locked reports whether another process could not lock the file.
+func locked(t *testing.T, path string) bool {
+	t.Helper()
+	f, err := files.Lock(path)
+	if err == nil {
+		return f.Close() != nil
+	}
+	if !errors.Is(err, files.ErrLocked) {
+		t.Errorf("lock %s: %v", path, err)
+	}
+	return true
+}
+
+var errDone = errors.New("done")
+
+// done is an act that has nothing to do.
+func done(context.Context, *guard.Permit) error { return errDone }
 
 // A MASTER acts without a lock file rather than not at all.
 func TestLockFileThatCannotBeUsedIsToldAndDoesNotStandBeforeActing(t *testing.T) {
@@ -44,37 +69,53 @@ func TestLockFileThatCannotBeUsedIsToldAndDoesNotStandBeforeActing(t *testing.T)
 		"link":      "too many levels of symbolic links",
 		"directory": "is a directory",
 	} {
-		l, said := fileLock(t, in(name), "")
-		permit, err := l.Acquire(t.Context())
-		if err != nil {
-			t.Fatalf("%s: %v", name, err)
+		l, logs := fileLock(t, in(name), "")
+		l.RecordAfter = time.Hour // which is for a lock that is held
+		recorded, left := false, false
+		l.Record = func(_ context.Context, instance string, locked []string) (func() error, error) {
+			recorded = instance == "VI_1" && len(locked) == 0
+			return func() error { left = true; return nil }, nil
 		}
-		if err := permit.Check(t.Context()); err != nil || len(permit.Files()) != 0 {
-			t.Errorf("%s: the permit says %v and has %v", name, err, permit.Files())
+		err := l.While(t.Context(), "VI_1", func(ctx context.Context, p *guard.Permit) error {
+			if err := p.Check(ctx); err != nil {
+				t.Errorf("%s: the permit says %v", name, err)
+			}
+			if !recorded || left {
+				t.Errorf("%s: recorded before acting: %v, left: %v", name, recorded, left)
+			}
+			return errDone
+		})
+		if err != errDone || !left {
+			t.Errorf("%s: got %v, left: %v", name, err, left)
 		}
-		if len(*said) != 1 || !strings.Contains((*said)[0], want) || !strings.HasPrefix((*said)[0], in(name)) {
-			t.Errorf("%s: told %q, want %q once", name, *said, want)
-		}
-		if err := permit.Release(errors.New("done")); err != nil {
-			t.Error(err)
+		said := logs.All()
+		if len(said) != 1 || said[0].Level != zapcore.ErrorLevel || said[0].ContextMap()["instance"] != "VI_1" ||
+			!strings.Contains(fmt.Sprint(said[0].ContextMap()["error"]), want) {
+			t.Errorf("%s: told %v, want an error with %q", name, said, want)
 		}
 	}
 }
 
 func TestOwnDirectoryIsMadeForTheLock(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "run", "lock", "VI_1.lock")
-	l, said := fileLock(t, path, "")
+	l, logs := fileLock(t, path, "")
 	l.OwnDirectory = true
-	permit, err := l.Acquire(t.Context())
-	if err != nil || !slices.Equal(permit.Files(), []string{path}) || len(*said) != 0 {
-		t.Fatalf("got %v, %v, told %q", permit, err, *said)
+	err := l.While(t.Context(), "VI_1", func(context.Context, *guard.Permit) error {
+		if !locked(t, path) {
+			t.Error("it is not locked")
+		}
+		return errDone
+	})
+	if err != errDone || logs.Len() != 0 {
+		t.Fatalf("got %v, told %v", err, logs.All())
 	}
 	if st, err := os.Stat(filepath.Dir(path)); err != nil || st.Mode().Perm() != 0o700 {
 		t.Errorf("got mode %v, %v", st.Mode(), err)
 	}
 }
 
-// An upgrade and a downgrade: whoever has the lock at the former path is a holder.
+// An upgrade and a downgrade: the process that has the lock at the former path is a
+// holder too.
 func TestLockOfAnEarlierVersionIsTakenTooAndItsHolderAskedToLetGo(t *testing.T) {
 	dir := t.TempDir()
 	path, former := filepath.Join(dir, "new"), filepath.Join(dir, "old")
@@ -83,62 +124,143 @@ func TestLockOfAnEarlierVersionIsTakenTooAndItsHolderAskedToLetGo(t *testing.T) 
 		if err != nil {
 			t.Fatal(err)
 		}
-		l, said := fileLock(t, path, former)
+		l, logs := fileLock(t, path, former)
 		asked := ""
-		l.Busy = func(_ context.Context, path string) error {
+		l.Busy = func(_ context.Context, _, path string) error {
 			asked = path
 			return theirs.Close()
 		}
-		permit, err := l.Acquire(t.Context())
-		if err != nil || asked != former || len(*said) != 0 || !slices.Equal(permit.Files(), []string{path, former}) {
-			t.Fatalf("got %v, asked %q, told %q", err, asked, *said)
-		}
-		for _, p := range []string{path, former} {
-			if _, err := files.Lock(p); !errors.Is(err, files.ErrLocked) {
-				t.Errorf("%s: got %v, want it locked", p, err)
+		err = l.While(t.Context(), "VI_1", func(context.Context, *guard.Permit) error {
+			if asked != former || !locked(t, path) || !locked(t, former) {
+				t.Errorf("asked to let go of %q; locked: %v, %v", asked, locked(t, path), locked(t, former))
 			}
+			return errDone
+		})
+		if err != errDone || logs.Len() != 0 || locked(t, path) || locked(t, former) {
+			t.Errorf("got %v, told %v; locked afterwards: %v, %v", err, logs.All(), locked(t, path), locked(t, former))
 		}
-		also := 0
-		permit.Also(func() error { also++; return nil })
-		if err := permit.Release(errors.New("done")); err != nil || also != 1 {
-			t.Errorf("got %v, and the other thing was given back %d times", err, also)
-		}
-		for _, p := range []string{path, former} {
-			f, err := files.Lock(p)
-			if err != nil {
-				t.Fatalf("%s after the release: %v", p, err)
-			}
-			f.Close()
-		}
-		// One that does not let go costs the lock timeout, and nothing is left held.
+		// One that does not let go costs the lock timeout, and no lock stays held.
 		theirs, err = files.Lock(former)
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer theirs.Close()
-		l.Busy = func(context.Context, string) error { return nil }
+		l.Busy = func(context.Context, string, string) error { return nil }
 		begun := time.Now()
-		if _, err := l.Acquire(t.Context()); err == nil || !strings.Contains(err.Error(), "lock "+former+" was not free") || time.Since(begun) != time.Minute {
+		err = l.While(t.Context(), "VI_1", done)
+		if err == nil || !strings.Contains(err.Error(), "lock "+former+" was not free") || time.Since(begun) != time.Minute {
 			t.Errorf("got %v after %v", err, time.Since(begun))
 		}
-		if f, err := files.Lock(path); err != nil {
-			t.Errorf("the first lock is still held: %v", err)
-		} else {
-			f.Close()
+		if locked(t, path) {
+			t.Error("the first lock is still held")
 		}
 	})
 }
 
-func TestFormerPathThatSomebodyElseTookDelaysNothing(t *testing.T) {
+func TestFormerPathThatAnotherUserTookDelaysNothing(t *testing.T) {
 	dir := t.TempDir()
 	path, former := filepath.Join(dir, "new"), filepath.Join(dir, "old")
 	if err := unix.Mkfifo(former, 0o666); err != nil {
 		t.Fatal(err)
 	}
-	l, said := fileLock(t, path, former)
-	permit, err := l.Acquire(t.Context())
-	if err != nil || !slices.Equal(permit.Files(), []string{path}) || len(*said) != 1 || !strings.HasPrefix((*said)[0], former) {
-		t.Errorf("got %v, told %q", err, *said)
+	l, logs := fileLock(t, path, former)
+	err := l.While(t.Context(), "VI_1", func(context.Context, *guard.Permit) error {
+		if !locked(t, path) {
+			t.Error("the instance is not locked")
+		}
+		return errDone
+	})
+	if said := logs.All(); err != errDone || len(said) != 1 || said[0].Level != zapcore.WarnLevel {
+		t.Errorf("got %v, told %v", err, said)
+	}
+}
+
+func TestALockEndsWithTheProcessOfTheFormerStateOrItsError(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "lock")
+	theirs, err := files.Lock(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer theirs.Close()
+	l, _ := fileLock(t, path, "")
+	superseded := errors.New("superseded")
+	l.Busy = func(context.Context, string, string) error { return superseded }
+	if err := l.While(t.Context(), "VI_1", done); !errors.Is(err, superseded) {
+		t.Errorf("got %v, want the error of Busy", err)
+	}
+	ctx, cancel := context.WithCancelCause(t.Context())
+	demoted := errors.New("demoted")
+	l.Busy = func(context.Context, string, string) error { cancel(demoted); return nil }
+	if err := l.While(ctx, "VI_1", done); !errors.Is(err, demoted) {
+		t.Errorf("got %v, want the cause", err)
+	}
+}
+
+func TestAProcessThatMayNotGoOnRecordGivesTheLockUp(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "lock")
+	l, _ := fileLock(t, path, "")
+	superseded := errors.New("superseded")
+	l.Record = func(_ context.Context, _ string, files []string) (func() error, error) {
+		if !locked(t, path) || !slices.Equal(files, []string{path}) {
+			t.Errorf("recorded with %v", files)
+		}
+		return nil, superseded
+	}
+	if err := l.While(t.Context(), "VI_1", done); err != superseded || locked(t, path) {
+		t.Errorf("got %v; locked: %v", err, locked(t, path))
+	}
+}
+
+// The record of a service serves only a notify script that finds the lock held: it can
+// wait until the claims of a burst are out.
+func TestRecordsOfABurstAreWrittenAfterTheClaimsOneAtATime(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		l, _ := fileLock(t, "", "")
+		l.Path = func(instance string) string { return filepath.Join(dir, instance) }
+		l.RecordAfter = 200 * time.Millisecond
+		var at []time.Duration
+		begun := time.Now()
+		l.Record = func(context.Context, string, []string) (func() error, error) {
+			at = append(at, time.Since(begun)) // a race where two are written at a time
+			return nil, nil
+		}
+		ctx, cancel := context.WithCancelCause(t.Context())
+		var wg sync.WaitGroup
+		for _, name := range []string{"a", "b"} {
+			wg.Go(func() {
+				_ = l.While(ctx, name, func(ctx context.Context, _ *guard.Permit) error {
+					if time.Since(begun) != 0 {
+						t.Errorf("acting after %v", time.Since(begun))
+					}
+					<-ctx.Done()
+					return context.Cause(ctx)
+				})
+			})
+		}
+		time.Sleep(time.Minute)
+		cancel(errDone)
+		wg.Wait()
+		if want := []time.Duration{200 * time.Millisecond, 200 * time.Millisecond}; !slices.Equal(at, want) {
+			t.Errorf("recorded after %v, want %v", at, want)
+		}
+		// One that has ended by then is not put on record, nor waited for.
+		begun, at = time.Now(), nil
+		if err := l.While(t.Context(), "a", done); err != errDone || time.Since(begun) != 0 || at != nil {
+			t.Errorf("got %v after %v, recorded after %v", err, time.Since(begun), at)
+		}
+	})
+}
+
+func TestThePermitEndsWithTheLock(t *testing.T) {
+	l, _ := fileLock(t, filepath.Join(t.TempDir(), "lock"), "")
+	var kept *guard.Permit
+	_ = l.While(t.Context(), "VI_1", func(_ context.Context, p *guard.Permit) error {
+		kept = p
+		return nil
+	})
+	if err := kept.Check(t.Context()); err == nil {
+		t.Error("a write is permitted after the lock was given up")
 	}
 }
 
@@ -167,25 +289,28 @@ func exhaust(t *testing.T) (restore func()) {
 }
 
 func TestALockIsWaitedForWhileThereAreNoDescriptors(t *testing.T) {
-	l, said := fileLock(t, filepath.Join(t.TempDir(), "lock"), "")
+	path := filepath.Join(t.TempDir(), "lock")
+	l, logs := fileLock(t, path, "")
 	restore := exhaust(t)
 	time.AfterFunc(50*time.Millisecond, restore)
-	p, err := l.Acquire(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := p.Release(errors.New("test is over")); err != nil || len(*said) != 0 {
-		t.Errorf("got %v, told %q", err, *said)
+	err := l.While(t.Context(), "VI_1", func(context.Context, *guard.Permit) error {
+		if !locked(t, path) {
+			t.Error("it is not locked")
+		}
+		return errDone
+	})
+	if err != errDone || logs.Len() != 0 {
+		t.Errorf("got %v, told %v", err, logs.All())
 	}
 }
 
 func TestALockWithoutDescriptorsUntilTheTimeoutIsNotUnusable(t *testing.T) {
-	l, said := fileLock(t, filepath.Join(t.TempDir(), "lock"), "")
+	l, logs := fileLock(t, filepath.Join(t.TempDir(), "lock"), "")
 	l.Timeout = 50 * time.Millisecond
 	restore := exhaust(t)
-	_, err := l.Acquire(t.Context())
+	err := l.While(t.Context(), "VI_1", done)
 	restore()
-	if len(*said) != 0 || !errors.Is(err, unix.EMFILE) {
+	if logs.Len() != 0 || !errors.Is(err, unix.EMFILE) {
 		t.Errorf("want that there are no descriptors, so that it is tried again, got %v", err)
 	}
 }

@@ -1,98 +1,41 @@
-// Package guard gives permission to act for an instance: the lock file, which
-// keeps two berths on one host from acting for the same instance, and beside it
-// whatever fence a caller puts up, such as a lease in etcd. Every write to the
-// outside is preceded by a look at the permit.
 package guard
 
-import (
-	"context"
-	"errors"
-	"sync"
-	"time"
-)
+import "context"
 
-// Permit is the permission to act. Its context is the permission itself: when
-// it ends, the permission has ended, and the cause says why.
-type Permit struct {
-	ctx     context.Context
-	cancel  context.CancelCauseFunc
-	check   func() error // nil: the context says it all
-	files   []string
-	release func() error
-	once    sync.Once
+// Guard decides when an instance may be acted for.
+type Guard interface {
+	// While calls act whenever the instance may be acted for: once, or again after
+	// the permission was lost and has come back. The context that act gets descends
+	// from ctx and ends, with a cause, when the permission does; act then returns
+	// soon, and the guard gives up what it has only after that.
+	//
+	// While returns after ctx has ended and act has returned, with the cause, or
+	// after act has returned by itself, with its error; it then has given up
+	// everything. If act was not called, another error says why there is no
+	// permission now; the caller may try again. Calls for several instances may run
+	// at the same time.
+	While(ctx context.Context, instance string, act Act) error
 }
 
-func newPermit(ctx context.Context, release func() error) *Permit {
-	ctx, cancel := context.WithCancelCause(ctx)
-	return &Permit{ctx: ctx, cancel: cancel, release: release}
-}
+// Act is what is done while there is a permission. It returns soon after ctx has
+// ended, and checks the permit right before each write to the outside.
+type Act func(ctx context.Context, p *Permit) error
 
-// Unlocked returns a permit that nothing backs but ctx, for what has another guard
-// than a lock file.
-func Unlocked(ctx context.Context) *Permit {
-	return newPermit(ctx, func() error { return nil })
-}
+// Chain returns the guard that gives permission while all of the given ones do. The
+// first is the outermost: it is asked first and gives up last, and the others are asked
+// while it gives permission. Its check is made last, see the comment of the package.
+// Without guards the permission is always given.
+func Chain(guards ...Guard) Guard { return chain(guards) }
 
-// Fenced returns a permit that needs more than p: it ends with ctx, which must
-// descend from p's, and check must return nil at each write. Releasing it leaves
-// p as it is.
-func (p *Permit) Fenced(ctx context.Context, check func() error) *Permit {
-	f := newPermit(ctx, func() error { return nil })
-	f.check = check
-	return f
-}
+type chain []Guard
 
-// Also adds to what is given back by Release. Call it before that.
-func (p *Permit) Also(release func() error) {
-	former := p.release
-	p.release = func() error { return errors.Join(release(), former()) }
-}
-
-// Files returns the paths of the lock files that are held, none if none could be
-// used.
-func (p *Permit) Files() []string { return p.files }
-
-// Context returns the context to work under.
-func (p *Permit) Context() context.Context { return p.ctx }
-
-// Check returns nil while the permission stands. Call it immediately before
-// each write to the outside.
-func (p *Permit) Check(ctx context.Context) error {
-	if ctx.Err() != nil {
-		return &FencedError{Cause: context.Cause(ctx)}
+func (c chain) While(ctx context.Context, instance string, act Act) error {
+	if len(c) == 0 {
+		return act(ctx, NewPermit(ctx))
 	}
-	if p.ctx.Err() != nil {
-		return &FencedError{Cause: context.Cause(p.ctx)}
-	}
-	if p.check != nil {
-		if err := p.check(); err != nil {
-			return &FencedError{Cause: err}
-		}
-	}
-	return nil
-}
-
-// Release gives the permission back. It may be called more than once.
-func (p *Permit) Release(cause error) error {
-	var err error
-	p.once.Do(func() {
-		p.cancel(cause)
-		err = p.release()
+	return c[0].While(ctx, instance, func(ctx context.Context, outer *Permit) error {
+		return c[1:].While(ctx, instance, func(ctx context.Context, inner *Permit) error {
+			return act(ctx, inner.and(outer))
+		})
 	})
-	return err
 }
-
-// FencedError says that the permission to act has ended.
-type FencedError struct{ Cause error }
-
-// RefreshClass tells refresher that nothing but the permission is missing.
-func (e *FencedError) RefreshClass() string { return "fenced" }
-
-// RetryAfter is 0: nobody asked to wait.
-func (e *FencedError) RetryAfter() time.Duration { return 0 }
-
-// Error names the cause.
-func (e *FencedError) Error() string { return "no permission to act: " + e.Cause.Error() }
-
-// Unwrap returns the cause.
-func (e *FencedError) Unwrap() error { return e.Cause }

@@ -1,5 +1,5 @@
 // Package instance runs the state machine of each VRRP instance: MASTER starts
-// one holding, anything else ends it and waits until it is gone. A source of
+// one holding, any other state ends it and waits until it has ended. A source of
 // events is never blocked by that: events land in a mailbox with one slot for
 // the state, in which the newest wins.
 //

@@ -11,8 +11,8 @@ type holding struct {
 	err    error // set before done is closed
 }
 
-// startHolding runs hold under a context of its own. Whoever starts it calls
-// stop, which waits for its end.
+// startHolding runs hold under a context of its own. The caller calls stop, which
+// waits for the end of hold.
 func startHolding(ctx context.Context, instance string, hold Hold) *holding {
 	ctx, cancel := context.WithCancelCause(ctx)
 	h := &holding{cancel: cancel, verify: make(chan struct{}, 1), done: make(chan struct{})}
@@ -23,7 +23,7 @@ func startHolding(ctx context.Context, instance string, hold Hold) *holding {
 	return h
 }
 
-// verifyNow asks for a look at the owner. It never blocks.
+// verifyNow asks for a check of who owns the addresses. It never blocks.
 func (h *holding) verifyNow() {
 	select {
 	case h.verify <- struct{}{}:

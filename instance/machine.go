@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"berth/internal/journal"
 	"berth/vrrp"
 
 	"go.uber.org/zap"
@@ -16,8 +17,8 @@ import (
 var ErrDemoted = errors.New("no longer MASTER")
 
 // Hold does what an instance that is MASTER needs done, until ctx ends; then
-// it returns soon. Each value received from verify asks for a look at the
-// owner of the addresses.
+// Hold returns soon. Each value received from verify asks for a check of who owns
+// the addresses.
 type Hold func(ctx context.Context, instance string, verify <-chan struct{}) error
 
 // Status is what a machine knows about its instance.
@@ -29,7 +30,7 @@ type Status struct {
 	Reason   string // why the state is what it is
 }
 
-// action is what follows from a state word.
+// action is what follows from a reported state.
 type action uint8
 
 const (
@@ -60,14 +61,14 @@ type machine struct {
 	box     mailbox
 	hold    Hold
 	changed func(Status)
-	log     *zap.Logger
+	journal *journal.Journal
 
 	status  Status
 	holding *holding
 }
 
-// run handles messages until ctx ends; then it ends the holding with ctx's
-// cause and returns.
+// run handles messages until ctx ends; then it ends the holding with the cause of
+// ctx and returns.
 func (m *machine) run(ctx context.Context) {
 	for {
 		select {
@@ -89,22 +90,22 @@ func (m *machine) run(ctx context.Context) {
 		}
 		if msg.restart != nil && m.holding != nil && m.holding == former {
 			m.end(msg.restart)
-			if m.box.decided() {
-				// Read while the holding took its time to end: that counts.
+			if m.box.pending() {
+				// A message that arrived while the holding ended counts more.
 				m.status.State = vrrp.Unknown
 			} else {
 				m.holding = startHolding(ctx, m.status.Instance, m.hold)
 			}
 		}
 		if msg.verify && m.holding != nil {
-			m.log.Debug("asked to verify the owner")
+			m.journal.Debug("asked to verify the owner")
 			m.holding.verifyNow()
 		}
 		m.changed(m.status)
 	}
 }
 
-// report takes a state word.
+// report takes a reported state.
 func (m *machine) report(ctx context.Context, ev *vrrp.Event) {
 	state := ev.State
 	act, reason := decide(m.status.State, state)
@@ -112,14 +113,14 @@ func (m *machine) report(ctx context.Context, ev *vrrp.Event) {
 		reason = ev.Reason
 	}
 	if act == start {
-		// Before anything is said: nothing may stand before the first claim.
+		// Before the change is told: nothing may delay the first claim.
 		m.holding = startHolding(ctx, m.status.Instance, m.hold)
 	}
 	if former := m.status.State; former != state {
 		m.status.State, m.status.Since = state, time.Now()
-		m.log.Info("state changed", zap.Stringer("state", state), zap.Stringer("former", former))
+		m.journal.Tell(stateChanged, zap.Stringer("state", state), zap.Stringer("former", former))
 	} else {
-		m.log.Debug("state repeated", zap.Stringer("state", state))
+		m.journal.Debug("state repeated", zap.Stringer("state", state))
 	}
 	m.status.Reason = reason
 	switch act {
@@ -130,12 +131,12 @@ func (m *machine) report(ctx context.Context, ev *vrrp.Event) {
 	}
 }
 
-// withdraw ends the holding for a reason other than a state word.
+// withdraw ends the holding for a reason other than a reported state.
 func (m *machine) withdraw(cause error) {
 	if m.status.State != vrrp.Master {
 		return
 	}
-	m.log.Warn("no longer acting as MASTER", zap.String("reason", cause.Error()))
+	m.journal.Tell(withdrawn, zap.String("reason", cause.Error()))
 	m.status.State, m.status.Since, m.status.Reason = vrrp.Unknown, time.Now(), cause.Error()
 	m.end(cause)
 }
@@ -148,5 +149,5 @@ func (m *machine) end(cause error) {
 	begun := time.Now()
 	err := m.holding.stop(cause)
 	m.holding = nil
-	m.log.Debug("holding ended", zap.Duration("took", time.Since(begun)), zap.NamedError("reason", err))
+	m.journal.Debug("holding ended", zap.Duration("took", time.Since(begun)), zap.NamedError("reason", err))
 }

@@ -7,12 +7,12 @@ import (
 	"berth/vrrp"
 )
 
-// message is what waits for a machine. State words share one slot in which the
-// newest wins; the rest are flags beside it that can never push a state out.
+// message is what waits for a machine. Reported states share one slot in which the
+// newest wins; the other fields are flags that never displace a state.
 type message struct {
 	state    *vrrp.Event
-	end      error // end what runs; put after state, if both are there
-	restart  error // end what runs and begin it anew
+	end      error // end the holding; newer than state, if both are there
+	restart  error // end the holding and begin it anew
 	verify   bool
 	priority int
 }
@@ -23,15 +23,15 @@ type mailbox struct {
 
 	mu      sync.Mutex
 	message message
-	newest  vrrp.State // of the state words, Unknown before the first and after an end
+	newest  vrrp.State // that was reported, Unknown before the first and after an end
 	at      time.Time  // when it was received
 }
 
 func newMailbox() mailbox { return mailbox{ready: make(chan struct{}, 1)} }
 
 // put takes the events of a burst, oldest first, all at once: a machine that is
-// awake for another reason must not find a state in the middle of it. The
-// machine sees them after wake.
+// awake for another reason must not find a state from the middle of the burst. The
+// machine sees the events after wake.
 func (b *mailbox) put(burst []vrrp.Event) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -43,16 +43,16 @@ func (b *mailbox) put(burst []vrrp.Event) {
 		case vrrp.VerifyNow:
 			b.message.verify = true
 		case vrrp.StateChange:
-			// A state word is newer than what was asked before it, and says more.
+			// The state is newer than an end that was asked for before, and says more.
 			b.message.state, b.message.end = &ev, nil
 			b.newest, b.at = ev.State, ev.Received
 		}
 	}
 }
 
-// suppose puts a state that nobody reported, unless a word for a state was
-// received after since; with the zero time, any word. It reports whether that
-// changed anything.
+// suppose puts a state that was not reported, unless a reported one was received
+// after since; with the zero time, at any time. It reports whether that changed
+// anything.
 func (b *mailbox) suppose(ev vrrp.Event, since time.Time) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -64,29 +64,29 @@ func (b *mailbox) suppose(ev vrrp.Event, since time.Time) bool {
 	return true
 }
 
-// known reports whether there was a state word that is still valid.
+// known reports whether a state was reported that is still valid.
 func (b *mailbox) known() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.newest != vrrp.Unknown
 }
 
-// isMaster reports whether the newest state word is MASTER.
+// isMaster reports whether the newest reported state is MASTER.
 func (b *mailbox) isMaster() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.newest == vrrp.Master
 }
 
-// putRestart asks for what runs to begin anew.
+// putRestart asks for the holding to begin anew.
 func (b *mailbox) putRestart(cause error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.message.restart = cause
 }
 
-// putEnd asks for the end of what began with a MASTER word received before the
-// given moment. It reports whether there is any.
+// putEnd asks for the end of a holding that began with a MASTER received before the
+// given moment. It reports whether there is one.
 func (b *mailbox) putEnd(cause error, before time.Time) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -94,24 +94,24 @@ func (b *mailbox) putEnd(cause error, before time.Time) bool {
 		return false
 	}
 	if s := b.message.state; s != nil && s.State == vrrp.Master {
-		b.message.state = nil // it never came to anything
+		b.message.state = nil // its holding has not begun
 	}
 	b.message.end, b.newest = cause, vrrp.Unknown
 	return true
 }
 
-// decided reports whether a message waits that says whether anything is to run.
-func (b *mailbox) decided() bool {
+// pending reports whether a message waits that says whether the instance is held.
+func (b *mailbox) pending() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.message.state != nil || b.message.end != nil
 }
 
-// wake makes the machine look into the mailbox.
+// wake makes the machine take the message.
 func (b *mailbox) wake() {
 	select {
 	case b.ready <- struct{}{}:
-	default: // it will look anyway
+	default: // the machine is awake
 	}
 }
 

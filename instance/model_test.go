@@ -97,7 +97,7 @@ func play(t *testing.T, random *rand.Rand, title string) {
 	var tb *Table
 	var stop func()
 	start := func() {
-		// Of its own: holdings draw from it under the lock.
+		// A generator of its own, because holdings draw from it under the lock.
 		tb = NewTable(a.hold(rand.New(rand.NewPCG(random.Uint64(), 0))), nil, nil)
 		ctx, cancel := context.WithCancelCause(t.Context())
 		done := make(chan error, 1)

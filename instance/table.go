@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"berth/internal/journal"
 	"berth/vrrp"
 
 	"go.uber.org/zap"
@@ -14,7 +15,7 @@ import (
 type Table struct {
 	hold    Hold
 	changed func(Status)
-	log     *zap.Logger
+	journal *journal.Journal
 
 	mu       sync.Mutex
 	machines map[string]*machine
@@ -23,20 +24,20 @@ type Table struct {
 }
 
 // NewTable returns a table whose machines run hold while MASTER. changed, which
-// may be nil, is told after every message; calls for one instance do not
-// overlap, and it must not block.
-func NewTable(hold Hold, changed func(Status), log *zap.Logger) *Table {
-	if log == nil {
-		log = zap.NewNop()
+// may be nil, is called after every message; calls for one instance do not
+// overlap, and it must not block. j may be nil.
+func NewTable(hold Hold, changed func(Status), j *journal.Journal) *Table {
+	if j == nil {
+		j = journal.New(nil)
 	}
 	if changed == nil {
 		changed = func(Status) {}
 	}
-	return &Table{hold: hold, changed: changed, log: log, machines: map[string]*machine{}, born: make(chan struct{}, 1)}
+	return &Table{hold: hold, changed: changed, journal: j, machines: map[string]*machine{}, born: make(chan struct{}, 1)}
 }
 
-// Run runs the machines until ctx ends, and returns its cause after the last
-// holding is gone.
+// Run runs the machines until ctx ends, and returns the cause after the last
+// holding has ended.
 func (t *Table) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	defer wg.Wait()
@@ -75,10 +76,10 @@ func (t *Table) Deliver(events []vrrp.Event) {
 	}
 }
 
-// Suppose hands on a state that keepalived did not report, but that follows from
-// what the machine shows. It counts only if keepalived has reported no state of
-// the instance after since; with the zero time, none at all. It never blocks,
-// and reports whether that changed anything.
+// Suppose hands on a state that the source did not report, but that follows from
+// what the host shows. The state counts only if none of the instance was reported
+// after since; with the zero time, none at all. Suppose never blocks, and reports
+// whether that changed anything.
 func (t *Table) Suppose(ev vrrp.Event, since time.Time) bool {
 	m := t.machine(ev.Instance)
 	if !m.box.suppose(ev, since) {
@@ -88,8 +89,8 @@ func (t *Table) Suppose(ev vrrp.Event, since time.Time) bool {
 	return true
 }
 
-// Known reports whether keepalived has reported a state of the instance that is
-// still valid, or one was supposed.
+// Known reports whether a state of the instance that is still valid was reported or
+// supposed.
 func (t *Table) Known(name string) bool {
 	t.mu.Lock()
 	m, ok := t.machines[name]
@@ -97,8 +98,8 @@ func (t *Table) Known(name string) bool {
 	return ok && m.box.known()
 }
 
-// IsMaster reports whether the newest state that keepalived has reported of the
-// instance, or that was supposed, is MASTER; its machine may not have come to it.
+// IsMaster reports whether the newest state of the instance that was reported or
+// supposed is MASTER; the machine may not have acted on it yet.
 func (t *Table) IsMaster(name string) bool {
 	t.mu.Lock()
 	m, ok := t.machines[name]
@@ -119,7 +120,7 @@ func (t *Table) Masters() []string {
 	return names
 }
 
-// Restart ends every holding and begins it anew, without waiting.
+// Restart ends every holding, with a cause, and begins it anew. It does not wait.
 func (t *Table) Restart(cause error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -129,8 +130,8 @@ func (t *Table) Restart(cause error) {
 	}
 }
 
-// End ends every holding that began with a MASTER word received before the
-// given moment, without waiting, and returns how many there are.
+// End ends, with a cause, every holding that began with a MASTER received before the
+// given moment, and returns how many there are. It does not wait.
 func (t *Table) End(cause error, before time.Time) int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -155,7 +156,7 @@ func (t *Table) machine(name string) *machine {
 		box:     newMailbox(),
 		hold:    t.hold,
 		changed: t.changed,
-		log:     t.log.With(zap.String("instance", name)),
+		journal: t.journal.With(zap.String("instance", name)),
 		status:  Status{Instance: name},
 	}
 	t.machines[name] = m

@@ -224,7 +224,7 @@ func TestNextHoldingWaitsForTheEndOfTheFormer(t *testing.T) {
 	got := bubble(t, 5*time.Second, func(_ *Table, burst func(...vrrp.Event)) {
 		burst(is("a", vrrp.Master))
 		// While the former holding takes five seconds to end, states come and
-		// go; nobody is blocked, and the newest wins.
+		// go; no sender is blocked, and the newest wins.
 		begun := time.Now()
 		for range 1000 {
 			burst(is("a", vrrp.Backup))

@@ -51,21 +51,27 @@ func predecessor(t *testing.T, lockFile, script string, service bool) *pidfd.Pro
 	return p
 }
 
-func acquire(t *testing.T, lockFile string, timeout time.Duration) (*guard.Permit, error) {
+// acquire takes the lock as guard.FileLock does, and lets it go.
+func acquire(t *testing.T, lockFile string, timeout time.Duration) error {
 	t.Helper()
 	self, err := notify.Self(false)
 	if err != nil {
 		t.Fatal(err)
 	}
+	core, logs := observer.New(zapcore.WarnLevel)
 	l := &guard.FileLock{
-		Path:    lockFile,
+		Path:    func(string) string { return lockFile },
 		Timeout: timeout,
-		Busy: func(ctx context.Context, path string) error {
+		Busy: func(ctx context.Context, _, path string) error {
 			return notify.Supersede(ctx, path, self, journal.New(nil))
 		},
-		Unusable: func(path string, err error) { t.Errorf("%s: %v", path, err) },
+		Journal: journal.New(zap.New(core)),
 	}
-	return l.Acquire(t.Context())
+	err = l.While(t.Context(), "VI_1", func(context.Context, *guard.Permit) error { return nil })
+	if logs.Len() > 0 {
+		t.Errorf("told %v", logs.All())
+	}
+	return err
 }
 
 // Scripts that write a line, and then wait as one process, so that no child keeps the
@@ -100,7 +106,7 @@ func TestFormerProcessIsEndedAndTheLockTaken(t *testing.T) {
 				}
 			}
 			begun := time.Now()
-			permit, err := acquire(t, lockFile, 10*time.Second)
+			err := acquire(t, lockFile, 10*time.Second)
 			took := time.Since(begun)
 			if err != nil {
 				t.Fatal(err)
@@ -110,9 +116,6 @@ func TestFormerProcessIsEndedAndTheLockTaken(t *testing.T) {
 			}
 			if took < row.atLeast || took > row.atMost {
 				t.Errorf("took %v, want %v to %v", took, row.atLeast, row.atMost)
-			}
-			if err := permit.Release(errors.New("done")); err != nil {
-				t.Error(err)
 			}
 		})
 	}
@@ -134,7 +137,7 @@ func TestRecycledPIDIsNeverSignalled(t *testing.T) {
 		}
 		// The lock stays busy: the call must end with the lock timeout, and must not
 		// end the other process.
-		if _, err := acquire(t, lockFile, 100*time.Millisecond); err == nil || !strings.Contains(err.Error(), "lock timeout of 100ms") {
+		if err := acquire(t, lockFile, 100*time.Millisecond); err == nil || !strings.Contains(err.Error(), "lock timeout of 100ms") {
 			t.Errorf("%s: got %v, want the lock timeout", name, err)
 		}
 		if p.Ended() {
@@ -146,7 +149,7 @@ func TestRecycledPIDIsNeverSignalled(t *testing.T) {
 func TestServiceIsNeverEnded(t *testing.T) {
 	lockFile := filepath.Join(t.TempDir(), "lock")
 	p := predecessor(t, lockFile, waiting, true)
-	if _, err := acquire(t, lockFile, 10*time.Second); !errors.Is(err, notify.ErrService) {
+	if err := acquire(t, lockFile, 10*time.Second); !errors.Is(err, notify.ErrService) {
 		t.Errorf("got %v, want ErrService at once", err)
 	}
 	if p.Ended() {
@@ -201,7 +204,7 @@ func TestNewerEventOnRecordSupersedes(t *testing.T) {
 		t.Fatal(err)
 	}
 	// Both while the newer process holds the lock and after its end.
-	if _, err := acquire(t, lockFile, 10*time.Second); !errors.Is(err, notify.ErrSuperseded) {
+	if err := acquire(t, lockFile, 10*time.Second); !errors.Is(err, notify.ErrSuperseded) {
 		t.Errorf("got %v, want ErrSuperseded at once", err)
 	}
 	if p.Ended() {
@@ -284,41 +287,10 @@ func TestNoProcessIsEndedBecauseOfAnUnreadableRecord(t *testing.T) {
 	if err := os.WriteFile(notify.RecordPath(lockFile), []byte("{"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := acquire(t, lockFile, 100*time.Millisecond); err == nil || !strings.Contains(err.Error(), "lock timeout of 100ms") {
+	if err := acquire(t, lockFile, 100*time.Millisecond); err == nil || !strings.Contains(err.Error(), "lock timeout of 100ms") {
 		t.Errorf("got %v, want the lock timeout", err)
 	}
 	if p.Ended() {
 		t.Error("another process was ended")
-	}
-}
-
-func TestPermitEndsWithItsReleaseAndWithItsContext(t *testing.T) {
-	lockFile := filepath.Join(t.TempDir(), "lock")
-	permit, err := acquire(t, lockFile, time.Second)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := permit.Check(t.Context()); err != nil {
-		t.Errorf("a new permit is refused: %v", err)
-	}
-	ended, cancel := context.WithCancelCause(t.Context())
-	demoted := errors.New("demoted")
-	cancel(demoted)
-	if err := permit.Check(ended); !errors.Is(err, demoted) {
-		t.Errorf("with an ended context: %v, want its cause", err)
-	}
-	done := errors.New("done")
-	if err := permit.Release(done); err != nil {
-		t.Error(err)
-	}
-	if err := permit.Check(t.Context()); !errors.Is(err, done) {
-		t.Errorf("after its release: %v, want the cause", err)
-	}
-	again, err := acquire(t, lockFile, time.Second)
-	if err != nil {
-		t.Fatalf("after its release: %v", err)
-	}
-	if err := again.Release(done); err != nil {
-		t.Error(err)
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"berth/election"
 	"berth/guard"
 	"berth/internal/condition"
+	"berth/internal/holding"
 	"berth/internal/journal"
 	"berth/internal/metrics"
 	"berth/internal/run"
@@ -37,7 +38,6 @@ type elector struct {
 	history *seat.History
 	member  *election.Member
 	host    *netif.Host // the interfaces of the instances; none where these have floating IPs alone
-	holder  *holder     // its loops, not its holding
 	cloud   *cloud      // nil without a provider
 	status  *status.Board
 	meters  *meters
@@ -89,12 +89,10 @@ func (o *Options) elect(ctx context.Context, cfg *config.Config, stop func(error
 	}
 	e.status = status.NewBoard(cfg.RunDirectory, status.Instance{PID: self.PID, Start: self.Start, Mode: "elect", Prefix: cfg.Etcd.Prefix, Member: memberName(cfg)}, journal.New(log))
 	defer e.status.Flush() // what the end of the campaigns has changed
-	e.holder = &holder{cfg: cfg, self: self, status: e.status, meters: e.meters, log: log, pace: &refresher.Pace{Interval: cfg.RefreshInterval}}
 	if cfg.Pointing(o.DryRun) != config.Nothing {
-		if e.cloud, err = o.newCloud(cfg, e.meters.providers, log); err != nil {
+		if e.cloud, err = o.newCloud(cfg, e.meters, journal.New(log)); err != nil {
 			return false, err
 		}
-		e.holder.cloud = e.cloud
 	}
 	if e.seat, err = takeSeat(ctx, cfg, log); err != nil {
 		if ctx.Err() != nil {
@@ -124,7 +122,7 @@ func (o *Options) elect(ctx context.Context, cfg *config.Config, stop func(error
 			log.Warn("cannot close the interfaces", zap.Error(err))
 		}
 	}()
-	protect(log)
+	protect(journal.New(log))
 	exporter := newExporter(registry, log)
 	exporter.show(cfg.Metrics)
 	tasks := []run.Task{
@@ -338,21 +336,22 @@ func (e *elector) own(ctx context.Context, in config.ElectionInstance, g electio
 				return context.Cause(ctx)
 			case <-bound:
 			}
-			permit := guard.Unlocked(ctx).Fenced(ctx, g.Check)
 			var boundOnly []refresher.Report // for the status, which no loop tells
 			for _, ip := range in.Addresses {
 				if ip.Immovable() != "" {
 					boundOnly = append(boundOnly, refresher.Report{Address: ip.String(), Owner: refresher.Here, Since: time.Now()})
 				}
 			}
-			set := &refresher.Set{
-				Loop:    func(ip vrrp.FloatingIP) *refresher.Loop { return e.holder.loop(in.Name, ip, permit, log) },
-				Changed: func(r []refresher.Report) { e.holder.report(in.Name, append(r, boundOnly...)) },
+			loops := holding.Loops{
+				New: func(instance string, ip vrrp.FloatingIP, check func(context.Context) error) *refresher.Loop {
+					return e.cloud.loop(instance, ip, check, journal.New(log))
+				},
+				Report: func(instance string, r []refresher.Report) {
+					e.status.Addresses(instance, addresses(append(r, boundOnly...)))
+				},
 			}
-			defer set.Wait()
-			set.Want(ctx, movable(in.Addresses))
-			<-ctx.Done()
-			return context.Cause(ctx)
+			permit := guard.NewPermit(ctx, func(context.Context) error { return g.Check() })
+			return loops.Run(ctx, in.Name, permit.Check, func() []vrrp.FloatingIP { return movable(in.Addresses) }, nil, nil)
 		}})
 	}
 	return run.All(ctx, parts...)

@@ -27,61 +27,57 @@ import (
 
 // graph is the parts that notify mode and FIFO mode share.
 type graph struct {
-	cfg    *config.Config
-	log    *zap.Logger
-	book   *reading.Book
-	status *status.Board
-	holder *holder
+	cfg        *config.Config
+	journal    *journal.Journal
+	self       notify.Record
+	keepalived *keepalived.Daemon
+	book       *reading.Book
+	status     *status.Board
 	*cloud
 }
 
 // cloud is where floating IPs are pointed.
 type cloud struct {
+	name string // of the provider
 	// provider and account are nil with the providers fake and none, and --dry-run.
 	provider providers.Provider
 	account  *providers.Account
 	target   func(ip vrrp.FloatingIP, check func(context.Context) error) refresher.Target
+	pace     *refresher.Pace // of all addresses
 	gate     *refresher.Gate // of the account
 	policy   refresher.Policy
-	log      *zap.Logger
+	metrics  *refresher.Metrics
+	journal  *journal.Journal
 }
 
-// newGraph builds the parts. service is set for berth --fifo, k and n are keepalived and
-// its network.
-func (o *Options) newGraph(cfg *config.Config, service bool, k *keepalived.Daemon, n *presence.Network, m *meters, j *journal.Journal) (*graph, error) {
-	log := j.Log()
-	g := &graph{cfg: cfg, log: log}
-	self, err := notify.Self(service)
-	if err != nil {
-		return nil, err
-	}
+// newGraph builds the parts. self is this process, k and n are keepalived and its
+// network.
+func (o *Options) newGraph(cfg *config.Config, self notify.Record, k *keepalived.Daemon, n *presence.Network, m *meters, j *journal.Journal) (g *graph, err error) {
 	self.Config = cfg.Path
 	if abs, err := filepath.Abs(cfg.Path); err == nil {
 		self.Config = abs
 	}
+	g = &graph{cfg: cfg, journal: j, self: self, keepalived: k}
 	mode := "notify"
-	if service {
+	if self.Service {
 		mode = "fifo"
 	}
 	g.status = status.NewBoard(cfg.RunDirectory, status.Instance{PID: self.PID, Start: self.Start, Mode: mode}, j)
 	g.book = newBook(cfg, readingOptions(cfg, cfg.RunDirectory, j), k, n.Has, j)
 	g.book.Noted = g.status.Configuration
-	g.holder = &holder{cfg: cfg, book: g.book, self: self, status: g.status, meters: m, log: log, impatient: !service, occupy: notify.Occupy,
-		pace: &refresher.Pace{Interval: cfg.RefreshInterval}}
-	if g.cloud, err = o.newCloud(cfg, m.providers, log); err != nil {
+	if g.cloud, err = o.newCloud(cfg, m, j); err != nil {
 		return nil, err
 	}
-	g.holder.cloud = g.cloud
 	return g, nil
 }
 
 // newCloud builds the configured provider and what looks after its account. It
 // makes no calls.
-func (o *Options) newCloud(cfg *config.Config, m *providers.Metrics, log *zap.Logger) (*cloud, error) {
-	c := &cloud{gate: &refresher.Gate{}, policy: policy(cfg), log: log}
+func (o *Options) newCloud(cfg *config.Config, m *meters, j *journal.Journal) (*cloud, error) {
+	c := &cloud{name: cfg.Provider, pace: &refresher.Pace{Interval: cfg.RefreshInterval}, gate: &refresher.Gate{}, policy: policy(cfg), metrics: m.refresher, journal: j}
 	switch cfg.Pointing(o.DryRun) {
 	case config.Print:
-		printer := fake.NewPrinter(o.Stdout, journal.New(log))
+		printer := fake.NewPrinter(o.Stdout, j)
 		c.target = func(ip vrrp.FloatingIP, check func(context.Context) error) refresher.Target {
 			return printer.Target(ip, check)
 		}
@@ -92,7 +88,7 @@ func (o *Options) newCloud(cfg *config.Config, m *providers.Metrics, log *zap.Lo
 		}
 		return c, nil
 	}
-	p, err := o.newProvider(cfg, cfg.RunDirectory, m, log)
+	p, err := o.newProvider(cfg, cfg.RunDirectory, m.providers, j.Log())
 	if err != nil {
 		return nil, err
 	}
@@ -102,6 +98,31 @@ func (o *Options) newCloud(cfg *config.Config, m *providers.Metrics, log *zap.Lo
 		return c.account.Target(ip, check)
 	}
 	return c, nil
+}
+
+// policy returns how often and how persistently an address is tried.
+func policy(c *config.Config) refresher.Policy {
+	return refresher.Policy{
+		Interval:        c.RefreshInterval,
+		Timeout:         c.RefreshTimeout,
+		InitialInterval: c.BackOff.InitialInterval,
+		Multiplier:      c.BackOff.Multiplier,
+		MaxInterval:     c.BackOff.MaxInterval,
+		MaxElapsedTime:  c.BackOff.MaxElapsedTime,
+	}
+}
+
+// loop returns the loop of an address.
+func (c *cloud) loop(instance string, ip vrrp.FloatingIP, check func(context.Context) error, j *journal.Journal) *refresher.Loop {
+	return &refresher.Loop{
+		Target:   c.target(ip, check),
+		Policy:   c.policy,
+		Pace:     c.pace,
+		Gate:     c.gate,
+		Unproven: c.account == nil,
+		Series:   c.metrics.Series(instance, ip.String()),
+		Journal:  j.With(zap.String("address", ip.String()), zap.String("provider", c.name)),
+	}
 }
 
 // newProvider builds the configured provider. It makes no calls. What it looks
@@ -152,7 +173,7 @@ func (c *cloud) trust() {
 func (c *cloud) prepare(ctx context.Context) error {
 	c.trust()
 	if p, ok := c.provider.(providers.Preparer); ok {
-		if err := refresher.Prepare(ctx, c.policy, p.Prepare, journal.New(c.log)); err != nil {
+		if err := refresher.Prepare(ctx, c.policy, p.Prepare, c.journal); err != nil {
 			return err
 		}
 	}
@@ -171,10 +192,10 @@ func (c *cloud) audit(ctx context.Context) error {
 
 // protect asks the kernel not to choose this process when memory runs out: a
 // host that is MASTER but cannot say so is an outage.
-func protect(log *zap.Logger) {
+func protect(j *journal.Journal) {
 	const score = -1000 // never, see proc(5)
 	err := os.WriteFile("/proc/self/oom_score_adj", []byte(strconv.Itoa(score)), 0)
 	if err != nil {
-		log.Warn("cannot protect berth from the kernel's out-of-memory killer", zap.Error(err))
+		j.Tell(unprotected, zap.Error(err))
 	}
 }

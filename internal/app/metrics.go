@@ -9,6 +9,7 @@ import (
 	"berth/election"
 	"berth/internal/metrics"
 	"berth/internal/reconcile"
+	"berth/internal/reload"
 	"berth/internal/serve"
 	"berth/netif"
 	"berth/providers"
@@ -111,7 +112,7 @@ func (e *exporter) Run(ctx context.Context) error {
 		case <-ctx.Done():
 		case <-e.changed:
 		}
-		cancel(errReloaded)
+		cancel(reload.ErrReloaded)
 		wg.Wait()
 	}
 	return context.Cause(ctx)

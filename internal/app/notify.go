@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"berth/guard"
 	"berth/internal/journal"
 	"berth/internal/keepalived"
 	"berth/internal/presence"
@@ -23,8 +24,8 @@ import (
 )
 
 // Notify is the notify script: args are what keepalived adds, after the path
-// of the configuration. For MASTER it returns when the holding has ended, for
-// everything else at once.
+// of the configuration. For MASTER, Notify returns when the holding has ended, for
+// every other event at once.
 func (o *Options) Notify(ctx context.Context, configPath string, args []string) error {
 	signal.Ignore(unix.SIGHUP) // there is nothing to read again
 	ev, err := notify.ParseArgs(args)
@@ -36,27 +37,29 @@ func (o *Options) Notify(ctx context.Context, configPath string, args []string) 
 		return err
 	}
 	o.Logs.File(cfg.LogFile)
-	log := o.Logger()
-	// Opened before anything else: from here on the death of keepalived
-	// cannot be missed.
+	j := journal.New(o.Logger())
+	// The processes are opened before anything else: from here on the death of
+	// keepalived cannot be missed.
 	origin := keepalived.OriginOf(os.Getpid())
 	defer origin.Close()
-	j := journal.New(log)
 	k := keepalived.New(keepalived.Options{PIDFile: cfg.KeepalivedPIDFile, Origin: origin, Script: true, Journal: j})
 	network := presence.NewNetwork(k.VRRP)
 	defer network.Close()
-	g, err := o.newGraph(cfg, false, k, network, newMeters(nil), j)
+	self, err := notify.Self(false)
+	if err != nil {
+		return err
+	}
+	self.State, self.Script = ev.State, notify.Script{PID: origin.Script.PID, Start: origin.Script.Start}
+	g, err := o.newGraph(cfg, self, k, network, newMeters(nil), j)
 	if err != nil {
 		return err
 	}
 	defer g.status.Flush()
-	g.holder.self.State = ev.State
-	g.holder.self.Script = notify.Script{PID: origin.Script.PID, Start: origin.Script.Start}
 	if ev.State != vrrp.Master {
-		g.book.Noted = nil // nobody would be there to take the note back
+		g.book.Noted = nil // no process would remain to withdraw the note
 	}
 	names, group := []string{ev.Instance}, ""
-	var unknown error // of a group that cannot be looked up
+	var unknown error // of a group that is not configured
 	if ev.Group {
 		group = ev.Instance
 		if names, unknown = g.book.Members(group); ev.State != vrrp.Master {
@@ -67,34 +70,39 @@ func (o *Options) Notify(ctx context.Context, configPath string, args []string) 
 		}
 	}
 	if ev.Kind == vrrp.PriorityChange {
-		log.Debug("priority changed", zap.String("instance", ev.Instance), zap.Int("priority", ev.Priority))
+		j.Debug("priority changed", zap.String("instance", ev.Instance), zap.Int("priority", ev.Priority))
 		return nil
 	}
 	if ev.Kind == vrrp.VerifyNow {
 		return g.askHolders(ctx, names)
 	}
-	// Under the lock and not before: what a superseded event says is no news.
-	g.holder.entered = func(name string) {
-		g.status.State(name, status.State{State: ev.State, Since: ev.Received, Priority: ev.Priority, Reason: ev.State.String() + " reported"})
-		g.status.Group(name, group)
-	}
+	// The status tells of an event only under the lock, when no newer one is on record.
+	lock := g.lock(0, func(ctx context.Context, name string, locked []string) (func() error, error) {
+		leave, err := g.register(ctx, name, locked)
+		if err == nil {
+			g.status.State(name, status.State{State: ev.State, Since: ev.Received, Priority: ev.Priority, Reason: ev.State.String() + " reported"})
+			g.status.Group(name, group)
+		}
+		return leave, err
+	})
 	if ev.State == vrrp.Master {
-		protect(log)
+		protect(j)
 		// A lease of its own: there is no successor to leave it to.
-		if g.holder.fence, err = o.newFence(cfg, nil, g.status, nil, log); err != nil {
+		fencing, err := o.newFencing(cfg, nil, g.status.Doubled, nil, j)
+		if err != nil {
 			return err
 		}
-		return g.notifyMaster(ctx, names, k, network, j)
+		return g.notifyMaster(ctx, names, lock, fencing, network)
 	}
 	defer g.book.Retain()
-	return errors.Join(unknown, g.notifyOther(ctx, names))
+	return errors.Join(unknown, g.notifyOther(ctx, names, lock))
 }
 
-// withHeld adds what a process still holds for a sync group: keepalived.conf may
-// be unreadable by now, or have lost the group, and its MASTER must end all the
-// same.
+// withHeld adds the instances that a process still holds for a sync group:
+// keepalived.conf may be unreadable by now, or no longer have the group, and its MASTER
+// must end all the same.
 func withHeld(names []string, group, runDirectory string) []string {
-	all, _ := status.Read(runDirectory) // what can be read of it
+	all, _ := status.Read(runDirectory) // files that cannot be read are left out
 	for _, in := range all {
 		if in.Group == group && in.State == vrrp.Master && !slices.Contains(names, in.Instance) {
 			names = append(names, in.Instance)
@@ -103,24 +111,25 @@ func withHeld(names []string, group, runDirectory string) []string {
 	return names
 }
 
-// dropSuperseded says that an event came too late and makes that no error.
-func dropSuperseded(err error, log *zap.Logger) error {
+// dropSuperseded tells that an event came too late, which is not an error.
+func (g *graph) dropSuperseded(err error, instance string) error {
 	if !errors.Is(err, notify.ErrSuperseded) {
 		return err
 	}
-	log.Info("nothing to do", zap.NamedError("reason", err))
+	g.journal.Tell(eventSuperseded, zap.String("instance", instance), zap.NamedError("reason", err))
 	return nil
 }
 
 // notifyMaster holds the instances until keepalived dies or ctx ends, which
 // is how a later invocation ends this one.
-func (g *graph) notifyMaster(ctx context.Context, names []string, k *keepalived.Daemon, network *presence.Network, j *journal.Journal) error {
+func (g *graph) notifyMaster(ctx context.Context, names []string, lock guard.Guard, fencing *fencing, network *presence.Network) error {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	if !k.Attach(ctx) {
+	if !g.keepalived.Attach(ctx) {
 		return nil
 	}
-	g.holder.presence = presence.NewObserver(presence.Options{Host: network, Corrected: g.status.Corrected, Journal: j})
+	observer := presence.NewObserver(presence.Options{Host: network, Corrected: g.status.Corrected, Journal: g.journal})
+	holding := g.holding(lock, observer, fencing.guards(g.status)...)
 	tasks := []run.Task{
 		{Name: "status", Run: g.status.Run},
 		{Name: "keepalived.conf", Run: g.book.Run},
@@ -131,9 +140,9 @@ func (g *graph) notifyMaster(ctx context.Context, names []string, k *keepalived.
 			return context.Cause(ctx)
 		}},
 		{Name: "supervision", Run: func(ctx context.Context) error {
-			return k.Run(ctx, nil, func(pid int, _ time.Time) { stop(fmt.Errorf("%w (pid %d)", keepalived.ErrDied, pid)) })
+			return g.keepalived.Run(ctx, nil, func(pid int, _ time.Time) { stop(fmt.Errorf("%w (pid %d)", keepalived.ErrDied, pid)) })
 		}},
-		{Name: "addresses", Run: func(ctx context.Context) error { return observeLater(ctx, g.holder.presence) }},
+		{Name: "addresses", Run: func(ctx context.Context) error { return observeLater(ctx, observer) }},
 	}
 	var asks []chan<- struct{}
 	var holdings []run.Task
@@ -141,21 +150,21 @@ func (g *graph) notifyMaster(ctx context.Context, names []string, k *keepalived.
 		ask := make(chan struct{}, 1)
 		asks = append(asks, ask)
 		holdings = append(holdings, run.Task{Name: name, Run: func(ctx context.Context) error {
-			return dropSuperseded(g.holder.hold(ctx, name, ask), g.log.With(zap.String("instance", name)))
+			return g.dropSuperseded(holding.Run(ctx, name, ask), name)
 		}})
 	}
-	// Last, and so the first to run: it is what the claim waits for.
+	// The holdings are last, and so the first to run: the claim waits for them.
 	tasks = append(tasks,
 		run.Task{Name: "verification", Run: func(ctx context.Context) error { return relayAsks(ctx, asks) }},
 		run.Task{Name: "holdings", Run: func(ctx context.Context) error { return run.All(ctx, holdings...) }})
-	err := g.holder.fence.run(ctx, func(ctx context.Context) error { return run.Together(ctx, tasks...) })
+	err := fencing.run(ctx, func(ctx context.Context) error { return run.Together(ctx, tasks...) })
 	if ctx.Err() == nil {
 		return err
 	}
 	cause := context.Cause(ctx)
-	g.log.Info("ending; floating IPs stay where they are", zap.NamedError("reason", cause))
+	g.journal.Tell(ending, zap.NamedError("reason", cause))
 	if errors.Is(cause, keepalived.ErrDied) {
-		// After a signal the successor writes; now there is none.
+		// After a signal the successor writes the status; now there is none.
 		for _, name := range names {
 			g.status.State(name, status.State{State: vrrp.Unknown, Reason: cause.Error()})
 		}
@@ -163,8 +172,8 @@ func (g *graph) notifyMaster(ctx context.Context, names []string, k *keepalived.
 	return nil
 }
 
-// observeLater begins to observe the addresses when the first claim is through:
-// nothing may delay that.
+// observeLater begins to observe the addresses after the first claim, which nothing may
+// delay.
 func observeLater(ctx context.Context, o *presence.Observer) error {
 	select {
 	case <-ctx.Done():
@@ -175,7 +184,7 @@ func observeLater(ctx context.Context, o *presence.Observer) error {
 }
 
 // relayAsks turns SIGUSR1, with which a later invocation passes on keepalived's
-// MASTER_RX_LOWER_PRI, into asks for a look at the owner.
+// MASTER_RX_LOWER_PRI, into requests to check who owns the addresses.
 func relayAsks(ctx context.Context, asks []chan<- struct{}) error {
 	return onSignal(ctx, unix.SIGUSR1, func() {
 		for _, ask := range asks {
@@ -189,33 +198,33 @@ func relayAsks(ctx context.Context, asks []chan<- struct{}) error {
 
 // notifyOther ends the processes that hold the instances, by taking their
 // locks, and says when keepalived's configuration does not know an instance.
-func (g *graph) notifyOther(ctx context.Context, names []string) error {
+func (g *graph) notifyOther(ctx context.Context, names []string, lock guard.Guard) error {
 	var errs []error
 	for _, name := range names {
-		log := g.log.With(zap.String("instance", name))
-		permit, err := g.holder.acquire(ctx, name, log)
+		err := lock.While(ctx, name, func(context.Context, *guard.Permit) error {
+			g.status.Flush() // under the lock, so that a successor writes later
+			return nil
+		})
 		if err != nil {
-			errs = append(errs, dropSuperseded(err, log))
+			errs = append(errs, g.dropSuperseded(err, name))
 			continue
 		}
-		g.status.Flush() // under the lock, so that a successor writes later
-		errs = append(errs, permit.Release(errReleased))
 		if _, err := g.book.Addresses(name); errors.Is(err, reading.ErrUnknown) {
 			errs = append(errs, err)
 		}
-		log.Debug("nothing is held for the instance")
+		g.journal.Debug("nothing is held for the instance", zap.String("instance", name))
 	}
 	return errors.Join(errs...)
 }
 
-// askHolders makes the processes that hold the instances look at the owner. A
-// service hears of it through the FIFO.
+// askHolders has the processes that hold the instances check who owns the addresses. A
+// service reads the event in the FIFO.
 func (g *graph) askHolders(ctx context.Context, names []string) error {
 	var errs []error
 	for _, name := range names {
-		errs = append(errs, notify.Ask(ctx, g.cfg.LockFile(name), g.holder.self))
+		errs = append(errs, notify.Ask(ctx, g.cfg.LockFile(name), g.self))
 		if former := g.cfg.FormerLockFile(name); former != "" {
-			errs = append(errs, notify.Ask(ctx, former, g.holder.self))
+			errs = append(errs, notify.Ask(ctx, former, g.self))
 		}
 	}
 	return errors.Join(errs...)

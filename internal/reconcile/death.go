@@ -15,17 +15,17 @@ import (
 // flushTimeout bounds the wait for the last lines of a keepalived that has died.
 const flushTimeout = 2 * time.Second
 
-// Deliver hands a burst of keepalived's events to the table. A MASTER of a keepalived
-// that has died meanwhile begins nothing, and where no keepalived is found, so that its
-// death could not be noticed, that is told.
-func (r *Reconciler) Deliver(burst []vrrp.Event) {
+// Deliver has a burst of keepalived's events delivered to the table, which deliver does.
+// A MASTER of a keepalived that has died meanwhile begins nothing, and where no
+// keepalived is found, so that its death could not be noticed, that is told.
+func (r *Reconciler) Deliver(burst []vrrp.Event, deliver func()) {
 	verdict := keepalived.Alive
 	if slices.ContainsFunc(burst, func(ev vrrp.Event) bool { return ev.State == vrrp.Master }) {
 		verdict = r.Keepalived.Verdict()
 	}
 	// The first line of a name may be that of a renamed instance.
 	news := slices.ContainsFunc(burst, func(ev vrrp.Event) bool { return !r.Table.Known(ev.Instance) })
-	r.Table.Deliver(burst)
+	deliver()
 	if news {
 		r.Review()
 	}

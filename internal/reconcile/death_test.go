@@ -39,8 +39,8 @@ func TestTheLastLinesOfAKeepalivedThatDiedComeBeforeItsEnd(t *testing.T) {
 		var r *Reconciler
 		r, told := dead(table, &daemon{verdict: keepalived.Dead}, func(context.Context) {
 			time.Sleep(100 * time.Millisecond)
-			r.Deliver([]vrrp.Event{{Instance: "a", State: vrrp.Backup}})
-			r.Deliver(master100)
+			table.take(r, []vrrp.Event{{Instance: "a", State: vrrp.Backup}})
+			table.take(r, master100)
 			if n := len(table.ends); n != 1 {
 				t.Errorf("%d ends while the last lines are delivered, want that of the MASTER", n)
 			}
@@ -122,7 +122,7 @@ func TestAMASTEROfAKeepalivedThatIsNotFoundCountsAndIsExpected(t *testing.T) {
 	} {
 		table, d := &table{known: true}, &daemon{verdict: row.verdict}
 		r, _ := dead(table, d, func(context.Context) {})
-		r.Deliver(row.burst)
+		table.take(r, row.burst)
 		if len(table.delivered) != 1 || len(table.ends) != 0 || d.expected != row.expected {
 			t.Errorf("%s: delivered %v, ended %v, expected %d times; want it delivered and %d", row.name, table.delivered, table.ends, d.expected, row.expected)
 		}

@@ -26,7 +26,6 @@ const (
 
 // Table has the states of all instances. An *instance.Table is one.
 type Table interface {
-	Deliver(burst []vrrp.Event)
 	Suppose(ev vrrp.Event, since time.Time) bool
 	Known(instance string) bool
 	Masters() []string

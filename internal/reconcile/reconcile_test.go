@@ -36,9 +36,13 @@ type end struct {
 	before time.Time
 }
 
-func (t *table) Deliver(burst []vrrp.Event) { t.delivered = append(t.delivered, burst...) }
-func (t *table) Known(string) bool          { return t.known }
-func (t *table) Masters() []string          { return t.masters }
+func (t *table) Known(string) bool { return t.known }
+func (t *table) Masters() []string { return t.masters }
+
+// take has a reconciler deliver a burst to the table.
+func (t *table) take(r *Reconciler, burst []vrrp.Event) {
+	r.Deliver(burst, func() { t.delivered = append(t.delivered, burst...) })
+}
 
 func (t *table) Suppose(ev vrrp.Event, since time.Time) bool {
 	t.supposed(ev, since)

@@ -1,0 +1,173 @@
+package fence_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"berth/election"
+	"berth/guard"
+	"berth/internal/etcdtest"
+	"berth/internal/fence"
+	"berth/internal/journal"
+	"berth/internal/status"
+	"berth/vrrp"
+
+	"github.com/google/go-cmp/cmp"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"go.uber.org/zap/zaptest/observer"
+)
+
+var errOver = errors.New("test is over")
+
+// elections own the instance in turns: for a minute, and after a minute again.
+type elections struct {
+	campaign election.Campaign
+	calls    int
+}
+
+var errLost = errors.New("the lease is lost")
+
+func (e *elections) Campaign(ctx context.Context, c election.Campaign, own func(context.Context, election.Grant) error) error {
+	e.campaign = c
+	for ctx.Err() == nil {
+		c.Changed(election.Status{State: vrrp.Backup, Owner: "h2", Reason: "another member is the owner"})
+		select {
+		case <-ctx.Done():
+			continue
+		case <-time.After(time.Minute):
+		}
+		c.Changed(election.Status{State: vrrp.Master, Owner: "h1", Token: 7, Reason: "elected"})
+		e.calls++
+		owned, end := context.WithCancelCause(ctx)
+		time.AfterFunc(time.Minute, func() { end(errLost) })
+		_ = own(owned, election.Grant{Token: 7})
+		end(nil)
+	}
+	return context.Cause(ctx)
+}
+
+// board records what is told.
+type board []status.Ownership
+
+func (b *board) Ownership(instance string, o status.Ownership) {
+	if instance == "VI_1" {
+		*b = append(*b, o)
+	}
+}
+
+func TestALeaseThatComesBackCallsActAgainAndTheStatusSaysWhoOwns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		core, logs := observer.New(zapcore.InfoLevel)
+		e, b := &elections{}, &board{}
+		l := &fence.Lease{Elections: e, Alone: true, Record: "/run/berth/etcd-h1.json", Status: b, Journal: journal.New(zap.New(core))}
+		ctx, cancel := context.WithCancelCause(t.Context())
+		begun := time.Now()
+		time.AfterFunc(4*time.Minute+30*time.Second, func() { cancel(errOver) })
+		var acted []time.Duration
+		err := l.While(ctx, "VI_1", func(ctx context.Context, p *guard.Permit) error {
+			acted = append(acted, time.Since(begun))
+			if err := p.Check(ctx); err != nil {
+				t.Errorf("got %v while it is owned", err)
+			}
+			<-ctx.Done()
+			if err := p.Check(t.Context()); !errors.Is(err, errLost) {
+				t.Errorf("got %v, want the cause", err)
+			}
+			return context.Cause(ctx)
+		})
+		if err != errOver || !slices.Equal(acted, []time.Duration{time.Minute, 3 * time.Minute}) {
+			t.Errorf("got %v, acted at %v", err, acted)
+		}
+		if c := e.campaign; c.Instance != "VI_1" || !c.Alone {
+			t.Errorf("the campaign is %+v", c)
+		}
+		without := status.Ownership{Owner: "h2", Lease: "/run/berth/etcd-h1.json", Withheld: "not acting: another member is the owner (h2)"}
+		with := status.Ownership{Owner: "h1", Token: 7, Lease: "/run/berth/etcd-h1.json"}
+		if d := cmp.Diff(board{without, with, without, with, without}, *b); d != "" {
+			t.Errorf("status (-want +got):\n%s", d)
+		}
+		said := logs.FilterMessage("MASTER, but not acting").FilterField(zap.String("owner", "h2")).FilterField(zap.String("instance", "VI_1"))
+		if said.Len() != 3 || logs.Len() != 3 {
+			t.Errorf("told %v", logs.All())
+		}
+	})
+}
+
+// Against the real etcd: the permit ends before etcd can give the lease to another host,
+// act is over by then, and is called again when etcd is there again.
+func TestThePermitEndsBeforeTheLeaseWhenEtcdIsCutOff(t *testing.T) {
+	const ttl = 4 * time.Second
+	cluster := etcdtest.Start(t, 1, etcdtest.Options{})
+	etcd, err := election.NewEtcd(election.Options{Endpoints: cluster.Endpoints()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer etcd.Close()
+	m := &election.Member{Etcd: etcd, Prefix: "/berth/", Name: "h1", TTL: ttl}
+	m.Init()
+	l := &fence.Lease{Elections: m, Status: &board{}, Journal: journal.New(nil)}
+	ctx, cancel := context.WithCancelCause(t.Context())
+	type turn struct {
+		ctx    context.Context
+		permit *guard.Permit
+	}
+	turns, overs := make(chan turn, 10), make(chan time.Time, 10)
+	var running sync.WaitGroup
+	running.Go(func() {
+		_ = m.Run(ctx, func(ctx context.Context) error {
+			return l.While(ctx, "VI_1", func(ctx context.Context, p *guard.Permit) error {
+				turns <- turn{ctx, p}
+				<-ctx.Done()
+				overs <- time.Now()
+				return context.Cause(ctx)
+			})
+		})
+	})
+	defer running.Wait()
+	defer cancel(errOver)
+	next := func() turn {
+		t.Helper()
+		select {
+		case n := <-turns:
+			return n
+		case <-time.After(20 * time.Second):
+			t.Fatal("the instance is not owned")
+			panic("not reached")
+		}
+	}
+	first := next()
+	if err := first.permit.Check(first.ctx); err != nil {
+		t.Fatalf("got %v while it is owned", err)
+	}
+	if err := cluster.Member(0).Kill(); err != nil {
+		t.Fatal(err)
+	}
+	cut := time.Now()
+	select {
+	case at := <-overs:
+		if d := at.Sub(cut); d >= ttl {
+			t.Errorf("acted for %v after etcd was gone, which is longer than the lease", d)
+		}
+	case <-time.After(20 * time.Second):
+		t.Fatal("acts without a lease")
+	}
+	if err := first.permit.Check(t.Context()); !errors.Is(err, election.ErrOverdue) {
+		t.Errorf("got %v, want that the lease was not acknowledged", err)
+	}
+	if err := cluster.Member(0).Restart(); err != nil {
+		t.Fatal(err)
+	}
+	second := next()
+	if err := second.permit.Check(second.ctx); err != nil {
+		t.Errorf("got %v while it is owned again", err)
+	}
+	if err := first.permit.Check(t.Context()); err == nil {
+		t.Error("the permit of the first time counts again")
+	}
+}

@@ -1,0 +1,22 @@
+package holding
+
+import (
+	"berth/internal/journal"
+
+	"go.uber.org/zap"
+)
+
+// The end of what stands before the loops is not told: the claim that follows is.
+var (
+	notLocked = journal.Kind{Code: "instance-not-locked", Level: zap.ErrorLevel, Distinct: true,
+		Text: "cannot lock the instance yet; trying again"}
+	addressesUnknown = journal.Kind{Code: "instance-addresses-unknown", Level: zap.ErrorLevel, Distinct: true,
+		Text: "cannot tell the addresses of the instance yet; trying again"}
+	addressesRetained = journal.Kind{Code: "instance-addresses-retained", Level: zap.WarnLevel, Distinct: true,
+		Text: "keeping the addresses as they were"}
+	noAddresses = journal.Kind{Code: "instance-without-addresses", Level: zap.WarnLevel,
+		Text: "the instance has no addresses; nothing to move"}
+)
+
+// Events are the kinds that this package declares.
+var Events = []journal.Kind{notLocked, addressesUnknown, addressesRetained, noAddresses}
