@@ -13,7 +13,7 @@ import (
 var allowed = map[string]string{
 	"berth":                      "internal/app internal/logs",
 	"berth/vrrp":                 "", // the nouns; everything may import it
-	"berth/config":               "vrrp internal/files internal/journal internal/section",
+	"berth/config":               "vrrp internal/files internal/journal internal/section internal/rundir",
 	"berth/keepalivedconf":       "vrrp",
 	"berth/fifo":                 "vrrp internal/files internal/journal", // the lock of the one reader
 	"berth/instance":             "vrrp internal/journal",                // knows neither clouds nor locks
@@ -23,7 +23,7 @@ var allowed = map[string]string{
 	"berth/notify":               "vrrp internal/boot internal/files internal/journal internal/pidfd",    // signals the predecessor, never a recycled pid
 	"berth/netif":                "internal/condition internal/files internal/journal internal/metrics",  // addresses of this host; decides nothing about who has them
 	"berth/selftest":             "",                                                                     // probes arrive as functions
-	"berth/providers":            "vrrp internal/boot internal/files internal/metrics internal/names internal/section internal/journal",
+	"berth/providers":            "vrrp internal/boot internal/files internal/metrics internal/names internal/section internal/journal internal/rundir",
 	"berth/providers/cloudscale": "providers internal/section internal/journal",
 	"berth/providers/exoscale":   "providers internal/section internal/journal",
 	"berth/providers/hetzner":    "providers internal/section",
@@ -37,28 +37,33 @@ var allowed = map[string]string{
 	"berth/internal/files":      "", // how files are read and replaced, for all that do
 	"berth/internal/section":    "", // how a section is read, the same for berth's own and the providers'
 	"berth/internal/logs":       "internal/files internal/metrics",
-	"berth/internal/run":        "",                                // tasks arrive as functions
-	"berth/internal/serve":      "internal/files",                  // the handler arrives as a value
-	"berth/internal/metrics":    "",                                // a noun to count with, as a library would be
-	"berth/internal/journal":    "",                                // a noun to say with, as a library would be
-	"berth/internal/condition":  "",                                // a noun to wait for
-	"berth/internal/names":      "internal/files internal/journal", // how names become addresses, for all that connect
+	"berth/internal/run":        "", // tasks arrive as functions
+	"berth/internal/serve":      "internal/files internal/journal internal/metrics",
+	"berth/internal/metrics":    "",                                                // a noun to count with, as a library would be
+	"berth/internal/journal":    "internal/metrics",                                // a noun to say with, as a library would be
+	"berth/internal/condition":  "",                                                // a noun to wait for
+	"berth/internal/names":      "internal/files internal/journal internal/rundir", // how names become addresses, for all that connect
 	"berth/internal/pidfd":      "",
-	"berth/internal/keepalived": "vrrp internal/files internal/journal internal/pidfd", // its processes, its FIFO and what it answers
-	"berth/internal/presence":   "vrrp internal/journal",                               // kernel and processes arrive as functions
+	"berth/internal/keepalived": "vrrp internal/files internal/journal internal/pidfd internal/rundir", // its processes, its FIFO and what it answers
+	"berth/internal/presence":   "vrrp internal/journal",                                               // kernel and processes arrive as functions
 	// what keepalived, its file and its network show, against what its events have told
 	"berth/internal/reconcile": "vrrp keepalivedconf internal/journal internal/keepalived internal/metrics internal/presence",
-	"berth/internal/seat":      "election internal/files internal/status", // puts on record what the election has, in the form that status reads
+	"berth/internal/seat":      "election internal/files internal/status internal/rundir", // puts on record what the election has, in the form that status reads
 	// guards, loops, addresses and their presence arrive as values and functions
 	"berth/internal/holding": "vrrp guard refresher internal/journal internal/reload",                           // a holding that begins anew has the cause of reload
 	"berth/internal/service": "vrrp guard instance internal/journal internal/reload internal/run",               // any source
 	"berth/internal/fence":   "vrrp election guard internal/journal internal/run internal/seat internal/status", // the election as a guard
 	"berth/internal/reload":  "internal/journal",                                                                // generations arrive as values
-	"berth/internal/status":  "vrrp internal/files internal/journal",
+	"berth/internal/status":  "vrrp internal/files internal/journal internal/metrics internal/rundir",
 	// which addresses keepalived has: from its file, and from what its processes have open
-	"berth/internal/reading":  "vrrp keepalivedconf internal/files internal/journal internal/pidfd",
+	"berth/internal/reading":  "vrrp keepalivedconf internal/files internal/journal internal/pidfd internal/rundir",
 	"berth/internal/cloudsim": "internal/journal",
-	"berth/internal/app":      "*", // the only wiring
+	"berth/internal/overview": "vrrp keepalivedconf providers",
+	"berth/internal/probe":    "vrrp election keepalivedconf providers selftest internal/overview internal/reading", // what a check of the self-test takes
+	"berth/internal/rundir":   "",                                                                                   // the names of files, for all that write them
+	"berth/internal/systemd":  "internal/journal",
+	"berth/internal/upgrade":  "election netif", // its causes are the one that both know
+	"berth/internal/app":      "*",              // the only wiring
 }
 
 // testOnly may be imported by tests and by each other, never by the product.

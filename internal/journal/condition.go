@@ -23,6 +23,7 @@ type Condition struct {
 	since  time.Time
 	id     string
 	said   bool
+	told   Kind        // of this place that was said last and has not ended, or empty
 	wait   *time.Timer // until it is said, or nil
 }
 
@@ -37,7 +38,7 @@ func (c *Condition) Fail(k Kind, err error, fields ...zap.Field) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	fields = append([]zap.Field{zap.Error(err)}, fields...)
-	begins := c.kind.Code == ""
+	former := c.kind.Code
 	if c.kind.Code == k.Code && (!k.Distinct || c.text == err.Error()) {
 		if !c.said {
 			c.text, c.fields = err.Error(), fields // the newest, for when it is said
@@ -45,51 +46,52 @@ func (c *Condition) Fail(k Kind, err error, fields ...zap.Field) {
 		c.j.log.Debug(k.Text, append([]zap.Field{zap.String("code", k.Code), zap.Bool("again", true)}, fields...)...)
 		return
 	}
-	if begins {
+	if former == "" {
 		c.since, c.id = time.Now(), r.id()
 		r.open[c] = struct{}{}
 	}
 	c.kind, c.text, c.fields, c.said = k, err.Error(), fields, false
 	c.after(time.Until(c.since.Add(k.Lasting)))
+	r.reconsider(former)
 }
 
 // Clear tells that nothing is wrong in this place. Where a condition was said, its
 // end is said too, with the time that it lasted.
-func (c *Condition) Clear(fields ...zap.Field) {
+func (c *Condition) Clear(fields ...zap.Field) { c.end(true, fields) }
+
+// Drop ends a condition whose place is gone, such as that of a holding that has ended:
+// whether the fault lasts is not known any more. Consumers are told of the end, the log
+// is not. The condition may be used again.
+func (c *Condition) Drop() { c.end(false, nil) }
+
+func (c *Condition) end(aloud bool, fields []zap.Field) {
 	r := c.j.record
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if c.kind.Code == "" {
 		return
 	}
-	if c.said && c.kind.Over != "" {
-		now := time.Now()
-		c.j.say(Event{ID: c.id, Code: c.kind.Code, Level: zap.InfoLevel, Text: c.kind.Over, Over: true, Since: c.since, Time: now},
-			append(fields, zap.Duration("after", now.Sub(c.since))))
-	}
-	c.end()
-}
-
-// Drop ends the condition without a word: the part that saw it has ended, and what
-// became of the condition is not known.
-func (c *Condition) Drop() {
-	c.j.record.mu.Lock()
-	defer c.j.record.mu.Unlock()
-	c.end()
-}
-
-// end is called with the lock held.
-func (c *Condition) end() {
-	k := c.kind
-	if k.Code == "" {
-		return
-	}
-	c.kind, c.text, c.fields, c.said = Kind{}, "", nil, false
+	k, told := c.kind, c.told
+	c.kind, c.text, c.fields, c.said, c.told = Kind{}, "", nil, false, Kind{}
 	c.stop()
-	delete(c.j.record.open, c)
-	for other := range c.j.record.open {
-		if !other.said && slices.Contains(other.kind.DependsOn, k.Code) {
-			other.after(settle)
+	delete(r.open, c)
+	if told.Code != "" {
+		now, text := time.Now(), ""
+		if aloud {
+			text = told.Over
+		}
+		c.j.say(Event{ID: c.id, Code: told.Code, Level: zap.InfoLevel, Text: text, Lasts: true, Over: true, Since: c.since, Time: now},
+			append(slices.Clone(fields), zap.Duration("after", now.Sub(c.since))))
+	}
+	r.reconsider(k.Code)
+}
+
+// reconsider is called when a condition with this code has ended: a condition that
+// depends on it is said if it lasts. It is called with the lock held.
+func (r *record) reconsider(code string) {
+	for other := range r.open {
+		if !other.said && slices.Contains(other.kind.DependsOn, code) {
+			other.after(max(settle, time.Until(other.since.Add(other.kind.Lasting))))
 		}
 	}
 }
@@ -136,6 +138,6 @@ func (c *Condition) say() {
 			return
 		}
 	}
-	c.said = true
-	c.j.say(Event{ID: c.id, Code: c.kind.Code, Level: c.kind.Level, Text: c.kind.Text, Since: c.since, Time: time.Now()}, c.fields)
+	c.said, c.told = true, c.kind
+	c.j.say(Event{ID: c.id, Code: c.kind.Code, Level: c.kind.Level, Text: c.kind.Text, Lasts: true, Since: c.since, Time: time.Now()}, c.fields)
 }

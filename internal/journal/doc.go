@@ -17,7 +17,7 @@
 //	w.writing = j.Condition()         // once, when the part is made
 //	w.writing.Fail(unwritable, err)   // at each failure
 //	w.writing.Clear()                 // at each success
-//	w.writing.Drop()                  // when the part ends that would see either
+//	w.writing.Drop()                  // when the part ends before the process
 //
 // docs/messages.md lists all codes; a test compares it with the declarations.
 package journal

@@ -37,11 +37,14 @@ type Event struct {
 	// its beginning.
 	ID   string
 	Code string
-	// Level and Text are those of the kind, or Info and Kind.Over for an end.
+	// Level and Text are those of the kind, or Info and Kind.Over for an end. Text is
+	// "" for an end that has no line in the log.
 	Level zapcore.Level
 	Text  string
-	// Over tells that a condition has ended.
-	Over bool
+	// Lasts tells that the event is about a condition: it holds until an event with
+	// the same ID and Over. Another event with the same ID and without Over replaces
+	// the former.
+	Lasts, Over bool
 	// Instance, Address, From, To and Reason come from the log fields instance,
 	// address, former, state and reason or error; each may be "".
 	Instance, Address, From, To, Reason string
@@ -69,8 +72,8 @@ type record struct {
 }
 
 // New returns a journal that writes to log, which may be nil, and hands each event
-// to the consumers, in order. A consumer must not block, and must not call the
-// journal.
+// to the consumers, in order and one event at a time. A consumer must not block, and
+// must not call the journal.
 func New(log *zap.Logger, consumers ...func(Event)) *Journal {
 	if log == nil {
 		log = zap.NewNop()
@@ -105,7 +108,9 @@ func (j *Journal) Tell(k Kind, fields ...zap.Field) {
 // say writes the line of an event and hands it to the consumers. It is called with
 // the lock held.
 func (j *Journal) say(e Event, fields []zap.Field) {
-	j.log.Log(e.Level, e.Text, append([]zap.Field{zap.String("code", e.Code)}, fields...)...)
+	if e.Text != "" {
+		j.log.Log(e.Level, e.Text, append([]zap.Field{zap.String("code", e.Code)}, fields...)...)
+	}
 	if len(j.record.consumers) == 0 {
 		return
 	}

@@ -3,12 +3,14 @@ package journal_test
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"berth/internal/journal"
+	"berth/internal/metrics"
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
@@ -156,6 +158,99 @@ func TestWhatMustLastIsSaidOnlyThen(t *testing.T) {
 		}
 		if !c.Holds() {
 			t.Error("want it to hold")
+		}
+	})
+}
+
+func TestTheEndOfWhatWasSaidIsToldAlsoIfAnotherKindWasAboutToBeSaid(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		j, lines, events := book()
+		c := j.Condition()
+		c.Fail(failing, errors.New("no space left"))
+		time.Sleep(time.Second)
+		c.Fail(patient, errors.New("address in use"))
+		c.Clear()
+		if got, want := lines(), "warn failing: cannot write: no space left\ninfo failing: written again"; got != want {
+			t.Errorf("got\n%s\nwant\n%s", got, want)
+		}
+		if begin, end := (*events)[0], (*events)[1]; end.ID != begin.ID || !end.Over || !end.Lasts || !begin.Lasts {
+			t.Errorf("want an end that belongs to its beginning, got %+v, %+v", begin, end)
+		}
+	})
+}
+
+func TestMetricsOfEvents(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		silent := journal.Kind{Code: "silent", Level: zap.WarnLevel, Text: "cannot be ended aloud"}
+		r := &metrics.Registry{}
+		m := journal.NewMetrics(r, []journal.Kind{happened, failing, refused, silent})
+		core, logs := observer.New(zap.InfoLevel)
+		j := journal.New(zap.New(core), m.Take)
+		want := func(name string, codes ...string) {
+			t.Helper()
+			var text strings.Builder
+			if err := r.WriteText(&text); err != nil {
+				t.Fatal(err)
+			}
+			var got []string
+			for line := range strings.Lines(text.String()) {
+				if line, ok := strings.CutPrefix(line, name+`{code="`); ok {
+					got = append(got, strings.TrimSpace(strings.Replace(line, `"}`, "", 1)))
+				}
+			}
+			if !slices.Equal(got, codes) {
+				t.Errorf("%s: got %q, want %q", name, got, codes)
+			}
+		}
+		want("berth_events_total", "failing 0", "happened 0", "refused 0", "silent 0")
+		want("berth_condition", "failing 0", "refused 0")
+		one, two := j.Condition(), j.Condition()
+		j.Tell(happened)
+		one.Fail(failing, errors.New("a"))
+		two.Fail(failing, errors.New("b"))
+		one.Fail(failing, errors.New("again"))
+		want("berth_condition", "failing 2", "refused 0")
+		one.Fail(refused, errors.New("403"))
+		one.Fail(refused, errors.New("401"))
+		want("berth_condition", "failing 1", "refused 1")
+		want("berth_events_total", "failing 2", "happened 1", "refused 2", "silent 0")
+		one.Clear()
+		two.Clear()
+		two.Fail(silent, errors.New("c"))
+		want("berth_condition", "failing 0", "refused 0", "silent 1")
+		one.Fail(failing, errors.New("d"))
+		logs.TakeAll()
+		two.Clear()
+		one.Drop()
+		want("berth_condition", "failing 0", "refused 0", "silent 0")
+		if logs.Len() != 0 {
+			t.Errorf("want no line for an end without a text, or where the place is gone, got %v", logs.All())
+		}
+		var none *journal.Metrics
+		none.Take(journal.Event{})
+	})
+}
+
+func TestAnOutageOfAnotherKindHidesNothingThatDoesNotFollowFromIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		j, lines, _ := book()
+		outage, one, long := j.Condition(), j.Condition(), j.Condition()
+		slow := follows
+		slow.Code, slow.Text, slow.Lasting = "slow", "slow", time.Minute
+		outage.Fail(refused, errors.New("403"))
+		one.Fail(follows, errors.New("VI_1"))
+		long.Fail(slow, errors.New("VI_2"))
+		outage.Fail(failing, errors.New("timeout")) // in the same place
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		want := "error refused: the provider refuses: 403\nwarn failing: cannot write: timeout\nwarn follows: without a lease: VI_1"
+		if got := lines(); got != want {
+			t.Errorf("got\n%s\nwant\n%s", got, want)
+		}
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if got, want := lines(), "warn slow: slow: VI_2"; got != want {
+			t.Errorf("what must last longer: got\n%s\nwant\n%s", got, want)
 		}
 	})
 }
