@@ -3,11 +3,11 @@ package config
 import (
 	"maps"
 	"net/netip"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 
+	"berth/internal/rundir"
 	"berth/internal/section"
 
 	"gopkg.in/yaml.v3"
@@ -96,7 +96,7 @@ func fillPaths(s *section.Section, c *Config) {
 	s.Path("keepalived-pid-file", c.KeepalivedPIDFile, "/run/keepalived.pid")
 	s.Path("run-directory", c.RunDirectory, "/run/berth")
 	s.Path("log-file", c.LogFile, "/var/log/berth.log or /proc/1/fd/2")
-	own := filepath.Join(c.RunDirectory, "lock", "%s.lock")
+	own := rundir.Dir(c.RunDirectory).LockFileTemplate()
 	if c.OwnLockDirectory = c.LockFileTemplate == "" || c.LockFileTemplate == own; c.OwnLockDirectory {
 		c.LockFileTemplate = own
 	} else if t := c.LockFileTemplate; strings.Count(t, "%s") != 1 || strings.Count(t, "%") != 1 {

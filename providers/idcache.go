@@ -18,6 +18,7 @@ import (
 	"berth/internal/boot"
 	"berth/internal/files"
 	"berth/internal/journal"
+	"berth/internal/rundir"
 )
 
 // IDs is what a provider had to look up once: with it the first claim after a start
@@ -77,7 +78,7 @@ func NewIDCache(dir string, key IDKey, j *journal.Journal) *IDCache {
 	if dir != "" {
 		// The boot is not part of the name, so that files do not pile up.
 		sum := sha256.Sum256([]byte(key.Endpoint + "\x00" + key.Zone + "\x00" + key.Hostname))
-		c.path = filepath.Join(dir, fmt.Sprintf("ids-%s-%x.json", key.Provider, sum[:6]))
+		c.path = rundir.Dir(dir).ProviderIDs(key.Provider, sum[:6])
 	}
 	j = j.With(zap.String("file", c.path))
 	c.unusable, c.unwritable = j.Condition(), j.Condition()

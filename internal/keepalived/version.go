@@ -6,13 +6,13 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"time"
 
 	"berth/internal/files"
 	"berth/internal/journal"
+	"berth/internal/rundir"
 
 	"go.uber.org/zap"
 )
@@ -53,7 +53,7 @@ func installedVersion(runDirectory string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("ask keepalived for its version: %w", err)
 	}
-	cache := filepath.Join(runDirectory, "keepalived-version")
+	cache := rundir.Dir(runDirectory).KeepalivedVersion()
 	key := fmt.Sprintf("%s %d %d ", program, st.Size(), st.ModTime().UnixNano())
 	if text, err := files.ReadOwn(cache, maxVersionFile); err == nil {
 		version, ours := strings.CutPrefix(string(text), key)

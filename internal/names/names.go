@@ -21,7 +21,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -30,6 +29,7 @@ import (
 	"go.uber.org/zap"
 
 	"berth/internal/journal"
+	"berth/internal/rundir"
 )
 
 const (
@@ -127,7 +127,7 @@ type lookup struct {
 func New(dir string, j *journal.Journal) *Resolver {
 	r := &Resolver{Lookup: (&net.Resolver{PreferGo: true}).LookupNetIP, journal: cmp.Or(j, journal.New(nil)), hosts: map[string]*host{}}
 	if dir != "" {
-		r.store = newStore(filepath.Join(dir, fileName), r.journal)
+		r.store = newStore(rundir.Dir(dir).Names(), r.journal)
 	}
 	r.ctx, r.cancel = context.WithCancelCause(context.Background())
 	return r

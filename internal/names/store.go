@@ -21,7 +21,6 @@ import (
 )
 
 const (
-	fileName = "names.json"
 	maxFile  = 256 << 10 // bytes
 	maxNames = 64        // in the file; the one that was looked up longest ago goes
 	// stale is how old the time of an entry may become before it is written anew

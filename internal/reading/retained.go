@@ -7,14 +7,12 @@ import (
 	"path/filepath"
 
 	"berth/internal/files"
+	"berth/internal/rundir"
 	"berth/keepalivedconf"
 )
 
-// FileName is the name of the file in the run directory that has the last good
-// reading, for a start of berth while keepalived.conf is half written.
-const FileName = "keepalived.conf.json"
-
-// maxRetained bounds that file, in bytes.
+// maxRetained bounds the file in the run directory that has the last good reading, for
+// a start of berth while keepalived.conf is half written. It is in bytes.
 const maxRetained = 64 << 20
 
 // retained is what the file holds.
@@ -29,7 +27,7 @@ func (b *Book) load() *keepalivedconf.Config {
 	if b.RunDirectory == "" {
 		return nil
 	}
-	text, err := files.ReadOwn(filepath.Join(b.RunDirectory, FileName), maxRetained)
+	text, err := files.ReadOwn(rundir.Dir(b.RunDirectory).KeepalivedConf(), maxRetained)
 	var k retained
 	if err != nil || json.Unmarshal(text, &k) != nil || k.Path != b.absolute() || k.ConfigID != b.Options.ConfigID {
 		return nil
@@ -50,7 +48,7 @@ func (b *Book) save(c *keepalivedconf.Config) error {
 		return fmt.Errorf("save the last good reading of %s: %w", b.Path, err)
 	}
 	if err = os.MkdirAll(b.RunDirectory, 0o755); err == nil {
-		err = files.Replace(filepath.Join(b.RunDirectory, FileName), text, 0o600)
+		err = files.Replace(rundir.Dir(b.RunDirectory).KeepalivedConf(), text, 0o600)
 	}
 	if err != nil {
 		return fmt.Errorf("save the last good reading of %s: %w", b.Path, err)

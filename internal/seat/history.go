@@ -10,6 +10,7 @@ import (
 
 	"berth/election"
 	"berth/internal/files"
+	"berth/internal/rundir"
 
 	"go.uber.org/zap"
 )
@@ -29,7 +30,7 @@ const historyMax = 64 << 10
 // OpenHistory returns what the process before this one has seen, which is nothing if
 // there is no record, or none that can be used.
 func OpenHistory(o Options) (*History, election.Past) {
-	h := &History{path: o.file(".history"), log: o.Log}
+	h := &History{path: rundir.Dir(o.RunDirectory).History(o.Name), log: o.Log}
 	text, err := files.ReadOwn(h.path, historyMax)
 	if errors.Is(err, fs.ErrNotExist) {
 		return h, election.Past{}

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"berth/internal/files"
+	"berth/internal/rundir"
 
 	"go.uber.org/zap"
 )
@@ -25,7 +26,7 @@ var errNoIdentity = errors.New("not an identity: 32 hexadecimal digits")
 // by chance: with it members are told apart that have one name by mistake. Where it
 // cannot be kept it is one for this process alone, and that is said.
 func Identity(runDirectory string, log *zap.Logger) string {
-	path := filepath.Join(runDirectory, "identity")
+	path := rundir.Dir(runDirectory).Identity()
 	id, err := readIdentity(path, files.ReadOwn)
 	if err == nil {
 		return id
@@ -52,7 +53,7 @@ func Identity(runDirectory string, log *zap.Logger) string {
 
 // ReadIdentity returns the identity of a run directory, empty if none can be read.
 func ReadIdentity(runDirectory string) string {
-	id, _ := readIdentity(filepath.Join(runDirectory, "identity"), files.Read)
+	id, _ := readIdentity(rundir.Dir(runDirectory).Identity(), files.Read)
 	return id
 }
 

@@ -13,11 +13,11 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"sync"
 	"time"
 
 	"berth/internal/files"
+	"berth/internal/rundir"
 	"berth/internal/status"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -32,11 +32,6 @@ type Options struct {
 	Prefix, Member, Name string
 	Boot                 string // id of the machine's boot: no lease outlives one
 	Log                  *zap.Logger
-}
-
-// file returns the path of one of a member's files.
-func (o Options) file(ending string) string {
-	return filepath.Join(o.RunDirectory, "etcd-"+o.Name+ending)
 }
 
 // Seat is the place of a member: locked, and with its lease on record.
@@ -57,8 +52,8 @@ const patience = 5 * time.Second
 // Take waits for the seat and reads who sat there. It fails if another process keeps
 // it.
 func Take(ctx context.Context, o Options) (*Seat, error) {
-	s := &Seat{path: o.file(".json"), log: o.Log, lease: status.Lease{Boot: o.Boot, Prefix: o.Prefix, Member: o.Member}}
-	lockPath := o.file(".lock")
+	s := &Seat{path: rundir.Dir(o.RunDirectory).Lease(o.Name), log: o.Log, lease: status.Lease{Boot: o.Boot, Prefix: o.Prefix, Member: o.Member}}
+	lockPath := rundir.Dir(o.RunDirectory).MemberLock(o.Name)
 	err := os.MkdirAll(o.RunDirectory, 0o755)
 	var lock *files.LockFile
 	if err == nil {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"berth/internal/journal"
+	"berth/internal/rundir"
 	"berth/vrrp"
 )
 
@@ -15,7 +16,6 @@ import (
 // by several goroutines at once and do no I/O, but for Run and Flush.
 type Board struct {
 	dir     string
-	journal *journal.Journal
 	writing *journal.Condition
 	self    Instance // what all entries share
 
@@ -39,7 +39,7 @@ type facts struct {
 // NewBoard returns a board that writes below the run directory. self carries what all
 // entries share: PID, Start, Mode, Prefix and Member.
 func NewBoard(runDirectory string, self Instance, j *journal.Journal) *Board {
-	return &Board{dir: dir(runDirectory), self: self, journal: j, writing: j.Condition(),
+	return &Board{dir: rundir.Dir(runDirectory).Status(), self: self, writing: j.Condition(),
 		known: map[string]*facts{}, dirty: map[string]bool{}, changed: make(chan struct{}, 1), state: make(chan struct{}, 1),
 		subscribers: map[*func(Instance)]struct{}{}}
 }
@@ -53,8 +53,8 @@ type State struct {
 }
 
 // State puts on the board the state of an instance. The facts of a holding end with
-// MASTER. It is called by the table of machines, or by the election where there is
-// one.
+// MASTER. It is called by the table of machines, by the campaign for the instance where
+// there is an election, and by the process of a notify script for its event.
 func (b *Board) State(instance string, s State) {
 	b.change(instance, func(f *facts) {
 		switch {
@@ -71,6 +71,7 @@ func (b *Board) State(instance string, s State) {
 }
 
 // Group puts on the board the sync group whose notify script reported for an instance.
+// It is called by the process of the notify script.
 func (b *Board) Group(instance, group string) {
 	b.change(instance, func(f *facts) { f.Instance.Group = group })
 }
@@ -98,17 +99,21 @@ func (b *Board) Ownership(instance string, o Ownership) {
 }
 
 // Blocked puts on the board what keeps a holding from its addresses, "" for nothing.
+// It is called by the holding.
 func (b *Board) Blocked(instance, reason string) {
 	b.change(instance, func(f *facts) { f.blocked = reason })
 }
 
-// Addresses puts on the board what the loops of a holding know about their addresses.
+// Addresses puts on the board what is known about the addresses of a holding. It is
+// called for the loops of the holding, or, without loops, by the owner that has bound
+// the addresses.
 func (b *Board) Addresses(instance string, addresses []Address) {
 	b.change(instance, func(f *facts) { f.loops = addresses })
 }
 
 // Suspended puts on the board the addresses of a holding that have gone from the host
-// without an event, and for which there is no loop until they return.
+// without an event, and for which there is no loop until they return. It is called by
+// the holding.
 func (b *Board) Suspended(instance string, addresses []string) {
 	b.change(instance, func(f *facts) {
 		f.gone = nil
@@ -118,7 +123,8 @@ func (b *Board) Suspended(instance string, addresses []string) {
 	})
 }
 
-// Corrected counts that the machine showed what no event had told.
+// Corrected counts that the machine showed what no event had told. It is called by the
+// part that corrects: for the state of an instance, or for one of its addresses.
 func (b *Board) Corrected(instance, reason string) {
 	b.change(instance, func(f *facts) {
 		f.Corrections++
@@ -127,17 +133,19 @@ func (b *Board) Corrected(instance, reason string) {
 }
 
 // Deaf puts on the board why no event of keepalived can arrive, with the cure; "" where
-// events can.
+// events can. It is called by the part that decides the states meanwhile.
 func (b *Board) Deaf(instance, why string) {
 	b.change(instance, func(f *facts) { f.Instance.Deaf = why })
 }
 
-// Doubled puts on the board whether another host takes part under the same name.
+// Doubled puts on the board whether another host takes part under the same name. It is
+// called by the member of the election.
 func (b *Board) Doubled(instance string, on bool) {
 	b.change(instance, func(f *facts) { f.Instance.Doubled = on })
 }
 
-// Contested puts on the board whether there is a fight over an address.
+// Contested puts on the board whether an address is in dispute. It is called by the
+// interface that has the address.
 func (b *Board) Contested(instance, address string, on bool) {
 	b.change(instance, func(f *facts) {
 		f.Instance.Contested = slices.DeleteFunc(f.Instance.Contested, func(a string) bool { return a == address })
@@ -148,7 +156,7 @@ func (b *Board) Contested(instance, address string, on bool) {
 }
 
 // Astray puts on the board the interface of this host that has an address although
-// another host owns it; "" for none.
+// another host owns it; "" for none. It is called by the host's interfaces.
 func (b *Board) Astray(instance, address, on string) {
 	b.change(instance, func(f *facts) {
 		f.Instance.Astray = slices.DeleteFunc(f.Instance.Astray, func(a string) bool { return strings.HasPrefix(a, address+" ") })
@@ -159,7 +167,8 @@ func (b *Board) Astray(instance, address, on string) {
 }
 
 // Configuration puts on the board of all instances, those to come included, how
-// keepalived.conf differs from what is acted on; "" where it does not.
+// keepalived.conf differs from what is acted on; "" where it does not. It is called by
+// the book of keepalived.conf.
 func (b *Board) Configuration(note string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -15,11 +15,11 @@ import (
 )
 
 // flushDelay joins the changes of a burst into one write per instance, after the
-// first claims are out: these must not wait for files that are for people.
+// first claims are out: no claim waits for a file that people read.
 const flushDelay = 200 * time.Millisecond
 
-// stateDelay takes its place when a state has changed: whoever has just handed an
-// instance over looks where it is.
+// stateDelay takes its place when a state has changed: an operator who has just
+// handed an instance over asks for its state.
 const stateDelay = 20 * time.Millisecond
 
 // Run writes what changed until ctx ends, then writes the rest and returns
@@ -45,8 +45,8 @@ func (b *Board) Run(ctx context.Context) error {
 	}
 }
 
-// Flush writes now what changed. A failure is a warning, once until it
-// recovers: status is for people, the addresses matter more.
+// Flush writes now what changed. An entry that cannot be written is written with the
+// next change of any: status is for people, and the addresses matter more.
 func (b *Board) Flush() {
 	b.mu.Lock()
 	var todo []Instance
@@ -58,11 +58,18 @@ func (b *Board) Flush() {
 	if len(todo) == 0 {
 		return
 	}
-	for _, in := range todo {
-		if err := b.write(in); err != nil {
-			b.writing.Fail(unwritable, err)
-			return
+	for i, in := range todo {
+		err := b.write(in)
+		if err == nil {
+			continue
 		}
+		b.writing.Fail(unwritable, err)
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		for _, left := range todo[i:] {
+			b.dirty[left.Instance] = true
+		}
+		return
 	}
 	b.writing.Clear()
 }
@@ -82,35 +89,34 @@ func (b *Board) write(in Instance) error {
 	return nil
 }
 
-// tidy removes the file of a berth of before the prefix and the member were part of
-// its name: left behind it would go on telling of a process that is gone.
+// tidy removes the file of an earlier version of berth, which did not have prefix and
+// member in the name: left behind, the file would go on telling of a process that has
+// ended.
 func (b *Board) tidy(in Instance) {
 	if in.Prefix == "" {
 		return
 	}
 	path := filepath.Join(b.dir, fileName(Instance{Instance: in.Instance}))
 	if old, err := read(path); err == nil && old.Mode == in.Mode && old.Prefix == "" && old.Lease == in.Lease {
-		_ = os.Remove(path) // it is in nobody's way but a reader's
+		_ = os.Remove(path) // berth status marks a file that stays as stale
 	}
 }
 
 const suffix = ".json"
 
-// maxFile bounds a file in bytes; an address takes some hundred.
+// maxFile bounds a file, in bytes. An address takes some hundred.
 const maxFile = 4 << 20
 
-func dir(runDirectory string) string { return filepath.Join(runDirectory, "status") }
-
-// fileName escapes the name so that it holds no slash and begins with no dot. An
-// instance of one name in two elections is two.
+// fileName escapes the name of the instance, so that the result has no slash and does
+// not begin with a dot. One name in two elections makes two files.
 func fileName(in Instance) string {
 	name := url.PathEscape(in.Instance)
 	if name == "" || strings.HasPrefix(name, ".") {
-		name = "%" + name // no result of PathEscape begins so
+		name = "%" + name // PathEscape returns no such beginning
 	}
 	if in.Prefix != "" {
 		election := sha256.Sum256([]byte(in.Prefix + "\x00" + in.Member))
-		name += "%%" + hex.EncodeToString(election[:8]) // nor has one this
+		name += "%%" + hex.EncodeToString(election[:8]) // and no such text
 	}
 	return name + suffix
 }

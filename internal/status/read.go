@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"berth/internal/files"
+	"berth/internal/rundir"
 )
 
 // Lease is the lease of a member of etcd, kept beside the instances.
@@ -53,7 +54,8 @@ func read(path string) (Instance, error) {
 // directory means none. Files that cannot be read are joined in the error; the
 // others are returned with it.
 func Read(runDirectory string) ([]Instance, error) {
-	entries, err := os.ReadDir(dir(runDirectory))
+	dir := rundir.Dir(runDirectory).Status()
+	entries, err := os.ReadDir(dir)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, nil
 	}
@@ -66,7 +68,7 @@ func Read(runDirectory string) ([]Instance, error) {
 		if !strings.HasSuffix(e.Name(), suffix) || strings.HasPrefix(e.Name(), ".") {
 			continue
 		}
-		path := filepath.Join(dir(runDirectory), e.Name())
+		path := filepath.Join(dir, e.Name())
 		in, err := read(path)
 		if err != nil {
 			problems = append(problems, fmt.Errorf("read status %s: %w", path, err))

@@ -1,8 +1,11 @@
 // Package status has what is known now about the instances of this host. The parts
-// of a process put their facts on a board, each fact by one method that one part
-// calls; the board writes a file per instance below the run directory, replaced whole,
-// that every user may read. `berth status` prints the files; it needs no running berth
-// and no privilege.
+// of a process put their facts on a board; the board writes a file per instance below
+// the run directory, replaced whole, that every user may read. `berth status` prints
+// the files; it needs no running berth and no privilege.
+//
+// Each fact has one method and one writer, which the comment of the method names: the
+// part that knows the fact first. A part that learns of a fact subscribes to the board,
+// or reads a snapshot.
 package status
 
 import (
@@ -36,8 +39,8 @@ type Instance struct {
 	Owner string `json:"owner,omitempty"`
 	Token int64  `json:"token,omitempty"`
 	Lease string `json:"lease,omitempty"`
-	// Contested are the addresses over which there is a fight on this host or its
-	// network, whoever owns them.
+	// Contested are the addresses in dispute: another host also claims them, or another
+	// program of this host adds or deletes them. The owner may be any host.
 	Contested []string `json:"contested,omitempty"`
 	// Astray are the addresses that another interface of this host has although another
 	// host owns them, each with " on " and the name of that interface.
@@ -58,10 +61,13 @@ type Instance struct {
 	Updated time.Time `json:"updated"`
 }
 
+// Here is the owner of an address that points to this host.
+const Here = "here"
+
 // Address is what is known about one address of an instance that is MASTER.
 type Address struct {
 	Address   string    `json:"address"`
-	Owner     string    `json:"owner,omitempty"` // "here", or who was seen
+	Owner     string    `json:"owner,omitempty"` // Here, or the owner as the provider names it
 	Since     time.Time `json:"since,omitzero"`
 	LastCall  time.Time `json:"last_call,omitzero"`
 	LastError string    `json:"last_error,omitempty"`

@@ -120,6 +120,15 @@ func TestAFullDiskIsOneWarning(t *testing.T) {
 	if logs.Len() != 1 {
 		t.Errorf("%d warnings, want one", logs.Len())
 	}
+	// What could not be written is written with the next change, of another instance.
+	if err := os.Remove(filepath.Join(dir, "status")); err != nil {
+		t.Fatal(err)
+	}
+	w.Group("VI_2", "")
+	w.Flush()
+	if got, err := status.Read(dir); err != nil || len(got) != 2 {
+		t.Errorf("afterwards: got %+v, %v, want both instances", got, err)
+	}
 }
 
 func TestANoteAboutTheConfigurationReachesAllInstances(t *testing.T) {
