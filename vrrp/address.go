@@ -1,6 +1,9 @@
 package vrrp
 
-import "net/netip"
+import (
+	"net/netip"
+	"slices"
+)
 
 // FloatingIP is an address that follows the MASTER of a VRRP instance.
 type FloatingIP struct {
@@ -35,4 +38,9 @@ func (f FloatingIP) Immovable() string {
 		return "it is the broadcast address"
 	}
 	return ""
+}
+
+// Movable returns those of the addresses that a provider may move.
+func Movable(ips []FloatingIP) []FloatingIP {
+	return slices.DeleteFunc(slices.Clone(ips), func(ip FloatingIP) bool { return ip.Immovable() != "" })
 }

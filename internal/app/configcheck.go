@@ -63,7 +63,7 @@ func (o *Options) buildable(cfg *config.Config) error {
 		errs = append(errs, err)
 	}
 	if how := cfg.Pointing(o.DryRun); how == config.Call || how == config.Unchosen {
-		_, err := o.newProvider(cfg, "", nil, o.Logger())
+		_, err := o.newProvider(cfg, "", nil)
 		errs = append(errs, err)
 	}
 	return errors.Join(errs...)

@@ -6,9 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"net/netip"
-	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
 	"berth/config"
@@ -17,10 +15,13 @@ import (
 	"berth/internal/condition"
 	"berth/internal/holding"
 	"berth/internal/journal"
-	"berth/internal/metrics"
 	"berth/internal/run"
+	"berth/internal/rundir"
 	"berth/internal/seat"
+	"berth/internal/serve"
 	"berth/internal/status"
+	"berth/internal/systemd"
+	"berth/internal/upgrade"
 	"berth/netif"
 	"berth/notify"
 	"berth/refresher"
@@ -48,10 +49,11 @@ type elector struct {
 // leaves, after the next owner can have everything. On SIGUSR2 it ends and leaves
 // everything as it is; on SIGHUP it does so and begins anew in the same process.
 func (o *Options) Elect(ctx context.Context, configPath string) error {
-	log := o.Logger()
 	if o.DryRun {
 		return errDryElection
 	}
+	m := o.count()
+	log := o.Logger()
 	cfg, err := o.loadElection(configPath)
 	if err != nil {
 		return err
@@ -59,7 +61,7 @@ func (o *Options) Elect(ctx context.Context, configPath string) error {
 	o.Logs.File(cfg.LogFile)
 	own, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	again, err := o.elect(own, cfg, stop, log)
+	again, err := o.elect(own, cfg, stop, m, log)
 	if err != nil || !again || ctx.Err() != nil { // told to end while it was about to begin anew
 		return err
 	}
@@ -79,18 +81,19 @@ func (o *Options) loadElection(path string) (*config.Config, error) {
 }
 
 // elect does the work of Elect and reports whether it is to begin anew.
-func (o *Options) elect(ctx context.Context, cfg *config.Config, stop func(error), log *zap.Logger) (again bool, err error) {
-	registry := &metrics.Registry{}
-	e := &elector{cfg: cfg, meters: newMeters(registry), log: log}
+func (o *Options) elect(ctx context.Context, cfg *config.Config, stop func(error), m *meters, log *zap.Logger) (again bool, err error) {
+	e := &elector{cfg: cfg, meters: m, log: log}
+	host := systemd.New(o.Journal())
 	o.Logs.Count(e.meters.dropped)
 	self, err := notify.Self(true)
 	if err != nil {
 		return false, err
 	}
-	e.status = status.NewBoard(cfg.RunDirectory, status.Instance{PID: self.PID, Start: self.Start, Mode: "elect", Prefix: cfg.Etcd.Prefix, Member: memberName(cfg)}, journal.New(log))
+	e.status = status.NewBoard(cfg.RunDirectory, status.Instance{PID: self.PID, Start: self.Start, Mode: "elect", Prefix: cfg.Etcd.Prefix, Member: memberName(cfg)}, o.Journal())
+	m.status.Watch(e.status)
 	defer e.status.Flush() // what the end of the campaigns has changed
 	if cfg.Pointing(o.DryRun) != config.Nothing {
-		if e.cloud, err = o.newCloud(cfg, e.meters, journal.New(log)); err != nil {
+		if e.cloud, err = o.newCloud(cfg, e.meters, o.Journal()); err != nil {
 			return false, err
 		}
 	}
@@ -122,18 +125,17 @@ func (o *Options) elect(ctx context.Context, cfg *config.Config, stop func(error
 			log.Warn("cannot close the interfaces", zap.Error(err))
 		}
 	}()
-	protect(journal.New(log))
-	exporter := newExporter(registry, log)
-	exporter.show(cfg.Metrics)
+	protect(o.Journal())
+	exporter := serve.NewExporter(m.registry, o.Journal())
+	exporter.Show(serve.Where(cfg.Metrics))
 	tasks := []run.Task{
 		{Name: "election", Run: func(ctx context.Context) error { return e.member.Run(ctx, e.run) }},
 		{Name: "status", Run: e.status.Run},
 		{Name: "record", Run: func(ctx context.Context) error { return e.seat.Run(ctx, e.member.End, e.member.Unacknowledged) }},
 		{Name: "history", Run: func(ctx context.Context) error { return e.history.Run(ctx, e.member.Seen) }},
 		{Name: "metrics", Run: exporter.Run},
-		{Name: "systemd", Run: func(ctx context.Context) error { return tellSystemd(ctx, func(context.Context) {}, log) }},
-		{Name: "upgrade", Run: func(ctx context.Context) error { return o.awaitUpgrade(ctx, cfg.Path, e.replaceable, stop, log) }},
-		{Name: "reload", Run: func(ctx context.Context) error { return e.awaitReload(ctx, o, stop) }},
+		o.onUpgrade(cfg.Path, e.replaceable, stop),
+		run.OnSignal("reload", unix.SIGHUP, func(context.Context) { e.reload(o, host, stop) }),
 	}
 	if e.cloud != nil {
 		for _, w := range immovable(cfg) {
@@ -141,6 +143,7 @@ func (o *Options) elect(ctx context.Context, cfg *config.Config, stop func(error
 		}
 		tasks = append(tasks, run.Task{Name: "provider", Run: e.cloud.prepare}, run.Task{Name: "audit", Run: e.cloud.audit})
 	}
+	tasks = append(tasks, systemdTask(host, tasks, nil))
 	log.Info("taking part in the election", zap.String("member", e.member.Name), zap.String("prefix", e.member.Prefix),
 		zap.Strings("instances", e.names()), zap.Strings("interfaces", slices.Sorted(maps.Keys(managedOn(cfg)))))
 	err = run.Together(ctx, tasks...)
@@ -150,7 +153,7 @@ func (o *Options) elect(ctx context.Context, cfg *config.Config, stop func(error
 	cause := context.Cause(ctx)
 	if errors.Is(cause, election.ErrLeave) {
 		log.Info("ending; lease and addresses stay for the next process", zap.NamedError("reason", cause))
-		return errors.Is(cause, errBeginAnew), nil
+		return errors.Is(cause, upgrade.ErrAnew), nil
 	}
 	log.Info("ended; addresses and lease are given up", zap.NamedError("reason", cause))
 	return false, nil
@@ -173,24 +176,21 @@ func (e *elector) replaceableBy(next *config.Config) error {
 	return netif.CheckHost(managedOn(next))
 }
 
-// awaitReload ends everything on SIGHUP, to begin anew. A file that is no good
-// changes nothing.
-func (e *elector) awaitReload(ctx context.Context, o *Options, stop func(error)) error {
-	return onSignal(ctx, unix.SIGHUP, func() {
-		cfg, err := o.loadElection(e.cfg.Path)
-		if err == nil {
-			err = o.buildable(cfg)
-		}
-		if err == nil {
-			err = e.replaceableBy(cfg)
-		}
-		if err != nil {
-			e.log.Error("the configuration was not read again; the former stays in force", zap.Error(err))
-			return
-		}
-		notifySystemd(e.log, reloading())
-		stop(errBeginAnew)
-	})
+// reload ends everything, to begin anew. A file that cannot be used changes nothing.
+func (e *elector) reload(o *Options, host *systemd.Notifier, stop func(error)) {
+	cfg, err := o.loadElection(e.cfg.Path)
+	if err == nil {
+		err = o.buildable(cfg)
+	}
+	if err == nil {
+		err = e.replaceableBy(cfg)
+	}
+	if err != nil {
+		e.log.Error("the configuration was not read again; the former stays in force", zap.Error(err))
+		return
+	}
+	host.Reloading()
+	stop(upgrade.ErrAnew)
 }
 
 func (e *elector) names() []string {
@@ -232,7 +232,7 @@ func (e *elector) open() (*netif.Host, error) {
 		},
 		Contested: func(p netip.Prefix, on bool) { e.status.Contested(instances[p], p.String(), on) },
 		Astray:    func(p netip.Prefix, on string) { e.status.Astray(instances[p], p.String(), on) },
-		Record:    strings.TrimSuffix(e.seat.Path(), filepath.Ext(e.seat.Path())) + ".addresses",
+		Record:    rundir.Dir(e.cfg.RunDirectory).Bound(config.EscapeName(e.cfg.Etcd.Prefix + memberName(e.cfg))),
 		Journal:   journal.New(e.log),
 		Metrics:   e.meters.netif,
 	}, managedOn(e.cfg))
@@ -351,7 +351,7 @@ func (e *elector) own(ctx context.Context, in config.ElectionInstance, g electio
 				},
 			}
 			permit := guard.NewPermit(ctx, func(context.Context) error { return g.Check() })
-			return loops.Run(ctx, in.Name, permit.Check, func() []vrrp.FloatingIP { return movable(in.Addresses) }, nil, nil)
+			return loops.Run(ctx, in.Name, permit.Check, func() []vrrp.FloatingIP { return vrrp.Movable(in.Addresses) }, nil, nil)
 		}})
 	}
 	return run.All(ctx, parts...)
@@ -389,7 +389,6 @@ func (e *elector) bound(in config.ElectionInstance) {
 
 // changed takes what is new about an instance.
 func (e *elector) changed(s election.Status) {
-	e.meters.changed(s.Instance, s.State)
 	e.status.State(s.Instance, status.State{State: s.State, Reason: s.Reason})
 	o := status.Ownership{Owner: s.Owner, Token: s.Token, Lease: e.seat.Path()}
 	if s.State == vrrp.Fault {

@@ -1,7 +1,29 @@
 package app
 
 import (
+	"slices"
+
+	"berth/config"
+	"berth/fifo"
+	"berth/guard"
+	"berth/instance"
+	"berth/internal/cloudsim"
+	"berth/internal/fence"
+	"berth/internal/holding"
 	"berth/internal/journal"
+	"berth/internal/keepalived"
+	"berth/internal/names"
+	"berth/internal/presence"
+	"berth/internal/reading"
+	"berth/internal/reconcile"
+	"berth/internal/reload"
+	"berth/internal/serve"
+	"berth/internal/status"
+	"berth/internal/systemd"
+	"berth/netif"
+	"berth/notify"
+	"berth/providers/catalog"
+	"berth/refresher"
 
 	"go.uber.org/zap"
 )
@@ -19,7 +41,39 @@ var (
 		Text: "nothing to do"}
 	seatNotLeft = journal.Kind{Code: "lease-record-not-left", Level: zap.WarnLevel,
 		Text: "cannot remove the record of the lease, or unlock it"}
+	upgradeRefused = journal.Kind{Code: "upgrade-refused", Level: zap.ErrorLevel,
+		Text: "not upgrading: the new binary refuses the configuration"}
+	upgradeImpossible = journal.Kind{Code: "upgrade-impossible", Level: zap.ErrorLevel,
+		Text: "not upgrading: a successor could not take over"}
 )
 
-// Events are the kinds that this package declares.
-var Events = []journal.Kind{ending, unprotected, fifoUnlockable, fifoNotUnlocked, eventSuperseded, seatNotLeft}
+// own are the kinds that this package declares.
+var own = []journal.Kind{ending, unprotected, fifoUnlockable, fifoNotUnlocked, eventSuperseded, seatNotLeft, upgradeRefused, upgradeImpossible}
+
+// Events returns the kinds of events of all packages, in no order. A package that
+// declares some is listed here.
+func Events() []journal.Kind {
+	return slices.Concat(
+		own,
+		cloudsim.Events,
+		config.Events,
+		fence.Events,
+		fifo.Events,
+		guard.Events,
+		holding.Events,
+		instance.Events,
+		keepalived.Events,
+		names.Events,
+		netif.Events,
+		notify.Events,
+		presence.Events,
+		catalog.Events,
+		reading.Events,
+		reconcile.Events,
+		refresher.Events,
+		reload.Events,
+		serve.Events,
+		status.Events,
+		systemd.Events,
+	)
+}

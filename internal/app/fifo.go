@@ -14,14 +14,16 @@ import (
 	"berth/internal/holding"
 	"berth/internal/journal"
 	"berth/internal/keepalived"
-	"berth/internal/metrics"
 	"berth/internal/presence"
 	"berth/internal/reconcile"
 	"berth/internal/reload"
 	"berth/internal/run"
 	"berth/internal/seat"
+	"berth/internal/serve"
 	"berth/internal/service"
 	"berth/internal/status"
+	"berth/internal/systemd"
+	"berth/internal/upgrade"
 	"berth/keepalivedconf"
 	"berth/notify"
 	"berth/vrrp"
@@ -38,7 +40,8 @@ type fifoMode struct {
 	journal    *journal.Journal
 	origin     keepalived.Origin
 	meters     *meters
-	exporter   *exporter
+	exporter   *serve.Exporter
+	host       *systemd.Notifier
 	network    *presence.Network
 	observer   *presence.Observer
 	deafness   *reconcile.Deafness
@@ -51,7 +54,6 @@ type fifoMode struct {
 // generation is what follows from one reading of berth's configuration.
 type generation struct {
 	*graph
-	board      board
 	holding    *holding.Holding
 	reconciler *reconcile.Reconciler
 	died       func(pid int, at time.Time)
@@ -94,7 +96,7 @@ func (o *Options) FIFO(ctx context.Context, configPath, fifoPath string) error {
 			return err
 		}
 		defer func() {
-			if err := place.Leave(errors.Is(context.Cause(ctx), errUpgrade)); err != nil {
+			if err := place.Leave(errors.Is(context.Cause(ctx), upgrade.ErrSuccessor)); err != nil {
 				m.journal.Tell(seatNotLeft, zap.Error(err))
 			}
 		}()
@@ -110,11 +112,10 @@ func (o *Options) FIFO(ctx context.Context, configPath, fifoPath string) error {
 		{Name: "addresses", Run: m.observer.Run},
 		{Name: "FIFO of keepalived", Run: m.fifoMonitor(ctx).Run},
 		{Name: "metrics", Run: m.exporter.Run},
-		{Name: "systemd", Run: func(ctx context.Context) error { return tellSystemd(ctx, m.reader.Flush, m.journal.Log()) }},
-		{Name: "upgrade", Run: func(ctx context.Context) error {
-			return o.awaitUpgrade(ctx, configPath, func() error { return nil }, stop, m.journal.Log())
-		}},
+		o.onUpgrade(configPath, func() error { return nil }, stop),
 	}, m.service.Tasks()...)
+	// A berth that does not drain the FIFO is not alive.
+	tasks = append(tasks, systemdTask(m.host, tasks, m.reader.Flush))
 	// Started by keepalived as its vrrp_notify_fifo_script: when keepalived ends, no
 	// process is left that writes.
 	if len(m.origin.Keepalived) > 0 {
@@ -132,16 +133,16 @@ func (o *Options) FIFO(ctx context.Context, configPath, fifoPath string) error {
 
 // newFIFOMode builds what lives as long as the process. It starts nothing.
 func (o *Options) newFIFOMode(configPath, fifoPath string) *fifoMode {
-	m := &fifoMode{options: o, configPath: configPath, journal: journal.New(o.Logger()), origin: keepalived.OriginOf(os.Getpid())}
-	registry := &metrics.Registry{}
-	m.meters, m.exporter = newMeters(registry), newExporter(registry, m.journal.Log())
+	m := &fifoMode{options: o, configPath: configPath, meters: o.count(), origin: keepalived.OriginOf(os.Getpid())}
+	m.journal = o.Journal()
+	m.exporter, m.host = serve.NewExporter(m.meters.registry, m.journal), systemd.New(m.journal)
 	// What was observed of the addresses, and whether events can arrive, outlives a
 	// configuration.
 	m.network = presence.NewNetwork(func() (int, bool) { return m.current.Load().keepalived.VRRP() })
 	m.observer = presence.NewObserver(presence.Options{
 		Host:      m.network,
 		Changed:   func() { m.current.Load().reconciler.AddressesChanged() },
-		Corrected: func(instance, reason string) { m.current.Load().board.Corrected(instance, reason) },
+		Corrected: func(instance, reason string) { m.current.Load().status.Corrected(instance, reason) },
 		Journal:   m.journal,
 	})
 	m.deafness = reconcile.NewDeafness(fifoPath, func() (string, *keepalivedconf.Config) {
@@ -198,10 +199,10 @@ func (m *fifoMode) graph() (*graph, error) {
 
 // generation returns the generation of a graph.
 func (m *fifoMode) generation(ctx context.Context, g *graph) *generation {
-	gen := &generation{graph: g, board: board{g.status, m.meters}}
+	gen := &generation{graph: g}
 	gen.holding = g.holding(g.lock(recordAfter, g.register), m.observer, append(m.fencing.guards(g.status), m.service.LastWord())...)
 	gen.reconciler = reconcile.New(reconcile.Options{
-		Table: m.service.Table(), Keepalived: g.keepalived, Book: g.book, Board: gen.board,
+		Table: m.service.Table(), Keepalived: g.keepalived, Book: g.book, Board: g.status,
 		Bound:   m.observer.Bound,
 		Flush:   m.reader.Flush,
 		Written: func() bool { return m.reader.Writing().None.IsZero() },
@@ -229,7 +230,7 @@ func (g *generation) Run(ctx context.Context) error {
 func (m *fifoMode) enforce(gen *generation) {
 	m.current.Store(gen)
 	m.service.Hold(gen.holding.Run)
-	m.exporter.show(gen.cfg.Metrics)
+	m.exporter.Show(serve.Where(gen.cfg.Metrics))
 }
 
 // serve runs the generation in force, and on SIGHUP puts another in its place. The
@@ -247,8 +248,8 @@ func (m *fifoMode) serve(ctx context.Context, first *generation) error {
 			m.options.Logs.File(gen.cfg.LogFile) // opened anew, as after a rotation
 		},
 		Restart: m.service.Restart,
-		Reading: func() { notifySystemd(m.journal.Log(), reloading()) },
-		Read:    func() { notifySystemd(m.journal.Log(), ready) },
+		Reading: m.host.Reloading,
+		Read:    m.host.Ready,
 		File:    m.configPath,
 		Journal: m.journal,
 	}
@@ -276,6 +277,5 @@ func (m *fifoMode) changed(is instance.Status) {
 	if is.State != vrrp.Master {
 		m.observer.Forget(is.Instance)
 	}
-	m.meters.changed(is.Instance, is.State)
 	m.current.Load().status.State(is.Instance, status.State{State: is.State, Since: is.Since, Priority: is.Priority, Reason: is.Reason})
 }

@@ -63,6 +63,7 @@ func (o *Options) newGraph(cfg *config.Config, self notify.Record, k *keepalived
 		mode = "fifo"
 	}
 	g.status = status.NewBoard(cfg.RunDirectory, status.Instance{PID: self.PID, Start: self.Start, Mode: mode}, j)
+	m.status.Watch(g.status)
 	g.book = newBook(cfg, readingOptions(cfg, cfg.RunDirectory, j), k, n.Has, j)
 	g.book.Noted = g.status.Configuration
 	if g.cloud, err = o.newCloud(cfg, m, j); err != nil {
@@ -88,7 +89,7 @@ func (o *Options) newCloud(cfg *config.Config, m *meters, j *journal.Journal) (*
 		}
 		return c, nil
 	}
-	p, err := o.newProvider(cfg, cfg.RunDirectory, m.providers, j.Log())
+	p, err := o.newProvider(cfg, cfg.RunDirectory, m.providers)
 	if err != nil {
 		return nil, err
 	}
@@ -128,7 +129,7 @@ func (c *cloud) loop(instance string, ip vrrp.FloatingIP, check func(context.Con
 // newProvider builds the configured provider. It makes no calls. What it looks
 // up it keeps in runDirectory, or nowhere if that is empty. Without m nothing is
 // counted.
-func (o *Options) newProvider(cfg *config.Config, runDirectory string, m *providers.Metrics, log *zap.Logger) (providers.Provider, error) {
+func (o *Options) newProvider(cfg *config.Config, runDirectory string, m *providers.Metrics) (providers.Provider, error) {
 	if cfg.Provider == "" {
 		missing := &section.Problem{Key: "provider", Text: "missing; write one of " + strings.Join(catalog.Providers.Names(), ", ")}
 		return nil, &UsageError{cfg.Located("provider", missing)}
@@ -137,9 +138,9 @@ func (o *Options) newProvider(cfg *config.Config, runDirectory string, m *provid
 	if err != nil {
 		return nil, &UsageError{cfg.Located("provider", err)}
 	}
-	secrets := o.secrets(cfg, cfg.Provider, journal.New(log))
+	secrets := o.secrets(cfg, cfg.Provider, o.Journal())
 	d := providers.Deps{
-		Journal:   journal.New(log),
+		Journal:   o.Journal(),
 		RunDir:    runDirectory,
 		UserAgent: "berth/" + o.Version,
 		Env:       o.Getenv,
@@ -151,8 +152,8 @@ func (o *Options) newProvider(cfg *config.Config, runDirectory string, m *provid
 			return s.Reveal(), err
 		},
 	}
-	if o.HTTP == nil { // else nobody is connected to
-		d.Names = o.resolvers.at(runDirectory, log)
+	if o.HTTP == nil { // else the test's transport connects to nothing
+		d.Names = o.names.At(runDirectory, o.Journal())
 	}
 	p, err := entry.New(d, providerSection(cfg))
 	if err != nil {

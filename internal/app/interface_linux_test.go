@@ -114,9 +114,9 @@ func TestAnAddressOnAWrongInterfaceIsInTheStatusUntilItIsGone(t *testing.T) {
 		on   string
 		want string
 	}{
-		{first, "eth1", "this host does not own what it answers for: 192.0.2.1/32 on eth1"},
+		{first, "eth1", "this host has addresses that another host owns: 192.0.2.1/32 on eth1"},
 		{second, "eth2", "192.0.2.1/32 on eth1, 192.0.2.10/32 on eth2"},
-		{first, "", "answers for: 192.0.2.10/32 on eth2"},
+		{first, "", "another host owns: 192.0.2.10/32 on eth2"},
 		{second, "", ""},
 	} {
 		w.Astray("api", tt.p.String(), tt.on)
@@ -125,7 +125,7 @@ func TestAnAddressOnAWrongInterfaceIsInTheStatusUntilItIsGone(t *testing.T) {
 		if err := (&Options{Stdout: &out}).Status(dir, "", false); err != nil {
 			t.Fatal(err)
 		}
-		if got := out.String(); !strings.Contains(got, tt.want) || tt.want == "" && strings.Contains(got, "answers for") {
+		if got := out.String(); !strings.Contains(got, tt.want) || tt.want == "" && strings.Contains(got, "another host owns") {
 			t.Errorf("%v on %q: want %q, got %s", tt.p, tt.on, tt.want, got)
 		}
 	}

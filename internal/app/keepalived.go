@@ -11,7 +11,6 @@ import (
 	"berth/internal/keepalived"
 	"berth/internal/presence"
 	"berth/internal/reading"
-	"berth/internal/status"
 	"berth/keepalivedconf"
 	"berth/selftest"
 )
@@ -86,15 +85,4 @@ func fifos(cfg *config.Config, conf *keepalivedconf.Config) []selftest.FIFO {
 // interfaces returns how keepalived's configuration is told which interfaces there are.
 func interfaces(cfg *config.Config, conf *keepalivedconf.Config) func(name string) (mtu int, exists bool) {
 	return presence.Interfaces(beside(cfg, conf).Parent())
-}
-
-// board is the status of a process, where each correction is counted.
-type board struct {
-	*status.Board
-	meters *meters
-}
-
-func (b board) Corrected(instance, reason string) {
-	b.meters.corrections.Add(1, instance)
-	b.Board.Corrected(instance, reason)
 }

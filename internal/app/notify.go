@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"berth/guard"
-	"berth/internal/journal"
 	"berth/internal/keepalived"
 	"berth/internal/presence"
 	"berth/internal/reading"
@@ -37,7 +36,7 @@ func (o *Options) Notify(ctx context.Context, configPath string, args []string) 
 		return err
 	}
 	o.Logs.File(cfg.LogFile)
-	j := journal.New(o.Logger())
+	j := o.Journal()
 	// The processes are opened before anything else: from here on the death of
 	// keepalived cannot be missed.
 	origin := keepalived.OriginOf(os.Getpid())
@@ -155,7 +154,15 @@ func (g *graph) notifyMaster(ctx context.Context, names []string, lock guard.Gua
 	}
 	// The holdings are last, and so the first to run: the claim waits for them.
 	tasks = append(tasks,
-		run.Task{Name: "verification", Run: func(ctx context.Context) error { return relayAsks(ctx, asks) }},
+		// With it a later invocation passes on keepalived's MASTER_RX_LOWER_PRI.
+		run.OnSignal("verification", unix.SIGUSR1, func(context.Context) {
+			for _, ask := range asks {
+				select {
+				case ask <- struct{}{}:
+				default: // asked for already
+				}
+			}
+		}),
 		run.Task{Name: "holdings", Run: func(ctx context.Context) error { return run.All(ctx, holdings...) }})
 	err := fencing.run(ctx, func(ctx context.Context) error { return run.Together(ctx, tasks...) })
 	if ctx.Err() == nil {
@@ -181,19 +188,6 @@ func observeLater(ctx context.Context, o *presence.Observer) error {
 	case <-time.After(time.Second):
 		return o.Run(ctx)
 	}
-}
-
-// relayAsks turns SIGUSR1, with which a later invocation passes on keepalived's
-// MASTER_RX_LOWER_PRI, into requests to check who owns the addresses.
-func relayAsks(ctx context.Context, asks []chan<- struct{}) error {
-	return onSignal(ctx, unix.SIGUSR1, func() {
-		for _, ask := range asks {
-			select {
-			case ask <- struct{}{}:
-			default: // asked for already
-			}
-		}
-	})
 }
 
 // notifyOther ends the processes that hold the instances, by taking their

@@ -5,10 +5,13 @@ import (
 	"io"
 	"net/http"
 	"path/filepath"
+	"sync"
 
 	"berth/config"
 	"berth/internal/journal"
 	"berth/internal/logs"
+	"berth/internal/metrics"
+	"berth/internal/names"
 	"berth/providers/catalog"
 
 	"go.uber.org/zap"
@@ -35,7 +38,12 @@ type Options struct {
 	// HTTP replaces the providers' transport in tests, nil for the real one.
 	HTTP http.RoundTripper
 
-	resolvers resolvers
+	names names.Pool
+
+	// What a process has once, see Journal and count.
+	mu      sync.Mutex
+	journal *journal.Journal
+	meters  *meters
 }
 
 // Exit statuses.
@@ -80,6 +88,32 @@ func (o *Options) Logger() *zap.Logger {
 	return o.Logs.Logger(o.verbose(), o.JSONLog)
 }
 
+// Journal returns the one journal of the process, which writes to its one logger.
+func (o *Options) Journal() *journal.Journal {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.journal == nil {
+		o.journal = journal.New(o.Logger())
+	}
+	return o.journal
+}
+
+// count returns the metrics of the process, which from now on take its events. A
+// service calls it before anything else, so that no event is told before.
+func (o *Options) count() *meters {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.meters != nil {
+		return o.meters
+	}
+	if o.journal != nil {
+		panic("events are told before they are counted")
+	}
+	o.meters = newMeters(&metrics.Registry{})
+	o.journal = journal.New(o.Logger(), o.meters.events.Take)
+	return o.meters
+}
+
 // load reads the configuration file.
 func (o *Options) load(path string) (*config.Config, error) {
 	sections := map[string]config.SectionCheck{}
@@ -105,6 +139,10 @@ func (o *Options) secrets(c *config.Config, section string, j *journal.Journal) 
 	}
 	return s
 }
+
+// Close ends what outlives a single command's parts. It is called when the command
+// has ended.
+func (o *Options) Close() { o.names.Close() }
 
 // providerSection returns the section of the chosen provider, nil if the file does
 // not have it.

@@ -7,7 +7,6 @@ import (
 
 	"berth/config"
 	"berth/election"
-	"berth/internal/journal"
 	"berth/internal/seat"
 	"berth/notify"
 
@@ -44,13 +43,13 @@ func (o *Options) newEtcd(cfg *config.Config, runDirectory string, log *zap.Logg
 	var password config.Secret
 	if e.Username != "" {
 		var err error
-		if password, err = o.secrets(cfg, "etcd", journal.New(log)).Resolve("password", e.Password, e.PasswordFile, "BERTH_ETCD_PASSWORD"); err != nil {
+		if password, err = o.secrets(cfg, "etcd", o.Journal()).Resolve("password", e.Password, e.PasswordFile, "BERTH_ETCD_PASSWORD"); err != nil {
 			return nil, &UsageError{cfg.Located("etcd", err)}
 		}
 	}
 	etcd, err := election.NewEtcd(election.Options{
 		Endpoints: e.Endpoints, CAFile: e.CAFile, CertFile: e.CertFile, KeyFile: e.KeyFile,
-		Username: e.Username, Password: password.Reveal(), Names: o.resolvers.at(runDirectory, log),
+		Username: e.Username, Password: password.Reveal(), Names: o.names.At(runDirectory, o.Journal()),
 	})
 	if err != nil {
 		return nil, &UsageError{cfg.Located("etcd", fmt.Errorf("etcd: %w", err))}

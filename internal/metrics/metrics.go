@@ -5,7 +5,7 @@
 // It does what berth needs and no more: no collectors, no summaries, no
 // timestamps, no registry for the whole process. Prometheus' own client library
 // does all of that, but its packages initialise themselves at each start of the
-// process, wanted or not, and a notify script starts for each event.
+// process, wanted or not, and keepalived starts a notify script for each event.
 package metrics
 
 import (
@@ -154,8 +154,8 @@ func (f *family) change(labels []string, change func(*series)) {
 	change(s)
 }
 
-// key makes the values of labels what the text form can carry: the name of an
-// instance may hold any byte. Those that become equal are one series.
+// key makes of the values of labels what the text form can carry: the name of an
+// instance may hold any byte. Values that become equal are one series.
 func (f *family) key(labels []string) ([]string, string) {
 	if len(labels) != len(f.Labels) {
 		panic(fmt.Sprintf("metric %s has the labels %v, got values for %d", f.Name, f.Labels, len(labels)))
@@ -164,7 +164,7 @@ func (f *family) key(labels []string) ([]string, string) {
 	for i, v := range labels {
 		valid[i] = strings.ToValidUTF8(v, "\uFFFD")
 	}
-	return valid, strings.Join(valid, "\xff") // which no valid text has
+	return valid, strings.Join(valid, "\xff") // no valid text has this byte
 }
 
 // WriteText writes all metrics that have a series, as they are at one moment.
@@ -207,7 +207,7 @@ func (f *family) write(b *strings.Builder) {
 	}
 }
 
-// sample writes one line; le is the bound of a bucket, "" for what is none.
+// sample writes one line. le is the upper bound of a bucket, "" for other samples.
 func (f *family) sample(b *strings.Builder, suffix string, s *series, le string, v float64) {
 	var pairs []string
 	for i, name := range f.Labels {

@@ -5,14 +5,31 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 )
 
-// Task is a part of a process. Run blocks until ctx ends, or until the part cannot
-// go on or is done; it then has stopped everything that it started. The name, such
-// as "fifo", stands before its error.
+// Task is a part of a process.
 type Task struct {
+	// Name, such as "fifo", stands before the error of the part.
 	Name string
-	Run  func(context.Context) error
+	// Run blocks until ctx ends, or until the part cannot go on or is done; it then has
+	// stopped everything that it started.
+	Run func(ctx context.Context) error
+	// Ready waits until the part does what the host relies on, or until ctx ends. It is
+	// nil where there is nothing to wait for.
+	Ready func(ctx context.Context)
+}
+
+// Ready returns when each of the tasks is ready that has something to become ready
+// for, or when ctx ends. The tasks must be running.
+func Ready(ctx context.Context, tasks ...Task) {
+	var waiting sync.WaitGroup
+	for _, t := range tasks {
+		if t.Ready != nil {
+			waiting.Go(func() { t.Ready(ctx) })
+		}
+	}
+	waiting.Wait()
 }
 
 // ErrOtherEnded is the cause with which a task's context ends because another task

@@ -3,11 +3,16 @@ package run_test
 import (
 	"context"
 	"errors"
+	"os"
+	"os/signal"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"berth/internal/run"
+
+	"golang.org/x/sys/unix"
 )
 
 var errBroken = errors.New("pipe is broken")
@@ -101,5 +106,73 @@ func TestAnEndFromOutsideHasNoName(t *testing.T) {
 func TestNoTasks(t *testing.T) {
 	if err := run.All(t.Context()); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestReadyWaitsForAllThatHaveSomethingToBecomeReadyFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ready := func(d time.Duration) func(context.Context) {
+			return func(ctx context.Context) {
+				select {
+				case <-ctx.Done():
+				case <-time.After(d):
+				}
+			}
+		}
+		start := time.Now()
+		run.Ready(t.Context(), run.Task{Name: "fifo", Ready: ready(time.Second)}, run.Task{Name: "status"}, run.Task{Name: "metrics", Ready: ready(2 * time.Second)})
+		if took := time.Since(start); took != 2*time.Second {
+			t.Errorf("want it after the last, it took %v", took)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		start = time.Now()
+		run.Ready(ctx, run.Task{Name: "fifo", Ready: ready(time.Hour)})
+		if took := time.Since(start); took != time.Second {
+			t.Errorf("want it to end with its context, it took %v", took)
+		}
+	})
+}
+
+func TestASignalCallsTheTaskUntilItEnds(t *testing.T) {
+	called := make(chan struct{})
+	task := run.OnSignal("reload", unix.SIGUSR1, func(context.Context) { called <- struct{}{} })
+	signal.Ignore(unix.SIGUSR1) // a signal before the task listens must not end the test
+	defer signal.Reset(unix.SIGUSR1)
+	ctx, cancel := context.WithCancelCause(t.Context())
+	var err error
+	var running sync.WaitGroup
+	running.Go(func() { err = task.Run(ctx) })
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for range 2 {
+		for got := false; !got; {
+			if kerr := unix.Kill(os.Getpid(), unix.SIGUSR1); kerr != nil {
+				t.Fatal(kerr)
+			}
+			select {
+			case <-called:
+				got = true
+			case <-tick.C:
+			}
+		}
+	}
+	ended := errors.New("test is over")
+	cancel(ended)
+	drained := make(chan struct{})
+	go func() {
+		defer close(drained)
+		running.Wait()
+	}()
+	for {
+		select {
+		case <-called: // of a signal that was still under way
+			continue
+		case <-drained:
+		}
+		break
+	}
+	if err != ended || task.Name != "reload" {
+		t.Errorf("got %v of %s, want the cause", err, task.Name)
 	}
 }

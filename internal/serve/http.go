@@ -1,6 +1,6 @@
-// Package serve shows things to other programs: by HTTP, and in a file for the
-// textfile collector of node_exporter. Nothing of it can keep berth from its work:
-// what fails is a warning and is tried again, and clients get few connections.
+// Package serve shows metrics to other programs: by HTTP, and in a file for the
+// textfile collector of node_exporter. It never keeps berth from its work: what fails
+// is a warning and is tried again, and clients get few connections.
 package serve
 
 import (
@@ -10,6 +10,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"berth/internal/journal"
 
 	"go.uber.org/zap"
 )
@@ -27,26 +29,27 @@ const (
 	idleTimeout    = 90 * time.Second
 	maxHeaderBytes = 16 << 10
 
-	// listenAgain is the wait after the address could not be had.
+	// listenAgain is the wait after an attempt to listen has failed.
 	listenAgain = 10 * time.Second
 )
 
 // HTTP serves what a handler answers at an address and port until ctx ends. While
-// the address cannot be had it goes on trying.
-func HTTP(ctx context.Context, address string, handler http.Handler, log *zap.Logger) {
-	failing := false
+// it cannot listen there it goes on trying.
+func HTTP(ctx context.Context, address string, handler http.Handler, j *journal.Journal) {
+	serving := j.Condition()
+	defer serving.Drop() // whether the next configuration listens here is not known
 	for ctx.Err() == nil {
 		err := once(ctx, address, handler, func(at net.Addr) {
-			failing = false
-			log.Info("metrics are served", zap.Stringer("listen", at))
+			if listen := zap.Stringer("listen", at); serving.Holds() {
+				serving.Clear(listen)
+			} else {
+				j.Tell(served, listen)
+			}
 		})
 		if ctx.Err() != nil {
 			return
 		}
-		if !failing {
-			failing = true
-			log.Warn("cannot serve metrics; trying again", zap.String("listen", address), zap.Error(err))
-		}
+		serving.Fail(unservable, err, zap.String("listen", address))
 		select {
 		case <-ctx.Done():
 		case <-time.After(listenAgain):
@@ -82,9 +85,10 @@ func answer(ctx context.Context, l net.Listener, handler http.Handler) error {
 	return srv.Serve(l)
 }
 
-// connections bounds how many connections there are. The one that has waited
-// longest without a whole request makes room for a new one, so that clients who
-// only connect keep nobody out. If all are being answered, the new one is closed.
+// connections bounds how many connections there are. The connection that has waited
+// longest without a whole request makes room for a new one, so that clients that
+// only connect keep no other client out. If all are being answered, the new one is
+// closed.
 type connections struct {
 	mu      sync.Mutex
 	waiting []net.Conn        // for a request, the longest first

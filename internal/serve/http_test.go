@@ -12,6 +12,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"berth/internal/journal"
+
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 )
@@ -26,7 +28,7 @@ func listening(t *testing.T, handler http.Handler) string {
 	log := zap.New(core, zap.WrapCore(func(zapcore.Core) zapcore.Core { return &listenCore{core, said} }))
 	ctx, cancel := context.WithCancelCause(t.Context())
 	var running sync.WaitGroup
-	running.Go(func() { HTTP(ctx, "127.0.0.1:0", handler, log) })
+	running.Go(func() { HTTP(ctx, "127.0.0.1:0", handler, journal.New(log)) })
 	t.Cleanup(func() {
 		cancel(errors.New("test is over"))
 		running.Wait()
@@ -73,7 +75,7 @@ func closed(t *testing.T, conn net.Conn) {
 	}
 }
 
-func TestClientsThatOnlyConnectKeepNobodyOutAndTakeFewDescriptors(t *testing.T) {
+func TestClientsThatOnlyConnectKeepNoOtherClientOutAndTakeFewDescriptors(t *testing.T) {
 	address := listening(t, hello)
 	var conns []net.Conn
 	for i := range 200 {

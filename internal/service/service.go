@@ -66,7 +66,7 @@ func (s *Service) Restart() { s.table.Restart(reload.ErrReloaded) }
 func (s *Service) Tasks() []run.Task {
 	return []run.Task{
 		{Name: "instances", Run: s.table.Run},
-		{Name: s.source.Name(), Run: func(ctx context.Context) error { return s.source.Run(ctx, s.table.Deliver) }},
+		{Name: s.source.Name(), Run: func(ctx context.Context) error { return s.source.Run(ctx, s.table.Deliver) }, Ready: s.source.CatchUp},
 	}
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 
 	"berth/internal/cloudsim"
-	"berth/internal/journal"
 )
 
 // CloudsimOptions are the flags of berth cloudsim.
@@ -18,5 +17,5 @@ type CloudsimOptions struct {
 // Cloudsim runs the provider simulator on loopback until ctx ends.
 func (o *Options) Cloudsim(ctx context.Context, co CloudsimOptions) error {
 	return cloudsim.Run(ctx, cloudsim.RunOptions{Listen: co.Listen, Token: co.Token,
-		Unfriendly: co.Unfriendly, Seed: co.Seed, Journal: journal.New(o.Logger()), Out: o.Stdout})
+		Unfriendly: co.Unfriendly, Seed: co.Seed, Journal: o.Journal(), Out: o.Stdout})
 }
