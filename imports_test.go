@@ -59,8 +59,8 @@ var allowed = map[string]string{
 	"berth/internal/reading":  "vrrp keepalivedconf internal/files internal/journal internal/pidfd internal/rundir",
 	"berth/internal/cloudsim": "internal/journal",
 	"berth/internal/overview": "vrrp keepalivedconf providers",
-	"berth/internal/probe":    "vrrp election keepalivedconf providers selftest internal/overview internal/reading", // what a check of the self-test takes
-	"berth/internal/rundir":   "",                                                                                   // the names of files, for all that write them
+	"berth/internal/probe":    "vrrp election keepalivedconf providers selftest internal/overview internal/reading fifo internal/keepalived", // what a check of the self-test takes
+	"berth/internal/rundir":   "",                                                                                                            // the names of files, for all that write them
 	"berth/internal/systemd":  "internal/journal",
 	"berth/internal/upgrade":  "election netif", // its causes are the one that both know
 	"berth/internal/app":      "*",              // the only wiring

@@ -79,7 +79,7 @@ func (o *Options) checks(configPath string) ([]selftest.Check, error) {
 		}
 	} else {
 		// The report says what the book would tell.
-		k := beside(cfg, nil)
+		k := probe.Beside(cfg.KeepalivedPIDFile, nil)
 		b := newBook(cfg, readingOptions(cfg, "", o.Journal()), k, func() (func(netip.Addr) bool, error) { return presence.HasOnce(k.VRRP) }, nil)
 		addresses = func() []vrrp.FloatingIP { return probe.Movable(b, cfg.ManagedAddresses) }
 		conf := func() *keepalivedconf.Config {
@@ -89,8 +89,8 @@ func (o *Options) checks(configPath string) ([]selftest.Check, error) {
 		there := func(conf *keepalivedconf.Config) func(string) (int, bool) { return interfaces(cfg, conf) }
 		checks = append(checks,
 			selftest.KeepalivedConfig(func() (selftest.Keepalived, error) { return probe.Keepalived(b, there) }),
-			selftest.Process(func() (int, error) { return keepalivedProcess(cfg, conf()) }),
-			selftest.FIFOs(func() []selftest.FIFO { return fifos(cfg, conf()) }),
+			selftest.Process(func() (int, error) { return probe.Beside(cfg.KeepalivedPIDFile, conf()).Watchable() }),
+			selftest.FIFOs(func() []selftest.FIFO { return probe.FIFOs(cfg.KeepalivedConfig, cfg.KeepalivedPIDFile, conf()) }),
 			selftest.Directory("lock directory", filepath.Dir(cfg.LockFileTemplate), cfg.OwnLockDirectory))
 	}
 	checks = append(checks, selftest.Directory("run directory", cfg.RunDirectory, true))

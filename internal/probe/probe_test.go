@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"berth/fifo"
 	"berth/internal/probe"
 	"berth/internal/reading"
 	"berth/keepalivedconf"
@@ -17,6 +18,7 @@ import (
 	"berth/vrrp"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 )
 
 // book returns the book of a keepalived.conf with this text.
@@ -115,5 +117,27 @@ func TestTheProviderIsAskedAlsoWithoutAddresses(t *testing.T) {
 	want := []selftest.FloatingIP{{Address: "192.0.2.1/24", Managed: true, Owner: "this host"}}
 	if d := cmp.Diff(want, got); d != "" || err != nil {
 		t.Errorf("%v, (-want +got):\n%s", err, d)
+	}
+}
+
+func TestOfEachFIFOItIsToldWhetherItIsThereAndWhoReadsIt(t *testing.T) {
+	dir := t.TempDir()
+	missing, there := filepath.Join(dir, "missing"), filepath.Join(dir, "fifo")
+	if err := unix.Mkfifo(there, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	unlock, err := fifo.Lock(t.Context(), there)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = unlock() }()
+	conf := &keepalivedconf.Config{FIFOs: []string{missing, there}}
+	got := probe.FIFOs("keepalived.conf", filepath.Join(dir, "pid"), conf)
+	want := []selftest.FIFO{{Path: missing, Missing: true}, {Path: there, Reader: os.Getpid()}}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Errorf("(-want +got):\n%s", d)
+	}
+	if got := probe.FIFOs("keepalived.conf", filepath.Join(dir, "pid"), nil); got != nil {
+		t.Errorf("without a configuration: got %v", got)
 	}
 }
