@@ -18,11 +18,11 @@ var allowed = map[string]string{
 	"berth/fifo":                 "vrrp internal/files internal/journal", // the lock of the one reader
 	"berth/instance":             "vrrp internal/journal",                // knows neither clouds nor locks
 	"berth/guard":                "internal/files internal/journal",
-	"berth/election":             "vrrp internal/files internal/metrics internal/names internal/section", // what an owner does is a function given to it; a mistake names its key
-	"berth/refresher":            "vrrp internal/metrics internal/journal",                               // a provider's errors tell their class by behaviour
-	"berth/notify":               "vrrp internal/boot internal/files internal/journal internal/pidfd",    // signals the predecessor, never a recycled pid
-	"berth/netif":                "internal/condition internal/files internal/journal internal/metrics",  // addresses of this host; decides nothing about who has them
-	"berth/selftest":             "",                                                                     // probes arrive as functions
+	"berth/election":             "vrrp internal/condition internal/files internal/journal internal/metrics internal/names internal/section", // what an owner does is a function given to it; a mistake names its key
+	"berth/refresher":            "vrrp internal/metrics internal/journal",                                                                   // a provider's errors tell their class by behaviour
+	"berth/notify":               "vrrp internal/boot internal/files internal/journal internal/pidfd",                                        // signals the predecessor, never a recycled pid
+	"berth/netif":                "internal/condition internal/files internal/journal internal/metrics",                                      // addresses of this host; decides nothing about who has them
+	"berth/selftest":             "",                                                                                                         // probes arrive as functions
 	"berth/providers":            "vrrp internal/boot internal/files internal/metrics internal/names internal/section internal/journal internal/rundir",
 	"berth/providers/cloudscale": "providers internal/section internal/journal",
 	"berth/providers/exoscale":   "providers internal/section internal/journal",
@@ -48,7 +48,7 @@ var allowed = map[string]string{
 	"berth/internal/presence":   "vrrp internal/journal",                                               // kernel and processes arrive as functions
 	// what keepalived, its file and its network show, against what its events have told
 	"berth/internal/reconcile": "vrrp keepalivedconf internal/journal internal/keepalived internal/metrics internal/presence",
-	"berth/internal/seat":      "election internal/files internal/status internal/rundir", // puts on record what the election has, in the form that status reads
+	"berth/internal/seat":      "election internal/files internal/journal internal/rundir internal/status", // puts on record what the election has, in the form that status reads
 	// guards, loops, addresses and their presence arrive as values and functions
 	"berth/internal/holding": "vrrp guard refresher internal/journal internal/reload",                           // a holding that begins anew has the cause of reload
 	"berth/internal/service": "vrrp guard instance internal/journal internal/reload internal/run",               // any source

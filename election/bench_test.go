@@ -65,7 +65,7 @@ func (w *crowd) all(b *testing.B, instances int) (first, last time.Time) {
 			if i == 0 {
 				first = last
 			}
-		case <-time.After(patience):
+		case <-time.After(limit):
 			b.Fatalf("want %d instances held, got %d", instances, i)
 		}
 	}

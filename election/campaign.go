@@ -4,8 +4,8 @@ import (
 	"errors"
 	"time"
 
-	"go.uber.org/zap"
-
+	"berth/internal/condition"
+	"berth/internal/journal"
 	"berth/vrrp"
 )
 
@@ -13,7 +13,7 @@ import (
 var (
 	// ErrKeyLost says that the key is gone from etcd.
 	ErrKeyLost = errors.New("the key in etcd is gone")
-	// ErrHandOver says that another member is wanted.
+	// ErrHandOver says that another member was asked to take over.
 	ErrHandOver = errors.New("handing over as asked")
 	// ErrReachable ends acting without etcd.
 	ErrReachable = errors.New("etcd answers again")
@@ -27,8 +27,8 @@ func (e *UnableError) Error() string { return e.Reason }
 
 // Grant is the permission to act as owner.
 type Grant struct {
-	// Token grows with each change of owner, within one history of etcd; 0 for one that
-	// acts without etcd.
+	// Token grows with each change of owner, within one history of etcd. It is 0 for an
+	// owner that acts without etcd.
 	Token int64
 	term  *Term
 }
@@ -64,21 +64,20 @@ type Status struct {
 // Campaign is how a member takes part in the election of one instance.
 type Campaign struct {
 	Instance  string
-	Addresses []string // for people who look into etcd
-	// Able, which may be nil, reports whether this host can own the instance
-	// now, and why not; AbleChanged returns a channel that is closed when that
-	// may have changed.
-	Able        func() (bool, string)
-	AbleChanged func() <-chan struct{}
+	Addresses []string // for people who read the keys in etcd
+	// Able holds while this host can own the instance. Nil always holds.
+	Able condition.Condition
 	// Alone lets the member act without etcd when that has not answered for
 	// longer than the lease.
 	Alone bool
-	// Joined, which may be nil, is told while this member owns the instance that
-	// another one has come into the queue: a network that was cut may be whole
+	// Joined, which may be nil, is called while this member owns the instance when
+	// another member has come into the queue: a network that was cut may be whole
 	// again. It must not block.
 	Joined func()
 	// Changed, which may be nil, is told of each change of status. It must not
 	// block.
 	Changed func(Status)
-	Log     *zap.Logger
+	// Journal is that of the instance; nil stands for the member's, with the instance
+	// as a field.
+	Journal *journal.Journal
 }

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"berth/internal/files"
+	"berth/internal/names"
 	"berth/internal/section"
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
@@ -23,11 +24,9 @@ import (
 	"go.uber.org/zap"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
-
-	"berth/internal/names"
 )
 
-// Options say where etcd is and as whom to speak to it.
+// Options say where etcd is and how to authenticate there.
 type Options struct {
 	Endpoints []string // URLs
 	CAFile    string   // instead of the system's certificate authorities
@@ -39,20 +38,21 @@ type Options struct {
 }
 
 // Times of connections. A connection that died with the network must not be
-// waited for when the network is back: unanswered bytes end it after a second
+// waited for when the network is back: unacknowledged bytes end it after a second
 // (grpc derives TCP_USER_TIMEOUT from the keep-alive's timeout, see tcp(7)), and
 // the next is tried at short intervals.
 const (
 	connectTimeout   = time.Second // without looking up the name, see names.Budget
-	silenceTimeout   = time.Second
-	silencePing      = 10 * time.Second // the least that grpc allows
+	keepAliveTimeout = time.Second
+	keepAliveTime    = 10 * time.Second // the least that grpc allows
 	reconnectFirst   = 50 * time.Millisecond
 	reconnectLongest = 500 * time.Millisecond
 )
 
 // Etcd is the members of an etcd cluster, each with a connection of its own,
-// made when it is first needed: a hung member is gone round, which a balancer
-// that chooses among live connections does not do. It is safe for concurrent use.
+// made when it is first needed: a request goes to the others while a member hangs, which
+// a balancer that chooses among live connections does not achieve. It is safe for
+// concurrent use.
 type Etcd struct {
 	options Options
 	tls     *tls.Config
@@ -70,7 +70,7 @@ type endpoint struct {
 	client *clientv3.Client // nil until needed
 }
 
-// NewEtcd checks the options. It connects to nobody.
+// NewEtcd checks the options. It makes no connection.
 func NewEtcd(o Options) (*Etcd, error) {
 	if len(o.Endpoints) == 0 {
 		return nil, wrong("endpoints", errors.New("missing; write the URLs of the etcd members, such as [https://192.0.2.1:2379]"))
@@ -103,12 +103,12 @@ func NewEtcd(o Options) (*Etcd, error) {
 	return e, nil
 }
 
-// tlsOf returns what a connection to an endpoint needs, nil if nothing.
+// tlsOf returns the TLS configuration for an endpoint, nil without TLS.
 func (e *Etcd) tlsOf(endpoint string) *tls.Config {
 	if e.tls == nil || e.options.CAFile == "" {
 		return e.tls
 	}
-	host := endpoint // which no certificate has
+	host := endpoint // a name that no certificate has
 	if u, err := url.Parse(endpoint); err == nil {
 		host = u.Hostname()
 	}
@@ -181,9 +181,9 @@ func (e *Etcd) Close() error {
 	return errors.Join(errs...)
 }
 
-// client returns the connection to an endpoint. It waits for nobody.
+// client returns the connection to an endpoint. It does not block.
 func (e *Etcd) client(i int) (*clientv3.Client, error) {
-	// An endpoint is spoken to when another does not answer, and its address must be
+	// An endpoint is asked when another does not answer, and its address must be
 	// known by then.
 	e.named.Do(func() {
 		for _, text := range e.options.Endpoints {
@@ -212,10 +212,10 @@ func (e *Etcd) client(i int) (*clientv3.Client, error) {
 	c, err := clientv3.New(clientv3.Config{
 		Endpoints:            e.options.Endpoints[i : i+1],
 		DialTimeout:          connectTimeout,
-		DialKeepAliveTime:    silencePing,
-		DialKeepAliveTimeout: silenceTimeout,
+		DialKeepAliveTime:    keepAliveTime,
+		DialKeepAliveTimeout: keepAliveTimeout,
 		TLS:                  e.tlsOf(e.options.Endpoints[i]),
-		// Retrying is up to the caller, who knows other endpoints.
+		// The caller retries, at other endpoints.
 		MaxUnaryRetries: 1,
 		Logger:          zap.NewNop(),
 		DialOptions:     options,
@@ -243,9 +243,9 @@ func (e *Etcd) dialer(i int) func(context.Context, string) (net.Conn, error) {
 	inClear := u.Scheme == "http" && e.options.Username != ""
 	reached := &e.endpoints[i].reached
 	return func(ctx context.Context, address string) (net.Conn, error) {
-		// A former process, or a former boot, may have known the address of another
-		// machine. One that this process was connected to is as good as the
-		// connection was: a lease must not end because a name server does not answer.
+		// What a former process, or one of a former boot, looked up may be the address of
+		// another machine by now. An address to which this process was connected is as good
+		// as the connection was: a lease must not end because a name server does not answer.
 		if inClear && !reached.Load() {
 			ctx = names.Unproven(ctx)
 		}
@@ -286,8 +286,8 @@ const (
 	// hedge is how long one endpoint is waited for before the next is asked as
 	// well.
 	hedge = 300 * time.Millisecond
-	// patience bounds what is asked of one endpoint, once.
-	patience = 2 * time.Second
+	// requestTime bounds one request to one endpoint.
+	requestTime = 2 * time.Second
 )
 
 // call asks one endpoint after the other, each beside those that were asked
@@ -311,7 +311,7 @@ func call[T any](ctx context.Context, e *Etcd, op func(context.Context, *clientv
 	ask := func(i int) {
 		asked.Go(func() {
 			a := answer{endpoint: i}
-			opCtx, cancel := context.WithTimeout(callCtx, patience)
+			opCtx, cancel := context.WithTimeout(callCtx, requestTime)
 			defer cancel()
 			var c *clientv3.Client
 			if c, a.err = e.client(i); a.err == nil {
@@ -370,11 +370,11 @@ func definitive(err error) bool {
 	return errors.Is(err, rpctypes.ErrLeaseNotFound) || stubborn(err)
 }
 
-// stubborn reports whether etcd will say the same until a person has set
+// stubborn reports whether etcd will give the same answer until a person has set
 // something right.
 func stubborn(err error) bool { return errors.Is(err, rpctypes.ErrNoSpace) || refused(err) }
 
-// refused reports whether etcd knows us not, or not enough.
+// refused reports whether etcd denies authentication or permission.
 func refused(err error) bool {
 	for _, r := range []error{rpctypes.ErrAuthFailed, rpctypes.ErrPermissionDenied, rpctypes.ErrUserEmpty, rpctypes.ErrUserNotFound} {
 		if errors.Is(err, r) {

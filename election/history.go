@@ -6,9 +6,10 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"slices"
 	"sync"
 	"time"
+
+	"berth/internal/journal"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
@@ -18,12 +19,12 @@ import (
 
 // ErrHistory ends a term because etcd does not go on from where it was: its data
 // were replaced by a backup or wiped, or another cluster answers in its place. What
-// was granted in the former history says nothing about who owns what in this one.
+// was granted in the former history does not count in this one.
 var ErrHistory = errors.New("etcd's history is not the one that was seen before")
 
 // Past is what a member has seen of the history of its etcd cluster. A process that
-// is given the past of the one before it notices a break that it has not lived
-// through.
+// is given the past of the one before it notices a break that happened between the
+// two.
 type Past struct {
 	Cluster  uint64 `json:"cluster"`        // id of the cluster, 0 if nothing is known
 	Revision int64  `json:"revision"`       // the highest that was seen
@@ -48,30 +49,32 @@ func sum(value []byte) string {
 // history compares the answers of etcd with what was seen before. A time between two
 // breaks is an era, counted from 0. It is safe for concurrent use.
 type history struct {
-	suspected chan struct{} // one slot: an answer makes a look necessary
+	suspected chan struct{} // one slot: an answer makes a comparison necessary
 
 	mu      sync.Mutex
-	log     *zap.Logger
+	journal *journal.Journal
+	strays  *journal.Condition // some endpoints are those of another cluster
 	prefix  string
 	era     int
-	past    Past      // Longest is the board's
+	past    Past      // Longest is the observer's
 	checked bool      // the past of a former process was compared
 	broke   time.Time // when the era began, zero for the first
 	over    chan struct{}
 	stood   time.Time // when the known cluster last gave a linearizable answer
-	strays  int       // looks that are due because another cluster has answered
-	told    bool      // that some endpoints are another cluster's
+	rounds  int       // comparisons of all endpoints that are due because another cluster has answered
 }
 
 func newHistory() *history {
-	return &history{suspected: make(chan struct{}, 1), log: zap.NewNop(), over: make(chan struct{}), checked: true}
+	h := &history{suspected: make(chan struct{}, 1), over: make(chan struct{})}
+	h.begin("", Past{}, journal.New(nil))
+	return h
 }
 
 // begin takes what a former process has seen. Call it before anything is asked.
-func (h *history) begin(prefix string, past Past, log *zap.Logger) {
+func (h *history) begin(prefix string, past Past, j *journal.Journal) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.prefix, h.past, h.log, h.checked, h.stood = prefix, past, log, past.Cluster == 0, time.Now()
+	h.prefix, h.past, h.journal, h.strays, h.checked, h.stood = prefix, past, j, j.Condition(), past.Cluster == 0, time.Now()
 }
 
 // moment is what was known when a request was sent.
@@ -129,7 +132,7 @@ func (h *history) remember(era int, kv *mvccpb.KeyValue) {
 	}
 }
 
-// suspect has the member look. It never blocks.
+// suspect has the member compare the history. It never blocks.
 func (h *history) suspect() {
 	select {
 	case h.suspected <- struct{}{}:
@@ -137,8 +140,8 @@ func (h *history) suspect() {
 	}
 }
 
-// otherCluster says that an answer came from a cluster that is not ours. Nothing in
-// it may be used.
+// otherCluster says that an answer came from another cluster than the one that was
+// seen before. Nothing in the answer may be used.
 type otherCluster struct{ got, want uint64 }
 
 // Error names both clusters as etcdctl does.
@@ -146,13 +149,13 @@ func (o *otherCluster) Error() string {
 	return fmt.Sprintf("answers for cluster %x, not for %x, which was seen before", o.got, o.want)
 }
 
-// observe compares the header of an answer with what was known when the request was
+// compare compares the header of an answer with what was known when the request was
 // sent, and returns an error if the answer must not be used.
 //
 // Only a linearizable answer proves that a history went back: others carry the
 // revision of the member that answers, which may lag behind. Another cluster proves
-// nothing, because a proxy can lead astray.
-func (h *history) observe(sent moment, cluster uint64, revision int64, linearizable bool) error {
+// nothing, because a proxy can lead to it.
+func (h *history) compare(sent moment, cluster uint64, revision int64, linearizable bool) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	switch {
@@ -164,7 +167,7 @@ func (h *history) observe(sent moment, cluster uint64, revision int64, lineariza
 			h.past.Cluster, h.past.Revision = cluster, revision
 		}
 	case cluster != h.past.Cluster:
-		h.strays = strayLooks
+		h.rounds = strayRounds
 		h.suspect()
 		return &otherCluster{cluster, h.past.Cluster}
 	case revision < sent.revision && linearizable:
@@ -195,11 +198,10 @@ func (h *history) breaks(era int, reason error) {
 func (h *history) end(cluster uint64, revision int64, reason error) {
 	h.era++
 	h.past = Past{Cluster: cluster, Revision: revision}
-	h.broke, h.stood, h.strays, h.checked = time.Now(), time.Now(), 0, true
+	h.broke, h.stood, h.rounds, h.checked = time.Now(), time.Now(), 0, true
 	close(h.over)
 	h.over = make(chan struct{})
-	h.log.Error("etcd was restored from a backup, wiped, or replaced by another cluster; beginning anew with a new lease, after owners of the former history must have ended",
-		zap.NamedError("reason", reason))
+	h.journal.Tell(etcdHistoryBroken, zap.NamedError("reason", reason))
 }
 
 // check makes one linearizable read and compares it with what was seen, the mark
@@ -213,7 +215,7 @@ func (h *history) check(ctx context.Context, c *clientv3.Client) error {
 			case err == nil && (len(r.Kvs) != 1 || r.Kvs[0].ModRevision != m.Revision || sum(r.Kvs[0].Value) != m.Sum):
 				h.breaks(sent.era, fmt.Errorf("its change of revision %d is another than was seen before", m.Revision))
 				return ErrHistory
-			case errors.Is(err, rpctypes.ErrCompacted): // nobody knows any more
+			case errors.Is(err, rpctypes.ErrCompacted): // etcd does not have the change any more
 				m = Mark{}
 			case errors.Is(err, rpctypes.ErrFutureRev):
 			default:
@@ -221,8 +223,8 @@ func (h *history) check(ctx context.Context, c *clientv3.Client) error {
 				return err
 			}
 		}
-		// A refusal tells neither the cluster nor its revision. One that had not come to
-		// the mark and has meanwhile is asked again.
+		// A refusal tells neither the cluster nor its revision. A member of etcd that had
+		// not come to the mark and has meanwhile is asked again.
 		if _, err := c.Get(ctx, h.prefix); err != nil || m.Key == "" {
 			h.pass(sent.era, err)
 			return err
@@ -239,28 +241,27 @@ func (h *history) pass(era int, err error) {
 	}
 }
 
-// lookInterval is the least time between two looks. An etcd whose members lag behind
-// each other is not asked more often.
-const lookInterval = time.Second
+// compareInterval is the least time between two comparisons. An etcd whose members lag
+// behind each other is not asked more often.
+const compareInterval = time.Second
 
 // compareAgain is how often endpoints of another cluster are asked whether they still
 // are.
 const compareAgain = 10 * time.Second
 
-// strayLooks is how often all endpoints are asked to find the one that has answered
+// strayRounds is how often all endpoints are asked to find the one that has answered
 // for another cluster.
-const strayLooks = 10
+const strayRounds = 10
 
-// watchHistory looks into etcd whenever an answer makes it necessary, until ctx ends.
+// watchHistory compares the history whenever an answer makes it necessary, until ctx
+// ends.
 func (m *Member) watchHistory(ctx context.Context) {
 	h := m.Etcd.history
 	for {
-		h.mu.Lock()
 		var again <-chan time.Time
-		if h.told {
+		if h.strays.Holds() {
 			again = time.After(compareAgain)
 		}
-		h.mu.Unlock()
 		select {
 		case <-ctx.Done():
 			return
@@ -268,94 +269,24 @@ func (m *Member) watchHistory(ctx context.Context) {
 		case <-again:
 		}
 		h.mu.Lock()
-		strayed := h.told || h.strays > 0
+		strayed := h.strays.Holds() || h.rounds > 0
 		h.mu.Unlock()
 		if strayed {
 			m.compareClusters(ctx)
 		} else {
-			look, cancel := context.WithTimeout(ctx, patience)
-			_, err := call(look, m.Etcd, func(ctx context.Context, c *clientv3.Client) (struct{}, error) {
+			checking, cancel := context.WithTimeout(ctx, requestTime)
+			_, err := call(checking, m.Etcd, func(ctx context.Context, c *clientv3.Client) (struct{}, error) {
 				return struct{}{}, h.check(ctx, c)
 			})
 			cancel()
 			if err != nil {
-				m.Log.Debug("cannot compare etcd's history", zap.Error(err))
+				m.Journal.Debug("cannot compare etcd's history", zap.Error(err))
 			}
 		}
 		select {
 		case <-ctx.Done():
 			return
-		case <-time.After(lookInterval):
+		case <-time.After(compareInterval):
 		}
-	}
-}
-
-// compareClusters asks all endpoints after one of them has answered for another
-// cluster. The known one stands while it answers anywhere. Another takes its place
-// if most endpoints answer for that, or some do and nobody for the known one, for as
-// long as the longest lease.
-func (m *Member) compareClusters(ctx context.Context) {
-	h := m.Etcd.history
-	sent := h.now()
-	answers := make([]error, len(m.Etcd.endpoints))
-	var asked sync.WaitGroup
-	for i := range answers {
-		asked.Go(func() {
-			ctx, cancel := context.WithTimeout(ctx, lookInterval)
-			defer cancel()
-			c, err := m.Etcd.client(i)
-			if err == nil {
-				err = h.check(ctx, c)
-			}
-			answers[i] = err
-		})
-	}
-	asked.Wait()
-	others, stands := map[uint64]int{}, false
-	var strays []string
-	var most uint64
-	for i, err := range answers {
-		var o *otherCluster
-		switch {
-		case err == nil:
-			stands = true
-		case errors.As(err, &o):
-			strays = append(strays, m.Etcd.options.Endpoints[i])
-			if others[o.got]++; others[o.got] > others[most] {
-				most = o.got
-			}
-		}
-	}
-	longest := m.board.longestLease()
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	switch {
-	case sent.era != h.era:
-	case stands && most == 0:
-		// It may have been too slow to answer now.
-		if h.strays = max(0, h.strays-1); h.strays > 0 {
-			h.suspect()
-		}
-		if h.told && !slices.ContainsFunc(answers, func(err error) bool { return err != nil }) {
-			h.told = false
-			h.log.Info("all endpoints are those of one etcd cluster again")
-		}
-	case stands:
-		h.strays = 0
-		select { // the answers above have made no other look necessary
-		case <-h.suspected:
-		default:
-		}
-		if !h.told {
-			h.log.Error("some endpoints are those of another etcd cluster; their answers count for nothing. Correct etcd.endpoints, or what stands between",
-				zap.Strings("endpoints", strays), zap.Error(&otherCluster{most, h.past.Cluster}))
-		}
-		h.told = true
-	case most == 0: // nobody has answered
-		h.suspect()
-	case 2*others[most] > len(answers) || time.Since(h.stood) >= longest:
-		h.end(most, 0, fmt.Errorf("it is cluster %x, after %x was seen", most, h.past.Cluster))
-	default:
-		h.suspect()
 	}
 }

@@ -38,14 +38,14 @@ func TestOnlyALinearizableAnswerProvesThatAHistoryWentBack(t *testing.T) {
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			h := newHistory()
-			if err := h.observe(h.now(), 1, 10, true); err != nil {
+			if err := h.compare(h.now(), 1, 10, true); err != nil {
 				t.Fatal(err)
 			}
 			sent := h.now()
-			if err := h.observe(h.now(), 1, row.meanwhile, true); err != nil {
+			if err := h.compare(h.now(), 1, row.meanwhile, true); err != nil {
 				t.Fatal(err)
 			}
-			err := h.observe(sent, row.cluster, row.revision, row.linearizable)
+			err := h.compare(sent, row.cluster, row.revision, row.linearizable)
 			if o := new(otherCluster); !errors.Is(err, row.err) && !(errors.As(err, &o) && row.err == error(other) && *o == *other) {
 				t.Errorf("want %v, got %v", row.err, err)
 			}
@@ -65,9 +65,9 @@ func TestOnlyALinearizableAnswerProvesThatAHistoryWentBack(t *testing.T) {
 func TestAnswersToRequestsOfAFormerHistoryCountForNothing(t *testing.T) {
 	h := newHistory()
 	for _, revision := range []int64{10, 3} { // the second breaks it
-		_ = h.observe(h.now(), 1, revision, true)
+		_ = h.compare(h.now(), 1, revision, true)
 	}
-	if err := h.observe(moment{}, 1, 11, true); !errors.Is(err, ErrHistory) {
+	if err := h.compare(moment{}, 1, 11, true); !errors.Is(err, ErrHistory) {
 		t.Errorf("want it refused, got %v", err)
 	}
 	if got := h.seen().Revision; got != 3 {
@@ -80,7 +80,7 @@ func TestAnswersToRequestsOfAFormerHistoryCountForNothing(t *testing.T) {
 	}
 }
 
-// In one history nobody comes before an owner.
+// In one history no key comes before that of the owner.
 func TestAnOwnerThatIsNotTheFirstEnds(t *testing.T) {
 	t.Parallel()
 	etcd, err := NewEtcd(Options{Endpoints: etcdtest.Start(t, 1, etcdtest.Options{}).Endpoints()})
@@ -105,28 +105,28 @@ func TestAnOwnerThatIsNotTheFirstEnds(t *testing.T) {
 	})
 	defer func() { cancel(); running.Wait() }()
 	<-holds
-	m.board.mu.Lock()
-	m.board.put(&mvccpb.KeyValue{Key: []byte("/berth/" + electionsDir + "api/9"), Value: []byte(`{"member":"b"}`), Lease: 9, CreateRevision: 1, ModRevision: 1})
-	m.board.contest("api").ring()
-	m.board.mu.Unlock()
+	m.observer.mu.Lock()
+	m.observer.put(&mvccpb.KeyValue{Key: []byte("/berth/" + electionsDir + "api/9"), Value: []byte(`{"member":"b"}`), Lease: 9, CreateRevision: 1, ModRevision: 1})
+	m.observer.queue("api").ring()
+	m.observer.mu.Unlock()
 	if err := <-ends; !errors.Is(err, ErrHistory) {
 		t.Errorf("want the end of the history, got %v", err)
 	}
 }
 
-func TestWhoAsksIsToldFromOthersOfTheNameAsFarAsTheyHaveAnIdentity(t *testing.T) {
-	first, second, older := Place{Member: "vm", Identity: "1"}, Place{Member: "vm", Identity: "2"}, Place{Member: "vm"}
+func TestAnAskerIsToldFromOthersOfItsNameAsFarAsTheyHaveAnIdentity(t *testing.T) {
+	first, second, older := candidacy{Member: "vm", Identity: "1"}, candidacy{Member: "vm", Identity: "2"}, candidacy{Member: "vm"}
 	for _, row := range []struct {
 		name  string
 		asker Asker
-		queue []Place
+		queue []candidacy
 		is    []bool
 	}{
-		{"one of two", Asker{"vm", "2"}, []Place{first, second}, []bool{false, true}},
-		{"beside an older berth", Asker{"vm", "2"}, []Place{older, second}, []bool{false, true}},
-		{"an older berth itself", Asker{"vm", "2"}, []Place{first, older}, []bool{false, true}},
-		{"without an identity", Asker{"vm", ""}, []Place{first, older, second}, []bool{true, true, true}},
-		{"another name", Asker{"x", "1"}, []Place{first, older}, []bool{false, false}},
+		{"one of two", Asker{"vm", "2"}, []candidacy{first, second}, []bool{false, true}},
+		{"beside an older berth", Asker{"vm", "2"}, []candidacy{older, second}, []bool{false, true}},
+		{"an older berth itself", Asker{"vm", "2"}, []candidacy{first, older}, []bool{false, true}},
+		{"without an identity", Asker{"vm", ""}, []candidacy{first, older, second}, []bool{true, true, true}},
+		{"another name", Asker{"x", "1"}, []candidacy{first, older}, []bool{false, false}},
 	} {
 		for i, p := range row.queue {
 			if got := row.asker.is(p, row.queue); got != row.is[i] {

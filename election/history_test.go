@@ -1,9 +1,7 @@
 package election_test
 
 import (
-	"errors"
 	"fmt"
-	"strings"
 	"testing"
 	"time"
 
@@ -13,6 +11,7 @@ import (
 
 	"berth/election"
 	"berth/internal/etcdtest"
+	"berth/internal/journal"
 	"berth/vrrp"
 )
 
@@ -22,14 +21,14 @@ const broken = "etcd was restored from a backup"
 // logging has a player log to an observer.
 func logging(level zapcore.Level) (func(*election.Member, *election.Campaign), *observer.ObservedLogs) {
 	core, said := observer.New(level)
-	return func(m *election.Member, c *election.Campaign) { m.Log, c.Log = zap.New(core), zap.New(core) }, said
+	return func(m *election.Member, _ *election.Campaign) { m.Journal = journal.New(zap.New(core)) }, said
 }
 
-// alone reads events until somebody holds, and fails if anybody else does then.
-// holding is who does at the beginning.
+// alone reads events until a player holds, and fails if another holds at that time.
+// holding is the player that holds at the beginning.
 func (s *stage) alone(holding string) event {
 	s.Helper()
-	for limit := time.After(2 * patience); ; {
+	for end := time.After(2 * limit); ; {
 		select {
 		case e := <-s.events:
 			switch e.what {
@@ -43,7 +42,7 @@ func (s *stage) alone(holding string) event {
 				}
 				return e
 			}
-		case <-limit:
+		case <-end:
 			s.Fatal("want an owner, got none")
 		}
 	}
@@ -77,7 +76,7 @@ func (s *stage) takeover(from, to string) {
 	}
 }
 
-// asker is who asks on behalf of a member.
+// asker is the connection of a command that asks for a hand-over.
 func (s *stage) asker() *election.Etcd {
 	s.Helper()
 	etcd, err := election.NewEtcd(election.Options{Endpoints: s.cluster.Endpoints()})
@@ -229,7 +228,7 @@ func TestAnEndpointOfAnotherClusterCountsForNothing(t *testing.T) {
 		}
 	}
 	told := func() int { return said.FilterMessageSnippet("some endpoints are those of another etcd cluster").Len() }
-	for begun := time.Now(); told() == 0 && time.Since(begun) < patience; {
+	for begun := time.Now(); told() == 0 && time.Since(begun) < limit; {
 		s.quiet(100 * time.Millisecond)
 	}
 	s.quiet(2 * time.Second)
@@ -276,96 +275,5 @@ func TestAnEtcdThatWasOnlyDownIsTheOneThatWasSeen(t *testing.T) {
 	}
 	if n := said.FilterMessageSnippet(broken).Len(); n != 0 {
 		t.Errorf("want no break of the history, got %v", said.All())
-	}
-}
-
-// identified gives a player an identity, and tells what it is told of doubles.
-func identified(identity string, told chan<- bool) func(*election.Member, *election.Campaign) {
-	return func(m *election.Member, _ *election.Campaign) {
-		m.Identity, m.Doubled = identity, func(_ string, on bool) { told <- on }
-	}
-}
-
-func TestTwoHostsOfOneNameAreToldOnBothAndHandOverByIdentity(t *testing.T) {
-	s := newStage(t, 1)
-	one, two := make(chan bool, 10), make(chan bool, 10)
-	begun := time.Now()
-	s.play("vm", 0, identified("1111", one))
-	s.next("vm", "holds")
-	second := s.play("vm", 0, identified("2222", two))
-	second.until(vrrp.Backup)
-	etcd := s.asker()
-	release := election.Release(t.Context(), etcd, prefix, instance, election.Asker{Member: "vm", Identity: "2222"})
-	if release == nil || !strings.Contains(release.Error(), "vm (identity 1111) is the owner of api") {
-		t.Errorf("want a refusal that names the owner, got %v", release)
-	}
-	for _, told := range []chan bool{one, two} {
-		select {
-		case on := <-told:
-			if took := time.Since(begun); !on || took < ttl {
-				t.Errorf("want it told after %v, got %t after %v", ttl, on, took)
-			}
-		case <-time.After(patience):
-			t.Error("want it told on both hosts")
-		}
-	}
-	if owners, err := etcd.Owners(t.Context(), prefix); err != nil || !owners[instance].Doubled {
-		t.Errorf("want it shown, got %v, %v", owners, err)
-	}
-	if err := election.Takeover(t.Context(), etcd, prefix, instance, election.Asker{Member: "vm"}); err == nil || !strings.Contains(err.Error(), "two hosts are member vm") {
-		t.Errorf("want a refusal without an identity, got %v", err)
-	}
-	if err := election.Takeover(t.Context(), etcd, prefix, instance, election.Asker{Member: "vm", Identity: "2222"}); err != nil {
-		t.Fatal(err)
-	}
-	if e := s.next("vm", "ends"); !errors.Is(e.why, election.ErrHandOver) {
-		t.Errorf("want a hand-over, got %v", e.why)
-	}
-	s.next("vm", "gone")
-	s.next("vm", "holds")
-	if st := second.until(vrrp.Master); st.Token == 0 {
-		t.Error("want the second host to be the owner")
-	}
-	second.stop(errors.New("another name"))
-	select {
-	case on := <-one:
-		if on {
-			t.Error("want its end to be told")
-		}
-	case <-time.After(patience):
-		t.Error("want its end to be told")
-	}
-}
-
-func TestARebootOrACloneIsNoSecondHostOfTheName(t *testing.T) {
-	s := newStage(t, 1)
-	c := s.etcd()
-	lease, err := c.Grant(t.Context(), int64(ttl/time.Second))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, value := range []string{`{"member":"vm","identity":"0000"}`, `{"member":"vm"}`} { // the second of an older berth
-		key := fmt.Sprintf("%selections/%s/%x", prefix, instance, len(value))
-		if err := put(t, c, key, value, lease.ID); err != nil {
-			t.Fatal(err)
-		}
-	}
-	told := make(chan bool, 10)
-	s.play("vm", 0, identified("1111", told))
-	s.next("vm", "holds")
-	s.quiet(time.Second)
-	if len(told) != 0 {
-		t.Error("want nothing to be told of a lease that ends")
-	}
-}
-
-func TestWhoIsNotTheOwnerHasNothingToRelease(t *testing.T) {
-	s := newStage(t, 1)
-	s.play("a", 0, nil)
-	s.next("a", "holds")
-	s.play("b", 0, nil).until(vrrp.Backup)
-	err := election.Release(t.Context(), s.asker(), prefix, instance, election.Asker{Member: "b"})
-	if err == nil || !strings.Contains(err.Error(), "a is the owner of api, not b of this host") {
-		t.Errorf("want an error that names the owner, got %v", err)
 	}
 }

@@ -11,14 +11,14 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
-// Answer is what one endpoint said when it was asked.
+// Answer is what came of a request to one endpoint.
 type Answer struct {
 	Endpoint string
 	Err      error
 	Took     time.Duration
 }
 
-// Ask asks every endpoint something that only a majority of the cluster can
+// Ask sends every endpoint a read that only a majority of the cluster can
 // answer, all at once, and returns the answers in the order of the endpoints. It
 // changes nothing.
 func (e *Etcd) Ask(ctx context.Context, prefix string) []Answer {
@@ -27,7 +27,7 @@ func (e *Etcd) Ask(ctx context.Context, prefix string) []Answer {
 	for i, url := range e.options.Endpoints {
 		asked.Go(func() {
 			e.await(ctx, i)
-			ctx, cancel := context.WithTimeout(ctx, patience)
+			ctx, cancel := context.WithTimeout(ctx, requestTime)
 			defer cancel()
 			a, begun := Answer{Endpoint: url}, time.Now()
 			c, err := e.client(i)
@@ -57,19 +57,19 @@ func (e *Etcd) Owners(ctx context.Context, prefix string) (map[string]Owner, err
 	if err != nil {
 		return nil, fmt.Errorf("read the elections below %s: %w", prefix, err)
 	}
-	queues := map[string][]Place{}
+	queues := map[string][]candidacy{}
 	for _, kv := range r.Kvs { // the owner comes last
-		var p Place
-		if _, instance, _ := split(prefix, string(kv.Key)); json.Unmarshal(kv.Value, &p) == nil {
-			queues[instance] = append(queues[instance], p)
+		var c candidacy
+		if _, instance, _ := split(prefix, string(kv.Key)); json.Unmarshal(kv.Value, &c) == nil {
+			queues[instance] = append(queues[instance], c)
 		}
 	}
 	owners := map[string]Owner{}
 	for instance, queue := range queues {
-		p := queue[len(queue)-1]
+		owner := queue[len(queue)-1].Member
 		// A key that a reboot or a clone left behind ends with its lease.
-		lasting := slices.DeleteFunc(queue, func(p Place) bool { return time.Since(p.Since) <= time.Duration(p.TTL)*time.Second })
-		owners[instance] = Owner{p.Member, doubles(lasting, p.Member)}
+		lasting := slices.DeleteFunc(queue, func(c candidacy) bool { return time.Since(c.Since) <= time.Duration(c.TTL)*time.Second })
+		owners[instance] = Owner{owner, doubled(lasting, owner)}
 	}
 	return owners, nil
 }

@@ -10,19 +10,19 @@ import (
 	"google.golang.org/grpc"
 )
 
-// login signs in at one endpoint: when it is first spoken to, and when it does
-// not know the token any more. The client library would do so at the opening of
+// login authenticates at one endpoint: before the first request, and when the endpoint
+// does not know the token any more. The client library would do so at the opening of
 // each stream, which is at each renewal, and to compare a password costs etcd
-// about a tenth of a second of a processor. It would also make everybody who
-// wants the connection wait until the first has signed in, whatever their
-// context says.
+// about a tenth of a second of a processor. It would also make every request on
+// the connection wait until the first has authenticated, whatever the context of the
+// request says.
 type login struct {
 	user, password string
-	turn           chan struct{} // one slot, taken to sign in
+	turn           chan struct{} // one slot, taken to authenticate
 
 	mu    sync.Mutex
 	in    bool
-	token string // empty also where etcd asks for none
+	token string // empty also where etcd does not ask for authentication
 }
 
 func newLogin(user, password string) *login {
@@ -41,7 +41,7 @@ func (l *login) GetRequestMetadata(context.Context, ...string) (map[string]strin
 	return nil, nil
 }
 
-// RequireTransportSecurity is false, as in the client library: who gives a
+// RequireTransportSecurity is false, as in the client library: a configuration with a
 // password for an http:// endpoint wants it sent.
 func (l *login) RequireTransportSecurity() bool { return false }
 
@@ -51,7 +51,7 @@ func (l *login) state() (token string, in bool) {
 	return l.token, l.in
 }
 
-// signIn returns a token, which is the former one unless that was forgotten.
+// signIn returns a token, which is the former one unless etcd has forgotten that.
 func (l *login) signIn(ctx context.Context, c *grpc.ClientConn) (string, error) {
 	select {
 	case l.turn <- struct{}{}:
@@ -72,9 +72,9 @@ func (l *login) signIn(ctx context.Context, c *grpc.ClientConn) (string, error) 
 	return l.token, nil
 }
 
-// heard takes what came of a request and reports whether its token was no good.
-// Then etcd has not looked at the request.
-func (l *login) heard(token string, err error) (forgotten bool) {
+// rejected takes what came of a request and reports whether etcd rejected its token.
+// Then etcd has not executed the request.
+func (l *login) rejected(token string, err error) (forgotten bool) {
 	switch err = rpctypes.Error(err); {
 	case errors.Is(err, rpctypes.ErrInvalidAuthToken), errors.Is(err, rpctypes.ErrAuthOldRevision), errors.Is(err, rpctypes.ErrUserEmpty):
 	default:
@@ -82,7 +82,7 @@ func (l *login) heard(token string, err error) (forgotten bool) {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	// Nothing may go out with it any more: etcd refuses even a signing in that
+	// The token must not be sent any more: etcd refuses even an authentication that
 	// comes with a token it does not know.
 	if l.token == token {
 		l.in, l.token = false, ""
@@ -100,7 +100,7 @@ func (l *login) unary(ctx context.Context, method string, req, reply any, c *grp
 			return err
 		}
 		err = invoke(ctx, method, req, reply, c, opts...)
-		if !l.heard(token, err) || !again {
+		if !l.rejected(token, err) || !again {
 			return err
 		}
 	}
@@ -122,9 +122,9 @@ type signedStream struct {
 	token string
 }
 
-// RecvMsg notes that the token is no good. It cannot be tried again from here.
+// RecvMsg notes that etcd rejected the token. It cannot open the stream again.
 func (s *signedStream) RecvMsg(m any) error {
 	err := s.ClientStream.RecvMsg(m)
-	s.login.heard(s.token, err)
+	s.login.rejected(s.token, err)
 	return err
 }

@@ -13,6 +13,7 @@ import (
 
 	"berth/election"
 	"berth/internal/etcdtest"
+	"berth/internal/journal"
 )
 
 const (
@@ -57,7 +58,7 @@ func (s *stage) quiet(d time.Duration) {
 	}
 }
 
-func TestEndpointsThatCannotBeSignedInToDelayNoEnd(t *testing.T) {
+func TestEndpointsThatDoNotAuthenticateDelayNoEnd(t *testing.T) {
 	s, o := newGuardedStage(t, 3)
 	for _, i := range []int{1, 2} {
 		s.cluster.Member(i).Hang()
@@ -72,7 +73,7 @@ func TestEndpointsThatCannotBeSignedInToDelayNoEnd(t *testing.T) {
 	}
 }
 
-func TestARenewalIsNoSigningIn(t *testing.T) {
+func TestARenewalDoesNotAuthenticateAgain(t *testing.T) {
 	s, o := newGuardedStage(t, 1)
 	s.playWith(o, "a", 0, nil)
 	s.next("a", "holds")
@@ -85,8 +86,8 @@ func TestARenewalIsNoSigningIn(t *testing.T) {
 
 func TestATokenThatEtcdForgotIsReplaced(t *testing.T) {
 	s, o := newGuardedStage(t, 1)
-	able := newAbility(true)
-	s.playWith(o, "a", 0, able.of)
+	able, depending := ability(true)
+	s.playWith(o, "a", 0, depending)
 	held := s.next("a", "holds")
 	// A start of a member does not end a token: the member reads in its log that it
 	// was given out.
@@ -97,28 +98,28 @@ func TestATokenThatEtcdForgotIsReplaced(t *testing.T) {
 	if _, err := root.AuthEnable(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	able.set(false)
+	able.Set(false, noCarrier)
 	s.next("a", "ends")
 	s.next("a", "gone")
-	able.set(true)
+	able.Set(true, noCarrier)
 	if again := s.next("a", "holds"); again.Token <= held.Token {
 		t.Errorf("want a token after %d, got %d", held.Token, again.Token)
 	}
 }
 
-func TestARefusalIsSaidAlsoAfterASilence(t *testing.T) {
+func TestARefusalIsToldAlsoAfterASilence(t *testing.T) {
 	s, o := newGuardedStage(t, 1)
 	s.cluster.Member(0).Hang()
 	o.Password = "guess"
 	said := make(chan string, 1000)
 	log := zap.New(zapcore.NewCore(zapcore.NewJSONEncoder(zapcore.EncoderConfig{MessageKey: "message"}), lines(said), zap.WarnLevel))
-	s.playWith(o, "a", 0, func(m *election.Member, _ *election.Campaign) { m.Log = log })
-	for _, want := range []string{"no answer", "authentication failed"} {
+	s.playWith(o, "a", 0, func(m *election.Member, _ *election.Campaign) { m.Journal = journal.New(log) })
+	for _, want := range []string{`"code":"lease-unobtained"`, "authentication failed"} {
 		for found := false; !found; {
 			select {
 			case line := <-said:
-				found = strings.Contains(line, "cannot get a lease") && strings.Contains(line, want)
-			case <-time.After(patience):
+				found = strings.Contains(line, "cannot get a lease from etcd yet") && strings.Contains(line, want)
+			case <-time.After(limit):
 				t.Fatalf("want a line with %q", want)
 			}
 		}

@@ -6,12 +6,14 @@ import (
 	"sync"
 	"time"
 
+	"berth/internal/journal"
+
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 )
 
 // Member is this process in the elections below one prefix: one lease, one copy
-// of what is in etcd, any number of campaigns.
+// of the keys in etcd, any number of campaigns.
 type Member struct {
 	Etcd   *Etcd
 	Prefix string // ends in a slash
@@ -21,10 +23,10 @@ type Member struct {
 	Identity string
 	// Past is what the process before this one has seen of etcd's history.
 	Past Past
-	// Session fields, see there.
+	// TTL, Adopt, Retain, Leased and Renewed are those of the [Session].
 	TTL     time.Duration
 	Adopt   clientv3.LeaseID
-	Keep    bool
+	Retain  bool
 	Leased  func(clientv3.LeaseID)
 	Renewed func()
 	// Moved, which may be nil, is told when an owner may have changed, here or
@@ -34,60 +36,61 @@ type Member struct {
 	// of an instance under the name of this one, and when that has ended. It must
 	// neither block nor call the member.
 	Doubled func(instance string, on bool)
-	Metrics *Metrics // may be nil
-	Log     *zap.Logger
+	Metrics *Metrics         // may be nil
+	Journal *journal.Journal // nil tells nothing
 
-	session *Session
-	board   *Board
+	session  *Session
+	observer *observer
 }
 
 // Init completes a member whose exported fields are set. Call it before
 // anything else.
 func (m *Member) Init() {
-	if m.Log == nil {
-		m.Log = zap.NewNop()
+	if m.Journal == nil {
+		m.Journal = journal.New(nil)
 	}
-	m.session = &Session{Etcd: m.Etcd, TTL: m.TTL, Adopt: m.Adopt, Keep: m.Keep, Leased: m.Leased, Renewed: m.Renewed, Metrics: m.Metrics, Log: m.Log}
+	m.session = &Session{Etcd: m.Etcd, TTL: m.TTL, Adopt: m.Adopt, Retain: m.Retain, Leased: m.Leased, Renewed: m.Renewed,
+		Metrics: m.Metrics, Journal: m.Journal}
 	if m.Moved == nil {
 		m.Moved = func() {}
 	}
-	m.board = newBoard(m)
-	m.Etcd.history.begin(m.Prefix, m.Past, m.Log)
+	m.observer = newObserver(m)
+	m.Etcd.history.begin(m.Prefix, m.Past, m.Journal)
 	m.Metrics.begin()
 }
 
 // Run takes part while run runs, which starts the campaigns and returns when
-// they have ended, with the cause of their end. Then the lease is given back,
+// they have ended, with the cause of their end. Then the lease is revoked,
 // unless that cause matches ErrLeave. It returns what run returned.
 func (m *Member) Run(ctx context.Context, run func(context.Context) error) error {
-	m.session.hear() // silence counts from here
+	m.session.acknowledged() // silence counts from here
 	// The lease outlives the campaigns, which need it to end in order.
-	own, end := context.WithCancelCause(context.WithoutCancel(ctx))
-	var parts sync.WaitGroup
-	parts.Go(func() { _ = m.session.Run(own) })
-	parts.Go(func() { _ = m.board.run(own) })
-	parts.Go(func() { _ = m.board.watchLeases(own, m.session.Lease, m.tellDoubles) })
-	parts.Go(func() { m.tidy(own) })
-	parts.Go(func() { m.watchHistory(own) })
+	parts, end := context.WithCancelCause(context.WithoutCancel(ctx))
+	var running sync.WaitGroup
+	running.Go(func() { _ = m.session.Run(parts) })
+	running.Go(func() { _ = m.observer.run(parts) })
+	running.Go(func() { _ = m.observer.sampleLeases(parts, m.session.Lease, m.tellDoubles) })
+	running.Go(func() { m.resignUnclaimed(parts) })
+	running.Go(func() { m.watchHistory(parts) })
 	err := run(ctx)
 	end(err)
-	parts.Wait()
+	running.Wait()
 	return err
 }
 
-// Owner returns the member that owns the instance by etcd's word and whether
-// that is another one than this process; ok is false while unknown.
+// Owner returns the member that owns the instance in etcd and whether that is another
+// process than this one; ok is false while unknown.
 func (m *Member) Owner(instance string) (name string, other, ok bool) {
-	name, lease, ok := m.board.Owner(instance)
+	name, lease, ok := m.observer.owner(instance)
 	return name, !m.session.had(lease), ok
 }
 
-// place is what this member writes into a queue, but for what the campaign adds.
-func (m *Member) place() Place { return Place{Member: m.Name, Identity: m.Identity} }
+// candidacy is what this member writes into a queue, but for what the campaign adds.
+func (m *Member) candidacy() candidacy { return candidacy{Member: m.Name, Identity: m.Identity} }
 
-// is reports whether a place is that of this member, by a lease of this process or
-// one before it.
-func (m *Member) is(e entry) bool { return m.session.had(e.lease) || e.same(m.place()) }
+// is reports whether an entry is that of this member, by a lease of this process or
+// the one before it.
+func (m *Member) is(e entry) bool { return m.session.had(e.lease) || e.same(m.candidacy()) }
 
 // End returns when the lease ends, the zero time if there is none.
 func (m *Member) End() time.Time {
@@ -97,36 +100,36 @@ func (m *Member) End() time.Time {
 	return time.Time{}
 }
 
-// Kept reports whether the lease is kept without etcd's word. A successor could
-// not adopt it now.
-func (m *Member) Kept() bool {
+// Retained reports whether this member goes on although etcd has not acknowledged its
+// lease in time. A successor could not adopt the lease now.
+func (m *Member) Retained() bool {
 	return !m.Unacknowledged().IsZero()
 }
 
-// Unacknowledged returns since when etcd has not acknowledged a lease that is kept
-// without it, the zero time if none is.
+// Unacknowledged returns since when etcd has not acknowledged the lease of a member
+// that goes on without it, the zero time if it does not.
 func (m *Member) Unacknowledged() time.Time {
 	t, _, _ := m.session.state()
 	if t == nil {
 		return time.Time{}
 	}
-	kept, since := t.isKept()
-	if !kept {
+	retained, since := t.isRetained()
+	if !retained {
 		return time.Time{}
 	}
 	return since
 }
 
 // Seen returns what the next process must know of etcd's history; ok is false while
-// that is what it was told before: while nothing is known, and until the wait after
-// a break is over, which the next process has to begin anew.
+// that is what this process was told itself: while nothing is known, and until the wait
+// after a break is over, which the next process has to begin anew.
 func (m *Member) Seen() (p Past, ok bool) {
 	p = m.Etcd.history.seen()
-	p.Longest = int64(m.board.longestLease() / time.Second)
-	return p, p.Cluster != 0 && p.Revision != 0 && !m.Etcd.history.unchecked() && !m.board.quarantine().After(time.Now())
+	p.Longest = int64(m.observer.longestLease() / time.Second)
+	return p, p.Cluster != 0 && p.Revision != 0 && !m.Etcd.history.unchecked() && !m.observer.quarantine().After(time.Now())
 }
 
-// Begun waits until etcd has acknowledged a lease and what is in etcd is known,
+// Begun waits until etcd has acknowledged a lease and the keys in etcd are known,
 // and reports whether the lease is the one to adopt.
 func (m *Member) Begun(ctx context.Context) (adopted bool, err error) {
 	for {
@@ -135,7 +138,7 @@ func (m *Member) Begun(ctx context.Context) (adopted bool, err error) {
 			select {
 			case <-ctx.Done():
 				return false, context.Cause(ctx)
-			case <-m.board.read:
+			case <-m.observer.read:
 			}
 			return m.Adopt != 0 && t.Lease == m.Adopt, nil
 		}
@@ -147,12 +150,13 @@ func (m *Member) Begun(ctx context.Context) (adopted bool, err error) {
 	}
 }
 
-// tidyInterval is how long an adopted place may wait for its campaign.
-const tidyInterval = 3 * time.Second
+// claimTime is how long a key of an adopted lease may wait for its campaign.
+const claimTime = 3 * time.Second
 
-// tidy gives up places of an adopted lease for which nobody campaigns any more:
-// they would keep all others out for as long as the lease lives.
-func (m *Member) tidy(ctx context.Context) {
+// resignUnclaimed gives up keys of an adopted lease for whose instances this process has
+// no campaign any more: they would keep all other members out for as long as the lease
+// lives.
+func (m *Member) resignUnclaimed(ctx context.Context) {
 	if m.Adopt == 0 {
 		return
 	}
@@ -162,14 +166,14 @@ func (m *Member) tidy(ctx context.Context) {
 	select {
 	case <-ctx.Done():
 		return
-	case <-time.After(tidyInterval):
+	case <-time.After(claimTime):
 	}
-	for instance, e := range m.board.places(m.Adopt) {
-		if m.board.followed(instance) {
+	for instance, e := range m.observer.under(m.Adopt) {
+		if m.observer.hasCampaign(instance) {
 			continue
 		}
-		if err := m.resign(ctx, instance, e.key, e.token, owned); err != nil && !errors.Is(err, context.Canceled) {
-			m.Log.Warn("cannot give up a place that nobody here wants any more", zap.String("instance", instance), zap.Error(err))
+		if err := m.resign(ctx, instance, e.key, e.token, hasOwned); err != nil && !errors.Is(err, context.Canceled) {
+			m.Journal.Tell(keyLeft, zap.String("instance", instance), zap.Error(err))
 		}
 	}
 }

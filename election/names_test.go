@@ -43,7 +43,8 @@ func (n *nameServers) lookup(ctx context.Context, network, host string) ([]netip
 	return []netip.Addr{a}, nil
 }
 
-// byName returns the endpoints of a cluster by names, and who knows the names.
+// byName returns the endpoints of a cluster by names, and the name servers that know
+// them.
 func byName(t *testing.T, c *etcdtest.Cluster, delay time.Duration) (election.Options, *nameServers) {
 	t.Helper()
 	n := &nameServers{delay: delay, hosts: map[string]netip.Addr{}}
@@ -83,7 +84,7 @@ func TestAnOwnerGoesOnWhenMembersOfEtcdAreRestartedAndNoNameServerAnswers(t *tes
 		if err := s.cluster.Member(i).Restart(); err != nil {
 			t.Fatal(err)
 		}
-		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		ctx, cancel := context.WithTimeout(t.Context(), limit)
 		err := s.cluster.Ready(ctx)
 		cancel()
 		if err != nil {
@@ -151,7 +152,7 @@ func TestAPasswordInClearTextGoesToNoFormerAddress(t *testing.T) {
 	o.Username, o.Password = "root", "S3CRET"
 	select {
 	case <-lead(t, o):
-	case <-time.After(patience):
+	case <-time.After(limit):
 		t.Fatal("want to be elected by the address of today")
 	}
 	if v := visits.Load(); v > 0 {
@@ -195,7 +196,7 @@ func TestTheCertificateOfAnEndpointByNameIsThatOfTheName(t *testing.T) {
 	defer etcd.Close()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
-	_ = etcd.Ask(ctx, prefix) // nobody answers; the handshake is what matters
+	_ = etcd.Ask(ctx, prefix) // no endpoint answers; the handshake is what matters
 	select {
 	case err := <-begun:
 		if err != nil {

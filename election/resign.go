@@ -15,9 +15,18 @@ import (
 // resignTime bounds the giving up of a key by a process that ends.
 const resignTime = time.Second
 
-// resign gives the key up, in one transaction with the record of what was made of
-// it. Unless ctx has ended it tries for as long as the term lasts: the key must not
-// be used again while a request to delete it may be under way.
+// tenure is what a member has done with a key. The next owner must know it.
+type tenure uint8
+
+const (
+	unknown    tenure = iota // a process or a term before this one put the key
+	neverOwned               // the member was never the owner with it
+	hasOwned
+)
+
+// resign gives the key up, in one transaction with the record of what the member has
+// done with it. Unless ctx has ended it tries for as long as the term lasts: the key
+// must not be used again while a request to delete it may be under way.
 func (k *candidate) resign(ctx context.Context, term *Term, token int64) {
 	k.unsettled = token
 	asking := ctx
@@ -28,17 +37,18 @@ func (k *candidate) resign(ctx context.Context, term *Term, token int64) {
 	}
 	asking, stop := joined(asking, term.ctx)
 	defer stop()
-	if err := k.m.resign(asking, k.Instance, k.key(term.Lease), token, k.use); err != nil {
-		k.obstructed(ctx, term, "cannot give up the place in the election", err)
+	if err := k.m.resign(asking, k.Instance, k.key(term.Lease), token, k.tenure); err != nil {
+		k.backOff(ctx, term, keyUndeletable, "cannot delete the key in the election", err)
 		return
 	}
+	k.writing.Clear()
 	k.unsettled, k.settled = 0, token
 }
 
-// resign deletes a key and writes that this was the will of its owner, or of one
-// that never was. Where nothing is known of that, nothing is written, and the next
+// resign deletes a key and writes that this was the will of its owner, or of a member
+// that never owned. Where the tenure is unknown nothing is written, and the next
 // owner waits.
-func (m *Member) resign(ctx context.Context, instance, key string, token int64, use use) error {
+func (m *Member) resign(ctx context.Context, instance, key string, token int64, t tenure) error {
 	value, err := json.Marshal(released{token, m.Name})
 	if err != nil {
 		return err
@@ -51,14 +61,14 @@ func (m *Member) resign(ctx context.Context, instance, key string, token int64, 
 	}
 	ops := []clientv3.Op{clientv3.OpDelete(key)}
 	dir := releasedDir
-	if use == waited {
+	if t == neverOwned {
 		dir = withdrawnDir
 	}
-	if use != unknown {
+	if t != unknown {
 		err = erase(append(ops, clientv3.OpPut(m.Prefix+dir+url.PathEscape(instance), string(value)))...)
 	}
 	// Without space etcd still deletes. Then the next owner waits.
-	if use == unknown || errors.Is(err, rpctypes.ErrNoSpace) {
+	if t == unknown || errors.Is(err, rpctypes.ErrNoSpace) {
 		err = erase(ops...)
 	}
 	if err != nil {

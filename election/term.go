@@ -20,30 +20,30 @@ var (
 	ErrLeave = errors.New("leaving everything to a successor")
 )
 
-// errStalled ends a term whose process was not run for so long that it cannot
+// errStalled ends a term whose process did not run for so long that it cannot
 // know what happened meanwhile.
 var errStalled = errors.New("this process was stopped for a while")
 
-// margin is how long before its possible end in etcd a lease ends here.
-func margin(ttl time.Duration) time.Duration { return max(ttl/10, 500*time.Millisecond) }
+// leaseMargin is how long before its possible end in etcd a lease ends here.
+func leaseMargin(ttl time.Duration) time.Duration { return max(ttl/10, 500*time.Millisecond) }
 
 const (
-	// keepLead is how long before the end of the lease a term begins to be kept
+	// retainLead is how long before the end of the lease a term begins to be retained
 	// without etcd. The kernel, which measures the lives of addresses in seconds
 	// and roughly, must not have taken them away by then.
-	keepLead = 2500 * time.Millisecond
-	// keepTick is how often a term that is kept looks whether the process was
-	// stalled; keepStall is how late a tick may be.
-	keepTick  = 500 * time.Millisecond
-	keepStall = time.Second
+	retainLead = 2500 * time.Millisecond
+	// retainTick is how often it is checked, while a term is retained, that the process
+	// was not stalled; retainStall is how late a tick may be.
+	retainTick  = 500 * time.Millisecond
+	retainStall = time.Second
 )
 
-// Term is a time during which the lease is known to be ours. Its context is
+// Term is a time during which this member is known to have the lease. Its context is
 // that knowledge: it ends, with the cause, before etcd can give what the lease
-// protects to anybody else.
+// protects to another member.
 //
 // The clock starts when a renewal is sent, not when it is acknowledged: etcd
-// counts from a moment in between, so ours is the earlier end. A margin is
+// counts from a moment in between, so that the end here is the earlier one. A margin is
 // taken off for the way from here to the effect.
 type Term struct {
 	Lease clientv3.LeaseID
@@ -56,14 +56,16 @@ type Term struct {
 	sent time.Time     // of the newest acknowledged renewal, on the monotonic clock
 	boot time.Duration // the same moment since boot, suspension included
 	ttl  time.Duration
-	kept bool // sent and boot are those of a moment at which we went on without etcd
+	// retained says that sent and boot are those of a moment at which this member went
+	// on without etcd.
+	retained bool
 	// acknowledged is when the newest acknowledged renewal was sent.
 	acknowledged time.Time
 }
 
 // End returns the earliest moment at which etcd can end the lease. While a term
-// is kept without etcd, it is as if a renewal had just been acknowledged. Time
-// that the machine was suspended brings it nearer.
+// is retained without etcd, the end is that of a renewal which has just been
+// acknowledged. Time that the machine was suspended brings the end nearer.
 func (t *Term) End() time.Time {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -89,25 +91,25 @@ func (t *Term) Check() error {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if time.Since(t.sent)+t.suspended() >= t.ttl-margin(t.ttl) {
+	if time.Since(t.sent)+t.suspended() >= t.ttl-leaseMargin(t.ttl) {
 		return ErrOverdue
 	}
 	return nil
 }
 
-// before returns the moment that is so long before the end.
+// before returns the moment that is d before the end.
 func (t *Term) before(d time.Duration) time.Time { return t.End().Add(-d) }
 
-// extend takes an acknowledged renewal and reports whether it is news. To a term
-// that is kept it is none if it would have to be kept on at once, lead before its
-// end: etcd answers what it was asked long ago in any order.
+// extend takes an acknowledged renewal and reports whether it moves the end. It does
+// not move that of a retained term which would have to be retained again at once, lead
+// before its end: etcd answers old requests in any order.
 func (t *Term) extend(r renewal, lead time.Duration) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.kept && time.Since(r.sent) >= r.ttl-lead || !t.kept && !r.sent.After(t.sent) {
+	if t.retained && time.Since(r.sent) >= r.ttl-lead || !t.retained && !r.sent.After(t.sent) {
 		return false
 	}
-	t.sent, t.boot, t.ttl, t.kept, t.acknowledged = r.sent, r.boot, r.ttl, false, r.sent
+	t.sent, t.boot, t.ttl, t.retained, t.acknowledged = r.sent, r.boot, r.ttl, false, r.sent
 	return true
 }
 
@@ -118,27 +120,18 @@ func (t *Term) length() time.Duration {
 	return t.ttl
 }
 
-// keep goes on without etcd from now on. A process that is stopped after this
-// finds its term over when it goes on.
-func (t *Term) keep() {
+// retain goes on without etcd from now on. A process that is stopped after this
+// finds its term over when it runs again.
+func (t *Term) retain() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.sent, t.boot, t.kept = time.Now(), bootTime(), true
+	t.sent, t.boot, t.retained = time.Now(), bootTime(), true
 }
 
-// isKept reports whether the term goes on without etcd, and since when that has
+// isRetained reports whether the term goes on without etcd, and since when etcd has
 // acknowledged nothing.
-func (t *Term) isKept() (kept bool, since time.Time) {
+func (t *Term) isRetained() (retained bool, since time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.kept, t.acknowledged
-}
-
-// renewal is one acknowledged grant or keep-alive.
-type renewal struct {
-	lease clientv3.LeaseID
-	sent  time.Time
-	boot  time.Duration
-	ttl   time.Duration
-	era   int // of etcd's history
+	return t.retained, t.acknowledged
 }

@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/zap"
+	"berth/internal/journal"
 )
 
 // A machine cannot be suspended by a test; its clocks can be told to have been.
@@ -46,11 +46,12 @@ func TestASuspensionEndsATermSoonAfterWaking(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer etcd.Close()
-	for name, keep := range map[string]bool{"release": false, "keep": true} {
+	for name, retain := range map[string]bool{"release": false, "keep": true} {
 		t.Run(name, func(t *testing.T) {
 			ctx, cancel := context.WithTimeoutCause(t.Context(), 3*time.Second, errors.New("it went on"))
 			defer cancel()
-			s := &Session{Etcd: etcd, Keep: keep, Log: zap.NewNop()}
+			j := journal.New(nil)
+			s := &Session{Etcd: etcd, Retain: retain, Journal: j, outage: j.Condition()}
 			if err := s.maintain(ctx, newTestTerm(0, time.Hour)); !errors.Is(err, ErrOverdue) {
 				t.Errorf("want it overdue, got %v", err)
 			}
@@ -58,7 +59,7 @@ func TestASuspensionEndsATermSoonAfterWaking(t *testing.T) {
 	}
 }
 
-func TestATermThatIsKeptTakesOnlyARenewalThatHelps(t *testing.T) {
+func TestARetainedTermTakesOnlyARenewalThatHelps(t *testing.T) {
 	const lead = 2500 * time.Millisecond
 	for name, tt := range map[string]struct {
 		age  time.Duration
@@ -70,7 +71,7 @@ func TestATermThatIsKeptTakesOnlyARenewalThatHelps(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			term := newTestTerm(0, 0)
-			term.keep()
+			term.retain()
 			r := renewal{sent: time.Now().Add(-tt.age), boot: bootTime() - tt.age, ttl: 10 * time.Second}
 			if news := term.extend(r, lead); news != tt.news {
 				t.Errorf("want news: %t, got %t", tt.news, news)

@@ -67,7 +67,7 @@ func TestClientCertificatesAreReadAgainAtEachHandshake(t *testing.T) {
 	grants := lead(t, election.Options{Endpoints: c.Endpoints(), CAFile: c.CAFile(), CertFile: filepath.Join(dir, "cert.pem"), KeyFile: filepath.Join(dir, "key.pem")})
 	select {
 	case <-grants:
-	case <-time.After(patience):
+	case <-time.After(limit):
 		t.Fatal("want to be elected by client certificate")
 	}
 	cert, key, err = c.ClientCertificate("berth-renewed", time.Hour)
@@ -86,7 +86,7 @@ func TestClientCertificatesAreReadAgainAtEachHandshake(t *testing.T) {
 	}
 	select {
 	case <-grants:
-	case <-time.After(patience):
+	case <-time.After(limit):
 		t.Fatal("want to be elected with the renewed certificate")
 	}
 }
@@ -96,7 +96,7 @@ func TestUserAndPassword(t *testing.T) {
 	c := etcdtest.Start(t, 1, etcdtest.Options{User: "root", Password: "S3CRET"})
 	select {
 	case <-lead(t, election.Options{Endpoints: c.Endpoints(), Username: "root", Password: "S3CRET"}):
-	case <-time.After(patience):
+	case <-time.After(limit):
 		t.Fatal("want to be elected by user and password")
 	}
 	// A wrong one is said at once.

@@ -12,7 +12,6 @@ import (
 	"berth/config"
 	"berth/election"
 	"berth/guard"
-	"berth/internal/condition"
 	"berth/internal/holding"
 	"berth/internal/journal"
 	"berth/internal/run"
@@ -112,7 +111,7 @@ func (o *Options) elect(ctx context.Context, cfg *config.Config, stop func(error
 		return false, err
 	}
 	defer e.member.Etcd.Close()
-	e.member.Keep = cfg.Election.OnEtcdLoss == config.Keep
+	e.member.Retain = cfg.Election.OnEtcdLoss == config.Keep
 	e.member.Renewed = func() { e.tell((*netif.Host).Renewed) }
 	e.member.Moved = func() { e.tell((*netif.Host).Moved) }
 	e.member.Doubled = e.status.Doubled
@@ -169,7 +168,7 @@ func (e *elector) replaceableBy(next *config.Config) error {
 		return errors.New("etcd.member, etcd.prefix and run-directory change with a stop and a start of berth only; " +
 			"whoever looked elsewhere would not find what this process owns")
 	}
-	if e.member.Kept() {
+	if e.member.Retained() {
 		return errors.New("etcd does not answer, so that nobody could take over what is kept here; try again when it does")
 	}
 	// An interface may have been renamed since.
@@ -286,14 +285,12 @@ func (e *elector) campaigns(ctx context.Context) error {
 }
 
 func (e *elector) campaign(ctx context.Context, in config.ElectionInstance) error {
-	c := election.Campaign{Instance: in.Name, Changed: e.changed, Log: e.log.With(zap.String("instance", in.Name))}
+	c := election.Campaign{Instance: in.Name, Changed: e.changed}
 	for _, ip := range in.Addresses {
 		c.Addresses = append(c.Addresses, ip.String())
 	}
 	if i := e.host.Interface(in.Interface); i != nil {
-		changed, stop := condition.Signal(i)
-		defer stop()
-		c.Able, c.AbleChanged = i.State, func() <-chan struct{} { return changed }
+		c.Able = i
 		c.Joined = i.Announce
 	}
 	return e.member.Campaign(ctx, c, func(ctx context.Context, g election.Grant) error { return e.own(ctx, in, g) })

@@ -7,6 +7,7 @@ import (
 
 	"berth/config"
 	"berth/election"
+	"berth/internal/journal"
 	"berth/internal/seat"
 	"berth/notify"
 
@@ -17,7 +18,7 @@ import (
 // of what it sees of etcd's history, which is to run beside it. place, which may be
 // nil, is its place on this host.
 func (o *Options) newMember(cfg *config.Config, place *seat.Seat, metrics *election.Metrics, log *zap.Logger) (*election.Member, *seat.History, error) {
-	where, err := seatOptions(cfg, log)
+	where, err := seatOptions(cfg, o.Journal())
 	if err != nil {
 		return nil, nil, err
 	}
@@ -25,10 +26,11 @@ func (o *Options) newMember(cfg *config.Config, place *seat.Seat, metrics *elect
 	if err != nil {
 		return nil, nil, err
 	}
+	j := o.Journal()
 	history, past := seat.OpenHistory(where)
 	m := &election.Member{
-		Etcd: etcd, Prefix: cfg.Etcd.Prefix, Name: memberName(cfg), Identity: seat.Identity(cfg.RunDirectory, log), Past: past,
-		TTL: cfg.Etcd.LeaseTTL, Metrics: metrics, Log: log,
+		Etcd: etcd, Prefix: cfg.Etcd.Prefix, Name: memberName(cfg), Identity: seat.Identity(cfg.RunDirectory, j), Past: past,
+		TTL: cfg.Etcd.LeaseTTL, Metrics: metrics, Journal: j,
 	}
 	if place != nil {
 		m.Adopt, m.Leased = place.Found(), place.Leased
@@ -70,19 +72,19 @@ func memberName(cfg *config.Config) string {
 }
 
 // seatOptions say where this host's member keeps what it leaves to a successor.
-func seatOptions(cfg *config.Config, log *zap.Logger) (seat.Options, error) {
+func seatOptions(cfg *config.Config, j *journal.Journal) (seat.Options, error) {
 	self, err := notify.Self(true)
 	if err != nil {
 		return seat.Options{}, err
 	}
 	name := memberName(cfg)
 	return seat.Options{RunDirectory: cfg.RunDirectory, Prefix: cfg.Etcd.Prefix, Member: name,
-		Name: config.EscapeName(cfg.Etcd.Prefix + name), Boot: self.Boot, Log: log}, nil
+		Name: config.EscapeName(cfg.Etcd.Prefix + name), Boot: self.Boot, Journal: j}, nil
 }
 
 // takeSeat waits for the seat of this host's member.
 func takeSeat(ctx context.Context, cfg *config.Config, log *zap.Logger) (*seat.Seat, error) {
-	o, err := seatOptions(cfg, log)
+	o, err := seatOptions(cfg, journal.New(log))
 	if err != nil {
 		return nil, err
 	}

@@ -46,7 +46,7 @@ func (l *Lease) While(ctx context.Context, instance string, act guard.Act) error
 	j := l.Journal.With(zap.String("instance", instance))
 	acting := j.Condition()
 	defer acting.Clear()
-	c := election.Campaign{Instance: instance, Alone: l.Alone, Log: j.Log(), Changed: func(s election.Status) {
+	c := election.Campaign{Instance: instance, Alone: l.Alone, Journal: j, Changed: func(s election.Status) {
 		o := status.Ownership{Owner: s.Owner, Token: s.Token, Lease: l.Record}
 		if s.State == vrrp.Master {
 			acting.Clear()

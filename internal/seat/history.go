@@ -10,6 +10,7 @@ import (
 
 	"berth/election"
 	"berth/internal/files"
+	"berth/internal/journal"
 	"berth/internal/rundir"
 
 	"go.uber.org/zap"
@@ -19,18 +20,17 @@ import (
 // when berth ends.
 type History struct {
 	path    string
-	log     *zap.Logger
 	written election.Past
-	failing bool
+	writing *journal.Condition
 }
 
 // historyMax is more bytes than such a record has.
 const historyMax = 64 << 10
 
-// OpenHistory returns what the process before this one has seen, which is nothing if
-// there is no record, or none that can be used.
+// OpenHistory returns what the process before this one has seen, which is nothing
+// without a record that can be used.
 func OpenHistory(o Options) (*History, election.Past) {
-	h := &History{path: rundir.Dir(o.RunDirectory).History(o.Name), log: o.Log}
+	h := &History{path: rundir.Dir(o.RunDirectory).History(o.Name), writing: o.Journal.Condition()}
 	text, err := files.ReadOwn(h.path, historyMax)
 	if errors.Is(err, fs.ErrNotExist) {
 		return h, election.Past{}
@@ -40,15 +40,14 @@ func OpenHistory(o Options) (*History, election.Past) {
 		err = json.Unmarshal(text, &past)
 	}
 	if err != nil {
-		h.log.Warn("cannot tell what was seen of etcd's history before; if etcd was restored from a backup since, nobody here knows",
-			zap.Error(fmt.Errorf("read %s: %w", h.path, err)))
+		o.Journal.Tell(historyUnreadable, zap.Error(fmt.Errorf("read %s: %w", h.path, err)))
 		return h, election.Past{}
 	}
 	h.written = past
 	return h, past
 }
 
-// Run puts on record what seen returns, as far as that says it is to be kept, at most
+// Run puts on record what seen returns, while that says that it counts, at most
 // once a second and once more when ctx ends. It returns ctx's cause.
 func (h *History) Run(ctx context.Context, seen func() (election.Past, bool)) error {
 	tick := time.NewTicker(interval)
@@ -72,10 +71,10 @@ func (h *History) write(past election.Past, ok bool) {
 	if err == nil {
 		err = files.Replace(h.path, append(text, '\n'), 0o600)
 	}
-	if err != nil && !h.failing {
-		h.log.Warn("cannot put on record what was seen of etcd's history; if etcd is restored from a backup, a restart of berth will not know", zap.Error(err))
+	if err != nil {
+		h.writing.Fail(historyUnwritable, err)
+		return
 	}
-	if h.failing = err != nil; !h.failing {
-		h.written = past
-	}
+	h.writing.Clear()
+	h.written = past
 }

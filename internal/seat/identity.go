@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"berth/internal/files"
+	"berth/internal/journal"
 	"berth/internal/rundir"
 
 	"go.uber.org/zap"
@@ -19,13 +20,13 @@ import (
 // identityMax is more bytes than an identity has.
 const identityMax = 256
 
-// errNoIdentity says that a file has something else.
+// errNoIdentity says that a file does not contain an identity.
 var errNoIdentity = errors.New("not an identity: 32 hexadecimal digits")
 
-// Identity returns the identity of a run directory, which the first berth there makes
-// by chance: with it members are told apart that have one name by mistake. Where it
-// cannot be kept it is one for this process alone, and that is said.
-func Identity(runDirectory string, log *zap.Logger) string {
+// Identity returns the identity of a run directory, which the first berth there draws
+// at random: with it members are told apart that have one name by mistake. An identity
+// that cannot be written is one for this process alone, and that is told.
+func Identity(runDirectory string, j *journal.Journal) string {
 	path := rundir.Dir(runDirectory).Identity()
 	id, err := readIdentity(path, files.ReadOwn)
 	if err == nil {
@@ -45,8 +46,7 @@ func Identity(runDirectory string, log *zap.Logger) string {
 		}
 	}
 	if err != nil {
-		log.Warn("cannot keep the identity of this host in the run directory; this process has one of its own, so that two berths of this host can be taken for two hosts of one name",
-			zap.Error(fmt.Errorf("keep %s: %w", path, err)))
+		j.Tell(identityUnwritable, zap.Error(fmt.Errorf("write %s: %w", path, err)))
 	}
 	return id
 }

@@ -1,10 +1,10 @@
-// Package seat keeps the place of a member of the election on its host, in the run
-// directory: a lock, so that no two processes are one member; the lease, so that a
-// successor can adopt it; the identity, which tells two hosts of one name apart; and
-// what was seen of etcd's history, so that a successor knows of a break.
+// Package seat is the place of a member of the election on its host, in the run
+// directory: a lock, so that no two processes are one member; a record of the lease, so
+// that a successor can adopt it; the identity, which tells two hosts of one name apart;
+// and what was seen of etcd's history, so that a successor notices a break.
 //
-// A run directory that cannot be used costs what is kept there, and never the
-// election.
+// Without a usable run directory these records are missing; the member takes part in the
+// election all the same.
 package seat
 
 import (
@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"berth/internal/files"
+	"berth/internal/journal"
 	"berth/internal/rundir"
 	"berth/internal/status"
 
@@ -30,8 +31,8 @@ type Options struct {
 	// Prefix and Member are those of the election. Name is both, as one part of a
 	// file name.
 	Prefix, Member, Name string
-	Boot                 string // id of the machine's boot: no lease outlives one
-	Log                  *zap.Logger
+	Boot                 string // id of the machine's boot: no lease outlives a boot
+	Journal              *journal.Journal
 }
 
 // Seat is the place of a member: locked, and with its lease on record.
@@ -39,20 +40,19 @@ type Seat struct {
 	path  string
 	lock  *files.LockFile // nil if it could not be used
 	found clientv3.LeaseID
-	log   *zap.Logger
 
 	mu      sync.Mutex
 	lease   status.Lease
-	failing bool
+	writing *journal.Condition
 }
 
-// patience is how long a predecessor may take to leave the seat.
-const patience = 5 * time.Second
+// leaveTime is how long a predecessor may take to leave the seat.
+const leaveTime = 5 * time.Second
 
-// Take waits for the seat and reads who sat there. It fails if another process keeps
-// it.
+// Take waits for the seat and reads the lease of the process before this one. It fails
+// if another process keeps the seat.
 func Take(ctx context.Context, o Options) (*Seat, error) {
-	s := &Seat{path: rundir.Dir(o.RunDirectory).Lease(o.Name), log: o.Log, lease: status.Lease{Boot: o.Boot, Prefix: o.Prefix, Member: o.Member}}
+	s := &Seat{path: rundir.Dir(o.RunDirectory).Lease(o.Name), writing: o.Journal.Condition(), lease: status.Lease{Boot: o.Boot, Prefix: o.Prefix, Member: o.Member}}
 	lockPath := rundir.Dir(o.RunDirectory).MemberLock(o.Name)
 	err := os.MkdirAll(o.RunDirectory, 0o755)
 	var lock *files.LockFile
@@ -66,7 +66,7 @@ func Take(ctx context.Context, o Options) (*Seat, error) {
 		return nil, fmt.Errorf("another berth on this host is member %q below %s (it holds %s); stop it, or give one of the two another etcd.member or etcd.prefix",
 			o.Member, o.Prefix, lockPath)
 	case err != nil:
-		o.Log.Error("cannot use the run directory; a restart of berth will not adopt its lease", zap.String("file", lockPath), zap.Error(err))
+		o.Journal.Tell(seatUnusable, zap.String("file", lockPath), zap.Error(err))
 		return s, nil
 	}
 	s.lock = lock
@@ -74,7 +74,7 @@ func Take(ctx context.Context, o Options) (*Seat, error) {
 	switch {
 	case errors.Is(err, os.ErrNotExist):
 	case err != nil:
-		o.Log.Warn("cannot tell the lease of the process before this one", zap.Error(err))
+		o.Journal.Tell(leaseUnreadable, zap.Error(err))
 	case former.Boot == o.Boot && former.Prefix == o.Prefix && former.Member == o.Member:
 		s.found = clientv3.LeaseID(former.ID)
 	}
@@ -84,9 +84,9 @@ func Take(ctx context.Context, o Options) (*Seat, error) {
 // retry spaces the attempts to take the seat of a process that is about to end.
 const retry = 10 * time.Millisecond
 
-// lockWithin takes a lock, for which it waits for patience at the most.
+// lockWithin takes a lock, for which it waits for leaveTime at the most.
 func lockWithin(ctx context.Context, path string) (*files.LockFile, error) {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, leaveTime)
 	defer cancel()
 	for {
 		lock, err := files.Lock(path)
@@ -118,9 +118,9 @@ func (s *Seat) Leased(id clientv3.LeaseID) {
 // interval is how often what changes all the time is put on record.
 const interval = time.Second
 
-// Run keeps on record, for people, when the lease ends, or since when it is kept
-// although etcd acknowledges nothing, until ctx ends. It is not done where the lease
-// is renewed: a disk that hangs must not cost it.
+// Run puts on record, for people, when the lease ends, or since when the member goes on
+// although etcd does not acknowledge the lease, until ctx ends. The part that renews the
+// lease does not write: a disk that hangs must not cost the lease.
 func (s *Seat) Run(ctx context.Context, end, unacknowledged func() time.Time) error {
 	tick := time.NewTicker(interval)
 	defer tick.Stop()
@@ -132,9 +132,9 @@ func (s *Seat) Run(ctx context.Context, end, unacknowledged func() time.Time) er
 		}
 		now, since := end(), unacknowledged()
 		if !since.IsZero() {
-			now = time.Time{} // it is no time that etcd gave
+			now = time.Time{} // etcd has not granted the lease until then
 		} else if now.IsZero() {
-			continue // without a lease: the last one ends when it was to
+			continue // without a lease the record is that of the last one
 		}
 		s.mu.Lock()
 		if now != s.lease.End || !since.Equal(s.lease.Unacknowledged) {
@@ -154,10 +154,11 @@ func (s *Seat) write() {
 	if err == nil {
 		err = files.Replace(s.path, append(text, '\n'), 0o644)
 	}
-	if err != nil && !s.failing {
-		s.log.Warn("cannot put the lease on record; a restart of berth will not adopt it", zap.Error(err))
+	if err != nil {
+		s.writing.Fail(leaseUnwritable, err)
+		return
 	}
-	s.failing = err != nil
+	s.writing.Clear()
 }
 
 // Leave gives the seat up. With adopt the record stays, for a successor; and so

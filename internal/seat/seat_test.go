@@ -12,17 +12,18 @@ import (
 	"testing/synctest"
 	"time"
 
-	"go.uber.org/zap"
-	"go.uber.org/zap/zaptest/observer"
-
 	"berth/election"
+	"berth/internal/journal"
 	"berth/internal/seat"
 	"berth/internal/status"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 )
 
 func options(t *testing.T) (seat.Options, *observer.ObservedLogs) {
 	core, logs := observer.New(zap.WarnLevel)
-	return seat.Options{RunDirectory: t.TempDir(), Prefix: "/berth/", Member: "h1", Name: "h1", Boot: "boot", Log: zap.New(core)}, logs
+	return seat.Options{RunDirectory: t.TempDir(), Prefix: "/berth/", Member: "h1", Name: "h1", Boot: "boot", Journal: journal.New(zap.New(core))}, logs
 }
 
 func TestTheNextProcessKnowsWhatWasSeenOfEtcdsHistory(t *testing.T) {
@@ -34,16 +35,16 @@ func TestTheNextProcessKnowsWhatWasSeenOfEtcdsHistory(t *testing.T) {
 		}
 		ctx, cancel := context.WithCancelCause(t.Context())
 		seen, ok := election.Past{Cluster: 1 << 63, Revision: 7, Longest: 5, Mark: election.Mark{Key: "/berth/x", Revision: 6, Sum: "00"}}, false
-		looks := 0
+		calls := 0
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
-			_ = h.Run(ctx, func() (election.Past, bool) { looks++; return seen, ok })
+			_ = h.Run(ctx, func() (election.Past, bool) { calls++; return seen, ok })
 		}()
 		time.Sleep(10500 * time.Millisecond)
 		synctest.Wait()
-		if looks != 10 {
-			t.Errorf("want a look each second, got %d in 10 s", looks)
+		if calls != 10 {
+			t.Errorf("want a call each second, got %d in 10 s", calls)
 		}
 		if _, past := seat.OpenHistory(o); past != (election.Past{}) {
 			t.Errorf("want nothing kept that is not to be, got %+v", past)
@@ -60,7 +61,7 @@ func TestTheNextProcessKnowsWhatWasSeenOfEtcdsHistory(t *testing.T) {
 	})
 }
 
-func TestARecordThatSomebodyElseMadeIsNotBelieved(t *testing.T) {
+func TestARecordThatAnotherUserMadeIsNotBelieved(t *testing.T) {
 	o, logs := options(t)
 	other := filepath.Join(t.TempDir(), "other")
 	if err := os.WriteFile(other, []byte(`{"cluster":1,"revision":99}`), 0o600); err != nil {
@@ -80,7 +81,7 @@ func TestBerthsOfOneRunDirectoryHaveOneIdentity(t *testing.T) {
 	var all sync.Map
 	var starting sync.WaitGroup
 	for range 20 {
-		starting.Go(func() { all.Store(seat.Identity(dir, o.Log), true) })
+		starting.Go(func() { all.Store(seat.Identity(dir, o.Journal), true) })
 	}
 	starting.Wait()
 	var found []string
@@ -93,7 +94,7 @@ func TestBerthsOfOneRunDirectoryHaveOneIdentity(t *testing.T) {
 	if entries, err := os.ReadDir(dir); err != nil || len(entries) != 1 {
 		t.Errorf("want nothing else left, got %v, %v", entries, err)
 	}
-	if id := seat.Identity(o.RunDirectory, o.Log); id == found[0] {
+	if id := seat.Identity(o.RunDirectory, o.Journal); id == found[0] {
 		t.Error("want another one in another directory")
 	}
 }
@@ -104,7 +105,7 @@ func TestAnIdentityThatCannotBeKeptIsThatOfTheProcess(t *testing.T) {
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	id := seat.Identity(file, o.Log)
+	id := seat.Identity(file, o.Journal)
 	if len(id) != 32 || logs.FilterMessageSnippet("cannot keep the identity").Len() != 1 {
 		t.Errorf("want an identity and a warning, got %q, %v", id, logs.All())
 	}
@@ -113,12 +114,12 @@ func TestAnIdentityThatCannotBeKeptIsThatOfTheProcess(t *testing.T) {
 	}
 }
 
-func TestAnIdentityThatIsNoneIsReplaced(t *testing.T) {
+func TestAFileWithoutAnIdentityIsReplaced(t *testing.T) {
 	o, _ := options(t)
 	if err := os.WriteFile(filepath.Join(o.RunDirectory, "identity"), []byte(strings.Repeat("x", 32)), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if id := seat.Identity(o.RunDirectory, o.Log); seat.ReadIdentity(o.RunDirectory) != id {
+	if id := seat.Identity(o.RunDirectory, o.Journal); seat.ReadIdentity(o.RunDirectory) != id {
 		t.Errorf("want it replaced by %q", id)
 	}
 }

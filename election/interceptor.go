@@ -22,7 +22,7 @@ func linearizable(request any) bool {
 	return false
 }
 
-// options have every answer of a connection observed.
+// options have every answer of a connection compared with the history.
 func (h *history) options() []grpc.DialOption {
 	return []grpc.DialOption{grpc.WithChainUnaryInterceptor(h.unary), grpc.WithChainStreamInterceptor(h.stream)}
 }
@@ -40,7 +40,7 @@ func (h *history) answered(sent moment, reply any, linearizable bool) error {
 	if !ok {
 		return nil
 	}
-	return h.observe(sent, a.GetHeader().GetClusterId(), a.GetHeader().GetRevision(), linearizable)
+	return h.compare(sent, a.GetHeader().GetClusterId(), a.GetHeader().GetRevision(), linearizable)
 }
 
 // errInterrupted ends a watch whose connection has ended.
@@ -62,18 +62,18 @@ func (h *history) stream(ctx context.Context, desc *grpc.StreamDesc, c *grpc.Cli
 		return nil, errInterrupted
 	}
 	s, err := open(ctx, desc, c, method, opts...)
-	return &observedStream{s, h}, err
+	return &comparedStream{s, h}, err
 }
 
-// observedStream has each message of a stream observed: acknowledgements of leases,
-// and what a watch tells.
-type observedStream struct {
+// comparedStream has each message of a stream compared with the history:
+// acknowledgements of leases, and the events of a watch.
+type comparedStream struct {
 	grpc.ClientStream
 	history *history
 }
 
-// RecvMsg compares with what was seen when the message before this one had come.
-func (s *observedStream) RecvMsg(m any) error {
+// RecvMsg compares a message with what was seen when the message before it had come.
+func (s *comparedStream) RecvMsg(m any) error {
 	sent := s.history.now()
 	if err := s.ClientStream.RecvMsg(m); err != nil {
 		return err

@@ -10,14 +10,14 @@ import (
 
 // Keys below the prefix. Names of instances are path-escaped.
 const (
-	electionsDir = "elections/" // <instance>/<lease in hex>: a place in the queue
+	electionsDir = "elections/" // <instance>/<lease in hex>: a candidacy
 	releasedDir  = "released/"  // <instance>: the token that an owner last gave up
-	withdrawnDir = "withdrawn/" // <instance>: the token that was last given up by one who never owned
-	wantedDir    = "wanted/"    // <instance>: who is asked to take over
+	withdrawnDir = "withdrawn/" // <instance>: the token that was last given up by a member that never owned with it
+	wantedDir    = "wanted/"    // <instance>: the member that is asked to take over
 )
 
-// Place is the value of a key in the queue of an instance.
-type Place struct {
+// candidacy is the value of a key in the queue of an instance.
+type candidacy struct {
 	Member string `json:"member"`
 	// Identity is that of the member's run directory; empty in the value of a berth
 	// that has none yet. It tells two members apart that have one name by mistake.
@@ -27,26 +27,26 @@ type Place struct {
 	TTL       int64     `json:"ttl,omitempty"` // of the lease, in seconds
 }
 
-// same reports whether two places can be those of one member: one that has no
-// identity can be any of its name.
-func (p Place) same(o Place) bool {
-	return p.Member == o.Member && (p.Identity == "" || o.Identity == "" || p.Identity == o.Identity)
+// same reports whether two candidacies can be those of one member: without an identity
+// a candidacy can be that of any member of its name.
+func (c candidacy) same(o candidacy) bool {
+	return c.Member == o.Member && (c.Identity == "" || o.Identity == "" || c.Identity == o.Identity)
 }
 
-// wish is the value of a wanted key: one of the first two, and its identity.
-type wish struct {
+// wanted is the value of a wanted key: one of the first two, and its identity.
+type wanted struct {
 	Member   string `json:"member,omitempty"` // to become the owner
 	Except   string `json:"except,omitempty"` // to give up
 	Identity string `json:"identity,omitempty"`
 }
 
-// favours reports whether a member may be the owner by the wish of whoever asked.
-func (w wish) favours(p Place) bool {
+// admits reports whether a member may be the owner while the request stands.
+func (w wanted) admits(c candidacy) bool {
 	switch {
 	case w.Member != "":
-		return p.same(Place{Member: w.Member, Identity: w.Identity})
+		return c.same(candidacy{Member: w.Member, Identity: w.Identity})
 	case w.Except != "":
-		return !p.same(Place{Member: w.Except, Identity: w.Identity})
+		return !c.same(candidacy{Member: w.Except, Identity: w.Identity})
 	}
 	return true
 }
@@ -57,9 +57,9 @@ type released struct {
 	Member string `json:"member"`
 }
 
-// entry is a place in the queue as etcd has it.
+// entry is a key in the queue of an instance, as etcd has it.
 type entry struct {
-	Place
+	candidacy
 	key   string
 	lease clientv3.LeaseID
 	token int64 // create revision

@@ -12,7 +12,7 @@ import (
 	"berth/internal/etcdtest"
 )
 
-// Whoever reads that etcd does not answer wants to know which of them, and why.
+// An operator who reads that etcd does not answer wants to know which endpoint, and why.
 func TestASilentEtcdIsToldWithTheReasonOfEachEndpoint(t *testing.T) {
 	t.Parallel()
 	c := etcdtest.Start(t, 1, etcdtest.Options{})
@@ -21,10 +21,10 @@ func TestASilentEtcdIsToldWithTheReasonOfEachEndpoint(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	nobody := "http://" + closed.Addr().String()
+	refusing := "http://" + closed.Addr().String()
 	closed.Close()
 	hung := c.Endpoints()[0]
-	etcd, err := election.NewEtcd(election.Options{Endpoints: []string{nobody, hung}})
+	etcd, err := election.NewEtcd(election.Options{Endpoints: []string{refusing, hung}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -35,7 +35,7 @@ func TestASilentEtcdIsToldWithTheReasonOfEachEndpoint(t *testing.T) {
 	if err == nil {
 		t.Fatal("want an error, got an answer")
 	}
-	for _, want := range []string{"gave up: " + nobody + ": dial tcp", "connection refused; " + hung + ": no answer"} {
+	for _, want := range []string{"gave up: " + refusing + ": dial tcp", "connection refused; " + hung + ": no answer"} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("want %q in the error, got %v", want, err)
 		}

@@ -2,7 +2,6 @@ package election_test
 
 import (
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -10,38 +9,7 @@ import (
 	"berth/vrrp"
 )
 
-// ability is whether a host can own, as a test sets it.
-type ability struct {
-	mu      sync.Mutex
-	able    bool
-	changed chan struct{}
-}
-
-func newAbility(able bool) *ability { return &ability{able: able, changed: make(chan struct{})} }
-
-func (a *ability) set(able bool) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.able = able
-	close(a.changed)
-	a.changed = make(chan struct{})
-}
-
-// of makes a campaign depend on it.
-func (a *ability) of(_ *election.Member, c *election.Campaign) {
-	c.Able = func() (bool, string) {
-		a.mu.Lock()
-		defer a.mu.Unlock()
-		return a.able, "no carrier"
-	}
-	c.AbleChanged = func() <-chan struct{} {
-		a.mu.Lock()
-		defer a.mu.Unlock()
-		return a.changed
-	}
-}
-
-func TestAnAdoptedPlaceIsGivenUpWhileTheHostIsUnable(t *testing.T) {
+func TestAnAdoptedKeyIsGivenUpWhileTheHostIsUnable(t *testing.T) {
 	s := newStage(t, 1)
 	a := s.play("a", 0, nil)
 	s.next("a", "holds")
@@ -50,10 +18,10 @@ func TestAnAdoptedPlaceIsGivenUpWhileTheHostIsUnable(t *testing.T) {
 	s.next("a", "ends")
 	s.next("a", "gone")
 	a.stop(nil)
-	able := newAbility(false)
+	_, depending := ability(false)
 	s.play("a", 0, func(m *election.Member, c *election.Campaign) {
 		m.Adopt = lease
-		able.of(m, c)
+		depending(m, c)
 	})
 	s.play("b", 0, nil)
 	s.next("b", "holds")
@@ -69,49 +37,49 @@ func (s *stage) full() {
 	}
 }
 
-func TestAnEtcdWithoutSpaceKeepsNobodyFromHandingOver(t *testing.T) {
+func TestAMemberHandsOverThoughEtcdHasNoSpace(t *testing.T) {
 	s := newStage(t, 1)
-	able := newAbility(true)
-	s.play("a", 0, able.of)
+	able, depending := ability(true)
+	s.play("a", 0, depending)
 	s.next("a", "holds")
 	s.play("b", 0, nil).until(vrrp.Backup)
 	s.full()
-	able.set(false)
+	able.Set(false, noCarrier)
 	s.next("a", "ends")
 	s.next("a", "gone")
 	s.next("b", "holds")
 }
 
-func TestWhoCannotQueueUpSaysWhy(t *testing.T) {
+func TestAMemberThatCannotQueueUpTellsWhy(t *testing.T) {
 	s := newStage(t, 1)
-	able := newAbility(true)
-	a := s.play("a", 0, able.of)
+	able, depending := ability(true)
+	a := s.play("a", 0, depending)
 	s.next("a", "holds")
-	able.set(false)
+	able.Set(false, noCarrier)
 	s.next("a", "ends")
 	s.next("a", "gone")
-	for a.until(vrrp.Fault).Reason != "no carrier" {
+	for a.until(vrrp.Fault).Reason != noCarrier {
 	}
 	s.full()
-	able.set(true)
+	able.Set(true, noCarrier)
 	if st := a.until(vrrp.Fault); !strings.Contains(st.Reason, "space") {
 		t.Errorf("want that etcd has no space, got %+v", st)
 	}
 }
 
-func TestAPlaceWhoseGivingUpIsRefusedIsNotAskedForWithoutAPauseNorUsedAgain(t *testing.T) {
+func TestAKeyThatEtcdRefusesToDeleteIsNotAskedForWithoutAPauseNorUsedAgain(t *testing.T) {
 	s, o := newGuardedStage(t, 1)
-	able := newAbility(true)
-	s.playWith(o, "a", 0, able.of)
+	able, depending := ability(true)
+	s.playWith(o, "a", 0, depending)
 	held := s.next("a", "holds")
 	root := s.root()
 	if _, err := root.UserRevokeRole(t.Context(), user, "root"); err != nil {
 		t.Fatal(err)
 	}
-	able.set(false)
+	able.Set(false, noCarrier)
 	s.next("a", "ends")
 	s.next("a", "gone")
-	able.set(true)
+	able.Set(true, noCarrier)
 	before := s.calls("KV", "Txn")
 	s.quiet(2 * time.Second)
 	if n := s.calls("KV", "Txn") - before; n > 15 {
@@ -126,15 +94,15 @@ func TestAPlaceWhoseGivingUpIsRefusedIsNotAskedForWithoutAPauseNorUsedAgain(t *t
 	}
 }
 
-func TestWhoGivesUpWaitingPassesTheWaitOn(t *testing.T) {
+func TestAMemberThatGivesUpWaitingPassesTheWaitOn(t *testing.T) {
 	const long = 8 * time.Second
 	for _, late := range []bool{false, true} {
 		t.Run(map[bool]string{false: "to one who saw the key vanish", true: "to one who came later"}[late], func(t *testing.T) {
 			s := newStage(t, 1)
 			c := s.etcd()
 			lease := s.leftBy("former", c, long)
-			able := newAbility(true)
-			s.play("b", 0, able.of).until(vrrp.Backup)
+			able, depending := ability(true)
+			s.play("b", 0, depending).until(vrrp.Backup)
 			if !late {
 				s.play("c", 0, nil).until(vrrp.Backup)
 			}
@@ -147,7 +115,7 @@ func TestWhoGivesUpWaitingPassesTheWaitOn(t *testing.T) {
 				s.play("c", 0, nil).until(vrrp.Backup)
 			}
 			s.quiet(time.Second)
-			able.set(false)
+			able.Set(false, noCarrier)
 			e := s.next("c", "holds")
 			least := long
 			if late {
@@ -160,7 +128,7 @@ func TestWhoGivesUpWaitingPassesTheWaitOn(t *testing.T) {
 	}
 }
 
-func TestAPlaceInWhichOneWaitedIsNotLeftToASuccessor(t *testing.T) {
+func TestAKeyWithWhichAMemberWaitedIsNotLeftToASuccessor(t *testing.T) {
 	s := newStage(t, 1)
 	c := s.etcd()
 	lease := s.leftBy("former", c, 8*time.Second)
@@ -184,14 +152,14 @@ func TestAPlaceInWhichOneWaitedIsNotLeftToASuccessor(t *testing.T) {
 func TestTheEndOfAnOwnershipIsToldWhileEtcdIsSilent(t *testing.T) {
 	const long = 15 * time.Second
 	s := newStage(t, 1)
-	able := newAbility(true)
+	able, depending := ability(true)
 	a := s.play("a", 0, func(m *election.Member, c *election.Campaign) {
 		m.TTL = long
-		able.of(m, c)
+		depending(m, c)
 	})
 	s.next("a", "holds")
 	s.cluster.Member(0).Hang()
-	able.set(false)
+	able.Set(false, noCarrier)
 	lost := time.Now()
 	a.until(vrrp.Fault)
 	if took := time.Since(lost); took > long/3 {

@@ -17,7 +17,7 @@ import (
 
 // How long a new owner waits after the key of the former one vanished, from what
 // was last seen of its lease, and whether it asks for the lease first.
-func TestJudge(t *testing.T) {
+func TestHowLongANewOwnerWaitsAfterAKeyVanished(t *testing.T) {
 	// The margin of a term of granted is half a second.
 	const ttl, granted = 7 * time.Second, 5 * time.Second
 	type seen struct{ left, asked, answered time.Duration } // before the key vanished
@@ -45,18 +45,18 @@ func TestJudge(t *testing.T) {
 				m := &Member{Etcd: &Etcd{history: newHistory()}, TTL: ttl}
 				m.Init()
 				if s := row.seen; s != nil {
-					m.board.samples[lease] = sample{time.Now().Add(-s.asked), time.Now().Add(-s.answered), s.left, granted}
+					m.observer.samples[lease] = sample{time.Now().Add(-s.asked), time.Now().Add(-s.answered), s.left, granted}
 				}
-				c := m.board.contest("api")
-				c.gone = []entry{{lease: lease, token: 3}}
+				c := m.observer.queue("api")
+				c.vanished = []entry{{lease: lease, token: 3}}
 				if row.given != "" {
-					m.board.put(&mvccpb.KeyValue{Key: []byte(row.given + "api"), Value: []byte(`{"token":3}`)})
+					m.observer.put(&mvccpb.KeyValue{Key: []byte(row.given + "api"), Value: []byte(`{"token":3}`)})
 				}
-				m.board.judge(c)
+				m.observer.decideWaits(c)
 				if got := max(0, time.Until(c.until)); got != row.wait {
 					t.Errorf("want to wait for %v, got %v", row.wait, got)
 				}
-				if got := len(c.doubts) > 0; got != row.doubt {
+				if got := len(c.unconfirmed) > 0; got != row.doubt {
 					t.Errorf("want a doubt: %t, got %t", row.doubt, got)
 				}
 			})
@@ -64,17 +64,17 @@ func TestJudge(t *testing.T) {
 	}
 }
 
-// A watch that is begun anew does not tell what happened before.
-func TestAKeyThatVanishedWhileNobodyWatchedIsMissed(t *testing.T) {
+// A watch that is begun anew does not tell what happened before it.
+func TestAKeyThatVanishedBetweenTwoWatchesIsNoticed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const lease, granted = 1, 5 * time.Second
 		m := &Member{Etcd: &Etcd{history: newHistory()}, Prefix: "/berth/", TTL: granted}
 		m.Init()
 		key := &mvccpb.KeyValue{Key: []byte("/berth/" + electionsDir + "api/1"), Value: []byte(`{"member":"former"}`), Lease: lease, CreateRevision: 3}
-		m.board.load([]*mvccpb.KeyValue{key}, 3, 0)
-		m.board.samples[lease] = sample{asked: time.Now(), answered: time.Now(), left: 4 * time.Second, granted: granted}
-		m.board.load(nil, 9, 0)
-		v, _ := m.board.of("api")
+		m.observer.load([]*mvccpb.KeyValue{key}, 3, 0)
+		m.observer.samples[lease] = sample{asked: time.Now(), answered: time.Now(), left: 4 * time.Second, granted: granted}
+		m.observer.load(nil, 9, 0)
+		v, _ := m.observer.view("api")
 		if got := time.Until(v.until); got != granted || v.former != "former" {
 			t.Errorf("want to wait %v for former, got %v for %q", granted, got, v.former)
 		}
@@ -111,7 +111,7 @@ func TestANewOwnerWaitsForALeaseThatLivesThoughItCouldHaveExpired(t *testing.T) 
 	// replace the sample below.
 	var parts sync.WaitGroup
 	parts.Go(func() { _ = m.session.Run(ctx) })
-	parts.Go(func() { _ = m.board.run(ctx) })
+	parts.Go(func() { _ = m.observer.run(ctx) })
 	parts.Go(func() {
 		changed := func(s Status) {
 			if s.State == vrrp.Backup {
@@ -131,9 +131,9 @@ func TestANewOwnerWaitsForALeaseThatLivesThoughItCouldHaveExpired(t *testing.T) 
 		t.Fatal(err)
 	}
 	const granted = 3 * time.Second
-	m.board.mu.Lock()
-	m.board.samples[lease.ID] = sample{asked: time.Now().Add(-time.Second), answered: time.Now().Add(-time.Second), granted: granted}
-	m.board.mu.Unlock()
+	m.observer.mu.Lock()
+	m.observer.samples[lease.ID] = sample{asked: time.Now().Add(-time.Second), answered: time.Now().Add(-time.Second), granted: granted}
+	m.observer.mu.Unlock()
 	deleted := time.Now()
 	if _, err := c.Delete(t.Context(), key); err != nil {
 		t.Fatal(err)

@@ -1,0 +1,121 @@
+package election
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"berth/vrrp"
+
+	"go.uber.org/zap"
+)
+
+// own runs the holding for as long as this member is the owner.
+func (k *candidate) own(campaign context.Context, term *Term, token int64) error {
+	ctx, cancel := context.WithCancelCause(campaign)
+	defer cancel(nil)
+	stop := context.AfterFunc(term.ctx, func() { cancel(context.Cause(term.ctx)) })
+	defer stop()
+	k.tell(Status{State: vrrp.Master, Owner: k.m.Name, Token: token, Reason: "elected"})
+	k.Journal.Tell(instanceAcquired, zap.Int64("token", token))
+	done := make(chan error, 1)
+	go func() { done <- k.holding(ctx, Grant{Token: token, term: term}) }()
+	lasts := time.After(retryHolding)
+	v, _ := k.m.observer.view(k.Instance)
+	for newest := v.newest(); ; {
+		v, news := k.m.observer.view(k.Instance)
+		if n := v.newest(); n > newest && k.Joined != nil {
+			newest = n
+			k.Joined()
+		}
+		if cause := k.unseated(v, term, token); cause != nil {
+			cancel(cause)
+		}
+		select {
+		case err := <-done:
+			k.tellEnd(ctx, campaign, term)
+			return k.ended(ctx, err)
+		case <-ctx.Done():
+			err := <-done
+			k.tellEnd(ctx, campaign, term)
+			return k.ended(ctx, err)
+		case <-lasts:
+			k.owning.Clear()
+		case <-news:
+		case <-k.ableChanged:
+		}
+	}
+}
+
+// unseated returns why this member must not be the owner any more, nil while it may.
+func (k *candidate) unseated(v view, term *Term, token int64) (cause error) {
+	switch ok, why := k.Able.State(); {
+	case !ok:
+		cause = &UnableError{why}
+	case k.yields(v):
+		cause = ErrHandOver
+	}
+	switch v.position(term.era, token) {
+	case lost:
+		if cause == nil {
+			cause = ErrKeyLost
+		}
+	case waiting: // the break ends the term
+		k.m.Etcd.history.breaks(term.era, fmt.Errorf("the owner of %s is not the first in the queue any more", k.Instance))
+	}
+	return cause
+}
+
+// tellEnd tells the end of an ownership at once, and not only when etcd has confirmed
+// that the key is gone. An owner that leaves everything to a successor gives up nothing.
+func (k *candidate) tellEnd(ctx, campaign context.Context, term *Term) {
+	cause := context.Cause(ctx)
+	if cause == nil || errors.Is(context.Cause(campaign), ErrLeave) {
+		return
+	}
+	s := Status{State: vrrp.Backup, Reason: cause.Error()}
+	var unable *UnableError
+	if term.ctx.Err() != nil || errors.As(cause, &unable) {
+		s.State = vrrp.Fault
+	}
+	k.tell(s)
+}
+
+// ended tells why ownership ended. What the holding returns counts only if nothing else
+// has ended it.
+func (k *candidate) ended(ctx context.Context, err error) error {
+	if cause := context.Cause(ctx); cause != nil {
+		k.Journal.Tell(instanceLost, zap.NamedError("reason", cause))
+		return nil
+	}
+	if err == nil {
+		err = errors.New("the holding ended by itself")
+	}
+	return err
+}
+
+// alone acts without etcd until that answers.
+func (k *candidate) alone(ctx context.Context) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	k.tell(Status{State: vrrp.Master, Owner: k.m.Name, Reason: "etcd does not answer; acting without it"})
+	k.Journal.Tell(instanceUnfenced)
+	k.m.Metrics.degraded(true)
+	defer k.m.Metrics.degraded(false)
+	done := make(chan error, 1)
+	go func() { done <- k.holding(ctx, Grant{}) }()
+	for {
+		term, _, newTerm := k.m.session.state()
+		if term != nil {
+			cancel(ErrReachable)
+		}
+		select {
+		case err := <-done:
+			return k.ended(ctx, err)
+		case <-ctx.Done():
+			return k.ended(ctx, <-done)
+		case <-newTerm:
+		}
+	}
+}

@@ -1,0 +1,120 @@
+package election
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+)
+
+// sample is what etcd last said of a lease of another member.
+type sample struct {
+	asked, answered time.Time
+	left            time.Duration // whole seconds, the rest is cut off
+	granted         time.Duration
+}
+
+// sampleInterval is how often etcd is asked for the leases of other members.
+const sampleInterval = time.Second
+
+// sampleLeases asks, while ctx lasts, how much time the other members' leases
+// have left, so that a lease that ends early is told from one that expires, and calls
+// sampled after each round.
+func (o *observer) sampleLeases(ctx context.Context, own func() clientv3.LeaseID, sampled func()) error {
+	tick := time.NewTicker(sampleInterval)
+	defer tick.Stop()
+	for {
+		var asking sync.WaitGroup
+		for _, lease := range o.leases(own()) {
+			asking.Go(func() {
+				ctx, cancel := context.WithTimeout(ctx, sampleInterval)
+				defer cancel()
+				s, alive, err := o.timeToLive(ctx, lease)
+				if err != nil || !alive {
+					return
+				}
+				o.mu.Lock()
+				defer o.mu.Unlock()
+				o.samples[lease] = s
+				o.lasts(s.granted)
+			})
+		}
+		asking.Wait()
+		sampled()
+		for wait := true; wait; {
+			select {
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			case <-tick.C:
+				wait = false
+			case <-o.unsampled:
+				wait = !o.hasUnsampled(own())
+			}
+		}
+	}
+}
+
+// wakeSampler has sampleLeases find out whether there is a new lease. It never blocks.
+func (o *observer) wakeSampler() {
+	select {
+	case o.unsampled <- struct{}{}:
+	default:
+	}
+}
+
+// leases returns the leases of other members that have an entry in a queue for which
+// this process has a campaign, and forgets the samples of those that are long gone.
+func (o *observer) leases(own clientv3.LeaseID) []clientv3.LeaseID {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	found := map[clientv3.LeaseID]bool{}
+	for _, q := range o.queues {
+		for _, e := range q.entries {
+			if q.campaigns > 0 && e.lease != own {
+				found[e.lease] = true
+			}
+		}
+	}
+	var all []clientv3.LeaseID
+	for l := range found {
+		all = append(all, l)
+	}
+	for l, s := range o.samples {
+		if !found[l] && time.Since(s.answered) > 2*s.granted {
+			delete(o.samples, l)
+		}
+	}
+	return all
+}
+
+// hasUnsampled reports whether there is a lease without a sample.
+func (o *observer) hasUnsampled(own clientv3.LeaseID) bool {
+	for _, l := range o.leases(own) {
+		o.mu.Lock()
+		_, known := o.samples[l]
+		o.mu.Unlock()
+		if !known {
+			return true
+		}
+	}
+	return false
+}
+
+// timeToLive asks how much time a lease has left, and whether etcd has it at all.
+func (o *observer) timeToLive(ctx context.Context, lease clientv3.LeaseID) (s sample, alive bool, err error) {
+	type timed struct {
+		asked time.Time
+		*clientv3.LeaseTimeToLiveResponse
+	}
+	r, err := call(ctx, o.etcd, func(ctx context.Context, c *clientv3.Client) (timed, error) {
+		asked := time.Now()
+		r, err := c.TimeToLive(ctx, lease)
+		return timed{asked, r}, err
+	})
+	if err != nil {
+		return sample{}, false, err
+	}
+	s = sample{r.asked, time.Now(), time.Duration(r.TTL) * time.Second, time.Duration(r.GrantedTTL) * time.Second}
+	return s, r.TTL >= 0, nil
+}

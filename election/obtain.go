@@ -1,0 +1,101 @@
+package election
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
+)
+
+// refusedWait is the pause after etcd refused a request of this member: to compare a
+// password takes etcd its time, and a person has to set something right.
+const refusedWait = 5 * time.Second
+
+// obtain returns with a lease that etcd has just acknowledged: the one given, if
+// it still lives, because its keys are still those of this member then; else a new
+// one. It goes on trying until ctx ends.
+func (s *Session) obtain(ctx context.Context, lease clientv3.LeaseID) (renewal, error) {
+	for {
+		era, _, _ := s.Etcd.history.current()
+		r, err := s.try(ctx, lease)
+		r.era = era
+		now, _, _ := s.Etcd.history.current()
+		switch {
+		case ctx.Err() != nil:
+			return r, context.Cause(ctx)
+		case now != era:
+			lease = 0
+			continue
+		case errors.Is(err, rpctypes.ErrLeaseNotFound):
+			lease = 0
+			continue
+		case err == nil && time.Since(r.sent) < r.ttl-leaseMargin(r.ttl):
+			s.acknowledged()
+			s.outage.Clear()
+			return r, nil
+		case err == nil:
+			err = fmt.Errorf("the answer took %v", time.Since(r.sent).Round(time.Millisecond))
+			lease = r.lease
+		}
+		wait, kind := hedge, leaseUnobtained // it may fail at once
+		if stubborn(err) {
+			wait, kind = refusedWait, leaseRefused
+		}
+		s.outage.Fail(kind, err, zap.Strings("endpoints", s.Etcd.options.Endpoints))
+		select {
+		case <-ctx.Done():
+		case <-time.After(wait):
+		}
+	}
+}
+
+// try makes one round of attempts.
+func (s *Session) try(ctx context.Context, lease clientv3.LeaseID) (renewal, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, 2*requestTime, ErrNoAnswer)
+	defer cancel()
+	// Before a term, because the observer may not have read the keys since the last: what
+	// it has holds if the history goes on from there.
+	if s.Etcd.history.seen().Cluster != 0 {
+		_, err := call(ctx, s.Etcd, func(ctx context.Context, c *clientv3.Client) (struct{}, error) {
+			return struct{}{}, s.Etcd.history.check(ctx, c)
+		})
+		if err != nil {
+			return renewal{}, err
+		}
+	}
+	if lease != 0 {
+		return call(ctx, s.Etcd, func(ctx context.Context, c *clientv3.Client) (renewal, error) { return renew(ctx, c, lease) })
+	}
+	// One endpoint at a time: each grant that came through is another lease.
+	failures := make([]error, len(s.Etcd.endpoints))
+	for n := range failures {
+		i := s.Etcd.pick(n)
+		r, err := s.grant(ctx, i)
+		if err == nil {
+			s.Etcd.prefer(i)
+			return r, nil
+		}
+		failures[i] = s.Etcd.at(i, err)
+	}
+	return renewal{}, inLine(failures)
+}
+
+func (s *Session) grant(ctx context.Context, endpoint int) (renewal, error) {
+	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
+	defer cancel()
+	c, err := s.Etcd.client(endpoint)
+	if err != nil {
+		return renewal{}, err
+	}
+	r := renewal{sent: time.Now(), boot: bootTime()}
+	resp, err := c.Grant(ctx, int64(s.TTL/time.Second))
+	if err != nil {
+		return renewal{}, err
+	}
+	r.lease, r.ttl = resp.ID, time.Duration(resp.TTL)*time.Second
+	return r, nil
+}
