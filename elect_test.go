@@ -88,7 +88,7 @@ func TestElectRefusesToBeReplacedByWhoWouldNotFindItsLease(t *testing.T) {
 	}
 	one.says("going on without the lease")
 	one.signal(unix.SIGHUP)
-	one.says("nobody could take over what is kept here")
+	one.says("the next process could not take over what this process owns")
 	one.signal(unix.SIGUSR2)
 	one.says("not upgrading")
 	one.says(refreshed)

@@ -54,7 +54,9 @@ var allowed = map[string]string{
 	"berth/internal/service": "vrrp guard instance internal/journal internal/reload internal/run",               // any source
 	"berth/internal/fence":   "vrrp election guard internal/journal internal/run internal/seat internal/status", // the election as a guard
 	"berth/internal/reload":  "internal/journal",                                                                // generations arrive as values
-	"berth/internal/status":  "vrrp internal/files internal/journal internal/metrics internal/rundir",
+	// what an owner does, by the grant of the election; interfaces and loops arrive as values
+	"berth/internal/owner":  "election guard refresher vrrp internal/condition internal/holding internal/journal internal/run internal/status",
+	"berth/internal/status": "vrrp internal/files internal/journal internal/metrics internal/rundir",
 	// which addresses keepalived has: from its file, and from what its processes have open
 	"berth/internal/reading":  "vrrp keepalivedconf internal/files internal/journal internal/pidfd internal/rundir",
 	"berth/internal/cloudsim": "internal/journal",

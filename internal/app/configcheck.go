@@ -59,7 +59,7 @@ func (o *Options) buildable(cfg *config.Config) error {
 		errs = append(errs, &UsageError{cfg.Located("log-file", fmt.Errorf("log-file: %w", err))})
 	}
 	if cfg.Fencing.Enabled || len(cfg.Election.Instances) > 0 {
-		_, err := o.newEtcd(cfg, "", o.Logger())
+		_, err := o.newEtcd(cfg, "")
 		errs = append(errs, err)
 	}
 	if how := cfg.Pointing(o.DryRun); how == config.Call || how == config.Unchosen {

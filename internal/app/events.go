@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"berth/config"
+	"berth/election"
 	"berth/fifo"
 	"berth/guard"
 	"berth/instance"
@@ -13,10 +14,12 @@ import (
 	"berth/internal/journal"
 	"berth/internal/keepalived"
 	"berth/internal/names"
+	"berth/internal/owner"
 	"berth/internal/presence"
 	"berth/internal/reading"
 	"berth/internal/reconcile"
 	"berth/internal/reload"
+	"berth/internal/seat"
 	"berth/internal/serve"
 	"berth/internal/status"
 	"berth/internal/systemd"
@@ -41,14 +44,21 @@ var (
 		Text: "nothing to do"}
 	seatNotLeft = journal.Kind{Code: "lease-record-not-left", Level: zap.WarnLevel,
 		Text: "cannot remove the record of the lease, or unlock it"}
-	upgradeRefused = journal.Kind{Code: "upgrade-refused", Level: zap.ErrorLevel,
+	electionJoined = journal.Kind{Code: "election-joined", Level: zap.InfoLevel, Text: "taking part in the election"}
+	electionLeft   = journal.Kind{Code: "election-left", Level: zap.InfoLevel, Text: "ended; addresses and lease are given up"}
+	electionPassed = journal.Kind{Code: "election-passed-on", Level: zap.InfoLevel,
+		Text: "ending; lease and addresses stay for the next process"}
+	addressFixed        = journal.Kind{Code: "address-bound-only", Level: zap.InfoLevel, Text: "an address is bound only"}
+	interfacesNotClosed = journal.Kind{Code: "interfaces-not-closed", Level: zap.WarnLevel, Text: "cannot close the interfaces"}
+	upgradeRefused      = journal.Kind{Code: "upgrade-refused", Level: zap.ErrorLevel,
 		Text: "not upgrading: the new binary refuses the configuration"}
 	upgradeImpossible = journal.Kind{Code: "upgrade-impossible", Level: zap.ErrorLevel,
 		Text: "not upgrading: a successor could not take over"}
 )
 
 // own are the kinds that this package declares.
-var own = []journal.Kind{ending, unprotected, fifoUnlockable, fifoNotUnlocked, eventSuperseded, seatNotLeft, upgradeRefused, upgradeImpossible}
+var own = []journal.Kind{ending, unprotected, fifoUnlockable, fifoNotUnlocked, eventSuperseded, seatNotLeft,
+	electionJoined, electionLeft, electionPassed, addressFixed, interfacesNotClosed, upgradeRefused, upgradeImpossible}
 
 // Events returns the kinds of events of all packages, in no order. A package that
 // declares some is listed here.
@@ -57,6 +67,7 @@ func Events() []journal.Kind {
 		own,
 		cloudsim.Events,
 		config.Events,
+		election.Events,
 		fence.Events,
 		fifo.Events,
 		guard.Events,
@@ -66,12 +77,14 @@ func Events() []journal.Kind {
 		names.Events,
 		netif.Events,
 		notify.Events,
+		owner.Events,
 		presence.Events,
 		catalog.Events,
 		reading.Events,
 		reconcile.Events,
 		refresher.Events,
 		reload.Events,
+		seat.Events,
 		serve.Events,
 		status.Events,
 		systemd.Events,

@@ -35,7 +35,7 @@ func (o *Options) newFencing(cfg *config.Config, place *seat.Seat, doubled func(
 	if !o.fenced(cfg) {
 		return &fencing{}, nil
 	}
-	m, history, err := o.newMember(cfg, place, metrics, j.Log())
+	m, history, err := o.newMember(cfg, place, metrics)
 	if err != nil {
 		return nil, err
 	}

@@ -92,7 +92,7 @@ func (o *Options) FIFO(ctx context.Context, configPath, fifoPath string) error {
 	defer stop(nil)
 	var place *seat.Seat
 	if o.fenced(g.cfg) {
-		if place, err = takeSeat(ctx, g.cfg, m.journal.Log()); err != nil {
+		if place, err = o.takeSeat(ctx, g.cfg); err != nil {
 			return err
 		}
 		defer func() {

@@ -9,13 +9,12 @@ import (
 	"strings"
 	"testing"
 
-	"go.uber.org/zap"
-
 	"berth/election"
 	"berth/internal/journal"
 	"berth/internal/metrics"
 	"berth/internal/status"
 	"berth/internal/testnet"
+	"berth/netif"
 	"berth/selftest"
 )
 
@@ -50,13 +49,7 @@ func TestTheSelfTestRefusesTheInterfacesThatElectRefuses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	place, err := takeSeat(t.Context(), cfg, zap.NewNop())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer place.Leave(false)
-	e := &elector{cfg: cfg, member: &election.Member{}, seat: place, meters: newMeters(&metrics.Registry{}),
-		status: status.NewBoard(dir, status.Instance{}, journal.New(nil)), log: zap.NewNop()}
+	board := status.NewBoard(dir, status.Instance{}, journal.New(nil))
 	for _, tt := range []struct {
 		name    string
 		prepare func() error
@@ -74,7 +67,7 @@ func TestTheSelfTestRefusesTheInterfacesThatElectRefuses(t *testing.T) {
 		var refusal error
 		var report []string
 		if err := n.Do(func() error {
-			h, err := e.open()
+			h, err := openNetwork(cfg, &election.Member{}, board, netif.NewMetrics(&metrics.Registry{}), journal.New(nil))
 			if refusal = err; err == nil {
 				return h.Close()
 			}

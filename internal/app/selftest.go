@@ -69,7 +69,6 @@ func (o *Options) checks(configPath string) ([]selftest.Check, error) {
 	if err != nil {
 		return nil, err
 	}
-	log := o.Logger()
 	checks := []selftest.Check{selftest.Configuration(cfg.Path, cfg.OthersCanRead && len(cfg.Sections) > 0)}
 	addresses := func() []vrrp.FloatingIP { return electedAddresses(cfg) }
 	if len(cfg.Election.Instances) > 0 {
@@ -95,7 +94,7 @@ func (o *Options) checks(configPath string) ([]selftest.Check, error) {
 	}
 	checks = append(checks, selftest.Directory("run directory", cfg.RunDirectory, true))
 	if cfg.Fencing.Enabled || len(cfg.Election.Instances) > 0 {
-		etcd, err := o.newEtcd(cfg, "", log)
+		etcd, err := o.newEtcd(cfg, "")
 		if err != nil {
 			return nil, err
 		}

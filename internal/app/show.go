@@ -103,7 +103,7 @@ func showElected(cfg *config.Config, so ShowOptions, all *overview.Overview) err
 
 // showOwners adds who owns the instances in etcd.
 func (o *Options) showOwners(ctx context.Context, cfg *config.Config, all *overview.Overview) error {
-	etcd, err := o.newEtcd(cfg, "", o.Logger())
+	etcd, err := o.newEtcd(cfg, "")
 	if err != nil {
 		return err
 	}

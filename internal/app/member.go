@@ -7,30 +7,26 @@ import (
 
 	"berth/config"
 	"berth/election"
-	"berth/internal/journal"
 	"berth/internal/seat"
 	"berth/notify"
-
-	"go.uber.org/zap"
 )
 
 // newMember builds the member of the election that this process is, and the record
 // of what it sees of etcd's history, which is to run beside it. place, which may be
 // nil, is its place on this host.
-func (o *Options) newMember(cfg *config.Config, place *seat.Seat, metrics *election.Metrics, log *zap.Logger) (*election.Member, *seat.History, error) {
-	where, err := seatOptions(cfg, o.Journal())
+func (o *Options) newMember(cfg *config.Config, place *seat.Seat, metrics *election.Metrics) (*election.Member, *seat.History, error) {
+	where, err := o.seatOptions(cfg)
 	if err != nil {
 		return nil, nil, err
 	}
-	etcd, err := o.newEtcd(cfg, cfg.RunDirectory, log)
+	etcd, err := o.newEtcd(cfg, cfg.RunDirectory)
 	if err != nil {
 		return nil, nil, err
 	}
-	j := o.Journal()
 	history, past := seat.OpenHistory(where)
 	m := &election.Member{
-		Etcd: etcd, Prefix: cfg.Etcd.Prefix, Name: memberName(cfg), Identity: seat.Identity(cfg.RunDirectory, j), Past: past,
-		TTL: cfg.Etcd.LeaseTTL, Metrics: metrics, Journal: j,
+		Etcd: etcd, Prefix: cfg.Etcd.Prefix, Name: memberName(cfg), Identity: seat.Identity(cfg.RunDirectory, o.Journal()), Past: past,
+		TTL: cfg.Etcd.LeaseTTL, Metrics: metrics, Journal: o.Journal(),
 	}
 	if place != nil {
 		m.Adopt, m.Leased = place.Found(), place.Leased
@@ -38,9 +34,9 @@ func (o *Options) newMember(cfg *config.Config, place *seat.Seat, metrics *elect
 	return m, history, nil
 }
 
-// newEtcd builds the way to etcd. It connects to nobody. What it looks up it keeps in
-// runDirectory, or nowhere if that is empty.
-func (o *Options) newEtcd(cfg *config.Config, runDirectory string, log *zap.Logger) (*election.Etcd, error) {
+// newEtcd builds the connections to etcd, without connecting. The addresses of its names
+// are written into runDirectory, or nowhere if that is empty.
+func (o *Options) newEtcd(cfg *config.Config, runDirectory string) (*election.Etcd, error) {
 	e := cfg.Etcd
 	var password config.Secret
 	if e.Username != "" {
@@ -59,7 +55,7 @@ func (o *Options) newEtcd(cfg *config.Config, runDirectory string, log *zap.Logg
 	return etcd, nil
 }
 
-// memberName is who this host is in etcd.
+// memberName is the name of this host's member in etcd.
 func memberName(cfg *config.Config) string {
 	if cfg.Etcd.Member != "" {
 		return cfg.Etcd.Member
@@ -71,22 +67,22 @@ func memberName(cfg *config.Config) string {
 	return name
 }
 
-// seatOptions say where this host's member keeps what it leaves to a successor.
-func seatOptions(cfg *config.Config, j *journal.Journal) (seat.Options, error) {
+// seatOptions say where this host's member has its records for a successor.
+func (o *Options) seatOptions(cfg *config.Config) (seat.Options, error) {
 	self, err := notify.Self(true)
 	if err != nil {
 		return seat.Options{}, err
 	}
 	name := memberName(cfg)
 	return seat.Options{RunDirectory: cfg.RunDirectory, Prefix: cfg.Etcd.Prefix, Member: name,
-		Name: config.EscapeName(cfg.Etcd.Prefix + name), Boot: self.Boot, Journal: j}, nil
+		Name: config.EscapeName(cfg.Etcd.Prefix + name), Boot: self.Boot, Journal: o.Journal()}, nil
 }
 
 // takeSeat waits for the seat of this host's member.
-func takeSeat(ctx context.Context, cfg *config.Config, log *zap.Logger) (*seat.Seat, error) {
-	o, err := seatOptions(cfg, journal.New(log))
+func (o *Options) takeSeat(ctx context.Context, cfg *config.Config) (*seat.Seat, error) {
+	where, err := o.seatOptions(cfg)
 	if err != nil {
 		return nil, err
 	}
-	return seat.Take(ctx, o)
+	return seat.Take(ctx, where)
 }

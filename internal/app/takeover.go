@@ -1,0 +1,49 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"berth/config"
+	"berth/election"
+	"berth/internal/seat"
+)
+
+// Takeover makes this host's member the owner of an instance, and returns when
+// it is.
+func (o *Options) Takeover(ctx context.Context, configPath, instance string) error {
+	return o.handOver(ctx, configPath, instance, election.Takeover, "%s: %s is the owner\n")
+}
+
+// Release makes this host's member give an instance up to another, and returns
+// when that is the owner.
+func (o *Options) Release(ctx context.Context, configPath, instance string) error {
+	return o.handOver(ctx, configPath, instance, election.Release, "%s: handed over by %s\n")
+}
+
+func (o *Options) handOver(ctx context.Context, configPath, instance string,
+	ask func(ctx context.Context, e *election.Etcd, prefix, instance string, a election.Asker) error, done string) error {
+	if o.DryRun {
+		return errDryElection
+	}
+	cfg, err := o.load(configPath)
+	if err != nil {
+		return err
+	}
+	if len(cfg.Election.Instances) > 0 && !slices.ContainsFunc(cfg.Election.Instances, func(in config.ElectionInstance) bool { return in.Name == instance }) {
+		return &UsageError{fmt.Errorf("%s: election.instances has no %q", configPath, instance)}
+	}
+	etcd, err := o.newEtcd(cfg, cfg.RunDirectory)
+	if err != nil {
+		return err
+	}
+	defer etcd.Close()
+	ctx, cancel := context.WithTimeoutCause(ctx, cfg.LockTimeout, election.ErrNoAnswer)
+	defer cancel()
+	if err := ask(ctx, etcd, cfg.Etcd.Prefix, instance, election.Asker{Member: memberName(cfg), Identity: seat.ReadIdentity(cfg.RunDirectory)}); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(o.Stdout, done, instance, memberName(cfg))
+	return err
+}

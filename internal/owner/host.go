@@ -1,0 +1,123 @@
+package owner
+
+import (
+	"context"
+	"net/netip"
+
+	"berth/election"
+	"berth/internal/journal"
+	"berth/internal/run"
+	"berth/internal/status"
+	"berth/vrrp"
+
+	"go.uber.org/zap"
+)
+
+// Member takes part in the elections, which is an *election.Member.
+type Member interface {
+	Begun(ctx context.Context) (adopted bool, err error)
+	Owner(instance string) (name string, other, ok bool)
+	Campaign(ctx context.Context, c election.Campaign, holding func(context.Context, election.Grant) error) error
+}
+
+// Network is all interfaces of the instances, which is a *netif.Host.
+type Network interface {
+	// Serve watches the interfaces while f runs, and returns what f returned.
+	Serve(ctx context.Context, f func(context.Context) error) error
+	// Sweep removes what an earlier run left and is not wanted.
+	Sweep(wanted func(netip.Prefix) bool) error
+}
+
+// Status is where the states of the instances are told, which is a *status.Board.
+type Status interface {
+	State(instance string, s status.State)
+	Ownership(instance string, o status.Ownership)
+}
+
+// Host is this host in the elections of its instances.
+type Host struct {
+	Owners  []*Owner
+	Member  Member
+	Network Network
+	Status  Status
+	// Adopts says that the lease of the process before this one is on record. What that
+	// process left bound stays until etcd tells whether the lease is adopted.
+	Adopts  bool
+	Lease   string           // the file with the lease, for people
+	Journal *journal.Journal // nil tells nothing
+}
+
+// Run takes part in the elections until ctx ends, and returns after everything here has
+// ended, with the cause. The member must run.
+func (h *Host) Run(ctx context.Context) error {
+	if h.Journal == nil {
+		h.Journal = journal.New(nil)
+	}
+	return h.Network.Serve(ctx, h.takePart)
+}
+
+// takePart removes what an earlier run left, but for what belongs to an adopted lease,
+// and then takes part for all instances.
+func (h *Host) takePart(ctx context.Context) error {
+	if !h.Adopts {
+		h.sweep(func(netip.Prefix) bool { return false })
+	}
+	for _, o := range h.Owners {
+		h.tell(election.Status{Instance: o.Instance, State: vrrp.Fault, Reason: "waiting for etcd"})
+	}
+	adopted, err := h.Member.Begun(ctx)
+	if err != nil {
+		return err
+	}
+	if adopted {
+		h.Journal.Tell(leaseAdopted)
+	}
+	if h.Adopts {
+		h.sweep(func(p netip.Prefix) bool { return adopted && h.owns(p) })
+	}
+	var campaigns []run.Task
+	for _, o := range h.Owners {
+		campaigns = append(campaigns, run.Task{Name: o.Instance, Run: func(ctx context.Context) error { return h.campaign(ctx, o) }})
+	}
+	return run.All(ctx, campaigns...)
+}
+
+func (h *Host) sweep(wanted func(netip.Prefix) bool) {
+	if err := h.Network.Sweep(wanted); err != nil {
+		h.Journal.Tell(leftoversStuck, zap.Error(err))
+	}
+}
+
+// owns reports whether etcd says that this member owns the instance of an address.
+func (h *Host) owns(p netip.Prefix) bool {
+	for _, o := range h.Owners {
+		for _, prefix := range o.prefixes {
+			if prefix == p {
+				_, other, known := h.Member.Owner(o.Instance)
+				return known && !other
+			}
+		}
+	}
+	return false
+}
+
+func (h *Host) campaign(ctx context.Context, o *Owner) error {
+	c := election.Campaign{Instance: o.Instance, Changed: h.tell, Journal: o.Journal}
+	for _, ip := range o.Addresses {
+		c.Addresses = append(c.Addresses, ip.String())
+	}
+	if o.Interface != nil {
+		c.Able, c.Joined = o.Interface, o.Interface.Announce
+	}
+	return h.Member.Campaign(ctx, c, func(ctx context.Context, g election.Grant) error { return o.Run(ctx, g.Token, g) })
+}
+
+// tell puts what a campaign knows into the status.
+func (h *Host) tell(s election.Status) {
+	h.Status.State(s.Instance, status.State{State: s.State, Reason: s.Reason})
+	o := status.Ownership{Owner: s.Owner, Token: s.Token, Lease: h.Lease}
+	if s.State == vrrp.Fault {
+		o.Withheld = s.Reason
+	}
+	h.Status.Ownership(s.Instance, o)
+}
