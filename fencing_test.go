@@ -57,6 +57,36 @@ type fencedBerth struct {
 	fifo  *os.File
 }
 
+// keepalived starts what berth takes for the keepalived of this host, until the test
+// ends. Without one, a notify script that keepalived did not start takes any keepalived
+// of the machine for its own, and ends when that does: one of another test, for example.
+func (h *fencedHost) keepalived() {
+	h.t.Helper()
+	path := filepath.Join(h.dir, "keepalived")
+	if _, err := os.Stat(path); err == nil {
+		return // it runs
+	}
+	shell, err := os.ReadFile("/bin/sh")
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	if err := os.WriteFile(path, shell, 0o700); err != nil {
+		h.t.Fatal(err)
+	}
+	cmd := exec.Command(path, "-c", "read forever")
+	in, err := cmd.StdinPipe() // which nothing is written to
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		h.t.Fatal(err)
+	}
+	h.t.Cleanup(func() { in.Close(); _ = cmd.Wait() })
+	if err := os.WriteFile(filepath.Join(h.dir, "pid"), fmt.Appendln(nil, cmd.Process.Pid), 0o600); err != nil {
+		h.t.Fatal(err)
+	}
+}
+
 // start runs berth until the test ends.
 func (h *fencedHost) start(args ...string) *fencedBerth {
 	h.t.Helper()
@@ -93,6 +123,7 @@ func (h *fencedHost) start(args ...string) *fencedBerth {
 func (h *fencedHost) master(mode string) *fencedBerth {
 	h.t.Helper()
 	if mode == "notify" {
+		h.keepalived()
 		return h.start("berth.yml", "INSTANCE", "VI_1", "MASTER", "100")
 	}
 	path := filepath.Join(h.dir, "fifo")
