@@ -22,8 +22,17 @@ import (
 )
 
 func options(t *testing.T) (seat.Options, *observer.ObservedLogs) {
-	core, logs := observer.New(zap.WarnLevel)
+	core, logs := observer.New(zap.InfoLevel)
 	return seat.Options{RunDirectory: t.TempDir(), Prefix: "/berth/", Member: "h1", Name: "h1", Boot: "boot", Journal: journal.New(zap.New(core))}, logs
+}
+
+// codes returns the codes of what was told.
+func codes(logs *observer.ObservedLogs) string {
+	var all []string
+	for _, l := range logs.All() {
+		all = append(all, l.ContextMap()["code"].(string))
+	}
+	return strings.Join(all, ", ")
 }
 
 func TestTheNextProcessKnowsWhatWasSeenOfEtcdsHistory(t *testing.T) {
