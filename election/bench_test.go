@@ -15,7 +15,7 @@ import (
 
 // crowd is a member that campaigns for many instances.
 type crowd struct {
-	held chan time.Time // when an instance became ours
+	held chan time.Time // when the member became the owner of an instance
 	stop func(cause error)
 }
 

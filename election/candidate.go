@@ -159,7 +159,7 @@ var errAlone = errors.New("etcd has not answered for longer than the lease")
 func (k *candidate) ready(ctx context.Context) (*Term, error) {
 	for {
 		term, acknowledged, newTerm := k.m.session.state()
-		v, news := k.m.observer.view(k.Instance)
+		v, changed := k.m.observer.view(k.Instance)
 		ok, why := k.Able.State()
 		if term != nil && term.Lease != k.lease {
 			k.lease, k.unsettled, k.settled = term.Lease, 0, 0
@@ -187,7 +187,7 @@ func (k *candidate) ready(ctx context.Context) (*Term, error) {
 		case <-ctx.Done():
 			return nil, context.Cause(ctx)
 		case <-newTerm:
-		case <-news:
+		case <-changed:
 		case <-k.ableChanged:
 		case <-silent:
 		}
@@ -303,7 +303,7 @@ func (v view) position(era int, token int64) position {
 // await waits for this member's turn and reports whether it has come.
 func (k *candidate) await(ctx context.Context, term *Term, token int64) bool {
 	for {
-		v, news := k.m.observer.view(k.Instance)
+		v, changed := k.m.observer.view(k.Instance)
 		if ok, _ := k.Able.State(); !ok || k.yields(v) {
 			return false
 		}
@@ -333,7 +333,7 @@ func (k *candidate) await(ctx context.Context, term *Term, token int64) bool {
 			return false
 		case <-term.ctx.Done():
 			return false
-		case <-news:
+		case <-changed:
 		case <-k.ableChanged:
 		case <-turn:
 		}

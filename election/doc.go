@@ -9,7 +9,7 @@
 // the fencing token: it only grows, within one history of etcd. A history that was
 // replaced by another ends every term (see [ErrHistory]).
 //
-// What the recipe does not give is a local end of ownership that comes before
+// The recipe does not give a local end of ownership that comes before
 // the lease's: etcd's client counts a lease from when an answer arrives. Here
 // it counts from when the renewal was sent, less a margin, on a clock that
 // cannot be set (see [Term]). docs/fencing.md has the whole argument.

@@ -96,7 +96,7 @@ func NewEtcd(o Options) (*Etcd, error) {
 		if _, err := readPool(o.CAFile); err != nil {
 			return nil, err
 		}
-		// As above, for the authorities. The usual verification is switched off
+		// The authorities are read again too. The usual verification is switched off
 		// because its pool is fixed; tlsOf makes the same one.
 		e.tls.InsecureSkipVerify = true
 	}
@@ -243,7 +243,7 @@ func (e *Etcd) dialer(i int) func(context.Context, string) (net.Conn, error) {
 	inClear := u.Scheme == "http" && e.options.Username != ""
 	reached := &e.endpoints[i].reached
 	return func(ctx context.Context, address string) (net.Conn, error) {
-		// What a former process, or one of a former boot, looked up may be the address of
+		// An address that a former process looked up, perhaps before a reboot, may be that of
 		// another machine by now. An address to which this process was connected is as good
 		// as the connection was: a lease must not end because a name server does not answer.
 		if inClear && !reached.Load() {

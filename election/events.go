@@ -8,7 +8,7 @@ import (
 	"go.uber.org/zap"
 )
 
-// What etcd and the lease can be, a condition in one place of a member.
+// Why etcd does not acknowledge a lease: conditions in one place of a member.
 var (
 	leaseUnacknowledged = journal.Kind{Code: "lease-unacknowledged", Level: zap.WarnLevel,
 		Text: "etcd does not acknowledge the lease; trying the other endpoints", Over: "etcd acknowledges the lease again"}
@@ -16,8 +16,8 @@ var (
 		Text: "etcd does not answer; going on without the lease, as on-etcd-loss says", Over: "etcd acknowledges the lease again"}
 	leaseUnobtained = journal.Kind{Code: "lease-unobtained", Level: zap.WarnLevel,
 		Text: "cannot get a lease from etcd yet; trying again", Over: "etcd answers again"}
-	// A refusal is news to an operator who has read that etcd cannot be reached, and so
-	// is another refusal.
+	// An operator who has read that etcd cannot be reached must read that it refuses, and
+	// for which other reason it does next.
 	leaseRefused = journal.Kind{Code: "lease-refused", Level: zap.WarnLevel, Distinct: true,
 		Text: "cannot get a lease from etcd yet; trying again", Over: "etcd answers again"}
 )

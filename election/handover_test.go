@@ -41,8 +41,8 @@ func TestAWantedMemberTakesOverFromTheEndOfTheQueue(t *testing.T) {
 	}
 	s.next("c", "ends")
 	s.next("c", "gone")
-	if e := <-s.events; e.what != "holds" || e.who == "c" {
-		t.Errorf("want another one to hold, got that %s %s", e.who, e.what)
+	if e := <-s.events; e.what != "holds" || e.player == "c" {
+		t.Errorf("want another one to hold, got that %s %s", e.player, e.what)
 	}
 	if err := election.Release(t.Context(), etcd, prefix, "other", election.Asker{Member: "c"}); err == nil || !strings.Contains(err.Error(), "no other member takes part") {
 		t.Errorf("want a refusal to hand over where no other member is, got %v", err)

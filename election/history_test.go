@@ -33,12 +33,12 @@ func (s *stage) alone(holding string) event {
 		case e := <-s.events:
 			switch e.what {
 			case "gone":
-				if holding == e.who {
+				if holding == e.player {
 					holding = ""
 				}
 			case "holds":
 				if holding != "" {
-					s.Fatalf("two owners: %s, and %s still", e.who, holding)
+					s.Fatalf("two owners: %s, and %s still", e.player, holding)
 				}
 				return e
 			}
@@ -72,7 +72,7 @@ func (s *stage) takeover(from, to string) {
 		if err := election.Takeover(s.Context(), asker, prefix, instance, election.Asker{Member: to}); err != nil {
 			s.Fatal(err)
 		}
-		owner = s.alone(owner).who
+		owner = s.alone(owner).player
 	}
 }
 
@@ -109,7 +109,7 @@ func TestAnEtcdRestoredWithinALeaseHasOneOwnerAfterTheLongestLease(t *testing.T)
 	}
 }
 
-// The revision is no lower then, when the members hear of etcd again.
+// When the members hear of etcd again the revision is not lower than what they have seen.
 func TestAnEtcdRestoredAndOvertakenIsNoticedByWhatItHasAtAnOldRevision(t *testing.T) {
 	change, said := logging(zap.ErrorLevel)
 	s, _, _ := handedOver(t, 1, change)

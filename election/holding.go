@@ -24,7 +24,7 @@ func (k *candidate) own(campaign context.Context, term *Term, token int64) error
 	lasts := time.After(retryHolding)
 	v, _ := k.m.observer.view(k.Instance)
 	for newest := v.newest(); ; {
-		v, news := k.m.observer.view(k.Instance)
+		v, changed := k.m.observer.view(k.Instance)
 		if n := v.newest(); n > newest && k.Joined != nil {
 			newest = n
 			k.Joined()
@@ -42,7 +42,7 @@ func (k *candidate) own(campaign context.Context, term *Term, token int64) error
 			return k.ended(ctx, err)
 		case <-lasts:
 			k.owning.Clear()
-		case <-news:
+		case <-changed:
 		case <-k.ableChanged:
 		}
 	}

@@ -99,7 +99,7 @@ func TestRetainEndsWhenEtcdRefuses(t *testing.T) {
 	if err := s.cluster.Member(1).Heal(); err != nil {
 		t.Fatal(err)
 	}
-	// It answers, so that others can be elected.
+	// An etcd that answers can elect other members.
 	if e := s.next("a", "ends"); !errors.Is(e.why, election.ErrOverdue) {
 		t.Errorf("want it overdue, got %v", e.why)
 	}
@@ -175,7 +175,7 @@ func TestAHungLeaderCostsNothing(t *testing.T) {
 	}
 	select {
 	case e := <-s.events:
-		t.Errorf("want nothing to happen, got that %s %s: %v", e.who, e.what, e.why)
+		t.Errorf("want nothing to happen, got that %s %s: %v", e.player, e.what, e.why)
 	case <-time.After(3 * ttl):
 	}
 	if err := held.Check(); err != nil {

@@ -53,7 +53,7 @@ func (s *stage) quiet(d time.Duration) {
 	s.Helper()
 	select {
 	case e := <-s.events:
-		s.Fatalf("want nothing to happen, got that %s %s (%v)", e.who, e.what, e.why)
+		s.Fatalf("want nothing to happen, got that %s %s (%v)", e.player, e.what, e.why)
 	case <-time.After(d):
 	}
 }

@@ -70,7 +70,8 @@ func (s *Session) try(ctx context.Context, lease clientv3.LeaseID) (renewal, err
 	if lease != 0 {
 		return call(ctx, s.Etcd, func(ctx context.Context, c *clientv3.Client) (renewal, error) { return renew(ctx, c, lease) })
 	}
-	// One endpoint at a time: each grant that came through is another lease.
+	// The endpoints are asked one after the other: each grant that came through is another
+	// lease.
 	failures := make([]error, len(s.Etcd.endpoints))
 	for n := range failures {
 		i := s.Etcd.pick(n)

@@ -97,7 +97,7 @@ func TestAKeyThatEtcdRefusesToDeleteIsNotAskedForWithoutAPauseNorUsedAgain(t *te
 func TestAMemberThatGivesUpWaitingPassesTheWaitOn(t *testing.T) {
 	const long = 8 * time.Second
 	for _, late := range []bool{false, true} {
-		t.Run(map[bool]string{false: "to one who saw the key vanish", true: "to one who came later"}[late], func(t *testing.T) {
+		t.Run(map[bool]string{false: "to a member that saw the key vanish", true: "to a member that came later"}[late], func(t *testing.T) {
 			s := newStage(t, 1)
 			c := s.etcd()
 			lease := s.leftBy("former", c, long)
@@ -106,7 +106,7 @@ func TestAMemberThatGivesUpWaitingPassesTheWaitOn(t *testing.T) {
 			if !late {
 				s.play("c", 0, nil).until(vrrp.Backup)
 			}
-			s.quiet(time.Second) // for a look at the lease
+			s.quiet(time.Second) // so that the lease is sampled
 			revoked := time.Now()
 			if _, err := c.Revoke(t.Context(), lease); err != nil {
 				t.Fatal(err)

@@ -42,10 +42,10 @@ const silent = 2 * time.Second
 
 // event is what a player did, in the order of all of them.
 type event struct {
-	who  string
-	what string // "holds", "ends" or "gone": after the work of unbinding
-	why  error
-	at   time.Time
+	player string
+	what   string // "holds", "ends" or "gone": after the work of unbinding
+	why    error
+	at     time.Time
 	election.Grant
 }
 
@@ -122,16 +122,16 @@ func (s *stage) playWith(o election.Options, name string, unbind time.Duration, 
 }
 
 // next returns the next event and fails unless it is the one wanted.
-func (s *stage) next(who, what string) event {
+func (s *stage) next(player, what string) event {
 	s.Helper()
 	select {
 	case e := <-s.events:
-		if e.who != who || e.what != what {
-			s.Fatalf("want that %s %s, got that %s %s (%v)", who, what, e.who, e.what, e.why)
+		if e.player != player || e.what != what {
+			s.Fatalf("want that %s %s, got that %s %s (%v)", player, what, e.player, e.what, e.why)
 		}
 		return e
 	case <-time.After(limit):
-		s.Fatalf("want that %s %s, got nothing", who, what)
+		s.Fatalf("want that %s %s, got nothing", player, what)
 	}
 	panic("unreachable")
 }

@@ -62,8 +62,8 @@ func TestASuspensionEndsATermSoonAfterWaking(t *testing.T) {
 func TestARetainedTermTakesOnlyARenewalThatHelps(t *testing.T) {
 	const lead = 2500 * time.Millisecond
 	for name, tt := range map[string]struct {
-		age  time.Duration
-		news bool
+		age     time.Duration
+		extends bool
 	}{
 		"answered in time":     {time.Second, true},
 		"answered rather late": {7 * time.Second, true},
@@ -73,8 +73,8 @@ func TestARetainedTermTakesOnlyARenewalThatHelps(t *testing.T) {
 			term := newTestTerm(0, 0)
 			term.retain()
 			r := renewal{sent: time.Now().Add(-tt.age), boot: bootTime() - tt.age, ttl: 10 * time.Second}
-			if news := term.extend(r, lead); news != tt.news {
-				t.Errorf("want news: %t, got %t", tt.news, news)
+			if extends := term.extend(r, lead); extends != tt.extends {
+				t.Errorf("want the end moved: %t, got %t", tt.extends, extends)
 			}
 		})
 	}

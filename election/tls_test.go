@@ -80,7 +80,7 @@ func TestClientCertificatesAreReadAgainAtEachHandshake(t *testing.T) {
 	if err := c.Member(0).Kill(); err != nil {
 		t.Fatal(err)
 	}
-	<-time.After(ttl + time.Second) // the term ends, so that another grant is news
+	<-time.After(ttl + time.Second) // the term ends, so that a new grant comes
 	if err := c.Member(0).Restart(); err != nil {
 		t.Fatal(err)
 	}

@@ -30,11 +30,11 @@ func TestHowLongANewOwnerWaitsAfterAKeyVanished(t *testing.T) {
 	}{
 		{"nothing seen of the lease", nil, ttl, false, ""},
 		{"expired", &seen{time.Second, 1500 * time.Millisecond, 1500 * time.Millisecond}, 0, true, ""},
-		{"expired, not looked at for long", &seen{4 * time.Second, 4600 * time.Millisecond, 4600 * time.Millisecond}, 0, true, ""},
+		{"expired, not sampled for long", &seen{4 * time.Second, 4600 * time.Millisecond, 4600 * time.Millisecond}, 0, true, ""},
 		{"can have expired, or been ended with up to a second left", &seen{4 * time.Second, 4100 * time.Millisecond, 4100 * time.Millisecond}, 400 * time.Millisecond, true, ""},
 		{"ended right after a renewal", &seen{4 * time.Second, 500 * time.Millisecond, 500 * time.Millisecond}, granted, false, ""},
 		{"ended with little left", &seen{2 * time.Second, 1900 * time.Millisecond, 1900 * time.Millisecond}, granted, false, ""},
-		{"looked at in the moment of its end", &seen{0, 0, 0}, 500 * time.Millisecond, true, ""},
+		{"sampled in the moment of its end", &seen{0, 0, 0}, 500 * time.Millisecond, true, ""},
 		{"the answer took long", &seen{2 * time.Second, 3 * time.Second, 0}, 2500 * time.Millisecond, true, ""},
 		{"given up by its owner", &seen{4 * time.Second, 0, 0}, 0, false, releasedDir},
 		{"given up unused", &seen{4 * time.Second, 0, 0}, 0, false, withdrawnDir},
@@ -107,8 +107,8 @@ func TestANewOwnerWaitsForALeaseThatLivesThoughItCouldHaveExpired(t *testing.T) 
 	waits, holds := make(chan struct{}, 10), make(chan time.Time, 1)
 	ctx, cancel := context.WithTimeoutCause(t.Context(), time.Minute, errors.New("the test takes too long"))
 	ended := make(chan error, 1)
-	// All parts of a member but the one that looks at leases, whose next look would
-	// replace the sample below.
+	// All parts of a member run but the sampler, whose next sample would replace the one
+	// below.
 	var parts sync.WaitGroup
 	parts.Go(func() { _ = m.session.Run(ctx) })
 	parts.Go(func() { _ = m.observer.run(ctx) })

@@ -73,7 +73,7 @@ func (o *Options) elect(ctx context.Context, cfg *config.Config, stop func(error
 	supervisor := systemd.New(j)
 	o.Logs.Count(m.dropped)
 
-	// What is known, for berth status.
+	// The board for berth status.
 	self, err := notify.Self(true)
 	if err != nil {
 		return false, err

@@ -329,7 +329,7 @@ func TestAddressesThatCannotBeRemovedHoldUpTheKeyUntilTheKernelHasTakenThemAway(
 				if got := strings.Join(lines, ", "); got != tt.lines {
 					t.Errorf("want its beginning and its end told once, %q, got %q", tt.lines, got)
 				}
-				// Those of other instances stay.
+				// The addresses of other instances stay.
 				if got := s.take(); strings.Contains(got, "203.0.113.7") == strings.Contains(got, "2001:db8::7") {
 					t.Errorf("want only the own addresses removed, got %q", got)
 				}
