@@ -105,7 +105,11 @@ func (t *target) Ensure(ctx context.Context, _ bool) (string, bool, error) {
 	return "", true, nil
 }
 
-func (t *target) Close() { t.did("stop pointing %v", t.ip) }
+// Close takes its time, as a call that is under way does.
+func (t *target) Close() {
+	time.Sleep(time.Second)
+	t.did("stop pointing %v", t.ip)
+}
 
 // pointed makes loops to targets on a stage.
 func (s *stage) pointed(ip vrrp.FloatingIP, check func(context.Context) error, _ *journal.Journal) *refresher.Loop {
@@ -287,8 +291,8 @@ func TestWithoutPermissionNothingIsPointed(t *testing.T) {
 			grant{time.Now()})
 		time.Sleep(time.Hour)
 		_ = end()
-		if want, got := "stop pointing 203.0.113.7/32", s.take(); got != want {
-			t.Errorf("want nothing but %q, got %q", want, got)
+		if n := strings.Count(s.take(), "point 203.0.113.7/32"); n != 0 {
+			t.Errorf("want nothing pointed, got %d writes", n)
 		}
 	})
 }
@@ -330,7 +334,7 @@ func TestAddressesThatCannotBeRemovedHoldUpTheKeyUntilTheKernelHasTakenThemAway(
 					t.Errorf("want its beginning and its end told once, %q, got %q", tt.lines, got)
 				}
 				// The addresses of other instances stay.
-				if got := s.take(); strings.Contains(got, "203.0.113.7") == strings.Contains(got, "2001:db8::7") {
+				if got := s.take(); !strings.Contains(got, "sweep 203.0.113.7") || strings.Contains(got, "2001:db8::7") {
 					t.Errorf("want only the own addresses removed, got %q", got)
 				}
 			})
