@@ -52,6 +52,8 @@ func (m *Member) Campaign(ctx context.Context, c Campaign, holding func(context.
 		c.Journal = m.Journal.With(zap.String("instance", c.Instance))
 	}
 	k := &candidate{Campaign: c, m: m, holding: holding, owning: c.Journal.Condition(), writing: c.Journal.Condition()}
+	defer k.owning.Drop()
+	defer k.writing.Drop()
 	var stop func()
 	k.ableChanged, stop = condition.Signal(c.Able)
 	defer stop()

@@ -8,6 +8,16 @@ import (
 	"go.uber.org/zap"
 )
 
+// dropDoubles ends what tellDoubles told: the end of this process is not that of the
+// other host.
+func (o *observer) dropDoubles() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, q := range o.queues {
+		q.doubled.Drop()
+	}
+}
+
 // tellDoubles tells for each instance when another host takes part under the name of
 // this one, and when that has ended. A host that was booted again, cloned or started
 // anew as a container leaves a key under its name for as long as its lease lives;

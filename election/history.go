@@ -257,6 +257,7 @@ const strayRounds = 10
 // ends.
 func (m *Member) watchHistory(ctx context.Context) {
 	h := m.Etcd.history
+	defer h.strays.Drop()
 	for {
 		var again <-chan time.Time
 		if h.strays.Holds() {

@@ -22,6 +22,7 @@ const sampleInterval = time.Second
 // have left, so that a lease that ends early is told from one that expires, and calls
 // sampled after each round.
 func (o *observer) sampleLeases(ctx context.Context, own func() clientv3.LeaseID, sampled func()) error {
+	defer o.dropDoubles()
 	tick := time.NewTicker(sampleInterval)
 	defer tick.Stop()
 	for {

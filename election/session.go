@@ -105,6 +105,7 @@ func (s *Session) Run(ctx context.Context) error {
 		s.Journal = journal.New(nil)
 	}
 	s.outage = s.Journal.Condition()
+	defer s.outage.Drop()
 	lease := s.Adopt
 	for {
 		first, err := s.obtain(ctx, lease)

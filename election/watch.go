@@ -28,6 +28,7 @@ var errNoProgress = errors.New("the watch tells no progress")
 
 // run keeps the copy current until ctx ends.
 func (o *observer) run(ctx context.Context) error {
+	defer o.watching.Drop()
 	for n := 0; ; n++ {
 		current, err := o.follow(ctx, o.etcd.pick(n))
 		o.mu.Lock()

@@ -50,6 +50,7 @@ func OpenHistory(o Options) (*History, election.Past) {
 // Run puts on record what seen returns, while that says that it counts, at most
 // once a second and once more when ctx ends. It returns ctx's cause.
 func (h *History) Run(ctx context.Context, seen func() (election.Past, bool)) error {
+	defer h.writing.Drop()
 	tick := time.NewTicker(interval)
 	defer tick.Stop()
 	for {

@@ -169,6 +169,7 @@ func (s *Seat) Leave(adopt bool) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.writing.Drop()
 	var err error
 	if !adopt && s.lease.ID != 0 {
 		if err = os.Remove(s.path); errors.Is(err, os.ErrNotExist) {
