@@ -23,9 +23,9 @@ func TestMain(m *testing.M) {
 
 // Two servers; this host is lb1, the floating IPs begin at lb2.
 const (
-	lb1   = "11111111-1111-4111-8111-111111111111"
-	lb2   = "22222222-2222-4222-8222-222222222222"
-	token = "S3CRET-T0KEN-THAT-MUST-NOT-SHOW"
+	lb1      = "11111111-1111-4111-8111-111111111111"
+	lb2      = "22222222-2222-4222-8222-222222222222"
+	apiToken = "S3CRET-T0KEN-THAT-MUST-NOT-SHOW"
 )
 
 // patience bounds waits for a thing that must happen.
@@ -36,7 +36,7 @@ func TestScript(t *testing.T) {
 		Dir: "testdata/script",
 		Setup: func(env *testscript.Env) error {
 			sim, err := cloudsim.New(cloudsim.Config{
-				Token: token,
+				Token: apiToken,
 				Servers: []cloudsim.Server{
 					{UUID: lb1, Name: "lb1", Region: "lpg", Addresses: []netip.Addr{netip.MustParseAddr("198.51.100.11"), netip.MustParseAddr("2001:db8:100::11")}},
 					{UUID: lb2, Name: "lb2", Region: "lpg", Addresses: []netip.Addr{netip.MustParseAddr("198.51.100.12"), netip.MustParseAddr("2001:db8:100::12")}},
@@ -59,7 +59,7 @@ func TestScript(t *testing.T) {
 			env.Defer(func() { srv.Close() })
 			env.Values[simKey{}] = sim
 			env.Setenv("SIM", "http://"+l.Addr().String())
-			env.Setenv("TOKEN", token)
+			env.Setenv("TOKEN", apiToken)
 			// The race detector's second of sleep at exit would make each
 			// predecessor one that does not end in time.
 			env.Setenv("GORACE", "atexit_sleep_ms=0")

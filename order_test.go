@@ -26,7 +26,7 @@ import (
 func TestParallelInvocationsInRandomOrderEndInTheNewestState(t *testing.T) {
 	const n, rounds = 20, 4
 	floating := netip.MustParsePrefix("192.0.2.1/32")
-	sim, err := cloudsim.New(cloudsim.Config{Token: token, FloatingIPs: []cloudsim.FloatingIP{{Network: floating, Server: lb2}},
+	sim, err := cloudsim.New(cloudsim.Config{Token: apiToken, FloatingIPs: []cloudsim.FloatingIP{{Network: floating, Server: lb2}},
 		Servers: []cloudsim.Server{
 			{UUID: lb1, Name: "lb1", Addresses: []netip.Addr{netip.MustParseAddr("198.51.100.11")}},
 			{UUID: lb2, Name: "lb2", Addresses: []netip.Addr{netip.MustParseAddr("198.51.100.12")}},
@@ -60,7 +60,7 @@ func TestParallelInvocationsInRandomOrderEndInTheNewestState(t *testing.T) {
 		"keepalived":      string(shell),
 		"keepalived.conf": "vrrp_instance VI_1 {\n interface eth0\n virtual_router_id 1\n virtual_ipaddress {\n 192.0.2.1/24\n }\n}\n",
 		"berth.yml": fmt.Sprintf("provider: cloudscale\nkeepalived-config: %[1]s/keepalived.conf\nlock-file-template: %[1]s/lock-%%s\n"+
-			"run-directory: %[1]s/run\nkeepalived-pid-file: %[1]s/pid\ncloudscale: {endpoint: \"http://%[2]s\", token: %[3]s, server-uuid: %[4]s}\n", dir, l.Addr(), token, lb1),
+			"run-directory: %[1]s/run\nkeepalived-pid-file: %[1]s/pid\ncloudscale: {endpoint: \"http://%[2]s\", token: %[3]s, server-uuid: %[4]s}\n", dir, l.Addr(), apiToken, lb1),
 		// The wrapper that stays between keepalived and berth.
 		"script": "read x <$1; ./berth berth.yml INSTANCE VI_1 $2 100 2>>log; echo $? >>done",
 	} {

@@ -1,0 +1,214 @@
+//go:build linux
+
+package faults
+
+import (
+	"errors"
+	"net/netip"
+	"slices"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"berth/internal/etcdtest"
+	"berth/internal/testnet"
+)
+
+func whole(a netip.Addr) netip.Prefix { return netip.PrefixFrom(a, a.BitLen()) }
+
+func kill9(r *Run) error {
+	r.heal(r.Victim.Start)
+	return r.Victim.Signal(r.Ctx, unix.SIGKILL)
+}
+
+func hostDeath(r *Run) error {
+	r.heal(func() error {
+		if err := r.Victim.boot(); err != nil {
+			return err
+		}
+		return r.Victim.Start()
+	})
+	return r.Victim.Die()
+}
+
+func (r *Run) unplug(bridge, port string) {
+	r.heal(func() error { return r.Switch.Plug(bridge, port) })
+}
+
+func partitionEtcd(r *Run) error {
+	r.unplug("etcd", r.Victim.etcdPort())
+	return r.Switch.Unplug(r.Victim.etcdPort())
+}
+
+// mute does something towards each member of etcd.
+func (r *Run) mute(towards func(i int) (mute, unmute func() error)) error {
+	var errs []error
+	for i := range r.Etcd.Members() {
+		mute, unmute := towards(i)
+		r.heal(unmute)
+		errs = append(errs, mute())
+	}
+	return errors.Join(errs...)
+}
+
+func linkDown(r *Run) error {
+	r.heal(func() error {
+		// The kernel has taken the IPv6 address away with the link.
+		return errors.Join(r.Victim.Node.Up(ServiceLink), r.Victim.Node.AddAddress(ServiceLink, r.Victim.own6()))
+	})
+	return r.Victim.Node.Down(ServiceLink)
+}
+
+func (r *Run) leader() (*etcdtest.Member, error) {
+	if m := r.Etcd.Leader(r.Ctx); m != nil {
+		return m, nil
+	}
+	return nil, errors.New("find etcd's leader: there is none")
+}
+
+// ready heals a fault of etcd's: it is over when etcd serves.
+func (r *Run) ready(members ...*etcdtest.Member) {
+	r.heal(func() error { return r.Ready(r.Ctx) })
+	for _, m := range members {
+		r.heal(m.Restart)
+	}
+}
+
+func etcdLeaderKilled(r *Run) error {
+	m, err := r.leader()
+	if err != nil {
+		return err
+	}
+	r.ready(m)
+	return m.Kill()
+}
+
+func (r *Run) killEtcd(n int) error {
+	m, err := r.leader()
+	if err != nil {
+		return err
+	}
+	members := []*etcdtest.Member{m}
+	for _, o := range r.Etcd.Members() {
+		if o != m && len(members) < n {
+			members = append(members, o)
+		}
+	}
+	r.ready(members...)
+	var errs []error
+	for _, m := range members {
+		errs = append(errs, m.Kill())
+	}
+	return errors.Join(errs...)
+}
+
+func etcdLeaderHung(r *Run) error {
+	m, err := r.leader()
+	if err != nil {
+		return err
+	}
+	r.ready()
+	r.heal(m.Resume)
+	return m.Pause()
+}
+
+// etcdLeaderCutOff keeps the leader from the other members, but not from the hosts.
+func etcdLeaderCutOff(r *Run) error {
+	m, err := r.leader()
+	if err != nil {
+		return err
+	}
+	r.ready()
+	i := slices.Index(r.Etcd.Members(), m)
+	var errs []error
+	for j, n := range r.EtcdNodes {
+		if j == i {
+			continue
+		}
+		for _, way := range []struct {
+			from *testnet.Node
+			to   netip.Addr
+		}{{n, etcdAddress(i)}, {r.EtcdNodes[i], etcdAddress(j)}} {
+			r.heal(func() error { return way.from.Unmute(ServiceLink, way.to) })
+			errs = append(errs, way.from.Mute(ServiceLink, way.to))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// etcdLeaderSlow lets the leader run a quarter of the time: enough to stay leader.
+func etcdLeaderSlow(r *Run) error {
+	m, err := r.leader()
+	if err != nil {
+		return err
+	}
+	stop, stopped := make(chan struct{}), make(chan error, 1)
+	go func() {
+		ticker := time.NewTicker(100 * time.Millisecond)
+		defer ticker.Stop()
+		for tick := 0; ; tick++ {
+			var err error
+			switch tick % 4 {
+			case 0:
+				err = m.Pause()
+			case 3:
+				err = m.Resume()
+			}
+			if err != nil {
+				stopped <- err
+				return
+			}
+			select {
+			case <-ticker.C:
+			case <-stop:
+				stopped <- m.Resume()
+				return
+			}
+		}
+	}()
+	r.ready()
+	r.heal(func() error {
+		close(stop)
+		return <-stopped
+	})
+	return nil
+}
+
+// holder does something with the key of the election's winner.
+func (r *Run) holder(f func(Candidate) error) error {
+	candidates, err := r.Candidates(r.Ctx)
+	if err != nil {
+		return err
+	}
+	if len(candidates) == 0 {
+		return errors.New("find the holder's key: there is none")
+	}
+	return f(candidates[0])
+}
+
+func deleteKey(r *Run) func(Candidate) error {
+	return func(c Candidate) error {
+		return r.Etcd.Call(r.Ctx, "kv/deleterange", map[string][]byte{"key": c.Key}, nil)
+	}
+}
+
+// keyDeletedLater deletes the holder's key when another fault has had its effect.
+func keyDeletedLater(r *Run) error { return errors.Join(r.Pass(shorter), r.holder(deleteKey(r))) }
+
+// leftOver has the addresses on a host that is not the owner when its berth
+// starts. How long it had them before is not berth's doing.
+func leftOver(r *Run) error {
+	if err := r.Idle.Signal(r.Ctx, unix.SIGTERM); err != nil {
+		return err
+	}
+	if err := errors.Join(r.Idle.Node.AddAddress(ServiceLink, whole(Address4)), r.Idle.Node.AddAddress(ServiceLink, whole(Address6))); err != nil {
+		return err
+	}
+	r.Since = r.record.act(Act{What: "start of berth on " + r.Idle.Name(), Allow: handOver})
+	return r.Idle.Start()
+}
+
+func (r *Run) setClock(h *Host, d time.Duration) error {
+	r.heal(func() error { return h.SetClock(0) })
+	return h.SetClock(d)
+}
