@@ -11,11 +11,11 @@ import (
 	"testing"
 )
 
-// canary is a secret that somebody pasted into the wrong place.
+// canary is a secret that an operator pasted into the wrong place.
 const canary = "eyJhbGci0iJIUzI1NiJ9.S3CRETcanary-7f3a9c"
 
 // everyKey has each key of each section, with a value of its own kind. Names that
-// an operator gives, which show in every command, are marked by hand below.
+// an operator gives, which every command shows, are in shownByDesign.
 const everyKey = `lock-file-template: "%[1]s/lock-%%s"
 lock-timeout: 20ms
 keepalived-config: "%[1]s/keepalived.conf"
@@ -41,16 +41,16 @@ none: {}
 fake: {}
 `
 
-// election is what everyKey has not, because with it the commands speak of the
-// elections and not of keepalived.
+// election is the section that everyKey lacks: with it the commands are about
+// elections instead of keepalived.
 const election = "election: {interface: lo, on-etcd-loss: release, instances: [{name: api, addresses: [192.0.2.1]}], announce: {count: 5, interval: 1s, refresh: 1m}}\n"
 
 // shownByDesign are names that an operator gives to things, so that commands show
 // them.
 var shownByDesign = []string{"keepalived-config-id", "etcd.member", "etcd.username", "election.name"}
 
-// places puts a value in the place of every key's, one at a time: it returns
-// configurations by what was done.
+// places returns configurations in each of which value stands in the place of one
+// key's value, or beside the keys of one section, by the name of that place.
 func places(text, value string) map[string]string {
 	all := map[string]string{}
 	lines := strings.SplitAfter(text, "\n")
@@ -94,8 +94,8 @@ func places(text, value string) map[string]string {
 	return all
 }
 
-// A secret that stands in the place of any value, is an item of it, a key or a
-// value below it, or part of a URL there, is in no output of any command.
+// No command prints a secret that stands in the place of a value, whether as the
+// whole value, as an item, a key or a value below it, or as a part of a URL.
 func TestASecretAtAnyWrongKeyIsNeverShown(t *testing.T) {
 	dir := t.TempDir()
 	conf := "vrrp_instance VI_1 {\n interface lo\n virtual_router_id 51\n virtual_ipaddress { 192.0.2.1 }\n}\n"
@@ -143,8 +143,8 @@ func TestASecretAtAnyWrongKeyIsNeverShown(t *testing.T) {
 	t.Logf("%d places", tried)
 }
 
-// checkSilence runs the commands that read a configuration and looks for the
-// secret in what they say.
+// checkSilence runs the commands that read a configuration and fails the test if
+// one of them prints the secret.
 func checkSilence(t *testing.T, dir, what, text string) {
 	t.Helper()
 	path := filepath.Join(dir, "berth.yml")
@@ -170,7 +170,7 @@ func checkSilence(t *testing.T, dir, what, text string) {
 	}
 }
 
-// output takes what the parts of a program write beside each other.
+// output collects what several goroutines of a program write.
 type output struct {
 	mu   sync.Mutex
 	text bytes.Buffer

@@ -12,8 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Clients that only connect to metrics.listen, more than the service may have
-// descriptors, take none that the lock and the claim need.
+// Clients that connect to metrics.listen and send nothing, more of them than the
+// service may have descriptors, take no descriptor that the lock or the claim needs.
 func TestConnectionsToTheMetricsCostNoLockAndNoClaim(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -22,7 +22,7 @@ func TestConnectionsToTheMetricsCostNoLockAndNoClaim(t *testing.T) {
 	address := l.Addr().String()
 	l.Close()
 	dir := t.TempDir()
-	self, err := os.Executable() // which is berth when called so, see TestMain
+	self, err := os.Executable() // is berth when it is called by that name, see TestMain
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -25,8 +25,8 @@ func newElectingHost(t *testing.T, name, etcd string) *fencedHost {
 
 const electedInstance = "odd/name ü"
 
-// configure writes a configuration: more of the section etcd, and more of the
-// section election.
+// configure writes a configuration with more keys in the sections etcd and
+// election.
 func (h *fencedHost) configure(etcdExtra, etcd, extra string) {
 	h.t.Helper()
 	text := fmt.Sprintf("provider: fake\nrun-directory: %s/run\nrefresh-interval: 100ms\n"+
@@ -60,7 +60,7 @@ func TestElectMovesNothingWhenItIsReplacedAndAllWhenItLeaves(t *testing.T) {
 		one.says(refreshed)
 	}
 	one.says(refreshed)
-	one.says(refreshed) // so that one of the other's would have come
+	one.says(refreshed) // time enough for a refresh of the other host
 	two.hasNotSaid(refreshed)
 	one.signal(unix.SIGTERM)
 	left := time.Now()
@@ -72,7 +72,7 @@ func TestElectMovesNothingWhenItIsReplacedAndAllWhenItLeaves(t *testing.T) {
 	}
 }
 
-func TestElectRefusesToBeReplacedByWhoWouldNotFindItsLease(t *testing.T) {
+func TestElectRefusesToBeReplacedByAProcessThatWouldNotFindItsLease(t *testing.T) {
 	c := etcdtest.Start(t, 1, etcdtest.Options{})
 	etcd := c.Endpoints()[0]
 	h := newElectingHost(t, "h1", etcd)
@@ -158,8 +158,8 @@ func TestElectedOwnerPointsFloatingIPs(t *testing.T) {
 	two := h2.start("elect", "berth.yml")
 	two.says("taking part", refreshed)
 
-	// A reload begins anew in the same process and moves nothing; a file that is
-	// no good does not even do that.
+	// A reload executes berth again in the same process and moves nothing; a reload
+	// with an invalid file changes nothing at all.
 	config := filepath.Join(h1.dir, "berth.yml")
 	good, err := os.ReadFile(config)
 	if err != nil {
@@ -186,7 +186,7 @@ func TestElectedOwnerPointsFloatingIPs(t *testing.T) {
 	}{
 		{h2, "takeover", two, electedInstance + ": h2 is the owner"},
 		{h2, "release", one, electedInstance + ": handed over by h2"},
-		{h1, "takeover", one, electedInstance + ": h1 is the owner"}, // as it is
+		{h1, "takeover", one, electedInstance + ": h1 is the owner"}, // already
 	} {
 		step.host.start(step.command, electedInstance, "--config", "berth.yml").says(step.says)
 		step.owner.says(refreshed)
@@ -195,15 +195,16 @@ func TestElectedOwnerPointsFloatingIPs(t *testing.T) {
 	two.says(refreshed)
 }
 
-// brokenHistory is said when etcd is not the one that was seen before.
+// brokenHistory begins the message about an etcd without the history that was seen
+// before.
 const brokenHistory = "etcd was restored from a backup"
 
-// kept waits until a host's record of etcd's history is there.
-func (h *fencedHost) kept() {
+// untilRecorded waits until the host has a record of etcd's history.
+func (h *fencedHost) untilRecorded() {
 	h.t.Helper()
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
-	for end := time.Now().Add(patience); ; <-tick.C {
+	for end := time.Now().Add(waitLimit); ; <-tick.C {
 		found, err := filepath.Glob(filepath.Join(h.dir, "run", "etcd-*.history"))
 		switch {
 		case err != nil:
@@ -224,7 +225,7 @@ func TestARestartedBerthBesideARestoredEtcdAdoptsNothingAndWaits(t *testing.T) {
 	h := newElectingHost(t, "h1", c.Endpoints()[0])
 	one := h.start("elect", "berth.yml")
 	one.says(refreshed)
-	h.kept()
+	h.untilRecorded()
 	one.signal(unix.SIGKILL)
 	_ = one.cmd.Wait()
 	if err := c.Restore(); err != nil {
@@ -254,7 +255,7 @@ func TestReleaseOnAHostThatIsNotTheOwnerFails(t *testing.T) {
 	}
 }
 
-// Two hosts called vm: cloned machines that nobody gave another name.
+// Cloned machines that were not renamed are two hosts called vm.
 func TestATakeoverByTheSecondOfTwoHostsOfOneNameMovesTheInstance(t *testing.T) {
 	etcd := etcdtest.Start(t, 1, etcdtest.Options{}).Endpoints()[0]
 	h1, h2 := newElectingHost(t, "vm", etcd), newElectingHost(t, "vm", etcd)
@@ -265,7 +266,7 @@ func TestATakeoverByTheSecondOfTwoHostsOfOneNameMovesTheInstance(t *testing.T) {
 	two.says(doubled, refreshed)
 	one.says(doubled)
 	h1.start("show", "berth.yml").says("vm (two hosts have this name)")
-	for end := time.Now().Add(patience); ; { // it is written soon after it is said
+	for end := time.Now().Add(waitLimit); ; { // the status is written soon after the line of the log
 		table, err := exec.Command(filepath.Join(h2.dir, "berth"), "status", "--run-directory", filepath.Join(h2.dir, "run")).CombinedOutput()
 		if strings.Contains(string(table), "another host takes part under the name of this one") {
 			break

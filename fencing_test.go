@@ -18,13 +18,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// fencedHost is a host whose keepalived says MASTER.
+// fencedHost is a directory that stands for a host on which keepalived is MASTER.
 type fencedHost struct {
 	t    *testing.T
 	name string
 	dir  string
 }
 
+// newFencedHost makes a host, with extra keys in the section fencing.
 func newFencedHost(t *testing.T, name, etcd, extra string) *fencedHost {
 	t.Helper()
 	h := &fencedHost{t, name, t.TempDir()}
@@ -32,7 +33,7 @@ func newFencedHost(t *testing.T, name, etcd, extra string) *fencedHost {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// The test binary is berth when called so, see TestMain.
+	// The test binary is berth when it is called by that name, see TestMain.
 	if err := os.Symlink(self, filepath.Join(h.dir, "berth")); err != nil {
 		t.Fatal(err)
 	}
@@ -103,7 +104,7 @@ func (h *fencedHost) start(args ...string) *fencedBerth {
 			for s := bufio.NewScanner(r); s.Scan(); {
 				select {
 				case b.lines <- s.Text():
-				default: // nobody waits for so many
+				default: // no test waits for so many lines
 				}
 			}
 		})
@@ -119,7 +120,7 @@ func (h *fencedHost) start(args ...string) *fencedBerth {
 	return b
 }
 
-// master starts berth in a mode, with the news that this host is MASTER.
+// master starts berth in a mode, with the event that this host is MASTER.
 func (h *fencedHost) master(mode string) *fencedBerth {
 	h.t.Helper()
 	if mode == "notify" {
@@ -143,10 +144,11 @@ func (h *fencedHost) master(mode string) *fencedBerth {
 	return b
 }
 
-// says waits for a line, and fails when one of those that must not come does.
+// says waits for a line that contains want, and fails the test if a line before it
+// contains one of never.
 func (b *fencedBerth) says(want string, never ...string) time.Time {
 	b.host.t.Helper()
-	end := time.After(patience)
+	end := time.After(waitLimit)
 	var said []string
 	for {
 		select {
@@ -168,7 +170,8 @@ func (b *fencedBerth) says(want string, never ...string) time.Time {
 	}
 }
 
-// hasNotSaid fails if a line since the last that says waited for has the text.
+// hasNotSaid fails the test if a line after the last one that says has read
+// contains the text.
 func (b *fencedBerth) hasNotSaid(text string) {
 	b.host.t.Helper()
 	for {
@@ -196,7 +199,8 @@ func TestOfTwoMastersOnlyTheOwnerOfTheLeaseActs(t *testing.T) {
 			two := h2.master(mode)
 			two.says("another member is the owner", refreshed)
 
-			// A clean end hands over at once, the death of the process with its lease.
+			// A berth that ends cleanly hands over at once; one that is killed, when its
+			// lease ends.
 			if err := one.cmd.Process.Signal(unix.SIGTERM); err != nil {
 				t.Fatal(err)
 			}
@@ -208,7 +212,7 @@ func TestOfTwoMastersOnlyTheOwnerOfTheLeaseActs(t *testing.T) {
 			}
 			one.says(refreshed)
 
-			// Without etcd nobody acts for longer than the lease.
+			// Without etcd no host acts for longer than the lease.
 			if err := etcd.Member(0).Pause(); err != nil {
 				t.Fatal(err)
 			}
@@ -218,7 +222,7 @@ func TestOfTwoMastersOnlyTheOwnerOfTheLeaseActs(t *testing.T) {
 			if err := etcd.Member(0).Resume(); err != nil {
 				t.Fatal(err)
 			}
-			for end, acts := time.After(patience), false; !acts; {
+			for end, acts := time.After(waitLimit), false; !acts; {
 				select {
 				case line := <-one.lines:
 					acts = strings.Contains(line, refreshed)
@@ -249,7 +253,7 @@ func TestARestartedServiceAdoptsItsLeaseAndStaysTheOwner(t *testing.T) {
 		_, _ = one.cmd.Process.Wait()
 		one = h1.master("fifo")
 		one.says(refreshed, "another member is the owner")
-		// The other one goes on waiting for more than a lease.
+		// h2 goes on waiting for longer than a lease.
 		end := time.After(3 * time.Second)
 		for waiting := true; waiting; {
 			select {

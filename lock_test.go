@@ -23,8 +23,8 @@ type machine struct {
 func newMachine(t *testing.T, extra string) *machine {
 	t.Helper()
 	testnet.Require(t)
-	// The race detector's second of sleep at exit would make each predecessor one
-	// that does not end in time.
+	// The race detector sleeps for a second at exit, in which each predecessor would
+	// have to be killed.
 	t.Setenv("GORACE", "atexit_sleep_ms=0")
 	bell := new(testnet.Bell)
 	n, err := testnet.New("lb1", bell)
@@ -38,7 +38,7 @@ func newMachine(t *testing.T, extra string) *machine {
 	}
 	m := &machine{n, t, bell}
 	m.must(errors.Join(
-		n.Install("/usr/bin/berth", self, 0o755), // the test binary is berth when called so, see TestMain
+		n.Install("/usr/bin/berth", self, 0o755), // the test binary is berth when it is called by that name, see TestMain
 		n.WriteFile("/etc/keepalived/keepalived.conf", "vrrp_instance VI_1 {\n interface lo\n virtual_router_id 1\n virtual_ipaddress {\n 192.0.2.1/24\n }\n}\n", 0o644),
 		n.WriteFile("/etc/berth.yml", "provider: fake\nkeepalived-version: 2.2.7\n"+extra, 0o600)))
 	return m
@@ -58,15 +58,15 @@ func (m *machine) do(f func() error) {
 
 func (m *machine) wait(what string, cond func() bool) {
 	m.t.Helper()
-	ctx, cancel := context.WithTimeout(m.t.Context(), patience)
+	ctx, cancel := context.WithTimeout(m.t.Context(), waitLimit)
 	defer cancel()
 	if err := m.bell.Wait(ctx, cond); err != nil {
 		m.t.Fatalf("waiting for %s: %v", what, err)
 	}
 }
 
-// says starts an invocation for an event, with a configuration.
-func (m *machine) says(state, conf string) *testnet.Process {
+// invoke starts berth as a notify script for an event.
+func (m *machine) invoke(state, conf string) *testnet.Process {
 	m.t.Helper()
 	p, err := m.Start(state, "/usr/bin/berth", conf, "INSTANCE", "VI_1", state, "100")
 	m.must(err)
@@ -76,7 +76,7 @@ func (m *machine) says(state, conf string) *testnet.Process {
 // master starts an invocation for MASTER and waits for its claim.
 func (m *machine) master(conf string) *testnet.Process {
 	m.t.Helper()
-	p := m.says("MASTER", conf)
+	p := m.invoke("MASTER", conf)
 	m.wait("the claim", func() bool { return ended(p) || strings.Contains(p.Log.String(), "REFRESH 192.0.2.1/24") })
 	if ended(p) {
 		m.t.Fatalf("MASTER ended with %d:\n%s", p.ExitCode(), p.Log)
@@ -84,10 +84,10 @@ func (m *machine) master(conf string) *testnet.Process {
 	return p
 }
 
-// backup has an invocation for BACKUP end the one for MASTER.
+// backup runs an invocation for BACKUP, which ends the one for MASTER.
 func (m *machine) backup(conf string, master *testnet.Process) {
 	m.t.Helper()
-	p := m.says("BACKUP", conf)
+	p := m.invoke("BACKUP", conf)
 	m.wait("BACKUP to be done", func() bool { return ended(p) })
 	if p.ExitCode() != 0 {
 		m.t.Fatalf("BACKUP exits with %d\nBACKUP: %s\nMASTER: %s", p.ExitCode(), p.Log, master.Log)
@@ -106,14 +106,14 @@ func ended(p *testnet.Process) bool {
 
 const formerConf = "/etc/former.yml"
 
-// former writes a configuration with which berth locks where it did by default
-// before its lock had a directory of its own.
+// former writes a configuration with the former default of the lock, from before
+// the lock had a directory of its own.
 func (m *machine) former() string {
 	m.must(m.WriteFile(formerConf, "provider: fake\nkeepalived-version: 2.2.7\nlock-file-template: /var/lock/berth-%s.lock\n", 0o600))
 	return formerConf
 }
 
-// Nothing can be written: not the lock, not the record, not the status.
+// No lock, no record and no status can be written.
 func TestMasterClaimsAndBackupEndsItWhereNoLockFileCanBeHad(t *testing.T) {
 	for name, mount := range map[string]func() error{
 		"read-only file system": func() error { return unix.Mount("tmpfs", "/run", "tmpfs", unix.MS_RDONLY, "") },
@@ -133,11 +133,11 @@ func TestMasterClaimsAndBackupEndsItWhereNoLockFileCanBeHad(t *testing.T) {
 			m.do(mount)
 			for range 2 {
 				master := m.master("/etc/berth.yml")
-				// Again MASTER: one of the two stays, the newer one.
+				// After a second MASTER only the newer invocation stays.
 				newer := m.master("/etc/berth.yml")
 				m.wait("the older one to end", func() bool { return ended(master) })
-				if name != "full file system" { // there the lock is had, and the record is not
-					m.wait("it to be loud", func() bool { return strings.Contains(master.Log.String(), "acting without the lock") })
+				if name != "full file system" { // there the lock can be taken, and only the record cannot be written
+					m.wait("the missing lock to be reported", func() bool { return strings.Contains(master.Log.String(), "acting without the lock") })
 				}
 				m.backup("/etc/berth.yml", newer)
 			}
@@ -145,11 +145,12 @@ func TestMasterClaimsAndBackupEndsItWhereNoLockFileCanBeHad(t *testing.T) {
 	}
 }
 
-// The disk became full, or read-only, after MASTER had its lock.
+// The disk becomes full after the lock files were made.
 func TestMasterThatCouldNotRecordItselfIsEndedByBackup(t *testing.T) {
 	m := newMachine(t, "")
 	m.do(func() error { return unix.Mount("tmpfs", "/run", "tmpfs", 0, "size=64k") })
-	// Lock files are there from before, each in its place; then no byte is left.
+	// An earlier MASTER and BACKUP leave the lock files; then the file system is
+	// filled to the last byte.
 	m.backup("/etc/berth.yml", m.master("/etc/berth.yml"))
 	m.do(func() error {
 		if err := os.Remove("/run/berth/lock/VI_1.lock.owner"); err != nil {
@@ -163,10 +164,10 @@ func TestMasterThatCouldNotRecordItselfIsEndedByBackup(t *testing.T) {
 	})
 	master := m.master("/etc/berth.yml")
 	m.backup("/etc/berth.yml", master)
-	m.wait("it to be told", func() bool { return strings.Contains(master.Log.String(), "cannot record the newest event") })
+	m.wait("the missing record to be reported", func() bool { return strings.Contains(master.Log.String(), "cannot record the newest event") })
 }
 
-func TestLockDirectoryIsMadeForNobodyElse(t *testing.T) {
+func TestLockDirectoryIsMadeForBerthsUserAlone(t *testing.T) {
 	m := newMachine(t, "")
 	m.backup("/etc/berth.yml", m.master("/etc/berth.yml"))
 	m.do(func() error {
@@ -198,7 +199,7 @@ func TestUpgradeAndDowngradeAcrossTheLocksNewPlaceLeaveOneHolder(t *testing.T) {
 	}
 }
 
-// As an ordinary user makes them, before berth's first lock.
+// Another user makes these files before berth takes its first lock.
 func TestLockFilesThatANeighbourMadeDelayNoClaimAndNoBackup(t *testing.T) {
 	const lock = "/var/lock/berth-VI_1.lock"
 	theirs := func(err error) error { return errors.Join(err, os.Lchown(lock, 65534, 65534)) }

@@ -28,8 +28,8 @@ const (
 	apiToken = "S3CRET-T0KEN-THAT-MUST-NOT-SHOW"
 )
 
-// patience bounds waits for a thing that must happen.
-const patience = 20 * time.Second
+// waitLimit bounds each wait for something that must happen.
+const waitLimit = 20 * time.Second
 
 func TestScript(t *testing.T) {
 	testscript.Run(t, testscript.Params{
@@ -60,8 +60,8 @@ func TestScript(t *testing.T) {
 			env.Values[simKey{}] = sim
 			env.Setenv("SIM", "http://"+l.Addr().String())
 			env.Setenv("TOKEN", apiToken)
-			// The race detector's second of sleep at exit would make each
-			// predecessor one that does not end in time.
+			// The race detector sleeps for a second at exit, in which each
+			// predecessor would have to be killed.
 			env.Setenv("GORACE", "atexit_sleep_ms=0")
 			env.Setenv("LB1", lb1)
 			env.Setenv("LB2", lb2)
@@ -89,7 +89,7 @@ type simKey struct{}
 func simOf(ts *testscript.TestScript) *cloudsim.Sim { return ts.Value(simKey{}).(*cloudsim.Sim) }
 
 // cmdStatus runs a command and checks its exit status: status N COMMAND ARG...
-// What it prints is in the files stdout and stderr.
+// The files stdout and stderr then have what the command has printed.
 func cmdStatus(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {
 		ts.Fatalf("usage: status N COMMAND [ARG...]")
@@ -201,7 +201,7 @@ func cmdSend(ts *testscript.TestScript, _ bool, args []string) {
 }
 
 // cmdSystemd listens on NAME.socket as systemd does for a service, and writes
-// what it is told into the file NAME.
+// what the service tells it into the file NAME.
 func cmdSystemd(ts *testscript.TestScript, _ bool, args []string) {
 	f, err := os.Create(ts.MkAbs(args[0]))
 	ts.Check(err)
@@ -226,8 +226,8 @@ func cmdSystemd(ts *testscript.TestScript, _ bool, args []string) {
 	})
 }
 
-// eventually waits for another process to do something, and fails when patience
-// ends.
+// eventually waits until there is no problem any more, and fails the script after
+// waitLimit.
 func eventually(ts *testscript.TestScript, problem func() string) {
 	if p := await(problem); p != "" {
 		ts.Fatalf("%s", p)

@@ -15,7 +15,7 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// The manual page names every command, flag and variable that there is.
+// The manual page names every command, flag and environment variable.
 func TestManualPageNamesEverything(t *testing.T) {
 	text, err := os.ReadFile("dist/berth.8")
 	if err != nil {
@@ -28,7 +28,7 @@ func TestManualPageNamesEverything(t *testing.T) {
 	var walk func(c *cobra.Command)
 	walk = func(c *cobra.Command) {
 		if c.Hidden || c.Name() == "completion" || c.Name() == "help" {
-			return // cobra's own, with their own help
+			return // commands of cobra, which explains them
 		}
 		if c.HasParent() && !word("Cm", c.Name()) {
 			t.Errorf("berth.8 does not name the command %q", c.CommandPath())
@@ -58,7 +58,7 @@ func TestManualPageNamesEverything(t *testing.T) {
 	}
 }
 
-// groff is what shows the page on Debian; it must have nothing to complain of.
+// groff, which shows the page on Debian, warns of nothing in it.
 func TestManualPageIsWellFormed(t *testing.T) {
 	if _, err := exec.LookPath("groff"); err != nil {
 		if os.Getenv(testnet.RequireEnv) == "1" {

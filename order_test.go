@@ -20,9 +20,9 @@ import (
 )
 
 // keepalived starts a script for each event, one after the other, and waits for
-// none of them. Here the scripts are held up and let go in random order, so
-// that any of them can overtake any other: the end must be that of the event
-// that came last.
+// none of them. Here the scripts are held up and released in random order, so that
+// any of them can overtake any other: the final state must be that of the last
+// event.
 func TestParallelInvocationsInRandomOrderEndInTheNewestState(t *testing.T) {
 	const n, rounds = 20, 4
 	floating := netip.MustParsePrefix("192.0.2.1/32")
@@ -43,8 +43,8 @@ func TestParallelInvocationsInRandomOrderEndInTheNewestState(t *testing.T) {
 	defer srv.Close()
 
 	dir := t.TempDir()
-	// The test binary is berth when called so, see TestMain; and a copy of the
-	// shell is the keepalived that starts the scripts.
+	// The test binary is berth when it is called by that name, see TestMain; a copy
+	// of the shell is the keepalived that starts the scripts.
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
@@ -89,7 +89,7 @@ func TestParallelInvocationsInRandomOrderEndInTheNewestState(t *testing.T) {
 			gates = append(gates, f)
 			last = []string{"MASTER", "MASTER", "BACKUP", "FAULT"}[random.IntN(4)]
 			if i == n-1 {
-				last = []string{"MASTER", "BACKUP"}[round%2] // each of both ends twice
+				last = []string{"MASTER", "BACKUP"}[round%2] // each of the two is the last event twice
 			}
 			fmt.Fprintf(&events, "sh script %s %s &\n", gate, last)
 		}
@@ -102,7 +102,7 @@ func TestParallelInvocationsInRandomOrderEndInTheNewestState(t *testing.T) {
 			t.Fatal(err)
 		}
 		sim.ClearHistory()
-		// keepalived itself, in a process group of its own for the end.
+		// keepalived has a process group of its own, by which all of it is killed.
 		cmd := exec.Command(filepath.Join(dir, "keepalived"), "-c", events.String()+"wait; true")
 		cmd.Dir = dir
 		cmd.Env = append(os.Environ(), "GORACE=atexit_sleep_ms=0")
@@ -129,7 +129,7 @@ func TestParallelInvocationsInRandomOrderEndInTheNewestState(t *testing.T) {
 			text, _ := os.ReadFile(filepath.Join(dir, "done"))
 			ended := strings.Count(string(text), "\n")
 			if last == "BACKUP" {
-				holder = sim.Holder(floating) // whoever was the last to have it
+				holder = sim.Holder(floating) // any MASTER may have been the last to claim it
 			}
 			// The holder may be right already through an earlier MASTER, while
 			// the last one has not come to its lock.
@@ -150,10 +150,10 @@ func TestParallelInvocationsInRandomOrderEndInTheNewestState(t *testing.T) {
 	}
 }
 
-// await waits for another process to do something; nothing here can be told
-// when it has. It returns what is still wrong when patience ends.
+// await polls until problem returns "", because no event tells this process what
+// another one has done. After waitLimit it returns the problem.
 func await(problem func() string) string {
-	timeout := time.After(patience)
+	timeout := time.After(waitLimit)
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	for {
@@ -163,7 +163,7 @@ func await(problem func() string) string {
 		}
 		select {
 		case <-timeout:
-			return fmt.Sprintf("after %v: %s", patience, strings.TrimSpace(p))
+			return fmt.Sprintf("after %v: %s", waitLimit, strings.TrimSpace(p))
 		case <-tick.C:
 		}
 	}

@@ -48,7 +48,7 @@ func fencedBy(keys string) string {
 	return "provider: none\nfencing: {enabled: true}\netcd: {endpoints: ['https://127.0.0.1:9'], " + keys + "}\n"
 }
 
-// traps makes what a path can lead to by mistake, or by a neighbour's hand.
+// traps makes what a path can lead to by mistake, or because another user made it.
 func traps(t *testing.T, dir string) map[string]string {
 	t.Helper()
 	in := func(name string) string { return filepath.Join(dir, name) }
@@ -68,7 +68,7 @@ const most = 1 << 20
 // its output.
 func berthSays(t *testing.T, dir string, args ...string) (int, string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), waitLimit)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, filepath.Join(dir, "berth"), args...)
 	cmd.Dir = dir
@@ -102,7 +102,7 @@ func asBerth(t *testing.T) string {
 	return dir
 }
 
-// around gives a configuration what the test needs to keep to its directory.
+// around adds the keys that keep berth's files in the directory of the test.
 func around(dir, config string) string {
 	for key, value := range map[string]string{
 		"keepalived-config": "keepalived.conf", "keepalived-pid-file": "pid", "run-directory": "run", "lock-file-template": "lock-%s", "keepalived-version": "2.2.7",
@@ -137,7 +137,7 @@ func TestPathOfAConfigurationThatLeadsToNoFileHangsNothingAndIsNamed(t *testing.
 					t.Errorf("config check exits with %d; want 2, and a message that names %s and %s:\n%s", status, key, path, said)
 				}
 				status, said = berthSays(t, dir, "--test", name)
-				if status == 0 && !file.unchecked || !strings.Contains(said, path) { // keepalived's own files are worth a warning
+				if status == 0 && !file.unchecked || !strings.Contains(said, path) { // for keepalived's own files --test only warns
 					t.Errorf("--test exits with %d; want %s to be named:\n%s", status, path, said)
 				}
 				status, said = berthSays(t, dir, "show", name)
@@ -200,7 +200,7 @@ func TestServiceReadsNoPathThatLeadsToNoFileAtReload(t *testing.T) {
 	done := make(chan error, 1)
 	go func() { done <- cmd.Wait() }()
 	defer func() {
-		_ = cmd.Process.Kill() // if it came to that
+		_ = cmd.Process.Kill() // if the test failed before
 		<-done
 	}()
 	said := func() string {
@@ -227,7 +227,7 @@ func TestServiceReadsNoPathThatLeadsToNoFileAtReload(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for kind, path := range kinds {
+	for _, path := range kinds {
 		for _, file := range namedFiles {
 			if strings.HasPrefix(file.key, "etcd.") {
 				continue // it needs a restart
@@ -242,16 +242,14 @@ func TestServiceReadsNoPathThatLeadsToNoFileAtReload(t *testing.T) {
 				until(refused, refusals)
 			}
 		}
-		if kind != "endless device" { // it cannot be moved
-			if err := errors.Join(os.Remove(in("berth.yml")), os.Symlink(path, in("berth.yml"))); err != nil {
-				t.Fatal(err)
-			}
-			hangUp()
-			refusals++
-			until(refused, refusals)
-			if err := os.Remove(in("berth.yml")); err != nil {
-				t.Fatal(err)
-			}
+		if err := errors.Join(os.Remove(in("berth.yml")), os.Symlink(path, in("berth.yml"))); err != nil {
+			t.Fatal(err)
+		}
+		hangUp()
+		refusals++
+		until(refused, refusals)
+		if err := os.Remove(in("berth.yml")); err != nil {
+			t.Fatal(err)
 		}
 	}
 	put(good)
@@ -272,7 +270,7 @@ func TestServiceReadsNoPathThatLeadsToNoFileAtReload(t *testing.T) {
 	select {
 	case err := <-done:
 		done <- err
-	case <-time.After(patience):
+	case <-time.After(waitLimit):
 		t.Fatal("SIGTERM does not end it")
 	}
 	if used := cmd.ProcessState.SysUsage().(*syscall.Rusage).Maxrss; used > most {

@@ -26,8 +26,8 @@ const BinaryEnv = "BERTH_TEST_ETCD"
 // the variable of all tests that need more than a user's machine has.
 const requireEnv = "BERTH_TEST_REQUIRE_ROOT"
 
-// patience bounds every wait of this package that has no context of its caller.
-const patience = 30 * time.Second
+// waitLimit bounds each wait of this package that has no context of its caller.
+const waitLimit = 30 * time.Second
 
 // Binary finds the etcd to start.
 func Binary() (string, error) {
@@ -88,7 +88,7 @@ func Start(t testing.TB, members int, o Options) *Cluster {
 			}
 		}
 	})
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), waitLimit)
 	defer cancel()
 	if err := c.Ready(ctx); err != nil {
 		t.Fatal(err)
@@ -175,7 +175,7 @@ func (c *Cluster) Ready(ctx context.Context) error {
 	})
 }
 
-// Leader returns the running member that leads, nil if none says so.
+// Leader returns the running member that leads, nil if no member says that it does.
 func (c *Cluster) Leader(ctx context.Context) *Member {
 	for _, m := range c.members {
 		if m.Running() && m.Metric(ctx, "etcd_server_is_leader") == "1" {
@@ -185,7 +185,7 @@ func (c *Cluster) Leader(ctx context.Context) *Member {
 	return nil
 }
 
-// until asks again and again: a member has no way to tell by itself.
+// until polls, because a member does not report by itself.
 func (c *Cluster) until(ctx context.Context, what string, cond func() bool) error {
 	again := time.NewTicker(20 * time.Millisecond)
 	defer again.Stop()
@@ -199,7 +199,7 @@ func (c *Cluster) until(ctx context.Context, what string, cond func() bool) erro
 	return nil
 }
 
-// askTime bounds what is asked of one member before the next is.
+// askTime bounds a request to one member, before the next member is asked.
 const askTime = time.Second
 
 // Call sends a request to the JSON gateway of a running member, past its proxy:
@@ -213,8 +213,8 @@ func (c *Cluster) Call(ctx context.Context, method string, request, reply any) e
 			continue
 		}
 		limit := askTime
-		if len(c.members) == 1 { // nobody else to ask
-			limit = patience
+		if len(c.members) == 1 { // there is no other member to ask
+			limit = waitLimit
 		}
 		asking, cancel := context.WithTimeout(ctx, limit)
 		err := m.call(asking, method, request, reply)
@@ -267,8 +267,8 @@ func (c *Cluster) authenticate(ctx context.Context) error {
 	if c.options.User != "root" {
 		users = append(users, c.options.User)
 	}
-	// The first member has the time of ctx: to make a hash of a password is meant to
-	// take long, and repeated it would find the user there.
+	// The first member has the time of ctx: hashing a password takes long on purpose,
+	// and a second request would find that the user exists.
 	m := c.members[0]
 	if err := m.call(ctx, "auth/role/add", object{"name": "root"}, nil); err != nil {
 		return err

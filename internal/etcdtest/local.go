@@ -18,7 +18,7 @@ import (
 )
 
 // local makes places on this machine. They lie on an address of their own in
-// 127.0.0.0/8: nobody gets a port there by accident, as the source of a
+// 127.0.0.0/8: no process gets a port there by accident, as the source of a
 // connection, while a member is down.
 func local(dir string, members int) ([]Place, error) {
 	var places []Place
@@ -74,8 +74,8 @@ func run(log, path string, args ...string) (Process, error) {
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: unix.SIGKILL}
 	started := make(chan error)
 	go func() {
-		// The death signal comes with the end of the thread that has started the
-		// process (prctl(2)), so that one must not end before.
+		// The kernel sends the death signal when the thread that started the process
+		// ends (prctl(2)), so that thread must not end before the process.
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
 		err := p.cmd.Start()

@@ -66,7 +66,7 @@ func (m *Member) configPath() string { return filepath.Join(m.place.Dir, m.Name+
 
 // configure writes what etcd's --config-file reads. The gateway is said
 // explicitly because etcd 3.4 leaves it out when it has a configuration file.
-// Nobody's data has to survive a loss of power here, hence no fsync.
+// The data of a test need not survive a loss of power, hence no fsync.
 func (m *Member) configure(peers, token string) error {
 	p, c := m.place, m.cluster
 	text := fmt.Sprintf(`name: %s
@@ -192,8 +192,8 @@ func (m *Member) Hang() { m.proxy.set(func(p *proxy) { p.hung = true }) }
 // Delay carries everything later by d, in each direction.
 func (m *Member) Delay(d time.Duration) { m.proxy.set(func(p *proxy) { p.delay = d }) }
 
-// Heal ends Cut, Hang and Delay. What was sent meanwhile over a hung connection
-// arrives.
+// Heal ends Cut, Hang and Delay. Bytes that were sent meanwhile over a
+// hung connection arrive.
 func (m *Member) Heal() error {
 	m.proxy.set(func(p *proxy) { p.hung, p.delay = false, 0 })
 	return m.proxy.open()
@@ -221,7 +221,7 @@ func (m *Member) Metric(ctx context.Context, name string) string {
 	return ""
 }
 
-// tail returns the last lines that a member of this machine has said.
+// tail returns the last lines that a member of this machine has logged.
 func (m *Member) tail() string {
 	text, err := os.ReadFile(logPath(m.place.Dir, m.Name))
 	if err != nil {

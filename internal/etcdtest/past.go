@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// Save copies the data of all members as they are now, all members at one moment,
-// in place of what was saved before.
+// Save copies the data of all members as they are now, of all at one moment, and
+// replaces the copy that was saved before.
 func (c *Cluster) Save() error {
 	var errs []error
 	for _, m := range c.members {
@@ -24,8 +24,8 @@ func (c *Cluster) Save() error {
 	return errors.Join(errs...)
 }
 
-// Restore ends all members and starts them with what was saved: the cluster is the
-// same, and what happened since has not happened. It does not wait until they serve.
+// Restore ends all members and starts them with the saved data: the cluster is the
+// same, without the changes since then. It does not wait until they serve.
 func (c *Cluster) Restore() error {
 	return c.anew(func(m *Member) error {
 		return m.shell(fmt.Sprintf("rm -rf %[1]s && cp -a --sparse=always %[2]s %[1]s", m.data(), m.saved()))
@@ -43,7 +43,7 @@ func (c *Cluster) Wipe(token string) error {
 	})
 }
 
-// anew changes something while no member runs.
+// anew stops all members, calls a function, and starts them again.
 func (c *Cluster) anew(change func(*Member) error) error {
 	var errs []error
 	for _, m := range c.members {
@@ -59,7 +59,7 @@ func (c *Cluster) anew(change func(*Member) error) error {
 }
 
 // shell runs a command line where the member lives, and waits for its end. Its paths
-// have no odd characters. That it did what it should is seen by what follows.
+// have no odd characters. A failure shows when the member is started again.
 func (m *Member) shell(line string) error {
 	p, err := m.place.Run(m.Name+"-sh", "/bin/sh", "-c", line)
 	if err != nil {
@@ -68,7 +68,7 @@ func (m *Member) shell(line string) error {
 	select {
 	case <-p.Done():
 		return nil
-	case <-time.After(patience):
+	case <-time.After(waitLimit):
 		return fmt.Errorf("run %q at %s: it takes too long", line, m.Name)
 	}
 }

@@ -7,15 +7,16 @@ import (
 	"sync"
 )
 
-// A Bell wakes everybody who waits for some state to change: log lines,
+// A Bell wakes all goroutines that wait for some state to change: log lines,
 // address events, requests. The zero value is ready. It replaces sleeping and
-// polling in tests: whoever changes state rings, whoever waits looks again.
+// polling in tests: a goroutine that changes state rings, one that waits evaluates
+// its condition again.
 type Bell struct {
 	mu   sync.Mutex
 	next chan struct{}
 }
 
-// Ring makes all waiters look at their condition again. It never blocks.
+// Ring makes all waiters evaluate their condition again. It never blocks.
 func (b *Bell) Ring() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -25,8 +26,8 @@ func (b *Bell) Ring() {
 	}
 }
 
-// Wait returns nil as soon as cond is true, looking at once and after each
-// ring, or the context's cause if that ends first. Whatever cond reads must be
+// Wait returns nil as soon as cond is true, or the context's cause if the context
+// ends first. It evaluates cond at once and after each ring. Whatever cond reads must be
 // changed before the bell is rung. cond runs on the caller's goroutine.
 func (b *Bell) Wait(ctx context.Context, cond func() bool) error {
 	for {
@@ -36,7 +37,7 @@ func (b *Bell) Wait(ctx context.Context, cond func() bool) error {
 		}
 		rung := b.next
 		b.mu.Unlock()
-		// The channel is taken before the look, so a change between the two
+		// The channel is taken before cond is evaluated, so a change between the two
 		// is not missed.
 		if cond() {
 			return nil

@@ -13,7 +13,7 @@ import (
 	"golang.org/x/net/dns/dnsmessage"
 )
 
-// A NameServer answers for some names on a node, or swallows what it is asked.
+// A NameServer answers for some names on a node, or swallows the questions.
 type NameServer struct {
 	conn    *net.UDPConn
 	serving sync.WaitGroup
@@ -59,7 +59,7 @@ func (s *NameServer) serve() {
 			return
 		}
 		if err != nil {
-			continue // what came back for an answer to somebody who is gone
+			continue // an ICMP error for an answer to a process that has ended
 		}
 		if answer := s.answer(packet[:n]); answer != nil {
 			s.conn.WriteToUDPAddrPort(answer, from)

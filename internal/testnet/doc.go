@@ -8,7 +8,7 @@
 //
 // A node lives exactly as long as the program that made it. Its process 1 is
 // this program executed again; it ends when the program closes the node or
-// dies in whatever way, and the kernel then kills every process of the node and
+// dies for any reason, and the kernel then kills every process of the node and
 // frees its namespaces and links (pid_namespaces(7)). There is nothing to name,
 // and no leftover to clear at the next run.
 //

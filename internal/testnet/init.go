@@ -32,7 +32,7 @@ func init() {
 	ready.Close()
 	go reap()
 	// Standard input is a pipe whose only other end is in the program that made
-	// the node: it ends with that program, however it died.
+	// the node: it ends with that program, for any reason.
 	io.Copy(io.Discard, os.Stdin)
 	unix.Exit(0) // os.Exit lingers for a second under the race detector
 }
@@ -76,9 +76,9 @@ func overlay(dir string) error {
 	if err := errors.Join(os.MkdirAll(upper, 0o755), os.MkdirAll(work, 0o755)); err != nil {
 		return err
 	}
-	// In a user namespace the machine's directories belong to nobody we are, and
-	// not even root may write there; but a directory that is also in the upper
-	// layer is ours.
+	// In a user namespace the machine's directories belong to users that are not
+	// mapped, and not even root may write there; but a directory that is also in the
+	// upper layer belongs to this user.
 	below, err := os.ReadDir(dir)
 	if err != nil {
 		return err

@@ -128,7 +128,7 @@ func (n *Node) Sysctl(key, value string) error {
 }
 
 // Unplug takes a port off its bridge. Unlike Down it leaves the other end of the
-// cable with its carrier: nobody notices but by what does not arrive any more.
+// cable with its carrier: the nodes notice only that nothing arrives any more.
 func (n *Node) Unplug(port string) error {
 	p, err := n.link(port)
 	if err != nil {
@@ -153,8 +153,8 @@ func (n *Node) Isolate(port string, isolated bool) error {
 	return nil
 }
 
-// Remove removes a link, and with it the other end of its cable. That it is gone
-// already is no error.
+// Remove removes a link, and with it the other end of its cable. A link that does
+// not exist any more is not an error.
 func (n *Node) Remove(name string) error {
 	l, err := n.link(name)
 	if _, gone := errors.AsType[netlink.LinkNotFoundError](err); gone {
@@ -205,8 +205,8 @@ func (n *Node) SetHardwareAddress(name string, mac net.HardwareAddr) error {
 	return nil
 }
 
-// Mute makes everything that n sends to a neighbour on a link vanish, without a
-// trace for the sender; what the neighbour sends still arrives. Unmute ends it.
+// Mute drops everything that n sends to a neighbour on a link, without an error for
+// the sender; packets of the neighbour still arrive. Unmute ends it.
 func (n *Node) Mute(link string, neighbour netip.Addr) error {
 	return n.mute(link, neighbour, n.nl.NeighSet)
 }
@@ -223,7 +223,7 @@ func (n *Node) mute(link string, neighbour netip.Addr, change func(*netlink.Neig
 	}
 	if err := change(&netlink.Neigh{
 		LinkIndex: l.Attrs().Index, IP: neighbour.AsSlice(), State: netlink.NUD_PERMANENT,
-		HardwareAddr: net.HardwareAddr{2, 0, 0, 0, 0, 0xff}, // nobody's
+		HardwareAddr: net.HardwareAddr{2, 0, 0, 0, 0, 0xff}, // of no node
 	}); err != nil {
 		return fmt.Errorf("change neighbour %v on %s of %s: %w", neighbour, link, n.Name, err)
 	}

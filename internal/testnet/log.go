@@ -18,7 +18,7 @@ type Line struct {
 // A Log keeps the output of a process, line by line. It is an io.Writer and
 // safe for concurrent use.
 type Log struct {
-	// Name says whose output it is, as "host1 keepalived".
+	// Name names the process, as "host1 keepalived".
 	Name string
 
 	bell  *Bell

@@ -24,8 +24,8 @@ import (
 type Node struct {
 	// Name is the node's host name.
 	Name string
-	// Console is what is written to the descriptors of process 1, which is
-	// where container images send their logs.
+	// Console has the output that is written to the descriptors of process 1, to
+	// which container images send their logs.
 	Console *Log
 
 	bell *Bell
@@ -34,7 +34,7 @@ type Node struct {
 	nl   *netlink.Handle
 	ns   []namespace
 
-	// Of its own: Close waits for those who read it.
+	// observing is apart from mu, because Close waits for the readers of observed.
 	observing sync.Mutex
 	observed  map[int]*Node // by the kernel's id for its network here
 
@@ -188,11 +188,11 @@ func (n *Node) write(path string, content io.Reader, mode os.FileMode) error {
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 			return err
 		}
-		// A file of the machine may not be ours to write to, but to replace.
+		// A file of the machine may belong to another user, and can be replaced then.
 		if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return err
 		}
-		// A process forked meanwhile would have it open for writing, and the kernel
+		// A process forked meanwhile would have the file open for writing, and the kernel
 		// executes no such file (ETXTBSY, execve(2)).
 		syscall.ForkLock.RLock()
 		defer syscall.ForkLock.RUnlock()
@@ -243,7 +243,7 @@ func (n *Node) WaitFile(ctx context.Context, path string) (wait func() error, er
 			if !errors.Is(err, os.ErrNotExist) {
 				return err
 			}
-			// Which event it was does not matter: look again.
+			// Any event is a reason to look for the file again.
 			if _, err := watch.Read(event); err != nil {
 				return fmt.Errorf("wait for %s in %s: %w", path, n.Name, errors.Join(context.Cause(ctx), err))
 			}
@@ -263,7 +263,7 @@ func (n *Node) Pipe(path string) (*Log, error) {
 		if err := unix.Mkfifo(path, 0o666); err != nil {
 			return fmt.Errorf("make fifo %s: %w", path, err)
 		}
-		// Opened for writing as well, so that it never ends between writers,
+		// Opened for writing as well, so that the reader sees no end between writers,
 		// and non-blocking, so that Close interrupts the reader.
 		f, err = os.OpenFile(path, os.O_RDWR|unix.O_NONBLOCK, 0)
 		return err

@@ -27,7 +27,7 @@ type Process struct {
 
 	cmd    *exec.Cmd
 	done   chan struct{}
-	said   chan struct{} // closed when nobody can write to the log any more
+	said   chan struct{} // closed when no process can write to the log any more
 	mu     sync.Mutex
 	exited time.Time
 	state  *os.ProcessState
@@ -71,8 +71,8 @@ func (n *Node) Start(name, path string, args ...string) (*Process, error) {
 	return p, nil
 }
 
-// Run runs a program in the node to its end, and to that of all who share its
-// output, which it returns. The error is that of a non-zero exit as well.
+// Run runs a program in the node until it and all processes that share its output
+// have ended, and returns that output. A non-zero exit status is an error too.
 func (n *Node) Run(ctx context.Context, path string, args ...string) (string, error) {
 	p, err := n.Start(path, path, args...)
 	if err != nil {
@@ -137,7 +137,7 @@ func (p *Process) Stop(ctx context.Context) error {
 	}
 }
 
-// A Task is any process of a node, whoever started it.
+// A Task is any process of a node, whichever process started it.
 type Task struct {
 	PID      int // seen from outside the node
 	LocalPID int // seen in the node
@@ -212,7 +212,7 @@ func task(pid int) (Task, error) {
 	return t, nil
 }
 
-// Signal sends a signal to a process of the node, and never to another that
+// Signal sends a signal to a process of the node, and never to another process that
 // has got its id meanwhile.
 func (n *Node) Signal(pid int, sig syscall.Signal) error {
 	p, err := os.FindProcess(pid) // holds a pidfd

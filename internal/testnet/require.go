@@ -79,8 +79,8 @@ func Unprivileged() (exit int, ran bool, err error) {
 		UidMappings: []syscall.SysProcIDMap{{HostID: os.Getuid(), Size: 1}},
 		GidMappings: []syscall.SysProcIDMap{{HostID: os.Getgid(), Size: 1}},
 	}
-	// The terminal's interrupt reaches the child too; we wait for its end.
-	// Taken and not ignored, because a child inherits what is ignored.
+	// The terminal's interrupt reaches the child too, whose end is waited for. The
+	// signal is taken and not ignored, because a child inherits ignored signals.
 	interrupt := make(chan os.Signal, 1)
 	signal.Notify(interrupt, syscall.SIGINT)
 	defer signal.Stop(interrupt)

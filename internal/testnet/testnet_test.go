@@ -140,7 +140,7 @@ func TestCableCarriesPacketsUntilItIsCut(t *testing.T) {
 	}
 }
 
-// A network that loses packets is a fault of another kind than a cable pulled.
+// A network that loses packets is another fault than a cable that is pulled.
 func TestUnpluggedAndMutedNodesNoticeNothing(t *testing.T) {
 	bell := new(testnet.Bell)
 	a, b, sw := node(t, "a", bell), node(t, "b", bell), node(t, "switch", bell)
@@ -165,8 +165,8 @@ func TestUnpluggedAndMutedNodesNoticeNothing(t *testing.T) {
 		}
 		defer listeners[n].Close()
 	}
-	// hears reports whether a word from one arrives at the other, and the sender
-	// has no error.
+	// hears reports whether a packet from one node arrives at the other, and the
+	// sender has no error.
 	hears := func(from, to *testnet.Node, word string) bool {
 		if _, err := listeners[from].WriteToUDPAddrPort([]byte(word), netip.AddrPortFrom(of[to], 7)); err != nil {
 			t.Errorf("want the sender to notice nothing, got %v", err)
@@ -179,8 +179,8 @@ func TestUnpluggedAndMutedNodesNoticeNothing(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
 		do    func() error
-		there bool // words of a arrive at b
-		back  bool // and words of b at a
+		there bool // packets of a arrive at b
+		back  bool // and packets of b at a
 	}{
 		{"joined", func() error { return nil }, true, true},
 		{"a muted towards b", func() error { return a.Mute("eth0", of[b]) }, false, true},
@@ -228,8 +228,8 @@ func TestWatchAddressesTellsEveryChangeInOrder(t *testing.T) {
 	}
 }
 
-// An address that goes back and forth between two nodes is never told as being
-// in both, or in none, for what the reader was late.
+// An address that goes back and forth between two nodes is never reported in both,
+// or in none, because the reader was late.
 func TestWatchAddressesKeepsTheOrderBetweenNodes(t *testing.T) {
 	bell := new(testnet.Bell)
 	a, b, stranger := node(t, "a", bell), node(t, "b", bell), node(t, "stranger", bell)
@@ -364,8 +364,8 @@ func TestTasksFindsGrandchildrenAndSignalReachesOnlyTheNode(t *testing.T) {
 	}
 }
 
-// leaveNode makes a node with a process that left its session, says its id and
-// waits to be killed.
+// leaveNode makes a node with a process that left its session, prints the id of that
+// process and waits to be killed.
 func leaveNode() {
 	n, err := testnet.New("left", new(testnet.Bell))
 	if err == nil {

@@ -21,12 +21,12 @@ type AddressEvent struct {
 	Node    *Node
 	Address netip.Prefix
 	Added   bool
-	// Lost tells, with nothing else set but the time, that events before this
-	// one were lost, because nobody read them in time.
+	// Lost tells that events before this one were lost because they were not read in
+	// time. Only the time is set then.
 	Lost bool
 }
 
-// Observe makes WatchAddresses of n tell the events of another node as well.
+// Observe makes WatchAddresses of n report the events of another node as well.
 func (n *Node) Observe(other *Node) error {
 	// The kernel gives an id by itself when a cable joins the two.
 	id, err := n.nl.GetNetNsIdByFd(other.netns())
@@ -52,8 +52,8 @@ func (n *Node) Observe(other *Node) error {
 // kernel sends when flags or lifetimes change, are left out.
 //
 // All nodes' events are one sequence, in the order in which the kernel made
-// them: when an address leaves one node before it comes to another, the events
-// say so, however late they are read. No two have the same time.
+// them: when an address leaves one node before it comes to another, the events have
+// that order, however late they are read. No two have the same time.
 func (n *Node) WatchAddresses(f func(AddressEvent)) error {
 	var fd int
 	if err := n.Do(func() (err error) {
@@ -84,7 +84,7 @@ func addressSocket() (int, error) {
 	if err != nil {
 		return -1, err
 	}
-	// Only the machine's root may have this; what is lost is told anyhow.
+	// Only the machine's root may set the option; lost events are reported anyway.
 	unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 4<<20)
 	err = errors.Join(
 		unix.SetsockoptInt(fd, unix.SOL_NETLINK, listenAllNSID, 1),

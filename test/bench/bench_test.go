@@ -1,6 +1,6 @@
-// Package bench measures berth's speed beside the least program that does the
-// same, in the same run: `go test -bench . ./test/bench`. The figure that
-// counts is the ratio of the medians.
+// Package bench measures berth's speed beside a minimal program that does the same, in
+// the same run: `go test -bench . ./test/bench`. The figure that counts is the ratio
+// of the medians.
 package bench
 
 import (
@@ -141,7 +141,7 @@ func report(b *testing.B, berth, minimal []time.Duration) {
 		slices.Sort(d)
 		return float64(d[len(d)/2].Microseconds())
 	}
-	b.ReportMetric(0, "ns/op") // the sum of both means nothing
+	b.ReportMetric(0, "ns/op") // removes it: the sum of both has no meaning
 	b.ReportMetric(median(berth), "berth-µs")
 	b.ReportMetric(median(minimal), "minimal-µs")
 	b.ReportMetric(median(berth)/median(minimal), "ratio")
@@ -229,9 +229,9 @@ func BenchmarkLineToFirstUpdate(b *testing.B) {
 		}
 		took := t.next(b).Sub(begun)
 		if r.isBerth {
-			// Its look at the owner comes to its end, then the holding does, so
-			// that nothing overlaps and the connection stays. The priority
-			// tells this round's end from another's.
+			// berth reads the owner back, and then its holding ends, so that nothing
+			// overlaps and the connection stays. The priority tells this round's
+			// BACKUP from another's.
 			r.rounds++
 			priority := r.rounds%100 + 100
 			t.await(b, `"owner": "here"`)
@@ -324,8 +324,7 @@ func BenchmarkBurstOfAThousand(b *testing.B) {
 	b.ReportMetric(0, "ns/op")
 	b.ReportMetric(float64(took[len(took)/2].Microseconds())/1000, "median-ms")
 	b.ReportMetric(float64(took[len(took)-1].Microseconds())/1000, "max-ms")
-	// What it costs on a machine that has other things to do as well: taking
-	// over, looking at the owners and letting go.
+	// The CPU time of one round: takeover, reading the owners back, and demotion.
 	cpu := cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
 	b.ReportMetric(float64(cpu.Milliseconds())/float64(len(took)), "cpu-ms")
 }
@@ -339,7 +338,9 @@ func (t *bed) await(b *testing.B, want string) {
 func (t *bed) awaitOf(b *testing.B, instance, want string) {
 	b.Helper()
 	path := filepath.Join(t.dir, "run", "status", instance+".json")
-	for end := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for end := time.Now().Add(10 * time.Second); ; <-tick.C {
 		if text, err := os.ReadFile(path); err == nil && strings.Contains(string(text), want) {
 			return
 		}

@@ -2,8 +2,8 @@
 
 // Command demo shows berth at work: two hosts with keepalived and berth in a
 // miniature cloud, a client that sends a request every 10 ms, and one fault
-// after the other. It says what happens as it happens, draws it into a page, and
-// ends with one line that says whether all went as it should.
+// after the other. The command prints events as they happen, draws them into a page,
+// and ends with one line that says whether every step succeeded.
 //
 // It needs keepalived, and root or a kernel that gives users user namespaces.
 // Nothing outside its own namespaces is touched.
@@ -47,8 +47,8 @@ func main() {
 	fmt.Println("demo: ok,", result)
 }
 
-// run is the demo from the first look at the machine to the page. The result is
-// the figures for the last line.
+// run checks the machine, plays the demo and writes the page. The result is the
+// figures for the last line.
 func run(ctx context.Context, binary, page string) (result string, err error) {
 	if err := testnet.Available(lab.Programs...); err != nil {
 		return "", err
@@ -71,7 +71,7 @@ func run(ctx context.Context, binary, page string) (result string, err error) {
 	d := newDemo(l, os.Stdout)
 	err = d.play(ctx)
 	err = errors.Join(err, l.Close())
-	// Also after a failure: the picture then shows where it went wrong.
+	// The page is written after a failure too, and shows where it happened.
 	if writeErr := d.write(page, err); writeErr != nil {
 		return "", errors.Join(err, writeErr)
 	}

@@ -14,13 +14,13 @@ import (
 	"berth/internal/cloudsim"
 )
 
-// An item is something to tell.
+// An item is a line of the demo's output.
 type item struct {
 	at   time.Time
 	text string
 }
 
-// say puts something among what the narrator tells.
+// say adds a line to the output of the narrator.
 func (d *demo) say(at time.Time, format string, args ...any) {
 	d.tell(item{at, fmt.Sprintf("%6.2f s  %s", at.Sub(d.begin).Seconds(), fmt.Sprintf(format, args...))})
 }
@@ -32,7 +32,7 @@ func (d *demo) tell(i item) {
 }
 
 // lag is how long an item waits for others that happened before it but are
-// found out later: a request counts as lost after half of it.
+// found out later. A request counts as lost after half of lag.
 const lag = 100 * time.Millisecond
 
 // due takes what happened before a moment from the pending items, in order.
@@ -45,18 +45,18 @@ func (d *demo) due(before time.Time) (items []item) {
 	return items
 }
 
-// narrator remembers what it has told.
+// narrator remembers what it has printed.
 type narrator struct {
 	*demo
 	bindings, moves int
 	requests        map[time.Time]bool
-	warned          map[string]string // per host, the last warning told
+	warned          map[string]string // per host, the last warning printed
 	served          []string          // per probe, who answered last; "" while lost
 	seen            []int             // per probe, samples looked at
 	lines           map[string]int    // per log, lines looked at
 }
 
-// narrate tells what happens until the context ends, and then the rest.
+// narrate prints events until the context ends, and then the pending ones.
 func (d *demo) narrate(ctx context.Context) {
 	n := &narrator{demo: d, requests: make(map[time.Time]bool), warned: make(map[string]string),
 		served: make([]string, len(addresses)), seen: make([]int, len(addresses)), lines: make(map[string]int)}
@@ -77,7 +77,7 @@ func (d *demo) narrate(ctx context.Context) {
 	}
 }
 
-// news says what has happened since the last look.
+// news adds what has happened since its last call.
 func (n *narrator) news() {
 	bindings := n.Bindings()
 	for _, b := range bindings[n.bindings:] {
@@ -98,7 +98,7 @@ func (n *narrator) news() {
 	n.service()
 }
 
-// calls tells the writes, and each failure once.
+// calls adds the writes, and each failure once.
 func (n *narrator) calls() {
 	for _, r := range n.Sim.History() {
 		if r.Done.IsZero() || n.requests[r.Time] {
@@ -116,7 +116,7 @@ func took(r cloudsim.Request) string {
 	return fmt.Sprintf("%.1f ms", float64(r.Done.Sub(r.Time).Microseconds())/1000)
 }
 
-// warnings tells what berth itself warns of, each kind once in a row.
+// warnings adds the warnings of berth, each kind once in a row.
 func (n *narrator) warnings() {
 	for _, log := range n.Logs() {
 		host, isBerth := strings.CutSuffix(log.Name, " berth")
@@ -145,8 +145,8 @@ func (n *narrator) warnings() {
 	}
 }
 
-// service tells when the client is served by another host, or loses requests
-// for longer than one that was merely late.
+// service adds when the client is served by another host, or loses requests and not
+// only waits for a late answer.
 func (n *narrator) service() {
 	const settled = lag / 2 // an answer that takes longer is lost
 	for i, p := range n.client {

@@ -20,10 +20,10 @@ import (
 )
 
 const (
-	patience = 20 * time.Second       // for any single wait
-	calm     = 2 * time.Second        // between two faults
-	apiDown  = 5 * time.Second        // how long the API is away
-	late     = 100 * time.Millisecond // for a request that was on its way
+	waitLimit = 20 * time.Second       // of each wait
+	calm      = 2 * time.Second        // between two faults
+	apiDown   = 5 * time.Second        // how long the API is away
+	late      = 100 * time.Millisecond // for a request that was on its way
 )
 
 // addresses are the floating IPs that the client asks.
@@ -35,7 +35,7 @@ refresh-timeout: 2s
 back-off: {initial-interval: 200ms, multiplier: 1.5, max-interval: 1s}
 `
 
-// A step is one fault and what became of it.
+// A step is one fault and its effects.
 type step struct {
 	Title    string
 	Begin    time.Time
@@ -107,7 +107,7 @@ func (d *demo) faults(ctx context.Context) error {
 		{"keepalived is stopped on %s, the owner", true, d.stop, d.restart},
 		{"keepalived is killed on %s, the owner (kill -9, all of it)", true, d.kill, d.restart},
 		{"the cable of %s, the owner, is cut", true, d.cut, d.plug},
-		{"somebody takes a floating IP from %s, the owner, through the API", false, d.steal, nil},
+		{"another client of the API takes a floating IP from %s, the owner", false, d.steal, nil},
 		{fmt.Sprintf("the API is away for %.0f s while %%s, the owner, stops", apiDown.Seconds()), true, d.stopWithoutAPI, d.restart},
 	} {
 		if err := d.step(ctx, fmt.Sprintf(s.title, d.owner.Name), s.moves, s.fault); err != nil {
@@ -140,7 +140,7 @@ func (d *demo) start(ctx context.Context) error {
 		if d.running[d.owner], err = d.owner.StartKeepalived(); err != nil {
 			return err
 		}
-		// The first to come is the first owner.
+		// The host whose keepalived starts first is the first owner.
 		if err := d.until(ctx, "keepalived to become MASTER", func() bool {
 			has, _ := d.owner.Has(addresses[0])
 			return has
@@ -152,8 +152,7 @@ func (d *demo) start(ctx context.Context) error {
 	})
 }
 
-// step does one thing and waits until the client is served again by whom it
-// should be.
+// step injects one fault and waits until the right host serves the client again.
 func (d *demo) step(ctx context.Context, title string, moves bool, fault func(context.Context) error) error {
 	s := step{Title: title, Begin: time.Now(), From: d.owner.Name}
 	d.tell(item{s.Begin, fmt.Sprintf("\n%d. %s", len(d.steps)+1, title)})
@@ -196,7 +195,7 @@ func (d *demo) step(ctx context.Context, title string, moves bool, fault func(co
 }
 
 func (d *demo) until(ctx context.Context, what string, cond func() bool) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, patience, fmt.Errorf("nothing in %v", patience))
+	ctx, cancel := context.WithTimeoutCause(ctx, waitLimit, fmt.Errorf("nothing in %v", waitLimit))
 	defer cancel()
 	return d.Until(ctx, what, cond)
 }
@@ -279,7 +278,7 @@ func (d *demo) stopWithoutAPI(ctx context.Context) error {
 	return nil
 }
 
-// searchToken makes sure that no secret was printed by anybody.
+// searchToken fails if the token is in any output.
 func (d *demo) searchToken() error {
 	for _, log := range d.Logs() {
 		if strings.Contains(log.String(), lab.Token) {
@@ -313,7 +312,7 @@ func (d *demo) hostOf(key string) string {
 		return h.UUID == key || strings.HasPrefix(key, h.Addr4.String()+":")
 	})
 	if i < 0 {
-		return "nobody"
+		return "no host"
 	}
 	return d.Hosts[i].Name
 }

@@ -186,7 +186,7 @@ func (d *demo) bound(s scale, h *lab.Host, ip netip.Addr) (bars []bar) {
 	return bars
 }
 
-// holders draws whom the provider sends an address to.
+// holders draws the host to which the provider sends an address.
 func (d *demo) holders(s scale, ip netip.Addr) (bars []bar) {
 	holder, since := "", time.Time{}
 	end := func(to time.Time) {
@@ -227,7 +227,7 @@ func (d *demo) calls(s scale, h *lab.Host) (bars []bar) {
 	return bars
 }
 
-// answers draws who answered the client, as runs of equal answers.
+// answers draws the host that answered the client, as runs of equal answers.
 func (d *demo) answers(s scale, p *lab.Probe) (bars []bar) {
 	samples := p.Samples()
 	for i := 0; i < len(samples); {

@@ -29,8 +29,8 @@ func (f *field) errorsAbout(since time.Time) []string {
 	return found
 }
 
-// What lies on the disk counts when keepalived has loaded it. Until then a MASTER
-// keeps its three addresses, whatever becomes of the file.
+// The file counts when keepalived has loaded it. Until then a MASTER has its three
+// addresses, whatever is written into the file.
 func TestKeepalivedConfThatIsBrokenTakesNoAddressAway(t *testing.T) {
 	bothModes(t, func(t *testing.T, mode lab.Mode) {
 		const more = "/etc/keepalived/more.conf"
@@ -138,7 +138,7 @@ func TestKeepalivedConfThatIsBrokenTakesNoAddressAway(t *testing.T) {
 		f.stays(lab.IPv6n, f.host2, 1500*time.Millisecond, client[0])
 		claimedBack(lab.IPv4a)
 
-		// A link-local address is nobody's floating IP.
+		// A link-local address is not a floating IP.
 		for _, r := range f.Requests(f.host1, time.Time{}) {
 			if strings.Contains(r.Path+r.Body, "fe80") {
 				t.Errorf("want no call for a link-local address, got %s %s", r.Method, r.Path)

@@ -52,8 +52,8 @@ func (f *field) stays(ip netip.Addr, h *lab.Host, d time.Duration, clock *lab.Pr
 	}
 }
 
-// lawful fails the test if a host has asked anything of the API later than what
-// was on its way may take after keepalived took the address from it.
+// lawful fails the test if a request of a host has reached the API later, after
+// keepalived took the address from it, than a request that was on its way may take.
 func (f *field) lawful(h *lab.Host, ip netip.Addr, clock *lab.Probe) {
 	f.t.Helper()
 	bindings := f.Bindings()

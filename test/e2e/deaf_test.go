@@ -59,7 +59,8 @@ func (f *field) selfTest(h *lab.Host) string {
 	return out
 }
 
-// tmpfiles, or a runtime directory made anew, takes the FIFO from under keepalived.
+// systemd-tmpfiles, or a runtime directory that is made again, removes the FIFO that
+// keepalived has open.
 func TestFIFOReplacedUnderKeepalivedIsToldAndTheMachineDecides(t *testing.T) {
 	t.Parallel()
 	f := newField(t)
@@ -140,8 +141,8 @@ func TestDirectoryOfTheFIFOMadeAfterKeepalived(t *testing.T) {
 	f.stays(lab.IPv4a, f.host1, time.Second, client[0])
 }
 
-// keepalived that is killed leaves its addresses behind, and its pid file. They
-// make no MASTER, neither of a berth that is started anew nor of one that is deaf.
+// A keepalived that is killed leaves its addresses and its pid file behind. These
+// make an instance MASTER neither for a berth that starts nor for one that is deaf.
 func TestAddressesLeftBehindByAKilledKeepalivedAreNotHeld(t *testing.T) {
 	t.Parallel()
 	f := newField(t)
@@ -185,7 +186,7 @@ func TestMasterInTheNetworkNamespaceOfKeepalivedIsFoundAfterARestart(t *testing.
 			t.Fatalf("ip %s: %v: %s", line, err, out)
 		}
 	}
-	// Its name is a file that nobody can read.
+	// The name of the namespace is a file that no user can read.
 	defer func() {
 		if out, err := f.host1.Run(f.context(), ip, "netns", "del", "blue"); err != nil {
 			t.Errorf("%v: %s", err, out)
@@ -199,7 +200,7 @@ func TestMasterInTheNetworkNamespaceOfKeepalivedIsFoundAfterARestart(t *testing.
 	_, err = f.host1.StartService(f.context(), "--verbose")
 	f.must(err)
 	f.until("the floating IP to come back", func() bool { return f.Holder(lab.IPv4a) == f.host1 })
-	f.until("it to be found bound", func() bool { return strings.Contains(f.status(f.host1, "VI_4").Reason, "found-bound") })
+	f.until("the instance to be found bound", func() bool { return strings.Contains(f.status(f.host1, "VI_4").Reason, "found-bound") })
 	// An address that goes from there is seen to go.
 	_, child, err := f.host1.Keepalived()
 	f.must(err)

@@ -12,8 +12,7 @@ import (
 	"berth/test/lab"
 )
 
-// A berth that is frozen cannot say when it is done; its successor does not
-// wait for it.
+// A berth that is frozen does not end on SIGTERM; its successor kills it.
 func TestFrozenPredecessor(t *testing.T) {
 	t.Parallel()
 	f := newField(t)
@@ -40,7 +39,7 @@ func TestFrozenPredecessor(t *testing.T) {
 	} else {
 		t.Logf("first update of the successor after %v", took)
 	}
-	// It is gone, so that it can send nothing any more.
+	// The frozen berth has ended, so that it can send nothing any more.
 	tasks, err = f.host1.Tasks()
 	f.must(err)
 	for _, task := range tasks {
@@ -50,8 +49,8 @@ func TestFrozenPredecessor(t *testing.T) {
 	}
 }
 
-// keepalived is killed, however it has started berth: the last request is not
-// later than a request on its way may be.
+// keepalived is killed, in each way in which it starts berth: the last request
+// arrives no later than a request that was on its way may.
 func TestDeathOfKeepalivedInEveryWayItWasStarted(t *testing.T) {
 	for _, way := range []struct {
 		name string
@@ -81,7 +80,7 @@ func TestDeathOfKeepalivedInEveryWayItWasStarted(t *testing.T) {
 				f.asksAgainAndAgain(f.host1, f.host2, 6)
 				parent, child, err := f.host1.Keepalived()
 				f.must(err)
-				// Its child is dead, and nobody asks how it ended: a zombie.
+				// The child is dead and its parent does not wait for it: a zombie.
 				signal(t, f.host1, parent, unix.SIGSTOP)
 				killed := time.Now()
 				signal(t, f.host1, child, unix.SIGKILL)
@@ -111,9 +110,9 @@ func TestDeathOfKeepalivedInEveryWayItWasStarted(t *testing.T) {
 	}
 }
 
-// keepalived's parent starts another VRRP process in place of one that died. What
-// began under the former ends; the MASTER of the new one, which may be read before
-// that, does not.
+// keepalived's parent starts another VRRP process in place of one that died. The
+// holding that began under the former process ends; that of the new process, whose
+// MASTER may be read before, does not.
 func TestRespawnedVRRPProcess(t *testing.T) {
 	for _, mode := range []lab.Mode{lab.FIFO, lab.Notify, lab.Script} {
 		t.Run(string(mode), func(t *testing.T) {
@@ -136,7 +135,8 @@ func TestRespawnedVRRPProcess(t *testing.T) {
 				f.must(f.Assign(lab.IPv4a, f.host2))
 				f.until("the new VRRP process's MASTER to claim", func() bool { return f.Holder(lab.IPv4a) == f.host1 })
 			}
-			// For good: not by the last request of what ends.
+			// The floating IP stays, so it did not come by the last request of the holding
+			// that ends.
 			f.pass(time.Second, client[0])
 			f.must(f.Assign(lab.IPv4a, f.host2))
 			f.until("the floating IP to be claimed back", func() bool { return f.Holder(lab.IPv4a) == f.host1 })

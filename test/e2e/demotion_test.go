@@ -47,8 +47,8 @@ func TestNoRequestAfterDemotion(t *testing.T) {
 	})
 }
 
-// A claim hangs at the API when keepalived calls the host BACKUP: berth gives
-// it up at once, and does not repeat it.
+// A claim hangs at the API when keepalived makes the host BACKUP: berth cancels the
+// claim at once, and does not repeat it.
 func TestDemotionEndsTheRequestOnItsWay(t *testing.T) {
 	bothModes(t, func(t *testing.T, mode lab.Mode) {
 		f := newField(t)
@@ -76,8 +76,8 @@ func TestDemotionEndsTheRequestOnItsWay(t *testing.T) {
 
 func isWrite(r cloudsim.Request) bool { return r.Write }
 
-// keepalived is killed without a chance to say a word. The addresses may stay on
-// the interface, the other host takes over; berth must stop asking.
+// keepalived is killed before it can write an event. The addresses may stay on the
+// interface, and the other host takes over; berth must make no more calls.
 func TestKilledKeepalivedEndsTheHolding(t *testing.T) {
 	bothModes(t, func(t *testing.T, mode lab.Mode) {
 		f := newField(t)
@@ -127,14 +127,14 @@ func TestKilledKeepalivedEndsTheHolding(t *testing.T) {
 				owner, other = other, owner
 			})
 			if !ok {
-				return // the next would not find what it needs
+				return // the next case needs the end state of this one
 			}
 		}
 	})
 }
 
 // The same in the first moments of keepalived's life: an instance of priority
-// 255 is MASTER at once, before berth has had any time to look around.
+// 255 is MASTER at once, before berth has looked for keepalived.
 func TestKeepalivedKilledRightAfterItsStart(t *testing.T) {
 	t.Parallel()
 	f := newField(t)

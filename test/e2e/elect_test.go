@@ -46,15 +46,15 @@ func (f *field) waits(h *lab.Host) {
 }
 
 // The owner has the addresses on its interface before the provider sends packets
-// there, and whoever gives them up asks nothing of the provider any more.
+// there, and the host that gives them up makes no more requests to the provider.
 func TestElectedOwnerBindsAndPoints(t *testing.T) {
 	t.Parallel()
 	f := newField(t)
 	f.etcd()
 	addresses := []netip.Addr{lab.IPv4a, lab.IPv6n}
 	client := f.client(addresses...)
-	// The kernel tells of changes a moment late, and of those of two hosts in any
-	// order; and so it is asked who has the addresses when a claim arrives.
+	// The kernel reports changes a moment late, and those of two hosts in any order.
+	// Therefore the test asks the kernels for the addresses when a claim arrives.
 	var mu sync.Mutex
 	var early []string
 	f.API.Before(func(r *http.Request) {

@@ -22,7 +22,7 @@ func TestFloatingIPsAndPacketsFollowTheMaster(t *testing.T) {
 
 		k1 := f.keepalived(f.host1)
 		begin := time.Now()
-		f.served(f.host1, begin, append(four, six...)...) // nobody else is there
+		f.served(f.host1, begin, append(four, six...)...) // no other host is up
 		f.keepalived(f.host2)
 		f.served(f.host2, begin, six...)
 		f.served(f.host1, begin, four...)
@@ -41,7 +41,7 @@ func TestFloatingIPsAndPacketsFollowTheMaster(t *testing.T) {
 	})
 }
 
-// A floating IP that somebody else moves comes back by the next refresh.
+// A floating IP that another client of the API moves comes back by the next refresh.
 func TestStolenFloatingIPIsTakenBack(t *testing.T) {
 	bothModes(t, func(t *testing.T, mode lab.Mode) {
 		f := newField(t)
@@ -83,8 +83,8 @@ func TestServiceReadsWhatWaitsInTheFIFO(t *testing.T) {
 	f.served(f.host1, time.Now(), client...)
 }
 
-// Nothing stands between becoming MASTER and the claim that could have been
-// done before.
+// Between becoming MASTER and the claim berth does nothing that it could have done
+// before.
 func TestFirstCallOfANewOwnerIsTheClaim(t *testing.T) {
 	t.Parallel()
 	f := newField(t)
@@ -108,8 +108,8 @@ func TestFirstCallOfANewOwnerIsTheClaim(t *testing.T) {
 	}
 }
 
-// Who does not say which server this is, is told by the provider's metadata
-// service, at the address where all clouds have it.
+// Where the configuration does not name the server, berth asks the provider's
+// metadata service, at the address that all clouds use.
 func TestOwnServerIsFoundByMetadata(t *testing.T) {
 	t.Parallel()
 	f := newField(t)
@@ -122,8 +122,8 @@ func TestOwnServerIsFoundByMetadata(t *testing.T) {
 	f.served(f.host1, time.Now(), client...)
 }
 
-// What an operator reads first: berth's word about each take-over.
-func TestTakeoverIsToldOnce(t *testing.T) {
+// The log has one line for each takeover, which an operator reads first.
+func TestTakeoverIsLoggedOnce(t *testing.T) {
 	t.Parallel()
 	f := newField(t)
 	f.configure(f.host1, lab.FIFO, lab.Fast, instance4(100))

@@ -43,8 +43,8 @@ func (f *field) bothMaster(ip netip.Addr) {
 	}
 }
 
-// Two hosts that do not hear each other are both MASTER; only one of them may
-// ask anything of the provider, until it goes.
+// Two hosts that do not hear each other are both MASTER. Only one of them may make
+// requests to the provider, until it stops.
 func TestSplitNetworkHasOneHostAtTheProvider(t *testing.T) {
 	bothModes(t, func(t *testing.T, mode lab.Mode) {
 		f := newField(t)
@@ -61,7 +61,7 @@ func TestSplitNetworkHasOneHostAtTheProvider(t *testing.T) {
 		f.must(f.Split(true))
 		f.bothMaster(lab.IPv4a)
 		f.pass(2*fenceTTL, client[0])
-		// What it looked up at its start, before anybody was MASTER, is no matter.
+		// Look-ups at the start, before a host was MASTER, do not count.
 		if got := f.Requests(f.host2, split); len(got) > 0 {
 			t.Errorf("want no request of host2 while host1 has the lease, got %v", got)
 		}

@@ -33,9 +33,9 @@ func TestServiceFindsWhatIsBound(t *testing.T) {
 		t.Errorf("want it found bound and confirmed, got %q", got)
 	}
 
-	// An address that somebody takes off the interface is left alone until it is
-	// back; the other goes on. keepalived would notice and put it back, if it
-	// were not held up.
+	// An address that is removed from the interface is suspended until it is back; the
+	// other address is still claimed. keepalived would put the address back if it were
+	// not stopped.
 	ip, err := testnet.Program("ip")
 	f.must(err)
 	_, child, err := f.host1.Keepalived()
@@ -64,8 +64,8 @@ func TestServiceFindsWhatIsBound(t *testing.T) {
 	f.until("the floating IP to come back with its address", func() bool { return f.Holder(lab.IPv4a) == f.host1 })
 }
 
-// The FIFO is full, keepalived has dropped the newest lines, and those that are
-// there say the contrary of what is so.
+// The FIFO is full, keepalived has dropped the newest lines, and the lines that are
+// left tell of the opposite states.
 func TestFullFIFO(t *testing.T) {
 	t.Parallel()
 	f := newField(t)

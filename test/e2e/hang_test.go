@@ -14,8 +14,8 @@ import (
 	"berth/vrrp"
 )
 
-// The API hangs while ten thousand events pass: nobody waits for it but the
-// claims, the newest event of each instance counts, and nothing piles up.
+// The API hangs while ten thousand events pass. Only the claims wait for it, the
+// newest event of each instance counts, and memory does not grow.
 func TestTenThousandEventsWhileTheAPIHangs(t *testing.T) {
 	t.Parallel()
 	const bursts, perBurst = 50, 200

@@ -13,7 +13,7 @@ import (
 )
 
 // keepalived sends the output of its scripts to /dev/null; without a wrapper
-// the only way to the operator is the journal.
+// only the journal shows it to the operator.
 func TestLogOfAScriptWithoutWrapperReachesTheJournal(t *testing.T) {
 	t.Parallel()
 	testnet.Require(t)
@@ -54,7 +54,7 @@ func TestLogOfAScriptWithoutWrapperReachesTheJournal(t *testing.T) {
 	}
 	buf := make([]byte, 64<<10)
 	for {
-		if err := journal.SetReadDeadline(time.Now().Add(patience)); err != nil {
+		if err := journal.SetReadDeadline(time.Now().Add(waitLimit)); err != nil {
 			t.Fatal(err)
 		}
 		size, err := journal.Read(buf)

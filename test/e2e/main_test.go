@@ -1,8 +1,8 @@
 //go:build linux
 
-// Package e2e tests berth as a whole: the real binary beside the real
-// keepalived, against the simulated provider, judged by the packets of a client
-// and by what reached the API. See package lab for the place where it happens.
+// Package e2e tests berth as a whole: the real binary beside the real keepalived,
+// against the simulated provider. The tests check the packets of a client and the
+// requests that reached the API. Package lab makes the machines.
 package e2e_test
 
 import (
@@ -29,7 +29,7 @@ import (
 // berth is the path of the binary under test.
 var berth string
 
-// seed rules the bad habits of the API. A failing test says it.
+// seed determines the bad habits of the API. A failing test prints it.
 var seed = flag.Uint64("seed", 1, "of the API's bad habits; 0 for a new one")
 
 func TestMain(m *testing.M) {
@@ -41,7 +41,7 @@ func TestMain(m *testing.M) {
 	if *seed == 0 {
 		*seed = uint64(time.Now().UnixNano())
 	}
-	// More labs than that at a time, and the machine is what is measured.
+	// With more labs at a time the tests would measure the machine.
 	flag.Set("test.parallel", "2")
 	os.Exit(run(m))
 }
@@ -65,8 +65,8 @@ func run(m *testing.M) int {
 // was on its way may still arrive.
 const late = 100 * time.Millisecond
 
-// patience bounds every single wait.
-const patience = 15 * time.Second
+// waitLimit bounds each wait.
+const waitLimit = 15 * time.Second
 
 // field is a lab that belongs to a test.
 type field struct {
@@ -75,9 +75,8 @@ type field struct {
 	host1, host2 *lab.Host
 }
 
-// newField makes a lab that ends with the test. At the end nothing that any
-// process of it printed may hold the token; when the test has failed, all is
-// shown.
+// newField makes a lab that ends with the test. At the end no output of any process
+// in the lab may hold the token; when the test has failed, all output is shown.
 func newField(t *testing.T) *field {
 	t.Helper()
 	testnet.Require(t, lab.Programs...)
@@ -99,7 +98,7 @@ func newField(t *testing.T) *field {
 	return f
 }
 
-// searchToken looks for the account's token in all output and in all that
+// searchToken fails the test if the account's token is in any output or in a file that
 // berth leaves behind.
 func (f *field) searchToken() {
 	for _, log := range f.Logs() {
@@ -166,7 +165,7 @@ func (f *field) tell() {
 
 // context bounds one wait.
 func (f *field) context() context.Context {
-	ctx, cancel := context.WithTimeout(f.t.Context(), patience)
+	ctx, cancel := context.WithTimeout(f.t.Context(), waitLimit)
 	f.t.Cleanup(cancel)
 	return ctx
 }
@@ -179,10 +178,10 @@ func (f *field) must(err error) {
 	}
 }
 
-// until waits for cond, and ends the test if it does not come.
+// until waits for cond, and ends the test if cond is still false at waitLimit.
 func (f *field) until(what string, cond func() bool) {
 	f.t.Helper()
-	ctx, cancel := context.WithTimeout(f.t.Context(), patience)
+	ctx, cancel := context.WithTimeout(f.t.Context(), waitLimit)
 	defer cancel()
 	f.must(f.Until(ctx, what, cond))
 }
@@ -246,9 +245,9 @@ func (f *field) pass(d time.Duration, p *lab.Probe) {
 	f.until("time to pass", func() bool { return len(p.Samples()) >= from+int(d/lab.Interval) })
 }
 
-// silent fails the test if h has asked anything of the API later after the end
-// of its time as MASTER than what was on its way may take. Its next time as
-// MASTER, if keepalived gave it one meanwhile, is another matter.
+// silent fails the test if a request of h has reached the API later after the end of
+// its time as MASTER than a request that was on its way may take. Requests from a
+// later time as MASTER do not count.
 func (f *field) silent(h *lab.Host, end time.Time, clock *lab.Probe) {
 	f.t.Helper()
 	again := time.Now()
@@ -314,9 +313,9 @@ func (f *field) standby(h *lab.Host) *testnet.Process {
 	return p
 }
 
-// asksAgainAndAgain gives h's floating IP to the other host, lets every claim
-// fail, and waits until h has made n calls: close to each other, so that one
-// too many at the next event would be seen. The API stays so until heal.
+// asksAgainAndAgain gives h's floating IP to the other host, lets every claim fail,
+// and waits until h has made n calls. The calls are close to each other, so that one
+// too many after the next event would be seen. The claims fail until heal.
 func (f *field) asksAgainAndAgain(h, other *lab.Host, n int) {
 	f.t.Helper()
 	begin := time.Now()

@@ -63,7 +63,7 @@ func TestManyInstancesAtOnce(t *testing.T) {
 	})
 	f.restartBerth(f.host2)
 	settled(f.host2)
-	// It takes its time to take the addresses away, and writes STOP afterwards.
+	// keepalived takes some time to remove the addresses, and writes STOP afterwards.
 	<-k1.Done()
 	f.silent(f.host1, k1.Exited(), client[0])
 	f.served(f.host2, k1.Exited(), client...)

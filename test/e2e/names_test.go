@@ -38,8 +38,8 @@ election: {interface: %s, instances: [{name: api, addresses: [%v]}]}
 `, lab.NamedHost, h.Name, lab.Link, lab.IPv4a), 0o600))
 }
 
-// In notify mode each process looks the name up for itself, as the token goes over
-// plain HTTP; the service did so when it started.
+// In notify mode each process looks the name up for itself, because the token goes
+// over plain HTTP; the service looks it up when it starts.
 func TestAnAPIByNameIsClaimedBehindAMuteNameServer(t *testing.T) {
 	for name, extra := range map[string]string{"with the times of the product": "", "with attempts shorter than a look-up": lab.Fast} {
 		t.Run(name, func(t *testing.T) {
@@ -55,7 +55,7 @@ func TestAnAPIByNameIsClaimedBehindAMuteNameServer(t *testing.T) {
 				client := f.client(lab.IPv4a)
 				f.keepalived(f.host1)
 				bound := f.bound(f.host1, lab.IPv4a, time.Time{})
-				ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
+				ctx, cancel := context.WithTimeout(t.Context(), 2*waitLimit)
 				defer cancel()
 				f.must(f.Until(ctx, "a claim", func() bool { return f.Holder(lab.IPv4a) == f.host1 }))
 				t.Logf("claimed %v after keepalived bound the address", time.Since(bound))
@@ -69,7 +69,7 @@ func TestAnAPIByNameIsClaimedBehindAMuteNameServer(t *testing.T) {
 	}
 }
 
-// The self-test says that everything is in order, which it is, only slow.
+// The self-test passes behind a slow name server.
 func TestSelfTestAndShowWorkBehindAMuteNameServer(t *testing.T) {
 	t.Parallel()
 	f := newField(t)
@@ -77,7 +77,7 @@ func TestSelfTestAndShowWorkBehindAMuteNameServer(t *testing.T) {
 	f.names()
 	f.electsByName(f.host1)
 	for _, args := range [][]string{{"--test", lab.BerthConf}, {"show", lab.BerthConf}} {
-		ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
+		ctx, cancel := context.WithTimeout(t.Context(), 2*waitLimit)
 		out, err := f.host1.Run(ctx, lab.BerthPath, args...)
 		cancel()
 		if err != nil || strings.Contains(out, "FAIL") {

@@ -22,10 +22,9 @@ import (
 	"berth/internal/cloudsim"
 )
 
-// The cloud is down from the moment of a takeover, in each of the ways that are
-// known of clouds, and berth runs as it does without a word about retries in its
-// configuration. Nobody gives up; the update comes soon after the cloud is back.
-// All wait at the same time.
+// The cloud is down from the moment of a takeover, in each way that is known of
+// clouds, and berth runs with its default retries. No berth gives up; the update comes
+// soon after the cloud is back. All cases run at the same time.
 func TestTakeoverWhileTheCloudIsDown(t *testing.T) {
 	t.Parallel()
 	const (

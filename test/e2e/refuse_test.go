@@ -28,7 +28,7 @@ func refuse() error {
 	if err != nil {
 		return err
 	}
-	runtime.LockOSThread() // of which the filter is, until exec
+	runtime.LockOSThread() // the filter belongs to this thread until exec
 	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
 		return err
 	}

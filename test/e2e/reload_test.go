@@ -14,8 +14,8 @@ import (
 	"berth/vrrp"
 )
 
-// Changed, renamed, removed and rejected instances: keepalived says little about
-// what a reload changes, and nothing at all about what stays.
+// keepalived writes few events about changed, renamed, removed and rejected instances,
+// and none about those that stay.
 func TestReload(t *testing.T) {
 	for _, mode := range []lab.Mode{lab.FIFO, lab.Script} {
 		t.Run(string(mode), func(t *testing.T) {
@@ -34,7 +34,7 @@ func TestReload(t *testing.T) {
 				return now
 			}
 
-			// Changed: an address less. The rest goes on without a word of keepalived.
+			// Changed: an address less. keepalived writes no event about the others.
 			four := instance4(100)
 			four.Excluded = nil
 			since := reload(four, instance6(100))
@@ -51,7 +51,7 @@ func TestReload(t *testing.T) {
 			f.until("the new name to be MASTER", func() bool { return f.status(f.host1, "VI_renamed").State == vrrp.Master })
 			f.must(f.Assign(lab.IPv4a, f.host2))
 			f.until("the renamed one to be claimed back", func() bool { return f.Holder(lab.IPv4a) == f.host1 })
-			f.until("the former name to be no MASTER", func() bool {
+			f.until("the former name not to be MASTER", func() bool {
 				former, now := f.status(f.host1, "VI_4"), f.status(f.host1, "VI_renamed")
 				return former.State != vrrp.Master || former.PID != now.PID // or its process is gone
 			})
@@ -75,7 +75,7 @@ func TestReload(t *testing.T) {
 			if has, _ := f.host1.Has(lab.IPv4a); !has {
 				t.Error("want an address left behind, or nothing is tested here")
 			}
-			// What is left behind proves nothing to a new berth either.
+			// The addresses left behind do not make a new berth MASTER either.
 			if mode == lab.FIFO {
 				f.restartBerth(f.host1)
 				f.stays(lab.IPv4a, f.host2, 1500*time.Millisecond, client[0])
@@ -91,8 +91,8 @@ func TestReload(t *testing.T) {
 }
 
 // keepalived can write all states into the FIFO at a reload, but leaves out the
-// instances that are MASTER. A berth that has run all the time loses nothing by
-// it, and one that has just started knows those by their addresses.
+// instances that are MASTER. A berth that has run all the time knows these, and one
+// that has just started finds them by their addresses.
 func TestStatesThatLeaveOutTheMasters(t *testing.T) {
 	t.Parallel()
 	f := newField(t)
@@ -123,5 +123,5 @@ func TestStatesThatLeaveOutTheMasters(t *testing.T) {
 	f.must(err)
 	f.until("the states to be read", func() bool { return f.status(f.host1, "VI_6").Reason == "BACKUP reported" })
 	f.until("the MASTER that was left out to claim", func() bool { return f.Holder(lab.IPv4a) == f.host1 })
-	f.until("it to be found bound", func() bool { return strings.Contains(f.status(f.host1, "VI_4").Reason, "found-bound") })
+	f.until("the instance to be found bound", func() bool { return strings.Contains(f.status(f.host1, "VI_4").Reason, "found-bound") })
 }

@@ -13,9 +13,9 @@ import (
 	"berth/test/lab"
 )
 
-// Every command at its most talkative, with an API that is well, that repeats
-// the token in its errors, and that is away. newField searches the output and
-// the files left behind; all other tests are searched as well.
+// Every command runs with --verbose beside an API that works, that repeats the token in
+// its errors, and that is down. newField searches the output and the files left
+// behind, here and in all other tests.
 func TestNothingPrintsTheToken(t *testing.T) {
 	t.Parallel()
 	f := newField(t)
@@ -50,13 +50,13 @@ func TestNothingPrintsTheToken(t *testing.T) {
 		f.Sim.SetFaults(api.faults)
 		f.pass(600*time.Millisecond, client[0]) // the service meets it too
 		for _, command := range commands {
-			ctx, cancel := context.WithTimeout(t.Context(), patience)
+			ctx, cancel := context.WithTimeout(t.Context(), waitLimit)
 			p, err := f.host1.Start("berth "+command, lab.BerthPath, append([]string{"--verbose"}, strings.Fields(command)...)...)
 			f.must(err)
 			select {
 			case <-p.Done():
 			case <-ctx.Done():
-				t.Errorf("want berth %s to end while the API is %s, got nothing in %v", command, api.name, patience)
+				t.Errorf("want berth %s to end while the API is %s, got nothing in %v", command, api.name, waitLimit)
 			}
 			cancel()
 		}

@@ -14,8 +14,8 @@ import (
 // The API fails while a host takes over, goes on failing for longer than any
 // back-off, and comes back. The new owner must not have given up.
 func TestTakeoverDuringAPITrouble(t *testing.T) {
-	// As lab.Fast says, with the jitter that back-off may add; and a habit of the
-	// API may follow: an answer that takes a second, a Retry-After of one.
+	// The back-off of lab.Fast with its jitter, and then perhaps a bad habit of the API:
+	// an answer that takes a second, or a Retry-After of one.
 	const recovery = 500*time.Millisecond*3/2 + 500*time.Millisecond + 2*time.Second
 	all := func(f cloudsim.Fault) cloudsim.Faults { return cloudsim.Faults{f} }
 
@@ -70,7 +70,7 @@ func TestTakeoverDuringAPITrouble(t *testing.T) {
 				running, owner, other = next, other, owner
 			})
 			if !ok {
-				return // the next would not find what it needs
+				return // the next case needs the end state of this one
 			}
 		}
 	})

@@ -28,8 +28,8 @@ exec /usr/bin/berth --json-log /etc/berth.yml "$@" \
 `
 )
 
-// A configuration of floaty with all that its example has, unchanged but for
-// the values that name machines: servers by host name, the other provider's
+// A configuration of floaty with all keys of its example, unchanged but for the values
+// that name machines: servers by host name, the other provider's
 // section beside, a lock in /var/run, an address with the length of its subnet.
 const floatyConf = `lock-file-template: "/var/run/floaty.%%s.lock"
 
@@ -75,7 +75,7 @@ func TestFloatyConfigurationAndWrapperWorkUnchanged(t *testing.T) {
 	f.served(f.host2, stopped, client...)
 }
 
-// In a container the only log is what process 1 prints.
+// In a container the output of process 1 is the only log.
 func TestDockerWrapperLogsToTheContainer(t *testing.T) {
 	t.Parallel()
 	f := newField(t)
@@ -120,14 +120,14 @@ func TestDeadLoggerTakesNothingAlong(t *testing.T) {
 				}
 				return killed
 			})
-			// It goes on with what makes it write to the dead pipe ...
+			// berth goes on after an event that makes it write to the broken pipe ...
 			for range 2 {
 				stolen := time.Now()
 				f.must(f.Assign(lab.IPv4a, f.host2))
 				f.until("the floating IP to come back", func() bool { return f.Holder(lab.IPv4a) == f.host1 })
 				f.served(f.host1, stolen, client...)
 			}
-			// ... and still obeys.
+			// ... and still ends at BACKUP.
 			f.keepalived(f.host2)
 			demoted := f.unbound(f.host1, lab.IPv4a, time.Time{})
 			f.served(f.host2, demoted, client...)
@@ -137,8 +137,8 @@ func TestDeadLoggerTakesNothingAlong(t *testing.T) {
 	}
 }
 
-// The unit file is right in the eyes of systemd itself. Its ExecStart line is
-// what all tests of FIFO mode run.
+// systemd-analyze accepts the unit file. All tests of FIFO mode run its ExecStart
+// line.
 func TestUnitFile(t *testing.T) {
 	t.Parallel()
 	analyze, err := testnet.Program("systemd-analyze")
@@ -149,12 +149,12 @@ func TestUnitFile(t *testing.T) {
 	f.must(f.host1.Install("/etc/systemd/system/berth.service", unitFile, 0o644))
 	out, err := f.host1.Run(f.context(), analyze, "verify", "/etc/systemd/system/berth.service")
 	if err != nil || strings.TrimSpace(out) != "" {
-		t.Errorf("want nothing to complain about, got %v: %s", err, out)
+		t.Errorf("want systemd-analyze to report nothing, got %v: %s", err, out)
 	}
 	f.must(f.host1.Install("/etc/systemd/system/berth-elect.service", "../../dist/berth-elect.service", 0o644))
 	out, err = f.host1.Run(f.context(), analyze, "verify", "/etc/systemd/system/berth-elect.service")
 	if err != nil || strings.TrimSpace(out) != "" {
-		t.Errorf("want nothing to complain about in the unit of berth elect, got %v: %s", err, out)
+		t.Errorf("want systemd-analyze to report nothing about the unit of berth elect, got %v: %s", err, out)
 	}
 	unit, err := lab.ReadUnit(unitFile)
 	f.must(err)
@@ -173,9 +173,9 @@ func TestUnitFile(t *testing.T) {
 
 const unitFile = "../../dist/berth.service"
 
-// berth takes over, keeps off and notices the death of keepalived with nothing
-// but what the unit leaves it: these capabilities, and a file system to read
-// only, but for its run-time directory and the paths named.
+// berth takes over, waits as BACKUP and notices the death of keepalived with the
+// capabilities that the unit leaves it, and with a file system that is read-only but
+// for the run-time directory and the paths that the unit names.
 func TestServiceInsideTheSandboxOfItsUnit(t *testing.T) {
 	t.Parallel()
 	f := newField(t)

@@ -10,16 +10,16 @@ import (
 	"time"
 )
 
-// Figures are what a history comes to. With several addresses each is that of
-// the worst. Time in which the machine ran nothing is taken off, but never so
-// that two owners become none.
+// Figures are the times that a history comes to. With several addresses each figure
+// is that of the worst address. Time in which the machine ran nothing is subtracted,
+// but never so that a time of two owners becomes none.
 type Figures struct {
 	TwoOwners    time.Duration // in all
 	TwoOwnersMax time.Duration // at a time
 	NoOwner      time.Duration // in all
 	Outage       time.Duration // of the client, the longest
-	// AfterHeal is the longest outage as far as it lies after the last heal and
-	// the last change of the owner: clients that look for it in a wrong place.
+	// AfterHeal is the part of the longest outage that lies after the last heal and
+	// the last change of the owner, when clients send to a wrong host.
 	AfterHeal time.Duration
 	// Announced is how long after the last owner got the address the client
 	// heard of it; zero if the owner has not changed.
@@ -30,7 +30,7 @@ type Figures struct {
 	Owners []string
 }
 
-// An announcement and the change of the address behind it come here on two ways.
+// An announcement and the change of its address reach the recorder in two ways.
 const (
 	// afterLoss is how late an announcement may be heard.
 	afterLoss = 20 * time.Millisecond
@@ -172,7 +172,7 @@ func judgeAnnouncements(h *History, address netip.Addr, spans []Span) (heard tim
 			}
 		}
 	}
-	// Who is hit by a fault meanwhile owes nothing.
+	// A host that is hit by a fault meanwhile need not announce.
 	hit := slices.ContainsFunc(h.Acts, func(a Act) bool { return a.Fault && a.At.After(from) && a.At.Before(from.Add(within)) })
 	if count < need && h.End.Sub(from) > within && !hit {
 		problems = append(problems, fmt.Sprintf("%v: announced %d times by %s within %v of %s", address, count, owner, within, clock(from)))
@@ -180,8 +180,8 @@ func judgeAnnouncements(h *History, address netip.Addr, spans []Span) (heard tim
 	return max(0, heard), problems
 }
 
-// owned reports whether the sender of an announcement had the address when it
-// was sent, as far as that can be told.
+// owned reports whether the sender of an announcement had the address when it sent
+// the announcement, as far as the order of the two is known.
 func (h *History) owned(a Announcement) bool {
 	var before, next Change // of the sender's
 	for _, c := range h.Changes {

@@ -23,7 +23,7 @@ func ms(n int) time.Duration { return time.Duration(n) * time.Millisecond }
 
 // story makes a history of words: "100+a" is the address coming to host a after
 // 100 ms, "-a" leaving it, "!a" announced by it, "#" an act that allows 20 ms of
-// two owners, "?" an act after which the client hears nobody but the victim, "*"
+// two owners, "?" an act after which the client hears only the victim, "*"
 // the end of a fault, "~" the client losing service, "=" having it again. The
 // client asks every 10 ms but where "z" says that the machine ran nothing for
 // 100 ms. It begins with a as the owner and ends after 3 s.

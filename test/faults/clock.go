@@ -40,9 +40,9 @@ var labClock = func() *int64 {
 }()
 `
 
-// BuildWithClock builds a berth whose wall clock can be set wrong while it runs,
-// by SetClock, and nobody else's: time.Now reads the error from a shared page.
-// The monotonic clock is left alone, as it is when a machine's clock is stepped.
+// BuildWithClock builds a berth whose own wall clock SetClock sets wrong while it
+// runs: time.Now reads the error from a shared page. The monotonic clock is not
+// changed, as when a machine's clock is stepped.
 func BuildWithClock(dir string) (string, error) {
 	root, err := exec.Command("go", "env", "GOROOT").Output()
 	if err != nil {

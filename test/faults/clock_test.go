@@ -10,8 +10,8 @@ import (
 	"berth/test/faults"
 )
 
-// The clock faults prove nothing unless the clock is wrong indeed, and of one
-// berth alone.
+// The clock faults prove something only if the clock is wrong, and only that of one
+// berth.
 func TestClockGoesWrongOnOneHostOnly(t *testing.T) {
 	if clockBerth == "" {
 		t.Skip("built only when a fault of the clock is asked for: make faults")
@@ -23,7 +23,7 @@ func TestClockGoesWrongOnOneHostOnly(t *testing.T) {
 	}
 	for i, want := range []time.Duration{time.Hour, 0} {
 		h := l.Hosts[i]
-		// Refused at once, with the time of the refusal.
+		// The refusal comes at once, and its line has the time.
 		if err := h.Node.WriteFile(faults.ConfigPath, "unknown-key: 1\n", 0o600); err != nil {
 			t.Fatal(err)
 		}

@@ -11,9 +11,9 @@
 //	         +- host1 - host3 -+
 //
 // A fault is a name in a table ([All]). A run injects it, heals it, and leaves
-// a [History]: who had the address when, as the kernels told it in one order;
+// a [History]: which host had the address when, as the kernels reported it in one order;
 // the client's echo requests, one each 10 ms; and what the client heard
-// announced. [Judge] turns that into the figures that berth promises.
+// announced. [Judge] turns the history into the figures that berth promises.
 //
-// It touches nothing outside the namespaces that it makes itself.
+// The laboratory touches nothing outside the namespaces that it makes itself.
 package faults

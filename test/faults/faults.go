@@ -16,27 +16,27 @@ type Fault struct {
 	Name string
 	// OnEtcdLoss is the policy that the lab must have, if not release.
 	OnEtcdLoss string
-	// Clock says that berth must be one of BuildWithClock.
+	// Clock says that berth must come from BuildWithClock.
 	Clock bool
-	// Crowd is how many instances the lab must have beside the one, on two hosts,
-	// so that one of them has all.
+	// Crowd is how many instances the lab must have beside Instance, on two hosts, of
+	// which one owns all.
 	Crowd int
 	// Named says that the lab must know etcd by name.
 	Named bool
-	// CI says that it is one of the selection for every change.
+	// CI says that the fault is in the selection for every change.
 	CI bool
-	// Inject begins the fault and leaves with the run how it is healed.
+	// Inject begins the fault and tells the run how to heal it.
 	Inject func(*Run) error
 	// Hold is how long the fault lasts.
 	Hold time.Duration
-	// Owner says that nobody but the owner can have it.
+	// Owner says that only the owner can have the fault.
 	Owner bool
-	// Etcd says that it is etcd that fails, not a host: one of each can be had at
+	// Etcd says that etcd fails and not a host: a fault of each kind can happen at
 	// the same time.
 	Etcd bool
-	// Alone says that only a run of its own can judge it.
+	// Alone says that the fault needs a run of its own.
 	Alone bool
-	// Deaf says that the client hears nobody but the victim while it lasts.
+	// Deaf says that the client hears only the victim while the fault lasts.
 	Deaf bool
 	// Stays says that the owner stays the same.
 	Stays  bool
@@ -59,7 +59,7 @@ type Limits struct {
 	Reunited time.Duration
 }
 
-// Exceeded tells what of the figures of one run is more than the fault allows.
+// Exceeded returns the figures of one run that are more than the fault allows.
 func (f Fault) Exceeded(got Figures) (problems []string) {
 	limit := f.Limits.NoOwner
 	if f.Limits.BeyondLease {
@@ -88,7 +88,7 @@ func (f Fault) Exceeded(got Figures) (problems []string) {
 const (
 	calm         = 300 * time.Millisecond  // before a fault
 	renewal      = Lease / 5               // from one to the next
-	after        = 1500 * time.Millisecond // a heal: the announcements of the first second, and who changes his mind
+	after        = 1500 * time.Millisecond // a heal: the announcements of the first second, and further changes of owner
 	served       = 100 * time.Millisecond  // by the owner, at the client
 	kernel       = 2600 * time.Millisecond // the kernel takes the address, and the lease ends
 	leaseLost    = Lease + time.Second     // etcd lost the lease itself

@@ -33,7 +33,7 @@ var (
 
 func TestMain(m *testing.M) {
 	flag.Parse()
-	// More labs than that at a time, and the machine is what is measured.
+	// With more labs at a time the tests would measure the machine.
 	flag.Set("test.parallel", "3")
 	os.Exit(run(m))
 }
@@ -175,7 +175,7 @@ func tell(t *testing.T, l *faults.Lab, h *faults.History) {
 	var all []entry
 	for _, log := range l.Logs() {
 		for _, line := range log.Lines() {
-			if !strings.Contains(log.Name, "etcd") { // say a lot, and nothing of use
+			if !strings.Contains(log.Name, "etcd") { // they log much, and nothing that helps
 				all = append(all, entry{line.Time, log.Name + ": " + line.Text})
 			}
 		}

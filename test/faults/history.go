@@ -35,24 +35,24 @@ type Act struct {
 	// Allow is for how long there may be two owners because of it, if that
 	// begins within a second.
 	Allow time.Duration
-	// Deaf says that from here to the next heal the client hears nobody but the
-	// victim.
+	// Deaf says that from here to the next heal the client hears only the victim.
 	Deaf bool
 }
 
 // A History is all that is known of one run.
 type History struct {
-	// Begin and End bound what is judged. What lies before Begin tells how things
-	// were then.
+	// Begin and End bound the judged time. The changes before Begin tell which host
+	// had which address at Begin.
 	Begin, End    time.Time
 	Addresses     []netip.Addr
 	Changes       []Change                    // in the order in which the kernels made them
 	Samples       map[netip.Addr][]lab.Sample // By is empty if it was not answered
 	Announcements []Announcement
 	Acts          []Act
-	// Lost says that changes or frames were lost on their way here: nothing is proved.
+	// Lost says that changes or frames were lost on their way to the recorder: the run
+	// proves nothing.
 	Lost bool
-	// Open says that things go on: that End sees them changing is no problem.
+	// Open says that the lab runs on: a change in progress at End is not a problem.
 	Open bool
 }
 
@@ -107,8 +107,8 @@ func (h *History) Spans(address netip.Addr) []Span {
 	return append(spans, open)
 }
 
-// Stalled returns for how long, between two moments, the machine did not run
-// even the client. That is nobody's fault.
+// Stalled returns for how long, between two moments, the machine did not run even
+// the client. That time is not counted against berth.
 func (h *History) Stalled(from, to time.Time) (longest time.Duration) {
 	for _, samples := range h.Samples {
 		longest = max(longest, lab.Stalled(samples, from, to))

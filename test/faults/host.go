@@ -124,7 +124,7 @@ func (h *Host) Signal(ctx context.Context, sig syscall.Signal) error {
 	default:
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, waitLimit)
 	defer cancel()
 	select {
 	case <-h.Berth.Done():
@@ -137,9 +137,9 @@ func (h *Host) Signal(ctx context.Context, sig syscall.Signal) error {
 	return nil
 }
 
-// Die is what a loss of power does.
+// Die ends the host as a loss of power does.
 func (h *Host) Die() error {
-	// From here on nobody can see what its kernel still does.
+	// From here on no other machine can see what the host's kernel still does.
 	err := errors.Join(h.lab.Switch.Unplug(h.servicePort()), h.lab.Switch.Unplug(h.etcdPort()))
 	h.lab.record.dead(h.Node)
 	return errors.Join(err, h.Node.Close(), h.lab.Switch.Remove(h.servicePort()), h.lab.Switch.Remove(h.etcdPort()))
@@ -147,7 +147,7 @@ func (h *Host) Die() error {
 
 // Do runs a command line of the host's shell.
 func (h *Host) Do(ctx context.Context, command string) error {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, waitLimit)
 	defer cancel()
 	if out, err := h.Node.Run(ctx, "/bin/sh", "-c", command); err != nil {
 		return fmt.Errorf("%w: %s", err, out)

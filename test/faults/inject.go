@@ -40,7 +40,7 @@ func partitionEtcd(r *Run) error {
 	return r.Switch.Unplug(r.Victim.etcdPort())
 }
 
-// mute does something towards each member of etcd.
+// mute mutes the way to or from each member of etcd.
 func (r *Run) mute(towards func(i int) (mute, unmute func() error)) error {
 	var errs []error
 	for i := range r.Etcd.Members() {
@@ -66,7 +66,7 @@ func (r *Run) leader() (*etcdtest.Member, error) {
 	return nil, errors.New("find etcd's leader: there is none")
 }
 
-// ready heals a fault of etcd's: it is over when etcd serves.
+// ready makes the heal of a fault of etcd end when etcd serves.
 func (r *Run) ready(members ...*etcdtest.Member) {
 	r.heal(func() error { return r.Ready(r.Ctx) })
 	for _, m := range members {
@@ -112,7 +112,7 @@ func etcdLeaderHung(r *Run) error {
 	return m.Pause()
 }
 
-// etcdLeaderCutOff keeps the leader from the other members, but not from the hosts.
+// etcdLeaderCutOff cuts the leader off from the other members, but not from the hosts.
 func etcdLeaderCutOff(r *Run) error {
 	m, err := r.leader()
 	if err != nil {
@@ -174,7 +174,7 @@ func etcdLeaderSlow(r *Run) error {
 	return nil
 }
 
-// holder does something with the key of the election's winner.
+// holder calls f with the key of the owner.
 func (r *Run) holder(f func(Candidate) error) error {
 	candidates, err := r.Candidates(r.Ctx)
 	if err != nil {
@@ -195,8 +195,8 @@ func deleteKey(r *Run) func(Candidate) error {
 // keyDeletedLater deletes the holder's key when another fault has had its effect.
 func keyDeletedLater(r *Run) error { return errors.Join(r.Pass(shorter), r.holder(deleteKey(r))) }
 
-// leftOver has the addresses on a host that is not the owner when its berth
-// starts. How long it had them before is not berth's doing.
+// leftOver puts the addresses on a host that is not the owner before its berth
+// starts. The time before that start is not judged.
 func leftOver(r *Run) error {
 	if err := r.Idle.Signal(r.Ctx, unix.SIGTERM); err != nil {
 		return err

@@ -12,8 +12,8 @@ import (
 	"berth/test/faults"
 )
 
-// The lab must be right before anything measured in it can be. No berth here:
-// addresses are given and taken by hand.
+// The measurements are right only if the lab is. No berth runs here: the test adds
+// and removes the addresses.
 
 var both = []netip.Prefix{netip.PrefixFrom(faults.Address4, 32), netip.PrefixFrom(faults.Address6, 128)}
 
@@ -47,7 +47,7 @@ func TestHistoryHasOwnersAndOutages(t *testing.T) {
 	l := newLab(t, faults.Options{Berth: "/bin/true"})
 	host1, host2 := l.Hosts[0], l.Hosts[1]
 	if l.Owner() != nil {
-		t.Error("want no owner before anybody has the address, got one")
+		t.Error("want no owner before a host has the address, got one")
 	}
 	give(t, host1)
 	begin := time.Now()
@@ -57,7 +57,7 @@ func TestHistoryHasOwnersAndOutages(t *testing.T) {
 	give(t, host2) // two owners
 	take(t, host1)
 	until(t, l, "host2 to be the owner", func() bool { return l.Owner() == host2 })
-	// Nobody has announced it, so the client goes on asking host1.
+	// host2 has not announced the address, so the client goes on asking host1.
 	take(t, host2)
 	until(t, l, "an outage", func() bool { return len(l.History(begin).Outages(faults.Address4)) > 0 })
 	give(t, host1)
@@ -75,7 +75,7 @@ func TestHistoryHasOwnersAndOutages(t *testing.T) {
 	}
 }
 
-// What each fault of the network does to service and to the way to etcd.
+// Each fault of the network has its effect on service and on the way to etcd.
 func TestNetworkFaults(t *testing.T) {
 	t.Parallel()
 	l := newLab(t, faults.Options{Berth: "/bin/true"})
@@ -98,7 +98,7 @@ func TestNetworkFaults(t *testing.T) {
 ' >&3; grep -q etcdserver <&3" && exit 0; done; exit 1`) == nil
 	}
 	if !reaches() {
-		t.Fatal("want host1 to reach etcd, got not")
+		t.Fatal("want host1 to reach etcd, it does not")
 	}
 	byName := make(map[string]faults.Fault)
 	for _, f := range faults.All() {

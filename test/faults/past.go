@@ -11,8 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// etcdRestored puts data of before a takeover back into all members of etcd, within
-// a lease after it: the former owner is the owner again by what is written there.
+// etcdRestored puts the data from before a takeover back into all members of etcd,
+// within a lease after it: in these data the former owner is the owner.
 func etcdRestored(r *Run) error {
 	if err := r.Etcd.Save(); err != nil {
 		return err
@@ -52,7 +52,8 @@ func etcdWiped(r *Run) error {
 	return r.Etcd.Wipe(fmt.Sprint("wiped-", time.Now().UnixNano()))
 }
 
-// doubledMember gives another host the name of the owner's member. Both must tell.
+// doubledMember gives another host the name of the owner's member. Both must report
+// that.
 func doubledMember(r *Run) error {
 	begun := time.Now()
 	if err := r.rename(r.Idle, r.Victim.Name()); err != nil {

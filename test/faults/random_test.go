@@ -13,9 +13,9 @@ import (
 	"berth/test/faults"
 )
 
-// Faults of all kinds, one or two at a time, healed after a while that is too
-// short for their effect, or long enough. It always comes back to one owner and
-// service, and no moment of the way there had two.
+// Faults of all kinds, one or two at a time, are healed after a time that is too
+// short for their effect, or long enough. The lab always comes back to one owner and
+// service, and never has two owners on the way.
 func TestRandomFaultsAndHeals(t *testing.T) {
 	t.Parallel()
 	number := *seed

@@ -17,13 +17,13 @@ import (
 	"berth/test/lab"
 )
 
-// A recorder writes the history of a lab. What it is told it takes with its own
-// clock, which is that of this program.
+// A recorder writes the history of a lab. All times are of its own clock, that of
+// this program.
 type recorder struct {
 	bell  *testnet.Bell
 	stop  chan struct{}
 	wait  sync.WaitGroup
-	cable *os.File // what the client's cable brings, nil if nobody listens
+	cable *os.File // frames of the client's cable, nil if the lab does not record them
 
 	mu      sync.Mutex
 	history History
@@ -47,7 +47,7 @@ func (r *recorder) host(n *testnet.Node, mac net.HardwareAddr) {
 	r.names[n], r.macs[[6]byte(mac)] = n.Name, n.Name
 }
 
-// dead ends all that a host owned; what its kernel still says is not heard.
+// dead ends all that a host owned; later events of its kernel are ignored.
 func (r *recorder) dead(n *testnet.Node) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -84,7 +84,7 @@ func (r *recorder) change(c Change) {
 	r.owned[c.Address] = owners
 }
 
-// act writes down what is about to be done, or has been, and returns when.
+// act records an act that is about to happen, or has happened, and returns its time.
 func (r *recorder) act(a Act) time.Time {
 	r.mu.Lock()
 	a.At = time.Now()
@@ -94,7 +94,7 @@ func (r *recorder) act(a Act) time.Time {
 	return a.At
 }
 
-// owners returns who has an address now.
+// owners returns the hosts that have an address now.
 func (r *recorder) owners(a netip.Addr) []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()

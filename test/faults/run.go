@@ -16,7 +16,7 @@ type Run struct {
 	Ctx    context.Context
 	Victim *Host
 	Idle   *Host // next to it
-	// Since is when what is judged begins.
+	// Since is the beginning of the time that is judged.
 	Since time.Time
 	undo  []func() error
 }
@@ -40,12 +40,12 @@ func (r *Run) Begin(f Fault) error {
 	return nil
 }
 
-// Do is one run: it waits until the lab is as it should be, injects the fault,
-// heals it and gives the berths the time to be wrong about it. The error is that
-// of a lab that did not do what was asked, or that did not come back to one owner
-// and service; the history is there in any case but a lab that never was so. phase,
-// from 0 to 1, shifts the fault between two renewals of the lease, on which it
-// depends how long the lease of a dead owner lives.
+// Do is one run: it waits for one owner and service, injects the fault, heals it, and
+// lets the lab run on for a while, in which a mistake of berth would show. The error
+// is that of a lab that failed, or that did not come back to one owner and service;
+// the history is nil only if there was no owner at first. phase, from 0 to 1, shifts
+// the fault between two renewals of the lease, on which it depends how long the
+// lease of a dead owner lives.
 func Do(ctx context.Context, l *Lab, f Fault, phase float64) (*History, error) {
 	if err := l.Settle(ctx); err != nil {
 		return nil, err

@@ -57,8 +57,8 @@ const (
 	prefix     = "/berth/"
 )
 
-// patience bounds every single wait of the lab.
-const patience = 30 * time.Second
+// waitLimit bounds each wait of the lab.
+const waitLimit = 30 * time.Second
 
 // Options are what differs between labs.
 type Options struct {
@@ -80,7 +80,8 @@ type Options struct {
 	Quiet bool
 }
 
-// A Lab is the place. It is for one goroutine at a time.
+// A Lab is the client, the hosts, etcd and the cables. It is for one goroutine at a
+// time.
 type Lab struct {
 	Client *testnet.Node
 	Switch *testnet.Node // both LANs
@@ -219,20 +220,20 @@ func (l *Lab) startEtcd() error {
 
 // Ready waits until etcd serves.
 func (l *Lab) Ready(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, waitLimit)
 	defer cancel()
 	return l.Etcd.Ready(ctx)
 }
 
-// Until is Wait within the patience of the lab.
+// Until is Wait within waitLimit.
 func (l *Lab) Until(ctx context.Context, what string, cond func() bool) error {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, waitLimit)
 	defer cancel()
 	return l.Wait(ctx, what, cond)
 }
 
-// Wait waits for cond, looking again after everything that happens in the lab.
-// what completes the sentence "waited for ...", for the error.
+// Wait waits for cond, which it evaluates again after everything that happens in the
+// lab. what completes the sentence "waited for ...", for the error.
 func (l *Lab) Wait(ctx context.Context, what string, cond func() bool) error {
 	if err := l.bell.Wait(ctx, cond); err != nil {
 		return fmt.Errorf("waited for %s: %w", what, err)
@@ -240,8 +241,7 @@ func (l *Lab) Wait(ctx context.Context, what string, cond func() bool) error {
 	return nil
 }
 
-// Owner returns the host that has all the addresses and shares none, nil if there
-// is no such.
+// Owner returns the host that alone has all the addresses, nil if there is none.
 func (l *Lab) Owner() *Host {
 	var owner string
 	for _, a := range l.record.history.Addresses {
@@ -290,7 +290,7 @@ func (l *Lab) Settle(ctx context.Context) error {
 			want += 1 + l.options.Crowd
 		}
 	}
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, waitLimit)
 	defer cancel()
 	again := time.NewTicker(50 * time.Millisecond) // etcd is asked; it does not tell
 	defer again.Stop()
@@ -313,12 +313,12 @@ type Candidate struct {
 	Lease string // as decimal number
 }
 
-// Candidates asks etcd who stands for election of Instance.
+// Candidates returns the members that stand for election of Instance, from etcd.
 func (l *Lab) Candidates(ctx context.Context) ([]Candidate, error) {
 	return l.candidates(ctx, Instance+"/")
 }
 
-// candidates asks for those of all instances, or of one, written with a slash.
+// candidates returns those of all instances, or of one, written with a slash.
 func (l *Lab) candidates(ctx context.Context, below string) ([]Candidate, error) {
 	var found struct {
 		KVs []Candidate `json:"kvs"`

@@ -11,14 +11,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// What a frame is to the lab.
+// The kinds of frames that matter to the lab.
 const (
 	other        = iota
 	announcement // of an address by a host
 	answer       // to an echo request of a probe
 )
 
-// A frame is what the client's cable brought, as far as it matters here.
+// A frame is one that arrived at the client, as far as it matters to the lab.
 type frame struct {
 	kind    int
 	from    [6]byte    // hardware address of the sender
@@ -67,7 +67,7 @@ func parseFrame(b []byte) (f frame) {
 	toMany := b[0]&1 != 0
 	switch payload := b[14:]; binary.BigEndian.Uint16(b[12:]) {
 	case unix.ETH_P_ARP:
-		// Gratuitous is what names its sender as the target too, whether it is a
+		// A gratuitous ARP packet names its sender as the target too, whether it is a
 		// request or a reply (RFC 5227, section 3).
 		if toMany && len(payload) >= 28 && string(payload[14:18]) == string(payload[24:28]) {
 			f.kind, f.address = announcement, netip.AddrFrom4([4]byte(payload[14:18]))
@@ -129,7 +129,7 @@ func capture(link string) (int, error) {
 func dropped(socket *os.File) bool {
 	lost := false
 	if c, err := socket.SyscallConn(); err == nil {
-		// The file is closed with the lab, when no history is asked for any more.
+		// The file is closed with the lab, which needs no history then.
 		_ = c.Control(func(fd uintptr) {
 			st, err := unix.GetsockoptTpacketStats(int(fd), unix.SOL_PACKET, unix.PACKET_STATISTICS)
 			lost = err == nil && st.Drops > 0

@@ -21,8 +21,8 @@ type API struct {
 	serving sync.WaitGroup
 }
 
-// Before has f called with each request before that has any effect. It may be called
-// by several goroutines.
+// Before sets a function that is called with each request before the request has any
+// effect, by several goroutines at once.
 func (a *API) Before(f func(*http.Request)) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

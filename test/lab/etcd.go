@@ -11,8 +11,8 @@ import (
 	"berth/internal/testnet"
 )
 
-// EtcdPlace makes a node the place of an etcd member, whose output goes to keep.
-// Where it listens is left open.
+// EtcdPlace makes a node the place of an etcd member, whose output goes to keep. The
+// caller sets the addresses on which the member listens.
 func EtcdPlace(n *testnet.Node, keep func(*testnet.Log)) etcdtest.Place {
 	return etcdtest.Place{
 		Dir:   "/run/etcd",
@@ -39,7 +39,7 @@ func EtcdPlace(n *testnet.Node, keep func(*testnet.Log)) etcdtest.Place {
 const etcdPath = "/usr/bin/berth-lab-etcd"
 
 // StartEtcd starts an etcd of one member on the router and waits until it
-// serves. All hosts reach it, whatever else they reach. It ends with the lab.
+// serves. All hosts reach it, also after Split. It ends with the lab.
 func (l *Lab) StartEtcd(ctx context.Context, binary string) (*etcdtest.Cluster, error) {
 	if err := l.Router.Install(etcdPath, binary, 0o755); err != nil {
 		return nil, err
@@ -58,7 +58,7 @@ func (l *Lab) StartEtcd(ctx context.Context, binary string) (*etcdtest.Cluster, 
 	return c, c.Ready(ctx)
 }
 
-// Split keeps the hosts from hearing each other; both still reach the router.
+// Split drops packets between the hosts, or ends that; both still reach the router.
 func (l *Lab) Split(split bool) error {
 	for _, h := range l.Hosts {
 		if err := l.Router.Isolate(h.port, split); err != nil {

@@ -209,7 +209,7 @@ func (h *Host) ConfigureKeepalived(mode Mode, instances ...Instance) error {
 }
 
 // StartKeepalived starts keepalived as its unit does, but with its log on
-// standard error. Its scripts inherit the environment: berth tells everything.
+// standard error. Its scripts inherit the environment, in which berth is verbose.
 func (h *Host) StartKeepalived() (*testnet.Process, error) {
 	path, err := testnet.Program("keepalived")
 	if err != nil {
@@ -219,8 +219,8 @@ func (h *Host) StartKeepalived() (*testnet.Process, error) {
 }
 
 // Keepalived finds keepalived's processes on the host: the parent and its VRRP
-// child. What is not there is the zero Task. A child whose parent has died has
-// another's id as Parent.
+// child. A process that does not exist is the zero Task. A child whose parent has
+// died has the id of another process as Parent.
 func (h *Host) Keepalived() (parent, child testnet.Task, err error) {
 	tasks, err := h.Tasks()
 	var all []testnet.Task

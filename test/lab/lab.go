@@ -217,8 +217,8 @@ func Network(ip netip.Addr) netip.Prefix {
 	return netip.PrefixFrom(ip, ip.BitLen())
 }
 
-// Assign points a floating IP at a host behind berth's back, as somebody with
-// the web console would.
+// Assign points a floating IP at a host without berth, as an operator does in the
+// provider's console.
 func (l *Lab) Assign(ip netip.Addr, h *Host) error { return l.Sim.Assign(Network(ip), h.UUID) }
 
 // Holder returns the host that has the floating IP at the provider, nil if
@@ -256,8 +256,8 @@ func (l *Lab) Requests(h *Host, since time.Time) []cloudsim.Request {
 	})
 }
 
-// Until waits for cond, looking again after everything that happens in the lab.
-// what completes the sentence "waited for ...", for the error.
+// Until waits for cond, which it evaluates again after everything that happens in
+// the lab. what completes the sentence "waited for ...", for the error.
 func (l *Lab) Until(ctx context.Context, what string, cond func() bool) error {
 	if err := l.bell.Wait(ctx, cond); err != nil {
 		return fmt.Errorf("waited for %s: %w", what, err)
@@ -284,8 +284,8 @@ func (l *Lab) onClose(f func() error) {
 	l.close = append(l.close, f)
 }
 
-// Close ends everything. Its error is also that of the data plane, which has
-// nobody else to tell.
+// Close ends everything. Its error includes those of the data plane, which are
+// reported nowhere else.
 func (l *Lab) Close() error {
 	l.mu.Lock()
 	steps := l.close

@@ -49,8 +49,8 @@ func TestOutages(t *testing.T) {
 	}
 }
 
-// The lab must be right before anything measured in it can be: packets follow
-// the API and nothing else.
+// The measurements are right only if the lab is: packets follow the API and nothing
+// else.
 func TestPacketsFollowTheAPI(t *testing.T) {
 	testnet.Require(t, lab.Programs...)
 	l, err := lab.New(lab.Options{Binary: "/bin/true"})
@@ -118,6 +118,6 @@ func TestPacketsFollowTheAPI(t *testing.T) {
 		}
 	}
 	if has, _ := host1.Has(lab.IPv6n); !has {
-		t.Error("want the address that was added to be known as bound, got not")
+		t.Error("want the address that was added to be known as bound")
 	}
 }

@@ -180,7 +180,7 @@ func (p *Probe) ServedBy(h *Host, since time.Time) (first time.Time, ok bool) {
 }
 
 // Stalled returns for how long, between two moments, the machine did not even
-// run the client: what this takes from others is not their fault.
+// run the client. Time that the machine takes so is not counted against berth.
 func (p *Probe) Stalled(from, to time.Time) time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -1,5 +1,5 @@
-// Command minimal is what berth's speed is compared with: the least Go program
-// that does the same. `minimal URL TOKEN BODY` sends one PATCH and ends;
+// Command minimal is compared with berth's speed: a minimal Go program that does the
+// same. `minimal URL TOKEN BODY` sends one PATCH and ends;
 // `minimal URL TOKEN BODY FIFO` sends one for each line it reads.
 package main
 

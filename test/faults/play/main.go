@@ -6,7 +6,7 @@
 //	play down
 //
 // The lab lives in a process in the background, whose id and log lie beside the
-// program, and ends with it. What is in the lab is in namespaces of its own.
+// program, and ends with it. All machines of the lab are namespaces.
 package main
 
 import (
@@ -56,7 +56,7 @@ func run(args []string) error {
 	case !known || len(args) > 2:
 		return errors.New(usage)
 	case args[0] == "up":
-		// What is in the background then is root of the user's own namespace.
+		// The process in the background is then root in the user's own namespace.
 		if exit, ran, err := testnet.Unprivileged(); ran || err != nil {
 			if err == nil && exit != 0 {
 				os.Exit(exit) // it has said why
@@ -119,8 +119,8 @@ func up(self, dir, mode string) error {
 // errNone says that there is no lab.
 var errNone = errors.New("there is no lab")
 
-// find returns the process in the background. Its id may be somebody else's
-// by now: it must run this very program.
+// find returns the process in the background. Its id may belong to another process
+// by now, so that process must run this program.
 func find(self, dir string) (*os.Process, error) {
 	text, err := os.ReadFile(pidFile(dir))
 	if err != nil {
@@ -171,10 +171,10 @@ func down(self, dir string) error {
 // A scene is a lab to play in.
 type scene struct {
 	close func() error
-	// until waits for cond, looking again after everything that happens.
+	// until waits for cond, which it evaluates again after everything that happens.
 	until func(ctx context.Context, what string, cond func() bool) error
 	logs  func() []*testnet.Log
-	// moves returns all that has become of the addresses, a line each.
+	// moves returns all changes of the addresses, a line each.
 	moves func() []testnet.Line
 	nodes []*testnet.Node
 	about string
@@ -230,7 +230,7 @@ func follow(ctx context.Context, w io.Writer, s *scene) {
 		news := s.moves()[moved:]
 		moved += len(news)
 		for _, log := range s.logs() {
-			if strings.Contains(log.Name, "etcd") { // says a lot, and nothing of use
+			if strings.Contains(log.Name, "etcd") { // it logs much, and nothing that helps
 				continue
 			}
 			lines := log.Lines()[seen[log]:]

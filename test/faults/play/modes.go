@@ -15,8 +15,8 @@ import (
 	"berth/test/lab"
 )
 
-// patience is how long a lab may take to have an owner.
-const patience = 30 * time.Second
+// waitLimit bounds the time that a lab takes to have an owner.
+const waitLimit = 30 * time.Second
 
 var modes = map[string]func(dir string) (*scene, error){"elect": elect, "keepalived": keepalived}
 
@@ -39,7 +39,7 @@ func elect(dir string) (*scene, error) {
 			return nil, errors.Join(err, l.Close())
 		}
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), waitLimit)
 	defer cancel()
 	if err := l.Until(ctx, "an owner", func() bool { return l.Owner() != nil }); err != nil {
 		return nil, errors.Join(err, l.Close())
@@ -77,7 +77,7 @@ func keepalived(dir string) (*scene, error) {
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), waitLimit)
 	defer cancel()
 	for i, h := range l.Hosts {
 		if err := errors.Join(h.ConfigureBerth(lab.Fast), h.ConfigureKeepalived(lab.FIFO, lab.Instance{
