@@ -1,4 +1,5 @@
 # Two commands do everything on a fresh Debian machine with Go: make demo, make test.
+# make alone builds ./berth. CONTRIBUTING.md says what each target does and needs.
 SHELL       := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 MAKEFLAGS   += --no-print-directory
@@ -6,30 +7,31 @@ MAKEFLAGS   += --no-print-directory
 VERSION    ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 BIN        := $(CURDIR)/.bin
 STATICCHECK_VERSION := v0.8.2
-# Inputs tried by each fuzz target: 1 to 5 s, of keepalived.conf about 20 s. A
-# count, not a time: at the end of a time go test 1.26 may report its own deadline
-# as a failure (https://go.dev/issue/75804).
+# Number of inputs that each fuzz target tries: 1 to 5 s, for keepalived.conf about
+# 20 s. It is a count and not a time because go test 1.26 may report its own
+# deadline as a failure (https://go.dev/issue/75804).
 FUZZ      ?= 20000x
 FUZZ_CONF ?= 20000x
-# Packages whose tests start an etcd.
+# Packages whose tests start an etcd server.
 ETCD_TESTS := ./election ./internal/etcdtest
 PACKAGES   := keepalived etcd-server iproute2 iputils-ping procps util-linux bsdutils systemd python3 gcc libc6-dev groff-base
 
 export CGO_ENABLED ?= 1
 export PATH := $(BIN):$(PATH)
 
+.DEFAULT_GOAL := build
 .PHONY: build etcdserver demo test check unit fuzz e2e faults lab lab-down bench soak packages tools clean
 
 build:
-	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.Version=$(VERSION)" -o $(BIN)/berth .
+	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.Version=$(VERSION)" -o berth .
 
 # The etcd server of the client library's own version, with which the tests of
-# all that speaks to etcd run once more. A minute to build at first.
+# everything that speaks to etcd run once more. The first build takes a minute.
 etcdserver:
 	cd test/etcdserver && CGO_ENABLED=0 go build -p 2 -trimpath -ldflags "-s -w" -o $(BIN)/etcdserver .
 
-# Debian packages that the tests and the demo run against. Without root there
-# is nothing to install with; what is missing is named by whoever misses it.
+# Debian packages that the tests and the demo run against. A user other than root
+# cannot install them; a test or the demo then names the package that it lacks.
 packages:
 	@if [ "$$(id -u)" = 0 ] && ! dpkg-query -W $(PACKAGES) >/dev/null 2>&1; then \
 		export DEBIAN_FRONTEND=noninteractive; \
@@ -37,13 +39,14 @@ packages:
 		apt-get install -y -qq --no-install-recommends $(PACKAGES) >/dev/null; \
 	fi
 
+# Tools are installed from their source at exact versions, into .bin.
 tools:
 	@if ! staticcheck -version 2>/dev/null | grep -qF "($(STATICCHECK_VERSION:v%=%))"; then \
 		GOBIN=$(BIN) go install honnef.co/go/tools/cmd/staticcheck@$(STATICCHECK_VERSION); \
 	fi
 
 demo: packages build
-	@CGO_ENABLED=0 go run ./test/demo -berth $(BIN)/berth
+	@CGO_ENABLED=0 go run ./test/demo -berth $(CURDIR)/berth
 
 test: packages tools check unit fuzz e2e
 
@@ -79,16 +82,16 @@ e2e:
 	BERTH_TEST_REQUIRE_ROOT=$$([ "$$(id -u)" = 0 ] && echo 1) go test -count=1 -timeout 10m $$(go list ./test/... | grep -v /test/faults)
 	BERTH_TEST_REQUIRE_ROOT=$$([ "$$(id -u)" = 0 ] && echo 1) go test -count=1 -timeout 10m ./test/faults/...
 
-# Every fault of the lab, and the table of what was measured: make faults
-# FAULTS=kill9,host-death RUNS=1 for some.
+# Injects every fault of the lab and prints the table of what was measured; make
+# faults FAULTS=kill9,host-death RUNS=1 injects some.
 FAULTS ?= all
 RUNS   ?= 5
 faults: packages
 	@go test -c -o $(BIN)/faults.test ./test/faults
 	@cd test/faults && BERTH_TEST_REQUIRE_ROOT=1 $(BIN)/faults.test -test.run '^Test(Faults|Clock.*)$$' -test.timeout 120m -faults '$(FAULTS)' -runs '$(RUNS)'
 
-# Two hosts to play with, in the background: make lab MODE=keepalived for the
-# other kind.
+# Two hosts to experiment with, in the background: hosts that elect their owner by
+# etcd, or, with make lab MODE=keepalived, hosts with keepalived.
 MODE ?= elect
 lab: packages
 	@CGO_ENABLED=0 go build -o $(BIN)/lab ./test/faults/play
@@ -108,4 +111,4 @@ soak: packages
 	$(MAKE) fuzz FUZZ=1000000x FUZZ_CONF=600000x
 
 clean:
-	rm -rf $(BIN)
+	rm -rf $(BIN) berth demo-report.html
