@@ -98,8 +98,7 @@ func places(text, value string) map[string]string {
 // whole value, as an item, a key or a value below it, or as a part of a URL.
 func TestASecretAtAnyWrongKeyIsNeverShown(t *testing.T) {
 	dir := t.TempDir()
-	conf := "vrrp_instance VI_1 {\n interface lo\n virtual_router_id 51\n virtual_ipaddress { 192.0.2.1 }\n}\n"
-	if err := os.WriteFile(filepath.Join(dir, "keepalived.conf"), []byte(conf), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "keepalived.conf"), []byte(oneInstance), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	t.Chdir(dir) // a relative path must not lead into the source tree

@@ -21,16 +21,9 @@ func TestConnectionsToTheMetricsCostNoLockAndNoClaim(t *testing.T) {
 	}
 	address := l.Addr().String()
 	l.Close()
-	dir := t.TempDir()
-	self, err := os.Executable() // is berth when it is called by that name, see TestMain
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Symlink(self, filepath.Join(dir, "berth")); err != nil {
-		t.Fatal(err)
-	}
+	dir := asBerth(t)
 	for name, text := range map[string]string{
-		"keepalived.conf": "vrrp_instance VI_1 {\n interface eth0\n virtual_router_id 1\n virtual_ipaddress { 192.0.2.1/24 }\n}\n",
+		"keepalived.conf": oneInstance,
 		"berth.yml": fmt.Sprintf("provider: fake\nkeepalived-config: %[1]s/keepalived.conf\nlock-file-template: %[1]s/lock-%%s\n"+
 			"run-directory: %[1]s/run\nkeepalived-pid-file: %[1]s/pid\nmetrics: {listen: %[2]q}\n", dir, address),
 	} {

@@ -28,17 +28,9 @@ type fencedHost struct {
 // newFencedHost makes a host, with extra keys in the section fencing.
 func newFencedHost(t *testing.T, name, etcd, extra string) *fencedHost {
 	t.Helper()
-	h := &fencedHost{t, name, t.TempDir()}
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	// The test binary is berth when it is called by that name, see TestMain.
-	if err := os.Symlink(self, filepath.Join(h.dir, "berth")); err != nil {
-		t.Fatal(err)
-	}
+	h := &fencedHost{t, name, asBerth(t)}
 	for file, text := range map[string]string{
-		"keepalived.conf": "vrrp_instance VI_1 {\n interface eth0\n virtual_router_id 1\n virtual_ipaddress {\n 192.0.2.1/24\n }\n}\n",
+		"keepalived.conf": oneInstance,
 		"berth.yml": fmt.Sprintf("provider: fake\nkeepalived-config: %[1]s/keepalived.conf\nlock-file-template: %[1]s/lock-%%s\n"+
 			"run-directory: %[1]s/run\nkeepalived-pid-file: %[1]s/pid\nrefresh-interval: 100ms\n"+
 			"etcd: {endpoints: [%[2]q], member: %[3]s, lease-ttl: 2s}\nfencing: {enabled: true%[4]s}\n", h.dir, etcd, name, extra),

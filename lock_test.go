@@ -39,7 +39,7 @@ func newMachine(t *testing.T, extra string) *machine {
 	m := &machine{n, t, bell}
 	m.must(errors.Join(
 		n.Install("/usr/bin/berth", self, 0o755), // the test binary is berth when it is called by that name, see TestMain
-		n.WriteFile("/etc/keepalived/keepalived.conf", "vrrp_instance VI_1 {\n interface lo\n virtual_router_id 1\n virtual_ipaddress {\n 192.0.2.1/24\n }\n}\n", 0o644),
+		n.WriteFile("/etc/keepalived/keepalived.conf", oneInstance, 0o644),
 		n.WriteFile("/etc/berth.yml", "provider: fake\nkeepalived-version: 2.2.7\n"+extra, 0o600)))
 	return m
 }

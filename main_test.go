@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"regexp"
 	"strconv"
 	"testing"
@@ -30,6 +31,24 @@ const (
 
 // waitLimit bounds each wait for something that must happen.
 const waitLimit = 20 * time.Second
+
+// oneInstance is a keepalived.conf with the instance VI_1 and its address, on the one
+// interface that every machine has.
+const oneInstance = "vrrp_instance VI_1 {\n interface lo\n virtual_router_id 1\n virtual_ipaddress {\n 192.0.2.1/24\n }\n}\n"
+
+// asBerth makes a directory in which the test binary is berth, see TestMain.
+func asBerth(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	self, err := os.Executable()
+	if err == nil {
+		err = os.Symlink(self, filepath.Join(dir, "berth"))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
 
 func TestScript(t *testing.T) {
 	testscript.Run(t, testscript.Params{

@@ -42,23 +42,15 @@ func TestParallelInvocationsInRandomOrderEndInTheNewestState(t *testing.T) {
 	go srv.Serve(l) // ends with Close
 	defer srv.Close()
 
-	dir := t.TempDir()
-	// The test binary is berth when it is called by that name, see TestMain; a copy
-	// of the shell is the keepalived that starts the scripts.
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Symlink(self, filepath.Join(dir, "berth")); err != nil {
-		t.Fatal(err)
-	}
+	dir := asBerth(t)
+	// A copy of the shell is the keepalived that starts the scripts.
 	shell, err := os.ReadFile("/bin/sh")
 	if err != nil {
 		t.Fatal(err)
 	}
 	for name, text := range map[string]string{
 		"keepalived":      string(shell),
-		"keepalived.conf": "vrrp_instance VI_1 {\n interface eth0\n virtual_router_id 1\n virtual_ipaddress {\n 192.0.2.1/24\n }\n}\n",
+		"keepalived.conf": oneInstance,
 		"berth.yml": fmt.Sprintf("provider: cloudscale\nkeepalived-config: %[1]s/keepalived.conf\nlock-file-template: %[1]s/lock-%%s\n"+
 			"run-directory: %[1]s/run\nkeepalived-pid-file: %[1]s/pid\ncloudscale: {endpoint: \"http://%[2]s\", token: %[3]s, server-uuid: %[4]s}\n", dir, l.Addr(), apiToken, lb1),
 		// The wrapper that stays between keepalived and berth.

@@ -88,20 +88,6 @@ func berthSays(t *testing.T, dir string, args ...string) (int, string) {
 	return cmd.ProcessState.ExitCode(), out.String()
 }
 
-// asBerth makes a directory in which the test binary is berth, see TestMain.
-func asBerth(t *testing.T) string {
-	t.Helper()
-	dir := t.TempDir()
-	self, err := os.Executable()
-	if err == nil {
-		err = os.Symlink(self, filepath.Join(dir, "berth"))
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	return dir
-}
-
 // around adds the keys that keep berth's files in the directory of the test.
 func around(dir, config string) string {
 	for key, value := range map[string]string{
@@ -117,7 +103,7 @@ func around(dir, config string) string {
 func TestPathOfAConfigurationThatLeadsToNoFileHangsNothingAndIsNamed(t *testing.T) {
 	dir := asBerth(t)
 	kinds := traps(t, dir)
-	if err := os.WriteFile(filepath.Join(dir, "keepalived.conf"), []byte("vrrp_instance VI_1 {\n interface lo\n virtual_router_id 1\n virtual_ipaddress {\n 192.0.2.1/24\n }\n}\n"), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "keepalived.conf"), []byte(oneInstance), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	for _, file := range namedFiles {
@@ -180,8 +166,7 @@ func TestServiceReadsNoPathThatLeadsToNoFileAtReload(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	const conf = "vrrp_instance VI_1 {\n interface lo\n virtual_router_id 1\n virtual_ipaddress {\n 192.0.2.1/24\n }\n}\n"
-	if err := errors.Join(os.WriteFile(in("keepalived.conf"), []byte(conf), 0o600), unix.Mkfifo(in("events"), 0o600)); err != nil {
+	if err := errors.Join(os.WriteFile(in("keepalived.conf"), []byte(oneInstance), 0o600), unix.Mkfifo(in("events"), 0o600)); err != nil {
 		t.Fatal(err)
 	}
 	const good = "provider: fake\n"
