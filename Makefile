@@ -4,7 +4,9 @@ SHELL       := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 MAKEFLAGS   += --no-print-directory
 
-VERSION    ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+# The version of a release, such as VERSION=1.2.3. Without it the program takes its
+# version from the build information of Go.
+VERSION    ?=
 BIN        := $(CURDIR)/.bin
 STATICCHECK_VERSION := v0.8.2
 # Number of inputs that each fuzz target tries: 1 to 5 s, for keepalived.conf about
@@ -23,7 +25,7 @@ export PATH := $(BIN):$(PATH)
 .PHONY: build etcdserver demo test check unit fuzz e2e faults lab lab-down bench soak packages tools clean
 
 build:
-	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.Version=$(VERSION)" -o berth .
+	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w$(if $(VERSION), -X main.Version=$(VERSION))" -o berth .
 
 # The etcd server of the client library's own version, with which the tests of
 # everything that speaks to etcd run once more. The first build takes a minute.
