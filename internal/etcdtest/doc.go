@@ -1,5 +1,3 @@
-//go:build linux
-
 // Package etcdtest starts real etcd clusters for tests: members are processes
 // of their own, so that they can be killed, frozen and started again, and each
 // is reached through a proxy that can be cut, hung and slowed down.

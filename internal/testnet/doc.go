@@ -1,5 +1,3 @@
-//go:build linux
-
 // Package testnet makes small machines out of Linux namespaces, for tests and
 // for the demo: each [Node] has a network, process, mount, host name and IPC
 // namespace of its own, with private /run and /tmp and a writable overlay over

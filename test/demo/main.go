@@ -1,5 +1,3 @@
-//go:build linux
-
 // Command demo shows berth at work: two hosts with keepalived and berth in a
 // miniature cloud, a client that sends a request every 10 ms, and one fault
 // after the other. The command prints events as they happen, draws them into a page,

@@ -1,5 +1,3 @@
-//go:build linux
-
 // Package e2e tests berth as a whole: the real binary beside the real keepalived,
 // against the simulated provider. The tests check the packets of a client and the
 // requests that reached the API. Package lab makes the machines.

@@ -1,5 +1,3 @@
-//go:build linux
-
 // Package faults is the laboratory for "never two owners": three etcd members,
 // three hosts that elect the owner of an address by `berth elect`, and a client,
 // all on cables that can fail.

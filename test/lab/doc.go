@@ -1,5 +1,3 @@
-//go:build linux
-
 // Package lab is a cloud in miniature for end-to-end tests and the demo:
 //
 //	client -- router ("the cloud") -- bridge -- host1, host2

@@ -1,5 +1,3 @@
-//go:build linux
-
 // Command play keeps a lab of two hosts up to try berth by hand:
 //
 //	play up [elect|keepalived]
