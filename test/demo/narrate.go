@@ -60,7 +60,7 @@ func (d *demo) narrate(ctx context.Context) {
 		served: make([]string, len(addresses)), seen: make([]int, len(addresses)), lines: make(map[string]int)}
 	for ended := false; !ended; {
 		var items []item
-		ended = d.Until(ctx, "something to tell", func() bool {
+		ended = d.Wait(ctx, "something to tell", func() bool {
 			n.news()
 			items = d.due(time.Now().Add(-lag))
 			return len(items) > 0

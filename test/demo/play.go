@@ -195,7 +195,7 @@ func (d *demo) step(ctx context.Context, title string, moves bool, fault func(co
 func (d *demo) until(ctx context.Context, what string, cond func() bool) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, waitLimit, fmt.Errorf("nothing in %v", waitLimit))
 	defer cancel()
-	return d.Until(ctx, what, cond)
+	return d.Wait(ctx, what, cond)
 }
 
 // rest lets time pass.

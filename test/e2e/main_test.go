@@ -181,7 +181,7 @@ func (f *field) until(what string, cond func() bool) {
 	f.t.Helper()
 	ctx, cancel := context.WithTimeout(f.t.Context(), waitLimit)
 	defer cancel()
-	f.must(f.Until(ctx, what, cond))
+	f.must(f.Wait(ctx, what, cond))
 }
 
 // client starts asking each address.

@@ -55,7 +55,7 @@ func TestAnAPIByNameIsClaimedBehindAMuteNameServer(t *testing.T) {
 				bound := f.bound(f.host1, lab.IPv4a, time.Time{})
 				ctx, cancel := context.WithTimeout(t.Context(), 2*waitLimit)
 				defer cancel()
-				f.must(f.Until(ctx, "a claim", func() bool { return f.Holder(lab.IPv4a) == f.host1 }))
+				f.must(f.Wait(ctx, "a claim", func() bool { return f.Holder(lab.IPv4a) == f.host1 }))
 				t.Logf("claimed %v after keepalived bound the address", time.Since(bound))
 				f.served(f.host1, bound, client...)
 				text, err := f.host1.ReadFile("/run/berth/names.json")

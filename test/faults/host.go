@@ -39,7 +39,7 @@ func (h *Host) own6() netip.Prefix {
 // boot makes the machine, connected and configured; berth does not run.
 func (h *Host) boot() error {
 	l := h.lab
-	n, err := l.node(h.Name())
+	n, err := l.Node(h.Name())
 	if err != nil {
 		return err
 	}
@@ -104,7 +104,7 @@ func (h *Host) Start() error {
 	if err != nil {
 		return err
 	}
-	h.lab.keep(p.Log)
+	h.lab.Record(p.Log)
 	h.Berth = p
 	return nil
 }

@@ -28,7 +28,7 @@ func (l *Lab) serveNames() error {
 		if err != nil {
 			return err
 		}
-		l.onClose(s.Close)
+		l.OnClose(s.Close)
 		l.names = append(l.names, s)
 	}
 	l.names[0].SetMute(true)

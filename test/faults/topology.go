@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"berth/internal/etcdtest"
@@ -81,6 +80,8 @@ type Options struct {
 // A Lab is the client, the hosts, etcd and the cables. It is for one goroutine at a
 // time.
 type Lab struct {
+	testnet.Rig
+
 	Client *testnet.Node
 	Switch *testnet.Node // both LANs
 	Hosts  []*Host
@@ -90,13 +91,8 @@ type Lab struct {
 
 	names   []*testnet.NameServer // with Options.Named
 	options Options
-	bell    testnet.Bell
 	record  *recorder
 	dir     string
-
-	mu    sync.Mutex
-	logs  []*testnet.Log
-	close []func() error
 }
 
 // New builds a lab in which etcd is about to start and nothing else runs. Close
@@ -119,8 +115,8 @@ func (l *Lab) build() (err error) {
 	if l.dir, err = os.MkdirTemp("", "berth-faults-"); err != nil {
 		return err
 	}
-	l.onClose(func() error { return os.RemoveAll(l.dir) })
-	if l.Switch, err = l.node("switch"); err != nil {
+	l.OnClose(func() error { return os.RemoveAll(l.dir) })
+	if l.Switch, err = l.Node("switch"); err != nil {
 		return err
 	}
 	if err := errors.Join(l.Switch.Bridge("service"), l.Switch.Bridge("aside"), l.Switch.Bridge("etcd")); err != nil {
@@ -135,12 +131,12 @@ func (l *Lab) build() (err error) {
 	for i := range l.options.Crowd {
 		addresses = append(addresses, CrowdAddresses(i)...)
 	}
-	l.record = newRecorder(&l.bell, addresses)
-	l.onClose(l.record.close)
+	l.record = newRecorder(l.Bell(), addresses)
+	l.OnClose(l.record.close)
 	if err := l.Switch.WatchAddresses(l.record.address); err != nil {
 		return err
 	}
-	if l.Client, err = l.node("client"); err != nil {
+	if l.Client, err = l.Node("client"); err != nil {
 		return err
 	}
 	if err := l.join(l.Client, ServiceLink, "service", clientPort, "192.0.2.2/24", "2001:db8::2/64"); err != nil {
@@ -164,16 +160,6 @@ func (l *Lab) build() (err error) {
 	return l.startEtcd()
 }
 
-func (l *Lab) node(name string) (*testnet.Node, error) {
-	n, err := testnet.New(name, &l.bell)
-	if err != nil {
-		return nil, err
-	}
-	l.onClose(n.Close)
-	l.keep(n.Console)
-	return n, nil
-}
-
 // join gives a node a cable to one of the switch's bridges.
 func (l *Lab) join(n *testnet.Node, link, bridge, port string, addresses ...string) error {
 	if err := testnet.Cable(n, link, l.Switch, port); err != nil {
@@ -192,7 +178,7 @@ func etcdAddress(i int) netip.Addr { return netip.AddrFrom4([4]byte{10, 78, 0, b
 func (l *Lab) startEtcd() error {
 	var places []etcdtest.Place
 	for i := range 3 {
-		n, err := l.node(fmt.Sprintf("etcd%d", i+1))
+		n, err := l.Node(fmt.Sprintf("etcd%d", i+1))
 		if err != nil {
 			return err
 		}
@@ -204,7 +190,7 @@ func (l *Lab) startEtcd() error {
 		if err := n.Install(etcdPath, l.options.Etcd, 0o755); err != nil {
 			return err
 		}
-		p := lab.EtcdPlace(n, l.keep)
+		p := lab.EtcdPlace(n, l.Record)
 		p.Client, p.Peer, p.Metrics = netip.AddrPortFrom(at, 2379), netip.AddrPortFrom(at, 2380), netip.AddrPortFrom(at, 2381)
 		places = append(places, p)
 	}
@@ -228,15 +214,6 @@ func (l *Lab) Until(ctx context.Context, what string, cond func() bool) error {
 	ctx, cancel := context.WithTimeout(ctx, waitLimit)
 	defer cancel()
 	return l.Wait(ctx, what, cond)
-}
-
-// Wait waits for cond, which it evaluates again after everything that happens in the
-// lab. what completes the sentence "waited for ...", for the error.
-func (l *Lab) Wait(ctx context.Context, what string, cond func() bool) error {
-	if err := l.bell.Wait(ctx, cond); err != nil {
-		return fmt.Errorf("waited for %s: %w", what, err)
-	}
-	return nil
 }
 
 // Owner returns the host that alone has all the addresses, nil if there is none.
@@ -339,32 +316,12 @@ func (l *Lab) Changes() []Change {
 	return slices.Clone(l.record.history.Changes)
 }
 
-// Logs returns all output of all processes so far.
-func (l *Lab) Logs() []*testnet.Log {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return append([]*testnet.Log(nil), l.logs...)
-}
-
-func (l *Lab) keep(log *testnet.Log) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.logs = append(l.logs, log)
-}
-
-func (l *Lab) onClose(f func() error) { l.close = append(l.close, f) }
-
 // Close ends everything.
 func (l *Lab) Close() error {
-	var errs []error
 	if l.Etcd != nil {
 		l.Etcd.Close()
 	}
-	for i := len(l.close) - 1; i >= 0; i-- {
-		errs = append(errs, l.close[i]())
-	}
-	l.close = nil
-	return errors.Join(errs...)
+	return l.Rig.Close()
 }
 
 // Build builds berth from this source tree.

@@ -9,5 +9,5 @@
 // happens is recorded as it happens: addresses from netlink, requests from the
 // simulator, packets by a client that asks every 10 ms.
 //
-// Waiting is by events with a deadline ([Lab.Until]); nothing sleeps or polls.
+// Waiting is by events with a deadline ([testnet.Rig.Wait]); nothing sleeps or polls.
 package lab

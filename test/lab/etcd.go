@@ -43,13 +43,13 @@ func (l *Lab) StartEtcd(ctx context.Context, binary string) (*etcdtest.Cluster, 
 		return nil, err
 	}
 	at := netip.MustParseAddr("10.77.0.1")
-	p := EtcdPlace(l.Router, l.keep)
+	p := EtcdPlace(l.Router, l.Record)
 	p.Client, p.Peer, p.Metrics = netip.AddrPortFrom(at, 2379), netip.AddrPortFrom(at, 2380), netip.AddrPortFrom(at, 2381)
 	c, err := etcdtest.New(etcdPath, "", []etcdtest.Place{p}, etcdtest.Options{})
 	if err != nil {
 		return nil, err
 	}
-	l.onClose(func() error {
+	l.OnClose(func() error {
 		c.Close()
 		return nil
 	})

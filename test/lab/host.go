@@ -40,7 +40,7 @@ type Host struct {
 
 func (l *Lab) host(i int, binary string) (*Host, error) {
 	name := fmt.Sprintf("host%d", i)
-	n, err := l.node(name)
+	n, err := l.Node(name)
 	if err != nil {
 		return nil, err
 	}
@@ -96,7 +96,7 @@ func (h *Host) Has(ip netip.Addr) (bool, time.Time) {
 func (h *Host) Start(name, path string, args ...string) (*testnet.Process, error) {
 	p, err := h.Node.Start(name, path, args...)
 	if err == nil {
-		h.lab.keep(p.Log)
+		h.lab.Record(p.Log)
 	}
 	return p, err
 }
@@ -105,7 +105,7 @@ func (h *Host) Start(name, path string, args ...string) (*testnet.Process, error
 func (h *Host) Pipe(path string) (*testnet.Log, error) {
 	log, err := h.Node.Pipe(path)
 	if err == nil {
-		h.lab.keep(log)
+		h.lab.Record(log)
 	}
 	return log, err
 }

@@ -1,7 +1,6 @@
 package lab
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -41,6 +40,8 @@ const (
 
 // A Lab is the miniature cloud. Its methods are safe for concurrent use.
 type Lab struct {
+	testnet.Rig
+
 	Client *testnet.Node
 	Router *testnet.Node
 	Hosts  []*Host
@@ -48,14 +49,11 @@ type Lab struct {
 	API    *API
 
 	root string // of the module
-	bell testnet.Bell
 
 	mu       sync.Mutex
 	bindings []Binding
 	moves    []cloudsim.Move
-	logs     []*testnet.Log
 	routing  []error
-	close    []func() error
 }
 
 // A Binding is a floating IP coming to a host's interface, or leaving it.
@@ -90,10 +88,10 @@ func (l *Lab) build(o Options) (err error) {
 	if l.root, err = Root(); err != nil {
 		return err
 	}
-	if l.Client, err = l.node("client"); err != nil {
+	if l.Client, err = l.Node("client"); err != nil {
 		return err
 	}
-	if l.Router, err = l.node("router"); err != nil {
+	if l.Router, err = l.Node("router"); err != nil {
 		return err
 	}
 	if err := l.segment(); err != nil {
@@ -117,16 +115,6 @@ func (l *Lab) build(o Options) (err error) {
 		return err
 	}
 	return nil
-}
-
-func (l *Lab) node(name string) (*testnet.Node, error) {
-	n, err := testnet.New(name, &l.bell)
-	if err != nil {
-		return nil, err
-	}
-	l.onClose(n.Close)
-	l.keep(n.Console)
-	return n, nil
 }
 
 // segment makes the router's two sides: the client's and the hosts'.
@@ -184,9 +172,9 @@ func (l *Lab) cloud(o Options) (err error) {
 		return err
 	}
 	l.Sim.OnMove(l.route)
-	l.Sim.OnDone(func(cloudsim.Request) { l.bell.Ring() })
+	l.Sim.OnDone(func(cloudsim.Request) { l.Bell().Ring() })
 	l.API = &API{lab: l}
-	l.onClose(l.API.Down)
+	l.OnClose(l.API.Down)
 	return l.API.Up()
 }
 
@@ -204,7 +192,7 @@ func (l *Lab) route(m cloudsim.Move) {
 		l.routing = append(l.routing, err)
 	}
 	l.mu.Unlock()
-	l.bell.Ring()
+	l.Bell().Ring()
 }
 
 // Network returns the provider's object that an address of the lab belongs to.
@@ -254,46 +242,13 @@ func (l *Lab) Requests(h *Host, since time.Time) []cloudsim.Request {
 	})
 }
 
-// Until waits for cond, which it evaluates again after everything that happens in
-// the lab. what completes the sentence "waited for ...", for the error.
-func (l *Lab) Until(ctx context.Context, what string, cond func() bool) error {
-	if err := l.bell.Wait(ctx, cond); err != nil {
-		return fmt.Errorf("waited for %s: %w", what, err)
-	}
-	return nil
-}
-
-// Logs returns all output of all processes so far.
-func (l *Lab) Logs() []*testnet.Log {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return slices.Clone(l.logs)
-}
-
-func (l *Lab) keep(log *testnet.Log) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.logs = append(l.logs, log)
-}
-
-func (l *Lab) onClose(f func() error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.close = append(l.close, f)
-}
-
 // Close ends everything. Its error includes those of the data plane, which are
 // reported nowhere else.
 func (l *Lab) Close() error {
 	l.mu.Lock()
-	steps := l.close
-	l.close = nil
 	errs := l.routing
 	l.mu.Unlock()
-	for _, f := range slices.Backward(steps) {
-		errs = append(errs, f())
-	}
-	return errors.Join(errs...)
+	return errors.Join(errors.Join(errs...), l.Rig.Close())
 }
 
 // Root finds the directory of the module from the working directory.

@@ -78,7 +78,7 @@ func TestPacketsFollowTheAPI(t *testing.T) {
 			if err := l.Assign(ip, h); err != nil {
 				t.Fatal(err)
 			}
-			if err := l.Until(ctx, "answers by "+h.Name, func() bool {
+			if err := l.Wait(ctx, "answers by "+h.Name, func() bool {
 				_, ok := p.ServedBy(h, moved)
 				return ok
 			}); err != nil {
@@ -92,7 +92,7 @@ func TestPacketsFollowTheAPI(t *testing.T) {
 			t.Fatal(err)
 		}
 		cut := time.Now()
-		if err := l.Until(ctx, "ten lost requests", func() bool {
+		if err := l.Wait(ctx, "ten lost requests", func() bool {
 			lost := 0
 			for _, s := range slices.Backward(p.Samples()) {
 				if s.By != "" || !s.Sent.After(cut) {
@@ -108,7 +108,7 @@ func TestPacketsFollowTheAPI(t *testing.T) {
 		if err := host1.Mend(); err != nil {
 			t.Fatal(err)
 		}
-		if err := l.Until(ctx, "answers after mending", func() bool {
+		if err := l.Wait(ctx, "answers after mending", func() bool {
 			_, ok := p.ServedBy(host1, mended)
 			return ok
 		}); err != nil {

@@ -25,7 +25,7 @@ func (l *Lab) ServeNames() (servers []*testnet.NameServer, err error) {
 		if err != nil {
 			return nil, err
 		}
-		l.onClose(s.Close)
+		l.OnClose(s.Close)
 		servers = append(servers, s)
 	}
 	servers[0].SetMute(true)

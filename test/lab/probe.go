@@ -47,7 +47,7 @@ func (h *Host) respond() error {
 		}
 		var answering sync.WaitGroup
 		answering.Go(func() { answer(conn, h.Name) })
-		h.lab.onClose(func() error {
+		h.lab.OnClose(func() error {
 			err := conn.Close()
 			answering.Wait()
 			return err
@@ -100,9 +100,9 @@ func (l *Lab) Probe(to netip.Addr) (*Probe, error) {
 	}
 	stop := make(chan struct{})
 	var running sync.WaitGroup
-	running.Go(func() { p.send(conn, l.bell.Ring, stop) })
-	running.Go(func() { p.receive(conn, l.bell.Ring) })
-	l.onClose(func() error {
+	running.Go(func() { p.send(conn, l.Bell().Ring, stop) })
+	running.Go(func() { p.receive(conn, l.Bell().Ring) })
+	l.OnClose(func() error {
 		close(stop)
 		err := conn.Close()
 		running.Wait()

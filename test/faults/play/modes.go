@@ -90,11 +90,11 @@ func keepalived(dir string) (*scene, error) {
 			return nil, errors.Join(err, l.Close())
 		}
 	}
-	if err := l.Until(ctx, "the provider to have it at host1", func() bool { return l.Holder(lab.IPv4a) == l.Hosts[0] }); err != nil {
+	if err := l.Wait(ctx, "the provider to have it at host1", func() bool { return l.Holder(lab.IPv4a) == l.Hosts[0] }); err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
 	return &scene{
-		close: l.Close, until: l.Until, logs: l.Logs,
+		close: l.Close, until: l.Wait, logs: l.Logs,
 		moves: func() (lines []testnet.Line) {
 			for _, b := range l.Bindings() {
 				lines = append(lines, testnet.Line{Time: b.Time, Text: moved(b.Host.Name, b.Address, b.Bound)})
