@@ -1,6 +1,7 @@
 package logs
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -47,7 +48,7 @@ func (f *file) write(level zapcore.Level, text []byte, now <-chan struct{}) erro
 		return os.ErrClosed // a second has not passed since it could not be opened
 	}
 	err := (&stream{f.open}).write(level, text, now)
-	if err != nil && err != errNow {
+	if err != nil && !errors.Is(err, errNow) {
 		f.close()
 	}
 	return err
@@ -76,7 +77,7 @@ func (f *file) news(err error) (e zapcore.Entry, fields []zapcore.Field) {
 	e.Time = time.Now()
 	fields = []zapcore.Field{zap.String("log_file", f.path)}
 	switch {
-	case err == errNow:
+	case errors.Is(err, errNow):
 	case err != nil && !f.failing:
 		f.failing = true
 		e.Level, e.Message = zapcore.ErrorLevel, "cannot write the log-file; its lines are written here, and berth tries the file again each second"

@@ -63,7 +63,7 @@ func wordly(text string) bool {
 	return text != "" && humps <= 2
 }
 
-// maxRelative bounds a relative path that need not begin with ./
+// maxRelative bounds a relative path that does not begin with "./".
 const maxRelative = 128
 
 // IsPath reports whether a text is a path that a message may repeat: it begins
