@@ -38,7 +38,7 @@ func TestRandomFaultsAndHeals(t *testing.T) {
 	rounds := 0
 	for begin := time.Now(); time.Since(begin) < last && !t.Failed(); {
 		rounds++
-		// What the end of the last round led to is judged as well.
+		// The effects of the end of the last round are judged as well.
 		since := time.Now().Add(-time.Second)
 		if since.Before(begin) {
 			since = begin
