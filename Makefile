@@ -25,7 +25,7 @@ export PATH := $(BIN):$(PATH)
 .PHONY: build etcdserver demo test check unit fuzz e2e faults lab lab-down bench soak packages tools clean
 
 build:
-	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w$(if $(VERSION), -X main.Version=$(VERSION))" -o berth .
+	CGO_ENABLED=0 go build -trimpath -buildvcs=auto -ldflags "-s -w$(if $(VERSION), -X main.Version=$(VERSION))" -o berth .
 
 # The etcd server of the client library's own version, with which the tests of
 # everything that speaks to etcd run once more. The first build takes a minute.
