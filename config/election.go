@@ -33,7 +33,7 @@ type Announce struct {
 	Refresh  time.Duration // between all later ones
 }
 
-// What an owner does when etcd cannot be reached for longer than the lease lasts.
+// The policies of an owner when etcd cannot be reached for longer than the lease lasts.
 const (
 	Free = "release" // it unbinds the addresses before the lease ends
 	Keep = "keep"    // it stays the owner

@@ -8,7 +8,7 @@ type Fencing struct {
 	OnEtcdLoss string // Refuse or Allow
 }
 
-// What a MASTER does when etcd cannot be reached for longer than the lease lasts.
+// The policies of a MASTER when etcd cannot be reached for longer than the lease lasts.
 const (
 	Refuse = "refuse" // it writes nothing without the lease
 	Allow  = "allow"  // it goes on: VRRP alone decides

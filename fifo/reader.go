@@ -41,8 +41,8 @@ type Reader struct {
 	Owner func() (uid, gid int, known bool)
 
 	journal *journal.Journal
-	// What is wrong with the FIFO, and with lines, by what is wrong with them. A kind
-	// of bad line stays wrong: keepalived writes it again.
+	// The conditions of the FIFO, and those of lines by the mistake in them. A kind of
+	// bad line stays wrong: keepalived writes it again.
 	opening, access *journal.Condition
 	ignored         map[string]*journal.Condition
 

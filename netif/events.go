@@ -6,7 +6,7 @@ import (
 	"go.uber.org/zap"
 )
 
-// What lasts, of an interface.
+// Conditions of an interface.
 var (
 	unobservable = journal.Kind{Code: "interface-unobservable", Level: zap.WarnLevel,
 		Text: "cannot read the addresses of the interface from the kernel; trying again",
@@ -40,7 +40,7 @@ var (
 		Over: "what is bound is recorded again"}
 )
 
-// What lasts, of an address.
+// Conditions of an address.
 var (
 	contested = journal.Kind{Code: "address-contested", Level: zap.WarnLevel, Distinct: true,
 		Text: "the address is contested: from now on it is defended every ten seconds",
@@ -50,7 +50,7 @@ var (
 		Over: "this host no longer answers for the address by another interface"}
 )
 
-// What merely happens.
+// Events that merely happen.
 var (
 	addressDeleted = journal.Kind{Code: "address-deleted", Level: zap.WarnLevel,
 		Text: "another program deleted or changed the address on the interface; binding it again"}

@@ -39,8 +39,8 @@ func (i *Interface) reconcile() time.Time {
 	now = time.Now()
 	i.takeEvents(now) // they tell why an address is missing that was there a moment ago
 	at := earliest(now.Add(time.Hour))
-	// What was observed last is renewed even if the kernel did not answer: that is not
-	// a reason to let an address expire.
+	// The addresses that were observed last are renewed even if the kernel did not answer:
+	// a missing answer is not a reason to let an address expire.
 	i.renew(now, renewed, &at)
 	i.announceAll(reannounce, &at)
 	if err != nil {

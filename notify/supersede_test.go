@@ -180,7 +180,7 @@ func TestAskSignalsAScriptButNotAService(t *testing.T) {
 			if err := notify.Ask(t.Context(), lockFile, self); err != nil {
 				t.Fatal(err)
 			}
-			// Of two signals the kernel delivers that with the lower number first.
+			// The kernel delivers the signal with the lower number first.
 			if err := p.Signal(unix.SIGTERM); err != nil {
 				t.Fatal(err)
 			}

@@ -1,5 +1,5 @@
-// Package boot names this boot of the machine. What is stored with that name, such as
-// a pid and its start time, is not taken for that of another boot.
+// Package boot names this boot of the machine. A value that is stored with that name,
+// such as a pid and its start time, is not taken for one of another boot.
 package boot
 
 import (

@@ -10,9 +10,9 @@
 //	// Events are the kinds that this package declares.
 //	var Events = []journal.Kind{unwritable}
 //
-// What merely happens is told by Tell. What lasts is a Condition: the part that sees
-// it calls Fail at each failure and Clear at each success, and the journal decides
-// what is said:
+// Tell tells an event that merely happens. A state that lasts is a Condition: the part
+// that sees it calls Fail at each failure and Clear at each success, and the journal
+// decides what is said:
 //
 //	w.writing = j.Condition()         // once, when the part is made
 //	w.writing.Fail(unwritable, err)   // at each failure

@@ -19,8 +19,8 @@ import (
 	"sync"
 )
 
-// Registry has all series of a process. It is safe for concurrent use. What a
-// nil Registry makes is nil, and counts nothing.
+// Registry has all series of a process. It is safe for concurrent use. A nil Registry
+// makes nil metrics, which count nothing.
 type Registry struct {
 	mu       sync.Mutex // guards all series
 	families []*family
