@@ -124,7 +124,7 @@ func (c *Caller) try(ctx context.Context, op string, f func(context.Context) err
 	start := time.Now()
 	callCtx, clock := startClock(context.WithValue(ctx, exchangeKey{}, x), c.timeout)
 	err := f(callCtx)
-	if errors.Is(err, context.Canceled) && context.Cause(callCtx) == errTimeout {
+	if errors.Is(err, context.Canceled) && errors.Is(context.Cause(callCtx), errTimeout) {
 		err = errTimeout // some layers below tell the context's error and not its cause
 	}
 	x.waited = clock.end()
