@@ -3,8 +3,8 @@
 // answers when it is asked for the states and addresses of its instances.
 //
 // keepalived's parent process and its VRRP process are watched by pidfd, so that the
-// kernel wakes berth, and through /proc only where a pidfd is refused. What is polled
-// for, once a second, is birth: a new pid in the pid file, or a new VRRP process after
+// kernel wakes berth, and through /proc only where a pidfd is refused. berth polls
+// only for birth, once a second: a new pid in the pid file, or a new VRRP process after
 // a crash.
 //
 // Dead is only what was watched and seen to end. A pid file that is stale, that was

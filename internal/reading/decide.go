@@ -2,7 +2,7 @@
 // the file on the disk, what keepalived has loaded of it, and what was known
 // before.
 //
-// What counts is what keepalived runs, not what lies on the disk. A file that is
+// The configuration that keepalived runs counts, not the file on the disk. A file that is
 // half written, that keepalived would refuse or of which an include is gone takes
 // no address away; one that was changed has no effect before keepalived loaded it.
 // Where that cannot be known, because berth may not read what keepalived's processes
@@ -112,7 +112,7 @@ func Decide(f Facts) Decision {
 }
 
 // Doubt returns the first sign, if there is any, that a reading is not what its
-// author meant keepalived to load. What an earlier, good reading has too is not a sign:
+// author meant keepalived to load. A mistake of an earlier, good reading is not a sign:
 // keepalived accepts it.
 func Doubt(c, good *keepalivedconf.Config) (keepalivedconf.Message, bool) {
 	signs := func(c *keepalivedconf.Config) []keepalivedconf.Message {

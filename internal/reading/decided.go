@@ -76,7 +76,7 @@ const (
 	cure        = "mend it, then reload keepalived"
 )
 
-// What is in force while the file is not, for the log.
+// The log names one of these as in force while the file is not.
 const (
 	loadedInForce = "what keepalived has loaded"
 	goodInForce   = "the last good reading"

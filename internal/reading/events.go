@@ -6,7 +6,7 @@ import (
 	"go.uber.org/zap"
 )
 
-// What is wrong with keepalived.conf. The field in_force says what berth acts on
+// These are problems of keepalived.conf. The field in_force says what berth acts on
 // meanwhile.
 var (
 	unreadable = journal.Kind{Code: "keepalived-conf-unreadable", Level: zap.ErrorLevel, Distinct: true,

@@ -36,7 +36,7 @@ func (b *Book) load() *keepalivedconf.Config {
 }
 
 // save writes the last good reading, readable by this user alone, as keepalived.conf
-// may be. What no decision needs is left out.
+// may be. Parts that no decision needs are left out.
 func (b *Book) save(c *keepalivedconf.Config) error {
 	if b.RunDirectory == "" {
 		return nil

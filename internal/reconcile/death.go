@@ -42,7 +42,7 @@ func (r *Reconciler) Deliver(burst []vrrp.Event, deliver func()) {
 }
 
 // Died ends what began under a keepalived process that has died, which was noticed at
-// a moment. What keepalived wrote before it died comes first.
+// a moment. The events that keepalived wrote before it died come first.
 func (r *Reconciler) Died(ctx context.Context, pid int, at time.Time) {
 	r.dying.Add(1)
 	defer r.dying.Add(-1)

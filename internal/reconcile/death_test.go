@@ -107,7 +107,8 @@ func TestAFIFOThatIsClosedForGoodIsTheEnd(t *testing.T) {
 	})
 }
 
-// What was not seen to die is not dead, and only a MASTER is a reason to ask.
+// A keepalived that was not seen to die is not dead, and only a MASTER is a reason to
+// ask.
 func TestAMASTEROfAKeepalivedThatIsNotFoundCountsAndIsExpected(t *testing.T) {
 	for _, row := range []struct {
 		name     string

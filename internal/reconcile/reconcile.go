@@ -86,7 +86,7 @@ type Reconciler struct {
 	lost   map[string]vrrp.Event // the last line that survived, by instance
 	lostAt time.Time             // when the newest loss was noticed
 
-	// Of Run alone.
+	// Only Run uses these.
 	deaf  bool            // no line could arrive a moment ago
 	noted map[string]bool // instances whose status says why no line can arrive
 }

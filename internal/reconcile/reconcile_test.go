@@ -107,8 +107,8 @@ vrrp_instance managed {
 		later   presence.Bound  // a second after, nil for the same
 		dump    keepalived.Dump // nil: cannot be had
 		verdict keepalived.Verdict
-		// What is not known of keepalived: whether the process is it, and in which
-		// network it is; a process has the FIFO open to write.
+		// These say what is not known of keepalived: whether the process is it, and in
+		// which network it is; a process has the FIFO open to write.
 		unproven, elsewhere, written bool
 		known                        bool // keepalived has reported both
 		masters                      []string
