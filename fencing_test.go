@@ -277,7 +277,7 @@ func TestTheStatusTellsTheOwnershipAfterAReload(t *testing.T) {
 		t.Helper()
 		tick := time.NewTicker(20 * time.Millisecond)
 		defer tick.Stop()
-		for end := time.Now().Add(patience); time.Now().Before(end); <-tick.C {
+		for end := time.Now().Add(waitLimit); time.Now().Before(end); <-tick.C {
 			all, err := status.Read(filepath.Join(h.dir, "run"))
 			if err == nil && len(all) == 1 && all[0].Owner == "h1" && all[0].Token > former {
 				return all[0].Token

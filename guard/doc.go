@@ -1,5 +1,5 @@
-// Package guard gives the permission to act for an instance. What must hold before an
-// instance is acted for is a Guard: the lock file, which keeps two berths of one host
+// Package guard gives the permission to act for an instance. Each requirement of acting
+// for an instance is a Guard: the lock file, which keeps two berths of one host
 // apart (FileLock), the ownership of the instance in etcd (package internal/fence), and
 // the last word of the source of events before a write (LastWord). A chain of guards is
 // a guard.

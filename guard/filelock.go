@@ -204,7 +204,7 @@ func (l *FileLock) wait(ctx context.Context, instance, path string) (*files.Lock
 		}
 		select {
 		case <-ctx.Done():
-			if scarce(err) && ctx.Err() == context.DeadlineExceeded {
+			if scarce(err) && errors.Is(ctx.Err(), context.DeadlineExceeded) {
 				return nil, fmt.Errorf("lock: %w; raise the limit of open files (LimitNOFILE in systemd)", err)
 			}
 			return nil, context.Cause(ctx)

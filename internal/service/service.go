@@ -17,7 +17,7 @@ type Source interface {
 	// Name stands before the error of the source, such as "fifo".
 	Name() string
 	// Run reads events until ctx ends, and returns the cause, or why the source cannot go
-	// on. What was there in one moment is handed to emit as one burst, oldest first; emit
+	// on. All events of one moment are handed to emit as one burst, oldest first; emit
 	// does not block, and calls do not overlap.
 	Run(ctx context.Context, emit func(burst []vrrp.Event)) error
 	// CatchUp returns after every event that waited when it was called was handed to
