@@ -1,5 +1,11 @@
 package config
 
+import (
+	"fmt"
+
+	"berth/vrrp"
+)
+
 // Pointing is the way in which floating IPs are pointed at the owner.
 type Pointing int
 
@@ -31,4 +37,25 @@ func (c *Config) Pointing(dryRun bool) Pointing {
 		return Unchosen
 	}
 	return Call
+}
+
+// Immovable returns a warning for each address of the configuration that is never
+// handed to the provider. Such an address is not an error: berth acts for the others,
+// and an election binds it all the same.
+func (c *Config) Immovable() []string {
+	var all []string
+	add := func(key string, ips []vrrp.FloatingIP) {
+		for _, ip := range ips {
+			if why := ip.Immovable(); why != "" {
+				all = append(all, fmt.Sprintf("%s: %v is never handed to a provider, because %s", key, ip, why))
+			}
+		}
+	}
+	add("managed-addresses", c.ManagedAddresses)
+	if c.Pointing(false) != Nothing {
+		for _, in := range c.Election.Instances {
+			add("election.instances: "+in.Name, in.Addresses)
+		}
+	}
+	return all
 }

@@ -6,7 +6,6 @@ import (
 
 	"berth/config"
 	"berth/internal/logs"
-	"berth/vrrp"
 )
 
 // CheckConfig reads a configuration as every other command does and builds the parts
@@ -20,34 +19,13 @@ func (o *Options) CheckConfig(path string) error {
 	if err := o.buildable(cfg); err != nil {
 		return err
 	}
-	for _, w := range immovable(cfg) {
+	for _, w := range cfg.Immovable() {
 		if _, err := fmt.Fprintf(o.Stdout, "%s: warning: %s\n", path, w); err != nil {
 			return err
 		}
 	}
 	_, err = fmt.Fprintf(o.Stdout, "%s: ok\n", path)
 	return err
-}
-
-// immovable returns a warning for each configured address that is never handed to
-// the provider. Such an address is not an error: berth acts for the others, and an
-// election binds it all the same.
-func immovable(cfg *config.Config) []string {
-	var all []string
-	add := func(key string, ips []vrrp.FloatingIP) {
-		for _, ip := range ips {
-			if why := ip.Immovable(); why != "" {
-				all = append(all, fmt.Sprintf("%s: %v is never handed to a provider, because %s", key, ip, why))
-			}
-		}
-	}
-	add("managed-addresses", cfg.ManagedAddresses)
-	if cfg.Pointing(false) != config.Nothing {
-		for _, in := range cfg.Election.Instances {
-			add("election.instances: "+in.Name, in.Addresses)
-		}
-	}
-	return all
 }
 
 // buildable returns all mistakes that only the making of the parts can find: a secret

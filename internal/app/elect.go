@@ -140,7 +140,7 @@ func (o *Options) elect(ctx context.Context, cfg *config.Config, stop func(error
 		run.OnSignal("reload", unix.SIGHUP, func(context.Context) { o.beginAnew(member, cfg, supervisor, stop) }),
 	}
 	if cloud != nil {
-		for _, w := range immovable(cfg) {
+		for _, w := range cfg.Immovable() {
 			j.Tell(addressFixed, zap.String("reason", w))
 		}
 		tasks = append(tasks, run.Task{Name: "provider", Run: cloud.prepare}, run.Task{Name: "audit", Run: cloud.audit})
