@@ -35,7 +35,7 @@ func row(k journal.Kind) string {
 }
 
 // The last cell says what an event means and what to do about it. The test wants
-// one for each code; the others are written by: go test . -run Events -update
+// one for each code; the others are written by "go test . -run Events -update".
 func TestEventsAreInTheTableOfMessages(t *testing.T) {
 	text, err := os.ReadFile(messages)
 	if err != nil {

@@ -14,8 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// What docs/files.md says of the files of the run directory is what a run of berth
-// leaves there.
+// A run of berth leaves the files in the run directory that docs/files.md lists.
 func TestFilesOfTheRunDirectoryAreThoseOfTheDocument(t *testing.T) {
 	text, err := os.ReadFile("docs/files.md")
 	if err != nil {
@@ -43,7 +42,7 @@ func TestFilesOfTheRunDirectoryAreThoseOfTheDocument(t *testing.T) {
 	}
 	one := h.master("fifo")
 	one.says(refreshed)
-	h.kept() // of etcd's history: the last file that it writes
+	h.untilRecorded() // of etcd's history: the last file that it writes
 	one.signal(unix.SIGUSR2)
 	_ = one.cmd.Wait()
 	found := map[string]bool{}

@@ -22,8 +22,8 @@ var (
 		Text: "cannot get a lease from etcd yet; trying again", Over: "etcd answers again"}
 )
 
-// Outage are the codes of the conditions in which etcd does not serve this member. What
-// cannot be done for that reason depends on them.
+// Outage are the codes of the conditions in which etcd does not serve this member.
+// Conditions that follow from such an outage depend on them.
 var Outage = []string{leaseUnacknowledged.Code, leaseIgnored.Code, leaseUnobtained.Code, leaseRefused.Code}
 
 // The lease.

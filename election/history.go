@@ -18,8 +18,8 @@ import (
 )
 
 // ErrHistory ends a term because etcd does not go on from where it was: its data
-// were replaced by a backup or wiped, or another cluster answers in its place. What
-// was granted in the former history does not count in this one.
+// were replaced by a backup or wiped, or another cluster answers in its place. A
+// lease or a key of the former history does not count in this one.
 var ErrHistory = errors.New("etcd's history is not the one that was seen before")
 
 // Past is what a member has seen of the history of its etcd cluster. A process that

@@ -82,7 +82,7 @@ func (k *candidate) tellEnd(ctx, campaign context.Context, term *Term) {
 	k.tell(s)
 }
 
-// ended tells why ownership ended. What the holding returns counts only if nothing else
+// ended tells why ownership ended. The error of the holding counts only if nothing else
 // has ended it.
 func (k *candidate) ended(ctx context.Context, err error) error {
 	if cause := context.Cause(ctx); cause != nil {

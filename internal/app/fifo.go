@@ -136,7 +136,7 @@ func (o *Options) newFIFOMode(configPath, fifoPath string) *fifoMode {
 	m := &fifoMode{options: o, configPath: configPath, meters: o.count(), origin: keepalived.OriginOf(os.Getpid())}
 	m.journal = o.Journal()
 	m.exporter, m.host = serve.NewExporter(m.meters.registry, m.journal), systemd.New(m.journal)
-	// What was observed of the addresses, and whether events can arrive, outlives a
+	// Observations of the addresses, and whether events can arrive, outlive a
 	// configuration.
 	m.network = presence.NewNetwork(func() (int, bool) { return m.current.Load().keepalived.VRRP() })
 	m.observer = presence.NewObserver(presence.Options{

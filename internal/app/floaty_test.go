@@ -12,8 +12,8 @@ import (
 	"berth/vrrp"
 )
 
-// What floaty says of itself and scripts in testdata cannot show: defaults, and
-// what takes minutes.
+// These tests hold promises of floaty that scripts in testdata cannot show: defaults,
+// and effects that take minutes.
 
 func floatyConfig(t *testing.T, program, text string) (*Options, string) {
 	t.Helper()

@@ -126,9 +126,9 @@ func (c *cloud) loop(instance string, ip vrrp.FloatingIP, check func(context.Con
 	}
 }
 
-// newProvider builds the configured provider. It makes no calls. What it looks
-// up it keeps in runDirectory, or nowhere if that is empty. Without m nothing is
-// counted.
+// newProvider builds the configured provider. It makes no calls. The provider stores
+// the ids that it looks up in runDirectory, or nowhere if that is empty. Without m
+// nothing is counted.
 func (o *Options) newProvider(cfg *config.Config, runDirectory string, m *providers.Metrics) (providers.Provider, error) {
 	if cfg.Provider == "" {
 		missing := &section.Problem{Key: "provider", Text: "missing; write one of " + strings.Join(catalog.Providers.Names(), ", ")}

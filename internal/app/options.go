@@ -40,7 +40,7 @@ type Options struct {
 
 	names names.Pool
 
-	// What a process has once, see Journal and count.
+	// A process has these once, see Journal and count.
 	mu      sync.Mutex
 	journal *journal.Journal
 	meters  *meters

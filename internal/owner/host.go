@@ -40,8 +40,8 @@ type Host struct {
 	Member  Member
 	Network Network
 	Status  Status
-	// Adopts says that the lease of the process before this one is on record. What that
-	// process left bound stays until etcd tells whether the lease is adopted.
+	// Adopts says that the lease of the process before this one is on record. The
+	// addresses that it left bound stay until etcd tells whether the lease is adopted.
 	Adopts  bool
 	Lease   string           // the file with the lease, for people
 	Journal *journal.Journal // nil tells nothing

@@ -33,8 +33,8 @@ func Keepalived(b *reading.Book, interfaces Interfaces) (selftest.Keepalived, er
 	if conf.Refused {
 		k.Refused, k.Unloaded = overview.Message(conf.Refusals[0]), "" // the note says the same
 	}
-	// What depends on this machine is a warning only: keepalived may run in
-	// another network namespace.
+	// A problem of this machine is a warning only: keepalived may run in another
+	// network namespace.
 	o := b.Options
 	o.Interfaces = interfaces(conf)
 	warnings := conf.Warnings

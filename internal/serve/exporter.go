@@ -16,7 +16,7 @@ type Where struct {
 	Textfile string // path of a file for node_exporter
 }
 
-// Exporter shows the metrics of a process. What fails is a warning and is tried again:
+// Exporter shows the metrics of a process. A failure is a warning and is tried again:
 // metrics never keep berth from its work.
 type Exporter struct {
 	registry *metrics.Registry

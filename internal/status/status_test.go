@@ -120,7 +120,7 @@ func TestAFullDiskIsOneWarning(t *testing.T) {
 	if logs.Len() != 1 {
 		t.Errorf("%d warnings, want one", logs.Len())
 	}
-	// What could not be written is written with the next change, of another instance.
+	// A state that could not be written is written with the next change, of another instance.
 	if err := os.Remove(filepath.Join(dir, "status")); err != nil {
 		t.Fatal(err)
 	}
