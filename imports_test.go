@@ -50,10 +50,11 @@ var allowed = map[string]string{
 	"berth/internal/reconcile": "vrrp keepalivedconf internal/journal internal/keepalived internal/metrics internal/presence",
 	"berth/internal/seat":      "election internal/files internal/journal internal/rundir internal/status", // puts on record what the election has, in the form that status reads
 	// guards, loops, addresses and their presence arrive as values and functions
-	"berth/internal/holding": "vrrp guard refresher internal/journal internal/reload",                           // a holding that begins anew has the cause of reload
-	"berth/internal/service": "vrrp guard instance internal/journal internal/reload internal/run",               // any source
-	"berth/internal/fence":   "vrrp election guard internal/journal internal/run internal/seat internal/status", // the election as a guard
-	"berth/internal/reload":  "internal/journal",                                                                // generations arrive as values
+	"berth/internal/pointing": "vrrp providers refresher internal/journal",                                       // what the loops of a process share
+	"berth/internal/holding":  "vrrp guard refresher internal/journal internal/reload",                           // a holding that begins anew has the cause of reload
+	"berth/internal/service":  "vrrp guard instance internal/journal internal/reload internal/run",               // any source
+	"berth/internal/fence":    "vrrp election guard internal/journal internal/run internal/seat internal/status", // the election as a guard
+	"berth/internal/reload":   "internal/journal",                                                                // generations arrive as values
 	// what an owner does, by the grant of the election; interfaces and loops arrive as values
 	"berth/internal/owner":  "election guard refresher vrrp internal/condition internal/holding internal/journal internal/run internal/status",
 	"berth/internal/status": "vrrp internal/files internal/journal internal/metrics internal/rundir",

@@ -25,6 +25,37 @@ type ElectionInstance struct {
 	Addresses []vrrp.FloatingIP // as /32 or /128 unless written with a length
 }
 
+// Names returns the names of the instances.
+func (e *Election) Names() []string {
+	var names []string
+	for _, in := range e.Instances {
+		names = append(names, in.Name)
+	}
+	return names
+}
+
+// Addresses returns the addresses of all instances.
+func (e *Election) Addresses() []vrrp.FloatingIP {
+	var all []vrrp.FloatingIP
+	for _, in := range e.Instances {
+		all = append(all, in.Addresses...)
+	}
+	return all
+}
+
+// OnInterfaces returns the addresses that the election may bind to each interface.
+func (e *Election) OnInterfaces() map[string][]netip.Prefix {
+	all := map[string][]netip.Prefix{}
+	for _, in := range e.Instances {
+		for _, ip := range in.Addresses {
+			if in.Interface != "" {
+				all[in.Interface] = append(all[in.Interface], ip.Prefix)
+			}
+		}
+	}
+	return all
+}
+
 // Announce is how often the owner of an address announces the address to its
 // neighbours.
 type Announce struct {

@@ -2,6 +2,7 @@ package config
 
 import (
 	"net/url"
+	"os"
 	"strings"
 	"time"
 
@@ -21,6 +22,19 @@ type Etcd struct {
 	Prefix       string // ends in a slash
 	Member       string // empty: host name
 	LeaseTTL     time.Duration
+}
+
+// MemberName returns the name of this host's member: the configured one, or else the
+// name of the host, "unknown" if the kernel tells none.
+func (e *Etcd) MemberName() string {
+	if e.Member != "" {
+		return e.Member
+	}
+	name, err := os.Hostname()
+	if err != nil || name == "" {
+		return "unknown"
+	}
+	return name
 }
 
 // Least lease times, see docs/fencing.md.

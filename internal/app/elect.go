@@ -10,6 +10,7 @@ import (
 	"berth/election"
 	"berth/internal/journal"
 	"berth/internal/owner"
+	"berth/internal/pointing"
 	"berth/internal/reload"
 	"berth/internal/run"
 	"berth/internal/serve"
@@ -78,12 +79,12 @@ func (o *Options) elect(ctx context.Context, cfg *config.Config, stop func(error
 	if err != nil {
 		return false, err
 	}
-	board := status.NewBoard(cfg.RunDirectory, status.Instance{PID: self.PID, Start: self.Start, Mode: "elect", Prefix: cfg.Etcd.Prefix, Member: memberName(cfg)}, j)
+	board := status.NewBoard(cfg.RunDirectory, status.Instance{PID: self.PID, Start: self.Start, Mode: "elect", Prefix: cfg.Etcd.Prefix, Member: cfg.Etcd.MemberName()}, j)
 	defer board.Flush() // what the end of the campaigns has changed
 	m.status.Watch(board)
 
 	// Where floating IPs are pointed.
-	var cloud *cloud // nil without a provider
+	var cloud *pointing.Cloud // nil without a provider
 	if cfg.Pointing(o.DryRun) != config.Nothing {
 		if cloud, err = o.newCloud(cfg, m, j); err != nil {
 			return false, err
@@ -143,11 +144,11 @@ func (o *Options) elect(ctx context.Context, cfg *config.Config, stop func(error
 		for _, w := range cfg.Immovable() {
 			j.Tell(addressFixed, zap.String("reason", w))
 		}
-		tasks = append(tasks, run.Task{Name: "provider", Run: cloud.prepare}, run.Task{Name: "audit", Run: cloud.audit})
+		tasks = append(tasks, run.Task{Name: "provider", Run: cloud.Prepare}, run.Task{Name: "audit", Run: cloud.Audit})
 	}
 	tasks = append(tasks, systemdTask(supervisor, tasks, nil))
 	j.Tell(electionJoined, zap.String("member", member.Name), zap.String("prefix", member.Prefix),
-		zap.Strings("instances", electedNames(cfg)), zap.Strings("interfaces", slices.Sorted(maps.Keys(managedOn(cfg)))))
+		zap.Strings("instances", cfg.Election.Names()), zap.Strings("interfaces", slices.Sorted(maps.Keys(cfg.Election.OnInterfaces()))))
 	err = run.Together(ctx, tasks...)
 	if ctx.Err() == nil {
 		return false, err
@@ -162,7 +163,7 @@ func (o *Options) elect(ctx context.Context, cfg *config.Config, stop func(error
 }
 
 // newOwner builds what this host does while it owns an instance.
-func newOwner(in config.ElectionInstance, network *netif.Host, cloud *cloud, board *status.Board, j *journal.Journal) *owner.Owner {
+func newOwner(in config.ElectionInstance, network *netif.Host, cloud *pointing.Cloud, board *status.Board, j *journal.Journal) *owner.Owner {
 	o := owner.Options{Instance: in.Name, Addresses: in.Addresses, Journal: j,
 		Report: func(r []refresher.Report) { board.Addresses(in.Name, addresses(r)) }}
 	if i := network.Interface(in.Interface); i != nil {
@@ -170,7 +171,7 @@ func newOwner(in config.ElectionInstance, network *netif.Host, cloud *cloud, boa
 	}
 	if cloud != nil {
 		o.Loop = func(ip vrrp.FloatingIP, check func(context.Context) error, j *journal.Journal) *refresher.Loop {
-			return cloud.loop(in.Name, ip, check, j)
+			return cloud.Loop(in.Name, ip, check, j)
 		}
 	}
 	return owner.New(o)
@@ -179,7 +180,7 @@ func newOwner(in config.ElectionInstance, network *netif.Host, cloud *cloud, boa
 // replaceable returns an error while a successor with the configuration next could not
 // take over what the member owns.
 func replaceable(member *election.Member, cfg, next *config.Config) error {
-	if memberName(next) != member.Name || next.Etcd.Prefix != cfg.Etcd.Prefix || next.RunDirectory != cfg.RunDirectory {
+	if next.Etcd.MemberName() != member.Name || next.Etcd.Prefix != cfg.Etcd.Prefix || next.RunDirectory != cfg.RunDirectory {
 		return errors.New("etcd.member, etcd.prefix and run-directory change with a stop and a start of berth only; " +
 			"a process with other values would not find what this process owns")
 	}
@@ -187,7 +188,7 @@ func replaceable(member *election.Member, cfg, next *config.Config) error {
 		return errors.New("etcd does not answer, so that the next process could not take over what this process owns; try again when etcd answers")
 	}
 	// An interface may have been renamed since.
-	return netif.CheckHost(managedOn(next))
+	return netif.CheckHost(next.Election.OnInterfaces())
 }
 
 // beginAnew ends everything on SIGHUP, to begin anew. A file that cannot be used changes
@@ -206,12 +207,4 @@ func (o *Options) beginAnew(member *election.Member, cfg *config.Config, supervi
 	}
 	supervisor.Reloading()
 	stop(upgrade.ErrAnew)
-}
-
-func electedNames(cfg *config.Config) []string {
-	var names []string
-	for _, in := range cfg.Election.Instances {
-		names = append(names, in.Name)
-	}
-	return names
 }

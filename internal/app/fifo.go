@@ -220,8 +220,8 @@ func (g *generation) Run(ctx context.Context) error {
 		run.Task{Name: "status", Run: g.status.Run},
 		run.Task{Name: "keepalived.conf", Run: g.book.Run},
 		run.Task{Name: "supervision", Run: func(ctx context.Context) error { return g.keepalived.Run(ctx, g.reconciler.Review, g.died) }},
-		run.Task{Name: "provider", Run: g.prepare},
-		run.Task{Name: "audit", Run: g.audit},
+		run.Task{Name: "provider", Run: g.cloud.Prepare},
+		run.Task{Name: "audit", Run: g.cloud.Audit},
 		run.Task{Name: "reconciliation", Run: g.reconciler.Run},
 	)
 }

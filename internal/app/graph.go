@@ -10,6 +10,7 @@ import (
 	"berth/config"
 	"berth/internal/journal"
 	"berth/internal/keepalived"
+	"berth/internal/pointing"
 	"berth/internal/presence"
 	"berth/internal/reading"
 	"berth/internal/section"
@@ -33,21 +34,7 @@ type graph struct {
 	keepalived *keepalived.Daemon
 	book       *reading.Book
 	status     *status.Board
-	*cloud
-}
-
-// cloud is where floating IPs are pointed.
-type cloud struct {
-	name string // of the provider
-	// provider and account are nil with the providers fake and none, and --dry-run.
-	provider providers.Provider
-	account  *providers.Account
-	target   func(ip vrrp.FloatingIP, check func(context.Context) error) refresher.Target
-	pace     *refresher.Pace // of all addresses
-	gate     *refresher.Gate // of the account
-	policy   refresher.Policy
-	metrics  *refresher.Metrics
-	journal  *journal.Journal
+	cloud      *pointing.Cloud
 }
 
 // newGraph builds the parts. self is this process, k and n are keepalived and its
@@ -72,58 +59,31 @@ func (o *Options) newGraph(cfg *config.Config, self notify.Record, k *keepalived
 	return g, nil
 }
 
-// newCloud builds the configured provider and what looks after its account. It
-// makes no calls.
-func (o *Options) newCloud(cfg *config.Config, m *meters, j *journal.Journal) (*cloud, error) {
-	c := &cloud{name: cfg.Provider, pace: &refresher.Pace{Interval: cfg.RefreshInterval}, gate: &refresher.Gate{}, policy: policy(cfg), metrics: m.refresher, journal: j}
+// newCloud builds where the configuration has floating IPs pointed. It makes no calls.
+func (o *Options) newCloud(cfg *config.Config, m *meters, j *journal.Journal) (*pointing.Cloud, error) {
+	b := cfg.BackOff
+	po := pointing.Options{Name: cfg.Provider, Metrics: m.refresher, Journal: j, Policy: refresher.Policy{
+		Interval: cfg.RefreshInterval, Timeout: cfg.RefreshTimeout,
+		InitialInterval: b.InitialInterval, Multiplier: b.Multiplier, MaxInterval: b.MaxInterval, MaxElapsedTime: b.MaxElapsedTime,
+	}}
 	switch cfg.Pointing(o.DryRun) {
 	case config.Print:
 		printer := fake.NewPrinter(o.Stdout, j)
-		c.target = func(ip vrrp.FloatingIP, check func(context.Context) error) refresher.Target {
+		po.Target = func(ip vrrp.FloatingIP, check func(context.Context) error) refresher.Target {
 			return printer.Target(ip, check)
 		}
-		return c, nil
 	case config.Nothing:
-		c.target = func(_ vrrp.FloatingIP, check func(context.Context) error) refresher.Target {
+		po.Target = func(_ vrrp.FloatingIP, check func(context.Context) error) refresher.Target {
 			return none.Target{Check: check}
 		}
-		return c, nil
+	default:
+		p, err := o.newProvider(cfg, cfg.RunDirectory, m.providers)
+		if err != nil {
+			return nil, err
+		}
+		po.Provider = p
 	}
-	p, err := o.newProvider(cfg, cfg.RunDirectory, m.providers)
-	if err != nil {
-		return nil, err
-	}
-	c.provider = p
-	c.account = providers.NewAccount(cfg.Provider, p)
-	c.target = func(ip vrrp.FloatingIP, check func(context.Context) error) refresher.Target {
-		return c.account.Target(ip, check)
-	}
-	return c, nil
-}
-
-// policy returns how often and how persistently an address is tried.
-func policy(c *config.Config) refresher.Policy {
-	return refresher.Policy{
-		Interval:        c.RefreshInterval,
-		Timeout:         c.RefreshTimeout,
-		InitialInterval: c.BackOff.InitialInterval,
-		Multiplier:      c.BackOff.Multiplier,
-		MaxInterval:     c.BackOff.MaxInterval,
-		MaxElapsedTime:  c.BackOff.MaxElapsedTime,
-	}
-}
-
-// loop returns the loop of an address.
-func (c *cloud) loop(instance string, ip vrrp.FloatingIP, check func(context.Context) error, j *journal.Journal) *refresher.Loop {
-	return &refresher.Loop{
-		Target:   c.target(ip, check),
-		Policy:   c.policy,
-		Pace:     c.pace,
-		Gate:     c.gate,
-		Unproven: c.account == nil,
-		Series:   c.metrics.Series(instance, ip.String()),
-		Journal:  j.With(zap.String("address", ip.String()), zap.String("provider", c.name)),
-	}
+	return pointing.New(po), nil
 }
 
 // newProvider builds the configured provider. It makes no calls. The provider stores
@@ -160,35 +120,6 @@ func (o *Options) newProvider(cfg *config.Config, runDirectory string, m *provid
 		return nil, &UsageError{cfg.Located(cfg.Provider, err)}
 	}
 	return p, nil
-}
-
-// trust has the provider make ready whom to trust.
-func (c *cloud) trust() {
-	if p, ok := c.provider.(providers.Truster); ok {
-		p.Trust()
-	}
-}
-
-// prepare has the provider look up, while there is time, what the first claim
-// needs. Failures are not fatal; the claim itself looks up what is missing.
-func (c *cloud) prepare(ctx context.Context) error {
-	c.trust()
-	if p, ok := c.provider.(providers.Preparer); ok {
-		if err := refresher.Prepare(ctx, c.policy, p.Prepare, c.journal); err != nil {
-			return err
-		}
-	}
-	<-ctx.Done()
-	return context.Cause(ctx)
-}
-
-// audit makes the audits that the provider wants while addresses are held.
-func (c *cloud) audit(ctx context.Context) error {
-	if c.account == nil {
-		<-ctx.Done()
-		return context.Cause(ctx)
-	}
-	return c.account.Run(ctx)
 }
 
 // protect asks the kernel not to choose this process when memory runs out: a

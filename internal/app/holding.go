@@ -56,11 +56,11 @@ func (g *graph) holding(lock guard.Guard, o *presence.Observer, guards ...guard.
 		Observe:   func(instance string) holding.Observation { return o.Watch(instance) },
 		Loops: holding.Loops{
 			New: func(instance string, ip vrrp.FloatingIP, check func(context.Context) error) *refresher.Loop {
-				return g.loop(instance, ip, check, g.journal.With(zap.String("instance", instance)))
+				return g.cloud.Loop(instance, ip, check, g.journal.With(zap.String("instance", instance)))
 			},
 			Report: func(instance string, r []refresher.Report) { g.status.Addresses(instance, addresses(r)) },
 		},
-		Retry:     g.policy,
+		Retry:     g.cloud.Policy(),
 		Impatient: !g.self.Service,
 		Status:    g.status,
 		Journal:   g.journal,

@@ -3,7 +3,6 @@ package app
 import (
 	"context"
 	"fmt"
-	"os"
 
 	"berth/config"
 	"berth/election"
@@ -25,7 +24,7 @@ func (o *Options) newMember(cfg *config.Config, place *seat.Seat, metrics *elect
 	}
 	history, past := seat.OpenHistory(where)
 	m := &election.Member{
-		Etcd: etcd, Prefix: cfg.Etcd.Prefix, Name: memberName(cfg), Identity: seat.Identity(cfg.RunDirectory, o.Journal()), Past: past,
+		Etcd: etcd, Prefix: cfg.Etcd.Prefix, Name: cfg.Etcd.MemberName(), Identity: seat.Identity(cfg.RunDirectory, o.Journal()), Past: past,
 		TTL: cfg.Etcd.LeaseTTL, Metrics: metrics, Journal: o.Journal(),
 	}
 	if place != nil {
@@ -55,25 +54,13 @@ func (o *Options) newEtcd(cfg *config.Config, runDirectory string) (*election.Et
 	return etcd, nil
 }
 
-// memberName is the name of this host's member in etcd.
-func memberName(cfg *config.Config) string {
-	if cfg.Etcd.Member != "" {
-		return cfg.Etcd.Member
-	}
-	name, err := os.Hostname()
-	if err != nil || name == "" {
-		return "unknown"
-	}
-	return name
-}
-
 // seatOptions say where this host's member has its records for a successor.
 func (o *Options) seatOptions(cfg *config.Config) (seat.Options, error) {
 	self, err := notify.Self(true)
 	if err != nil {
 		return seat.Options{}, err
 	}
-	name := memberName(cfg)
+	name := cfg.Etcd.MemberName()
 	return seat.Options{RunDirectory: cfg.RunDirectory, Prefix: cfg.Etcd.Prefix, Member: name,
 		Name: config.EscapeName(cfg.Etcd.Prefix + name), Boot: self.Boot, Journal: o.Journal()}, nil
 }

@@ -30,21 +30,8 @@ func openNetwork(cfg *config.Config, member *election.Member, board *status.Boar
 		},
 		Contested: func(p netip.Prefix, on bool) { board.Contested(instances[p], p.String(), on) },
 		Astray:    func(p netip.Prefix, on string) { board.Astray(instances[p], p.String(), on) },
-		Record:    rundir.Dir(cfg.RunDirectory).Bound(config.EscapeName(cfg.Etcd.Prefix + memberName(cfg))),
+		Record:    rundir.Dir(cfg.RunDirectory).Bound(config.EscapeName(cfg.Etcd.Prefix + cfg.Etcd.MemberName())),
 		Journal:   j,
 		Metrics:   m,
-	}, managedOn(cfg))
-}
-
-// managedOn returns the addresses that the election may bind to each interface.
-func managedOn(cfg *config.Config) map[string][]netip.Prefix {
-	managed := map[string][]netip.Prefix{}
-	for _, in := range cfg.Election.Instances {
-		for _, ip := range in.Addresses {
-			if in.Interface != "" {
-				managed[in.Interface] = append(managed[in.Interface], ip.Prefix)
-			}
-		}
-	}
-	return managed
+	}, cfg.Election.OnInterfaces())
 }

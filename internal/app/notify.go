@@ -62,7 +62,9 @@ func (o *Options) Notify(ctx context.Context, configPath string, args []string) 
 	if ev.Group {
 		group = ev.Instance
 		if names, unknown = g.book.Members(group); ev.State != vrrp.Master {
-			names = withHeld(names, group, cfg.RunDirectory)
+			// keepalived.conf may be unreadable by now, or no longer have the group, and
+			// its MASTER must end all the same.
+			names = slices.Compact(slices.Sorted(slices.Values(append(names, status.MastersOf(cfg.RunDirectory, group)...))))
 		}
 		if len(names) == 0 {
 			return unknown
@@ -97,19 +99,6 @@ func (o *Options) Notify(ctx context.Context, configPath string, args []string) 
 	return errors.Join(unknown, g.notifyOther(ctx, names, lock))
 }
 
-// withHeld adds the instances that a process still holds for a sync group:
-// keepalived.conf may be unreadable by now, or no longer have the group, and its MASTER
-// must end all the same.
-func withHeld(names []string, group, runDirectory string) []string {
-	all, _ := status.Read(runDirectory) // files that cannot be read are left out
-	for _, in := range all {
-		if in.Group == group && in.State == vrrp.Master && !slices.Contains(names, in.Instance) {
-			names = append(names, in.Instance)
-		}
-	}
-	return names
-}
-
 // dropSuperseded tells that an event came too late, which is not an error.
 func (g *graph) dropSuperseded(err error, instance string) error {
 	if !errors.Is(err, notify.ErrSuperseded) {
@@ -132,12 +121,8 @@ func (g *graph) notifyMaster(ctx context.Context, names []string, lock guard.Gua
 	tasks := []run.Task{
 		{Name: "status", Run: g.status.Run},
 		{Name: "keepalived.conf", Run: g.book.Run},
-		{Name: "audit", Run: g.audit},
-		{Name: "authorities", Run: func(ctx context.Context) error {
-			g.trust() // beside the way to the first handshake
-			<-ctx.Done()
-			return context.Cause(ctx)
-		}},
+		{Name: "audit", Run: g.cloud.Audit},
+		{Name: "authorities", Run: g.cloud.Trust}, // beside the way to the first handshake
 		{Name: "supervision", Run: func(ctx context.Context) error {
 			return g.keepalived.Run(ctx, nil, func(pid int, _ time.Time) { stop(fmt.Errorf("%w (pid %d)", keepalived.ErrDied, pid)) })
 		}},

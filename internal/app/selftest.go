@@ -70,9 +70,9 @@ func (o *Options) checks(configPath string) ([]selftest.Check, error) {
 		return nil, err
 	}
 	checks := []selftest.Check{selftest.Configuration(cfg.Path, cfg.OthersCanRead && len(cfg.Sections) > 0)}
-	addresses := func() []vrrp.FloatingIP { return electedAddresses(cfg) }
+	addresses := func() []vrrp.FloatingIP { return vrrp.Movable(cfg.Election.Addresses()) }
 	if len(cfg.Election.Instances) > 0 {
-		managed := managedOn(cfg)
+		managed := cfg.Election.OnInterfaces()
 		for _, name := range slices.Sorted(maps.Keys(managed)) {
 			checks = append(checks, selftest.Interface(name, func() (string, error) { return netif.Check(name, managed[name]) }))
 		}
@@ -119,12 +119,4 @@ func (o *Options) checks(configPath string) ([]selftest.Check, error) {
 			return probe.FloatingIPs(ctx, p, addresses())
 		}),
 	), nil
-}
-
-func electedAddresses(cfg *config.Config) []vrrp.FloatingIP {
-	var all []vrrp.FloatingIP
-	for _, in := range cfg.Election.Instances {
-		all = append(all, vrrp.Movable(in.Addresses)...)
-	}
-	return all
 }

@@ -41,9 +41,9 @@ func (o *Options) handOver(ctx context.Context, configPath, instance string,
 	defer etcd.Close()
 	ctx, cancel := context.WithTimeoutCause(ctx, cfg.LockTimeout, election.ErrNoAnswer)
 	defer cancel()
-	if err := ask(ctx, etcd, cfg.Etcd.Prefix, instance, election.Asker{Member: memberName(cfg), Identity: seat.ReadIdentity(cfg.RunDirectory)}); err != nil {
+	if err := ask(ctx, etcd, cfg.Etcd.Prefix, instance, election.Asker{Member: cfg.Etcd.MemberName(), Identity: seat.ReadIdentity(cfg.RunDirectory)}); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(o.Stdout, done, instance, memberName(cfg))
+	_, err = fmt.Fprintf(o.Stdout, done, instance, cfg.Etcd.MemberName())
 	return err
 }

@@ -103,7 +103,7 @@ cloudscale: {endpoint: "http://cloudscale.example", token: %s, server-uuid: %s}
 	ctx, cancel := context.WithCancelCause(t.Context())
 	done := make(chan error, 1)
 	go func() {
-		done <- run.Together(ctx, run.Task{Name: "instances", Run: w.table.Run}, run.Task{Name: "keepalived.conf", Run: g.book.Run}, run.Task{Name: "provider", Run: g.prepare})
+		done <- run.Together(ctx, run.Task{Name: "instances", Run: w.table.Run}, run.Task{Name: "keepalived.conf", Run: g.book.Run}, run.Task{Name: "provider", Run: g.cloud.Prepare})
 	}()
 	w.stop = func() {
 		cancel(errors.New("test is over"))

@@ -13,6 +13,7 @@ import (
 
 	"berth/internal/files"
 	"berth/internal/rundir"
+	"berth/vrrp"
 )
 
 // Lease is the lease of a member of etcd, kept beside the instances.
@@ -85,4 +86,17 @@ func Read(runDirectory string) ([]Instance, error) {
 		return cmp.Or(strings.Compare(a.Instance, b.Instance), strings.Compare(a.Prefix, b.Prefix))
 	})
 	return found, errors.Join(problems...)
+}
+
+// MastersOf returns the instances that are MASTER here and for which the notify script of
+// a sync group has reported. Files that cannot be read are left out.
+func MastersOf(runDirectory, group string) []string {
+	all, _ := Read(runDirectory)
+	var names []string
+	for _, in := range all {
+		if in.Group == group && in.State == vrrp.Master {
+			names = append(names, in.Instance)
+		}
+	}
+	return names
 }

@@ -249,3 +249,21 @@ func TestASubscriberIsToldOfEachChange(t *testing.T) {
 		t.Errorf("got %q, want %q", told, want)
 	}
 }
+
+func TestInstancesThatAScriptOfAGroupMadeMASTERAreFound(t *testing.T) {
+	dir := t.TempDir()
+	b, _ := board(t, dir)
+	for name, s := range map[string]struct {
+		group string
+		state vrrp.State
+	}{
+		"of the group": {"G", vrrp.Master}, "not MASTER": {"G", vrrp.Backup}, "of another group": {"H", vrrp.Master}, "of none": {"", vrrp.Master},
+	} {
+		b.State(name, status.State{State: s.state})
+		b.Group(name, s.group)
+	}
+	b.Flush()
+	if got := status.MastersOf(dir, "G"); !slices.Equal(got, []string{"of the group"}) {
+		t.Errorf("got %q", got)
+	}
+}
