@@ -28,7 +28,7 @@ type fencing struct {
 // instance in etcd is a change, and would keep the real owner out.
 func (o *Options) fenced(cfg *config.Config) bool { return cfg.Fencing.Enabled && !o.DryRun }
 
-// newFencing connects to nobody. With a seat, the lease is adopted from a predecessor
+// newFencing makes no connection. With a seat, the lease is adopted from a predecessor
 // and left to a successor. doubled is told when another host takes part under the name
 // of this one.
 func (o *Options) newFencing(cfg *config.Config, place *seat.Seat, doubled func(instance string, on bool), metrics *election.Metrics, j *journal.Journal) (*fencing, error) {

@@ -36,6 +36,6 @@ func newMeters(r *metrics.Registry) *meters {
 		netif:     netif.NewMetrics(r),
 		events:    journal.NewMetrics(r, Events()),
 		dropped: r.Counter("berth_log_lines_dropped_total",
-			"Lines of the log that were dropped because nobody took them."),
+			"Lines of the log that were dropped because the log did not take them in time."),
 	}
 }
