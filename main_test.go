@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"strconv"
 	"testing"
 	"time"
@@ -19,6 +20,9 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	if name := filepath.Base(os.Args[0]); name != "berth" && name != "floaty" {
+		apart()
+	}
 	testscript.Main(m, map[string]func(){"berth": main, "floaty": main})
 }
 
@@ -48,6 +52,27 @@ func asBerth(t *testing.T) string {
 		t.Fatal(err)
 	}
 	return dir
+}
+
+// apart executes the tests again in a mount namespace of their own, where that is
+// permitted. A script that was not started by keepalived looks for any keepalived in its
+// mount namespace, and would find those that the tests of other packages play.
+func apart() {
+	const done = "BERTH_TEST_APART"
+	if os.Getenv(done) != "" || os.Geteuid() != 0 {
+		return
+	}
+	runtime.LockOSThread() // the namespace belongs to this thread until exec
+	if unix.Unshare(unix.CLONE_NEWNS) != nil {
+		runtime.UnlockOSThread()
+		return
+	}
+	err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, "")
+	if err == nil {
+		err = unix.Exec("/proc/self/exe", os.Args, append(os.Environ(), done+"=1"))
+	}
+	fmt.Fprintln(os.Stderr, "execute the tests in a mount namespace:", err)
+	os.Exit(1)
 }
 
 func TestScript(t *testing.T) {
