@@ -3,8 +3,10 @@ package owner
 import (
 	"context"
 	"net/netip"
+	"slices"
 
 	"berth/election"
+	"berth/internal/condition"
 	"berth/internal/journal"
 	"berth/internal/run"
 	"berth/internal/status"
@@ -106,9 +108,12 @@ func (h *Host) campaign(ctx context.Context, o *Owner) error {
 	for _, ip := range o.Addresses {
 		c.Addresses = append(c.Addresses, ip.String())
 	}
+	able := slices.Clone(o.Able)
 	if o.Interface != nil {
-		c.Able, c.Joined = o.Interface, o.Interface.Announce
+		able = append(able, o.Interface)
+		c.Joined = o.Interface.Announce
 	}
+	c.Able = condition.All(able...)
 	return h.Member.Campaign(ctx, c, func(ctx context.Context, g election.Grant) error { return o.Run(ctx, g.Token, g) })
 }
 

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"berth/election"
+	"berth/internal/condition"
 	"berth/internal/journal"
 	"berth/internal/owner"
 	"berth/internal/status"
@@ -163,16 +164,19 @@ func TestAHostThatNeverHearsFromEtcdEnds(t *testing.T) {
 	})
 }
 
-func TestACampaignDependsOnTheInterfaceAndAnnouncesWhenAnotherMemberJoins(t *testing.T) {
+func TestACampaignDependsOnAllConditionsAndAnnouncesWhenAnotherMemberJoins(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &stage{}
 		m := &member{stage: s, begun: make(chan struct{})}
 		close(m.begun)
 		i := &iface{stage: s}
 		i.Set(false, "interface eth0 has no carrier")
+		var health condition.Value
+		health.Set(true, "")
+		able := []condition.Condition{&health}
 		h := &owner.Host{Member: m, Network: &network{stage: s}, Status: status.NewBoard(t.TempDir(), status.Instance{}, journal.New(nil)), Owners: []*owner.Owner{
-			owner.New(owner.Options{Instance: "bound", Addresses: addresses, Interface: i, Report: silent}),
-			owner.New(owner.Options{Instance: "pointed", Addresses: addresses[:1], Loop: s.pointed, Report: silent}),
+			owner.New(owner.Options{Instance: "bound", Addresses: addresses, Interface: i, Able: able, Report: silent}),
+			owner.New(owner.Options{Instance: "pointed", Addresses: addresses[:1], Able: able, Loop: s.pointed, Report: silent}),
 		}}
 		ctx, cancel := context.WithCancelCause(t.Context())
 		done := make(chan error, 1)
@@ -191,8 +195,18 @@ func TestACampaignDependsOnTheInterfaceAndAnnouncesWhenAnotherMemberJoins(t *tes
 		if want := []string{"203.0.113.7/32", "2001:db8::7/128"}; !slices.Equal(bound.Addresses, want) {
 			t.Errorf("want the addresses %q in etcd, got %q", want, bound.Addresses)
 		}
-		if pointed.Able != nil || pointed.Joined != nil {
-			t.Errorf("want no condition without an interface, got %v", pointed.Able)
+		if holds, reason := pointed.Able.State(); !holds || pointed.Joined != nil {
+			t.Errorf("want that without an interface the others alone count, got %t, %q", holds, reason)
+		}
+		i.Set(true, "")
+		if holds, reason := bound.Able.State(); !holds {
+			t.Errorf("want that both conditions hold, got %q", reason)
+		}
+		health.Set(false, "the backend does not answer")
+		for _, c := range []election.Campaign{bound, pointed} {
+			if holds, reason := c.Able.State(); holds || reason != "the backend does not answer" {
+				t.Errorf("%s: want the other condition, got %t, %q", c.Instance, holds, reason)
+			}
 		}
 		cancel(errDemoted)
 		<-done

@@ -39,11 +39,14 @@ type Options struct {
 	// Interface gets the addresses. It is nil where the floating IPs are pointed at this
 	// host and the addresses bound by other means.
 	Interface Interface
+	// Able are conditions beside the interface, such as health checks: this host is a
+	// candidate while all of them hold. Each may be shared by several instances.
+	Able []condition.Condition
 	// Loop makes the loop that points a floating IP here. check must return nil right
 	// before each write. It is nil without a provider.
 	Loop func(ip vrrp.FloatingIP, check func(context.Context) error, j *journal.Journal) *refresher.Loop
 	// Report is told what is known of the addresses, after each change. It must not
-	// block.
+	// block, and must not be nil.
 	Report  func([]refresher.Report)
 	Journal *journal.Journal // nil tells nothing
 }
