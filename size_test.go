@@ -47,6 +47,6 @@ func TestAppOnlyWires(t *testing.T) {
 		}
 	}
 	if n > appLines {
-		t.Errorf("internal/app has %d lines without tests, want %d at most: behaviour belongs into the package whose name promises it", n, appLines)
+		t.Errorf("internal/app has %d lines without tests, want %d at most: behaviour belongs in the package whose name promises it", n, appLines)
 	}
 }

@@ -17,7 +17,8 @@ import (
 var ErrDemoted = errors.New("no longer MASTER")
 
 // Hold does what an instance that is MASTER needs done, until ctx ends; then
-// Hold returns soon. Each value received from verify asks for a check of who owns
+// Hold returns soon. Hold must not return before ctx has ended: nothing starts it again
+// before the next MASTER. Each value received from verify asks for a check of who owns
 // the addresses.
 type Hold func(ctx context.Context, instance string, verify <-chan struct{}) error
 

@@ -50,12 +50,13 @@ func (a *attempts) failed(ctx context.Context, err error) error {
 	}
 }
 
-// succeeded tells that the attempts are over.
+// succeeded tells that the attempts are over; later ones are spaced anew.
 func (a *attempts) succeeded() {
 	if a.condition.Holds() {
 		a.Status.Blocked(a.instance, "")
 	}
 	a.condition.Clear()
+	a.spacing.Reset()
 }
 
 // end ends the attempts, whether or not one has succeeded.

@@ -12,6 +12,8 @@ var (
 		Text: "cannot lock the instance yet; trying again"}
 	addressesUnknown = journal.Kind{Code: "instance-addresses-unknown", Level: zap.ErrorLevel, Distinct: true,
 		Text: "cannot tell the addresses of the instance yet; trying again"}
+	notPermitted = journal.Kind{Code: "instance-not-permitted", Level: zap.ErrorLevel, Distinct: true,
+		Text: "cannot get the permission to act for the instance; trying again"}
 	addressesRetained = journal.Kind{Code: "instance-addresses-retained", Level: zap.WarnLevel, Distinct: true,
 		Text: "keeping the addresses as they were"}
 	noAddresses = journal.Kind{Code: "instance-without-addresses", Level: zap.WarnLevel,
@@ -19,4 +21,4 @@ var (
 )
 
 // Events are the kinds that this package declares.
-var Events = []journal.Kind{notLocked, addressesUnknown, addressesRetained, noAddresses}
+var Events = []journal.Kind{notLocked, addressesUnknown, notPermitted, addressesRetained, noAddresses}

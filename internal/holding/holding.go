@@ -19,6 +19,8 @@ type Holding struct {
 	Lock guard.Guard
 	// Guard is what else must give permission. An instance whose addresses are not known
 	// does not come to it: it would keep another host from acting, and not act itself.
+	// A Guard that returns while the instance is MASTER is told and asked again, under
+	// the same lock.
 	Guard guard.Guard
 	// Addresses returns the addresses of an instance. An error says that they cannot be
 	// told now.
@@ -33,15 +35,16 @@ type Holding struct {
 	// where only events count.
 	Observe func(instance string) Observation
 	Loops   Loops
-	// Retry spaces the attempts to lock the instance and to tell its addresses.
+	// Retry spaces the attempts to lock the instance, to tell its addresses and to get
+	// the permission of Guard.
 	Retry refresher.Policy
-	// Impatient makes Run return the error of the lock, or of Addresses, instead of
-	// trying again: a notify script tells it by its exit status, and a person has to
-	// mend it.
+	// Impatient makes Run return the error of the lock, of Addresses or of Guard,
+	// instead of trying again: a notify script tells it by its exit status, and a person
+	// has to mend it.
 	Impatient bool
 	// Status takes what has no loop.
 	Status  Status
-	Journal *journal.Journal
+	Journal *journal.Journal // must not be nil
 }
 
 // Status takes what a holding knows about an instance; *status.Board does. Its methods
@@ -78,12 +81,14 @@ func (h *Holding) Run(ctx context.Context, instance string, verify <-chan struct
 	defer r.retained.Clear()
 	locking := r.attempts(notLocked, nil)
 	defer locking.end()
+	r.permitting = r.attempts(notPermitted, nil)
+	defer r.permitting.end()
 	chain := guard.Chain(h.Lock, entry{r, locking}, h.Guard)
 	for {
 		err := chain.While(ctx, instance, func(ctx context.Context, p *guard.Permit) error {
 			return r.act(ctx, p, verify)
 		})
-		if r.locked || ctx.Err() != nil {
+		if ctx.Err() != nil {
 			return err
 		}
 		if err := locking.failed(ctx, err); err != nil {

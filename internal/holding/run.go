@@ -19,8 +19,8 @@ type run struct {
 	journal  *journal.Journal
 	retained *journal.Condition // the addresses cannot be told, and stay as they were
 
-	locked  bool            // the lock has given permission
-	changed <-chan struct{} // closed when wanted may be out of date
+	permitting *attempts       // at the guards behind the lock
+	changed    <-chan struct{} // closed when wanted may be out of date
 	// suspended is set while the status has addresses that are suspended.
 	suspended bool
 
@@ -29,14 +29,14 @@ type run struct {
 }
 
 // entry is the guard between the lock and the others: it lets the instance pass when
-// its addresses can be told.
+// its addresses can be told, and again when the others have returned although the
+// instance is still MASTER.
 type entry struct {
 	*run
 	locking *attempts
 }
 
 func (e entry) While(ctx context.Context, instance string, act guard.Act) error {
-	e.locked = true
 	e.locking.succeeded()
 	asking := e.attempts(addressesUnknown, e.Passing)
 	defer asking.end()
@@ -55,12 +55,27 @@ func (e entry) While(ctx context.Context, instance string, act guard.Act) error 
 	if len(e.wanted) == 0 {
 		e.journal.Tell(noAddresses)
 	}
-	return act(ctx, guard.NewPermit(ctx))
+	for {
+		err := act(ctx, guard.NewPermit(ctx))
+		if ctx.Err() != nil {
+			return err
+		}
+		if err == nil {
+			err = errNoPermission
+		}
+		if err := e.permitting.failed(ctx, err); err != nil {
+			return err
+		}
+	}
 }
+
+// errNoPermission stands for the error of a guard that has returned none.
+var errNoPermission = errors.New("a guard has ended its permission")
 
 // act runs the loops for as long as the guards give permission. After that it may be
 // called again.
 func (r *run) act(ctx context.Context, permit *guard.Permit, verify <-chan struct{}) error {
+	r.permitting.succeeded()
 	observed := func(wanted []vrrp.FloatingIP) []vrrp.FloatingIP { return wanted }
 	var moved <-chan struct{}
 	if r.Observe != nil {

@@ -44,18 +44,19 @@ func New(source Source, changed func(instance.Status), j *journal.Journal) *Serv
 	return s
 }
 
-// Table returns the machines of the instances. States that no event told are supposed
-// there, and holdings ended whose source has died.
+// Table returns the machines. A caller supposes there a state that no event told, and
+// ends there holdings whose source has died.
 func (s *Service) Table() *instance.Table { return s.table }
 
 // LastWord returns the guard of this service that has the events that wait taken before
-// each write. It belongs into the chain of every holding of the service, as the last.
+// each write. It belongs in the chain of every holding of the service, as the last.
 func (s *Service) LastWord() guard.Guard {
 	return &guard.LastWord{CatchUp: s.source.CatchUp, IsMaster: s.table.IsMaster}
 }
 
 // Hold makes hold be what machines run that become MASTER from now on. It is called
-// before the tasks run.
+// before the tasks run, and again at any time; holdings that run are not changed, see
+// Restart.
 func (s *Service) Hold(hold instance.Hold) { s.hold.Store(&hold) }
 
 // Restart ends all holdings with the cause reload.ErrReloaded and begins them anew, by
