@@ -91,6 +91,29 @@ func TestASuccessorFindsTheLeaseOfItsMemberAndBootUnlessItWasGivenUp(t *testing.
 	}
 }
 
+// A record with a second name, or by a symbolic link, can have been made by another user.
+func TestARecordThatAnotherUserCanHaveMadeIsToldAndNotAdopted(t *testing.T) {
+	for name, plant := range map[string]func(from, to string) error{"a link": os.Link, "a symbolic link": os.Symlink} {
+		t.Run(name, func(t *testing.T) {
+			o, logs := options(t)
+			s := take(t, o)
+			s.Leased(3)
+			if err := s.Leave(true); err != nil {
+				t.Fatal(err)
+			}
+			elsewhere := filepath.Join(t.TempDir(), "planted")
+			if err := errors.Join(os.Rename(s.Path(), elsewhere), plant(elsewhere, s.Path())); err != nil {
+				t.Fatal(err)
+			}
+			s = take(t, o)
+			defer s.Leave(true)
+			if s.Found() != 0 || codes(logs) != "lease-record-unreadable" {
+				t.Errorf("want no lease and a line, got %x, %s", s.Found(), codes(logs))
+			}
+		})
+	}
+}
+
 // A start that fails leaves the lease to the next.
 func TestAProcessWithoutALeaseLeavesTheRecordOfThePredecessor(t *testing.T) {
 	o, _ := options(t)

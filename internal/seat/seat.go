@@ -70,7 +70,7 @@ func Take(ctx context.Context, o Options) (*Seat, error) {
 		return s, nil
 	}
 	s.lock = lock
-	former, err := status.ReadLease(s.path)
+	former, err := status.ReadOwnLease(s.path)
 	switch {
 	case errors.Is(err, os.ErrNotExist):
 	case err != nil:

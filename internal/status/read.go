@@ -30,9 +30,15 @@ type Lease struct {
 
 // ReadLease returns what a file has; the error matches os.ErrNotExist if there
 // is none.
-func ReadLease(path string) (Lease, error) {
+func ReadLease(path string) (Lease, error) { return readLease(path, files.Read) }
+
+// ReadOwnLease is ReadLease for a process that acts on the lease: a file that another
+// user can have made is an error, see files.ReadOwn.
+func ReadOwnLease(path string) (Lease, error) { return readLease(path, files.ReadOwn) }
+
+func readLease(path string, read func(path string, max int64) ([]byte, error)) (Lease, error) {
 	var l Lease
-	text, err := files.Read(path, maxFile)
+	text, err := read(path, maxFile)
 	if err == nil {
 		err = json.Unmarshal(text, &l)
 	}
