@@ -86,11 +86,15 @@ func TestReferenceConfigurationIsTheDefault(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	empty, err := config.Parse(strings.NewReader(""), "dist/berth.yml", config.Options{})
+	path := filepath.Join(t.TempDir(), "berth.yml")
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	empty, err := config.Load(path, config.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.Provider, c.Sections, c.OthersCanRead = empty.Provider, empty.Sections, empty.OthersCanRead
+	c.Path, c.Provider, c.Sections, c.OthersCanRead = empty.Path, empty.Provider, empty.Sections, empty.OthersCanRead
 	if diff := cmp.Diff(empty, c, cmpopts.IgnoreUnexported(config.Config{})); diff != "" {
 		t.Errorf("dist/berth.yml (-default +file):\n%s", diff)
 	}

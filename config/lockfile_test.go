@@ -2,7 +2,6 @@ package config_test
 
 import (
 	"fmt"
-	"strings"
 	"testing"
 
 	"berth/config"
@@ -47,7 +46,7 @@ func TestDefaultLockIsInADirectoryOfBerthsOwn(t *testing.T) {
 	}
 	o := options
 	o.LockFileTemplate = config.FloatyLockFileTemplate
-	c, err := config.Parse(strings.NewReader(""), "floaty.yml", o)
+	c, err := config.Parse("", "floaty.yml", o)
 	if err != nil || c.LockFile("VI_1") != "/var/lock/floaty-VI_1.lock" || c.OwnLockDirectory || c.FormerLockFile("VI_1") != "" {
 		t.Errorf("called as floaty: %+v, %v", c, err)
 	}

@@ -40,7 +40,7 @@ func Load(path string, o Options) (*Config, error) {
 		text, err = files.ReadPipe(path, maxSize)
 	}
 	if errors.Is(err, files.ErrTooLarge) {
-		return nil, tooLarge(path)
+		return nil, &Problem{File: path, Text: fmt.Sprintf("larger than %d bytes; this is not a configuration of berth", maxSize)}
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read configuration: %w", err)
@@ -55,22 +55,7 @@ func Load(path string, o Options) (*Config, error) {
 	return c, nil
 }
 
-// Parse reads and checks a configuration from r; path is for messages.
-func Parse(r io.Reader, path string, o Options) (*Config, error) {
-	text, err := io.ReadAll(io.LimitReader(r, maxSize+1))
-	if err != nil {
-		return nil, fmt.Errorf("read configuration: %w", err)
-	}
-	if len(text) > maxSize {
-		return nil, tooLarge(path)
-	}
-	return parse(string(text), path, o)
-}
-
-func tooLarge(path string) error {
-	return &Problem{File: path, Text: fmt.Sprintf("larger than %d bytes; this is not a configuration of berth", maxSize)}
-}
-
+// parse reads and checks the text of a configuration; path is for messages.
 func parse(text, path string, o Options) (*Config, error) {
 	c := defaults()
 	c.Path = path

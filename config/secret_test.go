@@ -37,6 +37,17 @@ func TestLoadReportsWhetherEveryUserCanReadTheFile(t *testing.T) {
 	}
 }
 
+func TestLoadRefusesAFileThatIsTooLarge(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "berth.yml")
+	if err := os.WriteFile(path, []byte("# "+strings.Repeat("x", 1<<20)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, err := config.Load(path, options)
+	if want := path + ": larger than 1048576 bytes; this is not a configuration of berth"; err == nil || err.Error() != want {
+		t.Errorf("got %v, want %s", err, want)
+	}
+}
+
 func TestSecretNeverPrints(t *testing.T) {
 	s := config.Secret("hunter2")
 	j, err := json.Marshal(map[string]any{"s": s})

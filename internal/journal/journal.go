@@ -91,9 +91,6 @@ func (j *Journal) With(fields ...zap.Field) *Journal {
 	return &Journal{record: j.record, log: j.log.With(fields...), fields: all}
 }
 
-// Log returns the logger below the journal, for libraries that take one.
-func (j *Journal) Log() *zap.Logger { return j.log }
-
 // Debug writes a line that is not an event.
 func (j *Journal) Debug(message string, fields ...zap.Field) { j.log.Debug(message, fields...) }
 

@@ -141,10 +141,6 @@ func (s *Section) Given(key string) bool { return s.meant[key] || !empty(s.value
 // already.
 func (s *Section) Wrong(key string) bool { return s.wrong[s.path(key)] }
 
-// Unread reports whether the section, or one that was probably meant to be this
-// one, could not be read, which is a problem already.
-func (s *Section) Unread() bool { return s.unread }
-
 // Empty reports whether the key has no content, or a list of items without content.
 func (s *Section) Empty(key string) bool {
 	node := s.values[key].node

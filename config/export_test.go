@@ -1,0 +1,4 @@
+package config
+
+// Parse reads a configuration that is not in a file.
+var Parse = parse
