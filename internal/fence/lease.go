@@ -29,7 +29,7 @@ type Lease struct {
 	// Record is the file that has the lease, for people; "" where there is none.
 	Record  string
 	Status  Status
-	Journal *journal.Journal
+	Journal *journal.Journal // must not be nil
 }
 
 // Status takes what etcd tells about an instance; *status.Board does.
@@ -40,8 +40,9 @@ type Status interface {
 // While calls act whenever this host owns the instance, until ctx ends, and returns the
 // cause. The permission ends, and act has returned, before this host lets another one
 // own the instance; where etcd cannot be told, the permission ends before etcd can give
-// the instance to another host. The check of the permit asks the clocks alone and takes
-// no time.
+// the instance to another host. With Alone act is also called, without that promise, when
+// etcd has not answered for longer than the lease. The check of the permit asks the clocks
+// alone and takes no time.
 func (l *Lease) While(ctx context.Context, instance string, act guard.Act) error {
 	j := l.Journal.With(zap.String("instance", instance))
 	acting := j.Condition()

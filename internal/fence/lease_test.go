@@ -99,6 +99,50 @@ func TestALeaseThatComesBackCallsActAgainAndTheStatusSaysWhoOwns(t *testing.T) {
 	})
 }
 
+// unanswered are elections in which etcd does not answer: a campaign with Alone acts by a
+// grant without a term.
+type unanswered struct{}
+
+func (unanswered) Campaign(ctx context.Context, c election.Campaign, own func(context.Context, election.Grant) error) error {
+	if c.Alone {
+		c.Changed(election.Status{State: vrrp.Master, Owner: "h1", Reason: "etcd does not answer; acting without it"})
+		return own(ctx, election.Grant{})
+	}
+	c.Changed(election.Status{State: vrrp.Fault, Reason: "etcd does not answer"})
+	<-ctx.Done()
+	return context.Cause(ctx)
+}
+
+func TestWithoutEtcdActIsCalledWithAloneOnlyAndThePermitLastsAsLongAsTheContext(t *testing.T) {
+	for _, alone := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			b, acted := &board{}, 0
+			l := &fence.Lease{Elections: unanswered{}, Alone: alone, Status: b, Journal: journal.New(nil)}
+			ctx, cancel := context.WithCancelCause(t.Context())
+			time.AfterFunc(time.Hour, func() { cancel(errOver) })
+			err := l.While(ctx, "VI_1", func(ctx context.Context, p *guard.Permit) error {
+				acted++
+				time.Sleep(time.Hour - time.Second)
+				if err := p.Check(ctx); err != nil {
+					t.Errorf("got %v while etcd does not answer", err)
+				}
+				<-ctx.Done()
+				if err := p.Check(t.Context()); !errors.Is(err, errOver) {
+					t.Errorf("got %v after the end, want the cause", err)
+				}
+				return context.Cause(ctx)
+			})
+			want := board{{Owner: "h1"}}
+			if !alone {
+				want = board{{Withheld: "not acting: etcd does not answer"}}
+			}
+			if d := cmp.Diff(want, *b); err != errOver || acted == 1 != alone || d != "" {
+				t.Errorf("alone %t: got %v, acted %d times; status (-want +got):\n%s", alone, err, acted, d)
+			}
+		})
+	}
+}
+
 // Against the real etcd: the permit ends before etcd can give the lease to another host,
 // act is over by then, and is called again when etcd is there again.
 func TestThePermitEndsBeforeTheLeaseWhenEtcdIsCutOff(t *testing.T) {

@@ -91,7 +91,8 @@ func (r *Registry) declare(name, kind, help string, labels []string, bounds []fl
 	return f
 }
 
-// Families returns what is declared, in that order.
+// Families returns what is declared, in that order. The table of the README is compared
+// with it.
 func (r *Registry) Families() []Family {
 	r.mu.Lock()
 	defer r.mu.Unlock()

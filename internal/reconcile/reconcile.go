@@ -69,7 +69,7 @@ type Options struct {
 	Written func() bool
 	// Deaf returns why no line can arrive, "" if lines can.
 	Deaf    func() string
-	Journal *journal.Journal
+	Journal *journal.Journal // must not be nil
 }
 
 // Reconciler fills with what the machine shows the gaps that keepalived's events

@@ -223,7 +223,8 @@ func (f *facts) entry() Instance {
 	return in
 }
 
-// Snapshot returns all entries, ordered by instance.
+// Snapshot returns all entries, ordered by instance. It is what an API of management is
+// to show; until there is one, the tests of other packages alone call it.
 func (b *Board) Snapshot() []Instance {
 	b.mu.Lock()
 	defer b.mu.Unlock()
