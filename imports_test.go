@@ -9,21 +9,38 @@ import (
 
 // allowed is what each package may import of this module. The graph is a star:
 // leaves see the nouns in vrrp, internal/app alone sees many. A new edge needs
-// its reason here.
+// its reason here. Four packages are nouns or tools of every package, so that an edge to
+// them needs no reason: internal/journal to say with, internal/metrics to count with,
+// internal/section to read a section of the configuration, vrrp to name states and
+// addresses.
 var allowed = map[string]string{
-	"berth":                      "internal/app internal/logs",
-	"berth/vrrp":                 "", // the nouns; everything may import it
-	"berth/config":               "vrrp internal/files internal/journal internal/section internal/rundir",
-	"berth/keepalivedconf":       "vrrp",
-	"berth/fifo":                 "vrrp internal/files internal/journal", // the lock of the one reader
-	"berth/instance":             "vrrp internal/journal",                // knows neither clouds nor locks
-	"berth/guard":                "internal/files internal/journal",
-	"berth/election":             "vrrp internal/condition internal/files internal/journal internal/metrics internal/names internal/section", // what an owner does is a function given to it; a mistake names its key
-	"berth/refresher":            "vrrp internal/metrics internal/journal",                                                                   // a provider's errors tell their class by behaviour
-	"berth/notify":               "vrrp internal/boot internal/files internal/journal internal/pidfd",                                        // signals the predecessor, never a recycled pid
-	"berth/netif":                "internal/condition internal/files internal/journal internal/metrics",                                      // addresses of this host; decides nothing about who has them
-	"berth/selftest":             "",                                                                                                         // probes arrive as functions
-	"berth/providers":            "vrrp internal/boot internal/files internal/metrics internal/names internal/section internal/journal internal/rundir",
+	// the command line, and the log with which the process begins and ends
+	"berth":                "internal/app internal/logs",
+	"berth/vrrp":           "", // the nouns; everything may import it
+	"berth/keepalivedconf": "vrrp",
+	// files: a configuration and its secrets are read with a bound; rundir: the default of
+	// lock-file-template
+	"berth/config": "vrrp internal/files internal/journal internal/section internal/rundir",
+	// files: the lock of the one reader
+	"berth/fifo":     "vrrp internal/files internal/journal",
+	"berth/instance": "vrrp internal/journal", // knows neither clouds nor locks
+	// files: the lock file, and whether another user can have made it
+	"berth/guard": "internal/files internal/journal",
+	// condition: what a candidate needs; names: the addresses of the endpoints; files: TLS
+	// material. The work of an owner arrives as a function
+	"berth/election":  "vrrp internal/condition internal/files internal/journal internal/metrics internal/names internal/section",
+	"berth/refresher": "vrrp internal/metrics internal/journal", // a provider's errors tell their class by behaviour
+	// boot: a record of another boot names no process; files: the record and its owner; pidfd:
+	// the predecessor is signalled, never a recycled pid
+	"berth/notify": "vrrp internal/boot internal/files internal/journal internal/pidfd",
+	// condition: an interface that is up; files: the record of what is bound. It decides
+	// nothing about the owner of an address
+	"berth/netif":    "internal/condition internal/files internal/journal internal/metrics",
+	"berth/selftest": "", // probes arrive as functions
+	// boot, files, rundir: the stored ids, which a new boot ends, and their lock; files: a
+	// ca-file; names: the addresses of the API's host
+	"berth/providers": "vrrp internal/boot internal/files internal/metrics internal/names internal/section internal/journal internal/rundir",
+	// a cloud knows what the seam gives it, and no other cloud
 	"berth/providers/cloudscale": "providers internal/section internal/journal",
 	"berth/providers/exoscale":   "providers internal/section internal/journal",
 	"berth/providers/hetzner":    "providers internal/section",
@@ -32,41 +49,60 @@ var allowed = map[string]string{
 	"berth/providers/none":       "providers internal/section",
 	"berth/providers/fake":       "providers providers/none vrrp internal/journal internal/section", // beside its printing it is none
 	// the one list of clouds
-	"berth/providers/catalog":   "providers providers/cloudscale providers/exec providers/exoscale providers/fake providers/hetzner providers/none providers/webhook",
-	"berth/internal/boot":       "", // the id of this boot, for all that store what a boot ends
-	"berth/internal/files":      "", // how files are read and replaced, for all that do
-	"berth/internal/section":    "", // how a section is read, the same for berth's own and the providers'
-	"berth/internal/logs":       "internal/files internal/metrics",
-	"berth/internal/run":        "", // tasks arrive as functions
-	"berth/internal/serve":      "internal/files internal/journal internal/metrics",
-	"berth/internal/metrics":    "",                                                // a noun to count with, as a library would be
-	"berth/internal/journal":    "internal/metrics",                                // a noun to say with, as a library would be
-	"berth/internal/condition":  "",                                                // a noun to wait for
-	"berth/internal/names":      "internal/files internal/journal internal/rundir", // how names become addresses, for all that connect
-	"berth/internal/pidfd":      "",
-	"berth/internal/keepalived": "vrrp internal/files internal/journal internal/pidfd internal/rundir", // its processes, its FIFO and what it answers
-	"berth/internal/presence":   "vrrp internal/journal",                                               // kernel and processes arrive as functions
+	"berth/providers/catalog":  "providers providers/cloudscale providers/exec providers/exoscale providers/fake providers/hetzner providers/none providers/webhook",
+	"berth/internal/boot":      "", // the id of this boot, for all that store what a boot ends
+	"berth/internal/files":     "", // how files are read and replaced, for all that do
+	"berth/internal/section":   "", // how a section is read, the same for berth's own and the providers'
+	"berth/internal/run":       "", // tasks arrive as functions
+	"berth/internal/rundir":    "", // the names of files, for all that write them
+	"berth/internal/pidfd":     "", // processes by handle
+	"berth/internal/condition": "", // a noun to wait for
+	"berth/internal/metrics":   "", // a noun to count with, as a library would be
+	// metrics: a consumer counts events. A noun to say with, as a library would be
+	"berth/internal/journal": "internal/metrics",
+	// files: log-file must be this user's own; metrics: the lines that were dropped. It stands
+	// below the journal and cannot use it
+	"berth/internal/logs": "internal/files internal/metrics",
+	// files: the textfile is replaced whole
+	"berth/internal/serve": "internal/files internal/journal internal/metrics",
+	// how names become addresses, for all that connect; files, rundir: the last good answers
+	"berth/internal/names": "internal/files internal/journal internal/rundir",
+	// its processes, its FIFO and what it answers; files, rundir: the stored version
+	"berth/internal/keepalived": "vrrp internal/files internal/journal internal/pidfd internal/rundir",
+	"berth/internal/presence":   "vrrp internal/journal", // kernel and processes arrive as functions
 	// what keepalived, its file and its network show, against what its events have told
 	"berth/internal/reconcile": "vrrp keepalivedconf internal/journal internal/keepalived internal/metrics internal/presence",
-	"berth/internal/seat":      "election internal/files internal/journal internal/rundir internal/status", // puts on record what the election has, in the form that status reads
-	// guards, loops, addresses and their presence arrive as values and functions
-	"berth/internal/pointing": "vrrp providers refresher internal/journal",                                       // what the loops of a process share
-	"berth/internal/holding":  "vrrp guard refresher internal/journal internal/reload",                           // a holding that begins anew has the cause of reload
-	"berth/internal/service":  "vrrp guard instance internal/journal internal/reload internal/run",               // any source
-	"berth/internal/fence":    "vrrp election guard internal/journal internal/run internal/seat internal/status", // the election as a guard
-	"berth/internal/reload":   "internal/journal",                                                                // generations arrive as values
-	// what an owner does, by the grant of the election; interfaces and loops arrive as values
-	"berth/internal/owner":  "election guard refresher vrrp internal/condition internal/holding internal/journal internal/run internal/status",
+	// puts on record what the election has, in the form that status reads; files, rundir: how
+	// and where
+	"berth/internal/seat": "election internal/files internal/journal internal/rundir internal/status",
+	// what the loops of a process share: the account and the rhythm
+	"berth/internal/pointing": "vrrp providers refresher internal/journal",
+	// guards, loops, addresses and their presence arrive as values and functions; reload: the
+	// cause of a holding that begins anew
+	"berth/internal/holding": "vrrp guard refresher internal/journal internal/reload",
+	// any source; guard: the last word of the source; reload: the cause of a holding that
+	// begins anew; run: its parts
+	"berth/internal/service": "vrrp guard instance internal/journal internal/reload internal/run",
+	// the election as a guard; status: what the election says of a MASTER; run, seat: what runs
+	// beside the election, and puts it on record
+	"berth/internal/fence":  "vrrp election guard internal/journal internal/run internal/seat internal/status",
+	"berth/internal/reload": "internal/journal", // generations arrive as values
+	// what an owner does, by the grant of the election, with the loops of a holding; condition:
+	// what it needs; run: its parts; status: what it tells. Interfaces arrive as values
+	"berth/internal/owner": "election guard refresher vrrp internal/condition internal/holding internal/journal internal/run internal/status",
+	// files, rundir: a file for each instance
 	"berth/internal/status": "vrrp internal/files internal/journal internal/metrics internal/rundir",
-	// which addresses keepalived has: from its file, and from what its processes have open
+	// which addresses keepalived has: from its file, and from what its processes (pidfd) have
+	// open; files, rundir: the last good reading
 	"berth/internal/reading":  "vrrp keepalivedconf internal/files internal/journal internal/pidfd internal/rundir",
-	"berth/internal/cloudsim": "internal/journal",
+	"berth/internal/cloudsim": "internal/journal", // it shares nothing with the providers that it tests
+	// the addresses of keepalived.conf beside their holders at the provider
 	"berth/internal/overview": "vrrp keepalivedconf providers",
-	"berth/internal/probe":    "vrrp election keepalivedconf providers selftest internal/overview internal/reading fifo internal/keepalived", // what a check of the self-test takes
-	"berth/internal/rundir":   "",                                                                                                            // the names of files, for all that write them
-	"berth/internal/systemd":  "internal/journal",
-	"berth/internal/upgrade":  "election netif", // its causes are the one that both know
-	"berth/internal/app":      "*",              // the only wiring
+	// what a check of the self-test takes
+	"berth/internal/probe":   "vrrp election keepalivedconf providers selftest internal/overview internal/reading fifo internal/keepalived",
+	"berth/internal/systemd": "internal/journal",
+	"berth/internal/upgrade": "election netif", // its causes are the one that both know
+	"berth/internal/app":     "*",              // the only wiring
 }
 
 // testOnly may be imported by tests and by each other, never by the product.
@@ -87,6 +123,11 @@ func TestImports(t *testing.T) {
 		if !known {
 			t.Errorf("package %s is not in the table; add it with what it may import", pkg)
 			continue
+		}
+		for _, edge := range strings.Fields(may) {
+			if edge != "*" && !slices.Contains(imports, "berth/"+edge) {
+				t.Errorf("%s does not import %s, which the table allows; remove it from there", pkg, edge)
+			}
 		}
 		for _, im := range imports {
 			if !strings.HasPrefix(im, "berth/") {
