@@ -206,8 +206,8 @@ func cloudsimCommand(o *app.Options) *cobra.Command {
 		Long: `Run a simulated cloudscale account: two servers, an IPv4 address and an IPv6
 network that can be moved between them, and the metadata service. The simulator
 prints a configuration for berth and a line for each request. It listens on
-loopback only and stores nothing. The same servers, with other addresses, are also
-an Exoscale account.`,
+loopback only and stores nothing. The same servers are also a Hetzner account with
+the same addresses, and an Exoscale account with other addresses.`,
 		Args: arguments(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error { return o.Cloudsim(cmd.Context(), co) },
 	}

@@ -29,6 +29,9 @@
 //	                         Exoscale, for the zone of a host name such as
 //	                         api-ch-gva-2.exoscale.com, else that of the first server
 //	/latest/meta-data/NAME   Exoscale's metadata, as below
+//	/hetzner/api/floating_ips[/ID/actions/assign], /hetzner/api/servers/ID, /hetzner/api/actions/ID
+//	                         Hetzner Cloud
+//	/hetzner/v1/metadata/instance-id   Hetzner's metadata, as below
 //	/openstack/VERSION/meta_data.json   metadata of the server that asks (by its
 //	                         source address; loopback stands for the first server)
 //	/_sim/                   control, for people and scripts: see control.go
