@@ -1,7 +1,7 @@
 // Package rundir has the names of all files below the run directory. Each file is a
-// help for the next process or for people; berth acts without any of them. All are
-// replaced whole, through a file .new-* beside them, and docs/files.md has the same
-// table.
+// help for the next process or for people; berth acts without any of them. All but the
+// locks are replaced whole, through a file .new-* beside them, and docs/files.md has the
+// same table.
 //
 //   - status/INSTANCE.json (0644): what is known now about the instance, for berth status; in an election the name ends with a digest of prefix and member. Written by the process that acts for the instance. Without it berth status shows nothing of the instance until its next change, and a notify script finds no instances of a sync group that keepalived.conf has lost.
 //   - lock/INSTANCE.lock (0600): the lock of the instance. Written by the process that acts for the instance, in FIFO and notify mode. Without it two processes can act for one instance, until each finds the other by its socket.
@@ -16,9 +16,10 @@
 //   - etcd-MEMBER.history (0600): what was seen of etcd's history. Written by the process that is the member. Without it a restart does not notice that etcd was restored from a backup.
 //   - etcd-MEMBER.addresses (0600): the addresses that an election has bound. Written by berth elect. Without it leftovers of an earlier run on an interface that is not configured any more stay until their lifetime in the kernel ends.
 //
-// A mode of 0644 is for every user to read; such a file has no secret. A file of mode
-// 0600 is believed only if the user who runs berth wrote it, and lock is a directory of
-// that user alone.
+// A mode of 0644 is for every user to read; such a file has no secret. berth believes a
+// file only if the user who runs berth wrote it, except status/; the commands status,
+// takeover and release also read etcd-MEMBER.json and identity of another user. lock is a
+// directory of that user alone.
 package rundir
 
 import (
