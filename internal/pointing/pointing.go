@@ -25,7 +25,7 @@ type Options struct {
 	Target  func(ip vrrp.FloatingIP, check func(context.Context) error) refresher.Target
 	Policy  refresher.Policy
 	Metrics *refresher.Metrics // nil counts nothing
-	Journal *journal.Journal   // must not be nil
+	Journal *journal.Journal   // nil tells nothing
 }
 
 // Cloud is where floating IPs are pointed. Its methods may be called by several
