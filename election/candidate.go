@@ -101,7 +101,7 @@ func (k *candidate) round(ctx context.Context) error {
 	}
 	token, put, err := k.enter(ctx, term)
 	if err != nil {
-		k.backOff(ctx, term, keyRefused, "cannot queue up", err)
+		k.backOff(ctx, term, keyRefused, "cannot put this member's key into the queue of the election", err)
 		return nil
 	}
 	k.writing.Clear()

@@ -62,7 +62,7 @@ var (
 	instanceWaitsHistory = journal.Kind{Code: "instance-waits-for-history", Level: zap.WarnLevel,
 		Text: "waiting until owners of etcd's former history must have ended"}
 	keyRefused = journal.Kind{Code: "etcd-key-refused", Level: zap.ErrorLevel, Distinct: true,
-		Text: "cannot queue up; trying again", Over: "etcd takes keys of the instance again"}
+		Text: "cannot put this member's key into the queue of the election; trying again", Over: "etcd takes keys of the instance again"}
 	keyUndeletable = journal.Kind{Code: "etcd-key-undeletable", Level: zap.ErrorLevel, Distinct: true,
 		Text: "cannot delete the key in the election; trying again", Over: "etcd takes keys of the instance again"}
 	keyLeft = journal.Kind{Code: "etcd-key-left", Level: zap.WarnLevel,

@@ -36,7 +36,7 @@ func (a Asker) is(c candidacy, queue []candidacy) bool {
 // ambiguous returns an error if it cannot be told which of two members of one name asks.
 func (a Asker) ambiguous(queue []candidacy) error {
 	if a.Identity == "" && doubled(queue, a.Member) {
-		return fmt.Errorf("two hosts are member %s, and which of them is this one is not on record in its run directory; give each another etcd.member", a.Member)
+		return fmt.Errorf("two hosts have the member name %s, and this run directory has no identity to tell which one this host is; give each another etcd.member", a.Member)
 	}
 	return nil
 }

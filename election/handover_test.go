@@ -82,7 +82,7 @@ func TestTwoHostsOfOneNameAreToldOnBothAndHandOverByIdentity(t *testing.T) {
 	if owners, err := etcd.Owners(t.Context(), prefix); err != nil || !owners[instance].Doubled {
 		t.Errorf("want it shown, got %v, %v", owners, err)
 	}
-	if err := election.Takeover(t.Context(), etcd, prefix, instance, election.Asker{Member: "vm"}); err == nil || !strings.Contains(err.Error(), "two hosts are member vm") {
+	if err := election.Takeover(t.Context(), etcd, prefix, instance, election.Asker{Member: "vm"}); err == nil || !strings.Contains(err.Error(), "two hosts have the member name vm") {
 		t.Errorf("want a refusal without an identity, got %v", err)
 	}
 	if err := election.Takeover(t.Context(), etcd, prefix, instance, election.Asker{Member: "vm", Identity: "2222"}); err != nil {

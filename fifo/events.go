@@ -16,7 +16,7 @@ var (
 	writable = journal.Kind{Code: "fifo-writable-by-others", Level: zap.WarnLevel,
 		Text: "other users may write events into the FIFO; run: chmod go-w, with its path", Over: "only its owner may write events into the FIFO"}
 	overflow = journal.Kind{Code: "fifo-overflow", Level: zap.WarnLevel,
-		Text: "the FIFO was full and keepalived has dropped events; taking the states from the machine"}
+		Text: "the FIFO was full and keepalived has dropped events; reading the states from keepalived's state dump and the addresses"}
 	malformed = journal.Kind{Code: "fifo-line-malformed", Level: zap.WarnLevel,
 		Text: "ignoring a FIFO line that keepalived cannot have written"}
 	oversized = journal.Kind{Code: "fifo-line-too-long", Level: zap.WarnLevel,

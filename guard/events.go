@@ -14,7 +14,7 @@ var (
 	notUnlocked = journal.Kind{Code: "lock-not-released", Level: zap.WarnLevel,
 		Text: "cannot unlock the instance"}
 	notRecorded = journal.Kind{Code: "lock-holder-unrecorded", Level: zap.WarnLevel,
-		Text: "cannot be found by a notify script for the instance"}
+		Text: "cannot record which process holds the lock; a notify script cannot find this process"}
 )
 
 // Events are the kinds that this package declares.

@@ -33,7 +33,7 @@ var (
 	leftAlone = journal.Kind{Code: "floating-ip-left-alone", Level: zap.WarnLevel,
 		Text: "address is left alone: not a floating IP of the account", Over: pointsHereAgain}
 	notTried = journal.Kind{Code: "floating-ip-not-tried", Level: zap.WarnLevel,
-		Text: "not tried while the provider refuses another address; trying as soon as the provider accepts one", Over: pointsHereAgain}
+		Text: "floating IP is not tried while the provider refuses another address; trying as soon as the provider accepts one", Over: pointsHereAgain}
 )
 
 var (

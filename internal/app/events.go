@@ -41,14 +41,15 @@ var (
 	fifoNotUnlocked = journal.Kind{Code: "fifo-lock-not-released", Level: zap.WarnLevel,
 		Text: "cannot unlock the FIFO"}
 	eventSuperseded = journal.Kind{Code: "notify-superseded", Level: zap.InfoLevel,
-		Text: "nothing to do"}
+		Text: "not acting: a newer event of the instance is on record"}
 	seatNotLeft = journal.Kind{Code: "lease-record-not-left", Level: zap.WarnLevel,
 		Text: "cannot remove the record of the lease, or unlock it"}
 	electionJoined = journal.Kind{Code: "election-joined", Level: zap.InfoLevel, Text: "taking part in the election"}
 	electionLeft   = journal.Kind{Code: "election-left", Level: zap.InfoLevel, Text: "ended; addresses and lease are given up"}
 	electionPassed = journal.Kind{Code: "election-passed-on", Level: zap.InfoLevel,
 		Text: "ending; lease and addresses stay for the next process"}
-	addressFixed        = journal.Kind{Code: "address-bound-only", Level: zap.InfoLevel, Text: "an address is bound only"}
+	addressFixed = journal.Kind{Code: "address-bound-only", Level: zap.InfoLevel,
+		Text: "no provider points the address; it is bound only"}
 	interfacesNotClosed = journal.Kind{Code: "interfaces-not-closed", Level: zap.WarnLevel, Text: "cannot close the interfaces"}
 	upgradeRefused      = journal.Kind{Code: "upgrade-refused", Level: zap.ErrorLevel,
 		Text: "not upgrading: the new binary refuses the configuration"}

@@ -265,7 +265,7 @@ func (m *fifoMode) next(ctx context.Context) (*generation, error) {
 	}
 	former := m.current.Load()
 	if was, is := former.cfg, g.cfg; !reflect.DeepEqual(was.Etcd, is.Etcd) || was.Fencing != is.Fencing || was.RunDirectory != is.RunDirectory && is.Fencing.Enabled {
-		return nil, errors.New("etcd, fencing, and with fencing run-directory, change with a restart of berth only; it moves nothing")
+		return nil, errors.New("a reload cannot change etcd or fencing, nor run-directory with fencing; restart berth, which moves no floating IP")
 	}
 	g.book.Inherit(former.book)
 	g.keepalived.Search() // so that keepalived is known all the time

@@ -46,7 +46,7 @@ func (r *Reconciler) decideAlone(ctx context.Context) bool {
 		found, isMaster := states[in.name], slices.Contains(masters, in.name)
 		switch {
 		case found.state == vrrp.Unknown, found.state == vrrp.Deleted && !isMaster:
-			r.Journal.Debug("the machine does not tell the state", zap.String("instance", in.name), zap.String("reason", found.reason))
+			r.Journal.Debug("this host does not show the state", zap.String("instance", in.name), zap.String("reason", found.reason))
 		case found.state == vrrp.Master && isMaster:
 		default:
 			r.correct(vrrp.Event{Instance: in.name, State: found.state, Reason: "found without events: " + found.reason}, begun)

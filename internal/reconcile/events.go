@@ -8,21 +8,21 @@ import (
 
 var (
 	corrected = journal.Kind{Code: "instance-corrected", Level: zap.WarnLevel,
-		Text: "corrected the state from what the machine shows"}
+		Text: "corrected the state by keepalived's state dump or the addresses on this host"}
 
 	died = journal.Kind{Code: "keepalived-died", Level: zap.WarnLevel,
-		Text: "keepalived has died; ending what it began"}
+		Text: "keepalived has died; ending the holdings that began under it"}
 	exited = journal.Kind{Code: "keepalived-ended", Level: zap.InfoLevel,
 		Text: "keepalived has ended"}
 	masterOfDead = journal.Kind{Code: "keepalived-died-master", Level: zap.WarnLevel,
-		Text: "MASTER was reported by a keepalived that has died meanwhile"}
+		Text: "MASTER was reported by a keepalived that has died meanwhile; not acting on it"}
 	fifoClosed = journal.Kind{Code: "fifo-closed", Level: zap.WarnLevel,
-		Text: "keepalived has closed the FIFO and not opened it again; ending what it began"}
+		Text: "keepalived has closed the FIFO and not opened it again; ending the holdings that began under it"}
 
 	fifoDeaf = journal.Kind{Code: "fifo-deaf", Level: zap.ErrorLevel,
 		Text: "keepalived does not have the FIFO open and no event of it can arrive; the addresses and keepalived's state dump decide until it has", Over: deafOver}
 	fifoDeafUnasked = journal.Kind{Code: "fifo-deaf-unasked", Level: zap.ErrorLevel,
-		Text: "keepalived does not have the FIFO open and no event of it can arrive; berth may not ask keepalived, which takes root, and the states stay as they are until it has", Over: deafOver}
+		Text: "keepalived does not have the FIFO open and no event of it can arrive; berth may not ask keepalived for its states, because only root may, and the states stay as they are until keepalived has it open", Over: deafOver}
 	// fifoDeafEnded follows one of the two before, and ends without a word.
 	fifoDeafEnded = journal.Kind{Code: "fifo-deaf-ended", Level: zap.InfoLevel,
 		Text: "the keepalived that did not have the FIFO open is not seen any more"}

@@ -27,7 +27,7 @@ func (r *Reconciler) fill(ctx context.Context) (again bool) {
 	r.mu.Unlock()
 	conf, err := r.Book.Reading()
 	if conf == nil {
-		r.Journal.Debug("there is no configuration of keepalived to compare the machine with", zap.Error(err))
+		r.Journal.Debug("there is no configuration of keepalived to compare this host with", zap.Error(err))
 		conf = &keepalivedconf.Config{}
 	}
 	var wanted []configured
@@ -60,7 +60,7 @@ func (r *Reconciler) fill(ctx context.Context) (again bool) {
 			renamed = true
 			r.correct(vrrp.Event{Instance: in.name, State: vrrp.Master, Reason: "found-bound: " + found.reason}, time.Time{})
 		} else {
-			r.Journal.Debug("the machine shows nothing to correct", zap.String("instance", in.name), zap.String("reason", found.reason))
+			r.Journal.Debug("this host shows nothing to correct", zap.String("instance", in.name), zap.String("reason", found.reason))
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(lost)) {

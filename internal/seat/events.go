@@ -19,7 +19,7 @@ var (
 		Text: "cannot put on record what was seen of etcd's history; if etcd is restored from a backup, berth does not notice after a restart",
 		Over: "what is seen of etcd's history is on record again"}
 	identityUnwritable = journal.Kind{Code: "member-identity-unwritable", Level: zap.WarnLevel,
-		Text: "cannot keep the identity of this host in the run directory; this process has an identity of its own, so that two berths of this host can be taken for two hosts of one name"}
+		Text: "cannot store the identity of this host in the run directory; another berth of this host may count as another host of the same name"}
 )
 
 // Events are the kinds that this package declares.

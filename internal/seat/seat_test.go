@@ -115,7 +115,7 @@ func TestAnIdentityThatCannotBeKeptIsThatOfTheProcess(t *testing.T) {
 		t.Fatal(err)
 	}
 	id := seat.Identity(file, o.Journal)
-	if len(id) != 32 || logs.FilterMessageSnippet("cannot keep the identity").Len() != 1 {
+	if len(id) != 32 || logs.FilterMessageSnippet("cannot store the identity").Len() != 1 {
 		t.Errorf("want an identity and a warning, got %q, %v", id, logs.All())
 	}
 	if got := seat.ReadIdentity(file); got != "" {

@@ -8,9 +8,9 @@ import (
 
 var (
 	unreachable = journal.Kind{Code: "systemd-unreachable", Level: zap.WarnLevel,
-		Text: "cannot tell systemd", Over: "systemd is told again"}
+		Text: "cannot notify systemd", Over: "systemd is notified again"}
 	watchdogUnknown = journal.Kind{Code: "systemd-watchdog-unknown", Level: zap.WarnLevel,
-		Text: "cannot tell what systemd's watchdog wants"}
+		Text: "cannot read systemd's watchdog interval"}
 )
 
 // Events are the kinds that this package declares.

@@ -166,7 +166,7 @@ func TestASystemdThatIsGoneIsSaidOnceAndSoIsItsReturn(t *testing.T) {
 	for _, l := range logs.All() {
 		said = append(said, l.Message)
 	}
-	if got := strings.Join(said, "; "); got != "cannot tell systemd; systemd is told again" {
+	if got := strings.Join(said, "; "); got != "cannot notify systemd; systemd is notified again" {
 		t.Errorf("got %q", got)
 	}
 }

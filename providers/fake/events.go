@@ -10,7 +10,7 @@ var (
 	wouldPoint = journal.Kind{Code: "dry-run-would-point", Level: zap.InfoLevel,
 		Text: "would point floating IP here"}
 	wouldObserve = journal.Kind{Code: "dry-run-would-observe", Level: zap.InfoLevel,
-		Text: "would look whether floating IP points here"}
+		Text: "would observe whether floating IP points here"}
 )
 
 // Events are the kinds that this package declares.
