@@ -30,8 +30,8 @@ type candidate struct {
 	tenure      tenure             // of the token in use
 	// unsettled is a token whose giving up etcd has not confirmed; the key must
 	// not be used again, because the request may still come through. settled is
-	// the last one that was confirmed. Both are those of lease: another has another
-	// key.
+	// the last one that was confirmed. Both tokens belong to lease; under another lease
+	// the member has another key.
 	unsettled, settled int64
 	lease              clientv3.LeaseID
 }

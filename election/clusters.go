@@ -78,7 +78,7 @@ func (h *history) decide(sent moment, c clusters, longest time.Duration) {
 		}
 	case c.stands:
 		h.rounds = 0
-		select { // the answers above have made no other comparison necessary
+		select { // the answers above do not make another comparison necessary
 		case <-h.suspected:
 		default:
 		}

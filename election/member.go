@@ -63,7 +63,7 @@ func (m *Member) Init() {
 // they have ended, with the cause of their end. Then the lease is revoked,
 // unless that cause matches ErrLeave. It returns what run returned.
 func (m *Member) Run(ctx context.Context, run func(context.Context) error) error {
-	m.session.acknowledged() // silence counts from here
+	m.session.acknowledged() // the time without an answer of etcd counts from here
 	// The lease outlives the campaigns, which need it to end in order.
 	parts, end := context.WithCancelCause(context.WithoutCancel(ctx))
 	var running sync.WaitGroup

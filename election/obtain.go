@@ -57,8 +57,8 @@ func (s *Session) obtain(ctx context.Context, lease clientv3.LeaseID) (renewal, 
 func (s *Session) try(ctx context.Context, lease clientv3.LeaseID) (renewal, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, 2*requestTime, ErrNoAnswer)
 	defer cancel()
-	// Before a term, because the observer may not have read the keys since the last: what
-	// it has holds if the history goes on from there.
+	// The history is compared before a term, because the observer may not have read the
+	// keys since the last term; its copy is valid only if the history goes on from there.
 	if s.Etcd.history.seen().Cluster != 0 {
 		_, err := call(ctx, s.Etcd, func(ctx context.Context, c *clientv3.Client) (struct{}, error) {
 			return struct{}{}, s.Etcd.history.check(ctx, c)

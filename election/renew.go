@@ -200,7 +200,8 @@ func (r *renewer) fail(err error) {
 func (r *renewer) overdue() error {
 	stalled := time.Since(r.due) > retainStall || r.t.Check() != nil
 	switch {
-	case r.denied != nil: // with Retain, too: etcd answers, so that it can elect others
+	case r.denied != nil:
+		// This ends the term also with Retain: an etcd that answers can elect another member.
 		return fmt.Errorf("%w: %w", ErrOverdue, r.denied)
 	case !r.s.Retain:
 		return ErrOverdue

@@ -38,13 +38,13 @@ func (o *observer) decideWaits(q *queue) {
 		if !known {
 			s = sample{asked: now, answered: now, left: o.ttl, granted: o.ttl}
 		}
-		// The whole of it, not less the margin: should the former owner be frozen,
-		// the kernel alone takes its addresses away.
+		// The wait is the whole time to live, without subtracting the margin: only the
+		// kernel removes the addresses of a frozen owner, at the end of the lease.
 		wait := s.granted
 		if s.left <= now.Sub(s.asked) {
-			// The lease can have expired. No more than this was left of it, with what the
-			// sample cut off, and less the margin of the term; and etcd is to be asked
-			// whether the lease is gone at all.
+			// The lease can have expired. At most s.left, and the fraction that etcd cuts
+			// off, remained of it; the former owner's term ended a margin earlier. etcd is
+			// also asked whether the lease is gone.
 			wait = s.left + time.Second - now.Sub(s.answered) - leaseMargin(s.granted)
 			q.unconfirmed = append(q.unconfirmed, expiry{v.lease, v.Member, now.Add(s.granted)})
 		}

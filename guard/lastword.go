@@ -2,10 +2,10 @@ package guard
 
 import "context"
 
-// LastWord is the guard that the newest word of the source of events is. A process that
-// was stopped, or that a busy machine has not run for a while, may wake to a write
-// before it wakes to the event that forbids it: so the events that wait are taken
-// before each write. The check can take time, so this guard comes last in a chain.
+// LastWord is the guard that the newest event of the source is. A process that was
+// stopped, or that a busy machine has not run for a while, may make a write before it
+// reads the event that forbids the write; so waiting events are taken before each write.
+// The check can take time, so this guard comes last in a chain.
 type LastWord struct {
 	// CatchUp returns after every event that waited when it was called has been taken,
 	// or when ctx ends. Where none waits it returns at once.

@@ -21,13 +21,14 @@ var (
 
 const pointsHereAgain = "floating IP points here again after failures"
 
-// The conditions of one address, which are one place: one of them holds at a time.
+// The conditions of one address: at most one of them holds at a time.
 var (
 	notYet = journal.Kind{Code: "floating-ip-not-pointed", Level: zap.WarnLevel, Distinct: true,
 		Text: "cannot point floating IP here yet; trying again", Over: pointsHereAgain}
 	refused = journal.Kind{Code: "floating-ip-refused", Level: zap.ErrorLevel, Distinct: true,
 		Text: "cannot point floating IP here; trying again each refresh interval", Over: pointsHereAgain}
-	// A claim and an observation say it in different words, which are the same news.
+	// The errors of a claim and of an observation differ in text and mean the same, so
+	// the condition is not Distinct.
 	missing = journal.Kind{Code: "floating-ip-missing", Level: zap.InfoLevel,
 		Text: "address seems not to be a floating IP of the account; asking again", Over: pointsHereAgain}
 	leftAlone = journal.Kind{Code: "floating-ip-left-alone", Level: zap.WarnLevel,

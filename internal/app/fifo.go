@@ -147,7 +147,7 @@ func (o *Options) newFIFOMode(configPath, fifoPath string) *fifoMode {
 	})
 	m.deafness = reconcile.NewDeafness(fifoPath, func() (string, *keepalivedconf.Config) {
 		gen := m.current.Load()
-		conf, _ := gen.book.Reading() // without it the cure is shorter
+		conf, _ := gen.book.Reading() // without a reading the cure names the reload alone
 		return gen.cfg.KeepalivedConfig, conf
 	}, func() { m.current.Load().reconciler.DeafnessChanged() }, m.meters.reconcile, m.journal)
 	m.reader = fifo.NewReader(fifoPath, m.journal)

@@ -112,7 +112,7 @@ func (o *Options) newProvider(cfg *config.Config, runDirectory string, m *provid
 			return s.Reveal(), err
 		},
 	}
-	if o.HTTP == nil { // else the test's transport connects to nothing
+	if o.HTTP == nil { // a test's transport makes no connection and needs no names
 		d.Names = o.names.At(runDirectory, o.Journal())
 	}
 	p, err := entry.New(d, providerSection(cfg))

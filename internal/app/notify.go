@@ -156,7 +156,7 @@ func (g *graph) notifyMaster(ctx context.Context, names []string, lock guard.Gua
 	cause := context.Cause(ctx)
 	g.journal.Tell(ending, zap.NamedError("reason", cause))
 	if errors.Is(cause, keepalived.ErrDied) {
-		// After a signal the successor writes the status; now there is none.
+		// After a signal the successor writes the status; now there is no successor.
 		for _, name := range names {
 			g.status.State(name, status.State{State: vrrp.Unknown, Reason: cause.Error()})
 		}

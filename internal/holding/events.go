@@ -6,7 +6,8 @@ import (
 	"go.uber.org/zap"
 )
 
-// The end of what stands before the loops is not told: the claim that follows is.
+// These conditions have no message of recovery: the claim that follows shows that they
+// have ended.
 var (
 	notLocked = journal.Kind{Code: "instance-not-locked", Level: zap.ErrorLevel, Distinct: true,
 		Text: "cannot lock the instance yet; trying again"}

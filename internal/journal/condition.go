@@ -8,11 +8,11 @@ import (
 )
 
 // settle is how long a condition is given to end by itself after the one on which it
-// depends has ended; only then is it said.
+// depends has ended; only then is its line logged.
 const settle = 5 * time.Second
 
-// Condition is a place where one thing can be wrong at a time. Its methods may be
-// called by several goroutines at once.
+// Condition holds at most one kind at a time, with the newest error: it stands for one
+// thing that can be wrong. Its methods may be called by several goroutines at once.
 type Condition struct {
 	j *Journal
 
@@ -22,16 +22,16 @@ type Condition struct {
 	fields []zap.Field
 	since  time.Time
 	id     string
-	said   bool
-	told   Kind        // of this place that was said last and has not ended, or empty
-	wait   *time.Timer // until it is said, or nil
+	logged bool        // the line of kind and text
+	open   Kind        // the kind whose line was logged last and has had no line for its end, or empty
+	wait   *time.Timer // fires when the line is due, or nil
 }
 
 // Condition returns a condition that does not hold.
 func (j *Journal) Condition() *Condition { return &Condition{j: j} }
 
-// Fail tells that a condition holds, and why. It is said when it begins, when the
-// kind in this place changes, and, for a Distinct kind, when the text of err does.
+// Fail tells that a condition holds, and why. A line is logged when the condition
+// begins, when its kind changes, and, for a Distinct kind, when the text of err changes.
 // Repetitions are debug lines.
 func (c *Condition) Fail(k Kind, err error, fields ...zap.Field) {
 	r := c.j.record
@@ -40,8 +40,8 @@ func (c *Condition) Fail(k Kind, err error, fields ...zap.Field) {
 	fields = append([]zap.Field{zap.Error(err)}, fields...)
 	former := c.kind.Code
 	if c.kind.Code == k.Code && (!k.Distinct || c.text == err.Error()) {
-		if !c.said {
-			c.text, c.fields = err.Error(), fields // the newest, for when it is said
+		if !c.logged {
+			c.text, c.fields = err.Error(), fields // the newest, for when the line is due
 		}
 		c.j.log.Debug(k.Text, append([]zap.Field{zap.String("code", k.Code), zap.Bool("again", true)}, fields...)...)
 		return
@@ -50,17 +50,17 @@ func (c *Condition) Fail(k Kind, err error, fields ...zap.Field) {
 		c.since, c.id = time.Now(), r.id()
 		r.open[c] = struct{}{}
 	}
-	c.kind, c.text, c.fields, c.said = k, err.Error(), fields, false
+	c.kind, c.text, c.fields, c.logged = k, err.Error(), fields, false
 	c.after(time.Until(c.since.Add(k.Lasting)))
 	r.reconsider(former)
 }
 
-// Clear tells that nothing is wrong in this place. Where a condition was said, its
-// end is said too, with the time that it lasted.
+// Clear tells that nothing is wrong. If a line was logged for the condition, the end of
+// the condition has a line too, with the time that the condition lasted.
 func (c *Condition) Clear(fields ...zap.Field) { c.end(true, fields) }
 
-// Drop ends a condition whose place is gone, such as that of a holding that has ended:
-// whether the fault lasts is not known any more. Consumers are told of the end, the log
+// Drop ends a condition whose part has ended, such as a holding: whether the fault lasts
+// is not known any more. Consumers are told of the end, the log
 // is not. The condition may be used again.
 func (c *Condition) Drop() { c.end(false, nil) }
 
@@ -71,44 +71,44 @@ func (c *Condition) end(aloud bool, fields []zap.Field) {
 	if c.kind.Code == "" {
 		return
 	}
-	k, told := c.kind, c.told
-	c.kind, c.text, c.fields, c.said, c.told = Kind{}, "", nil, false, Kind{}
+	k, open := c.kind, c.open
+	c.kind, c.text, c.fields, c.logged, c.open = Kind{}, "", nil, false, Kind{}
 	c.stop()
 	delete(r.open, c)
-	if told.Code != "" {
+	if open.Code != "" {
 		now, text := time.Now(), ""
 		if aloud {
-			text = told.Over
+			text = open.Over
 		}
-		c.j.say(Event{ID: c.id, Code: told.Code, Level: zap.InfoLevel, Text: text, Lasts: true, Over: true, Since: c.since, Time: now},
+		c.j.tell(Event{ID: c.id, Code: open.Code, Level: zap.InfoLevel, Text: text, Lasts: true, Over: true, Since: c.since, Time: now},
 			append(slices.Clone(fields), zap.Duration("after", now.Sub(c.since))))
 	}
 	r.reconsider(k.Code)
 }
 
 // reconsider is called when a condition with this code has ended: a condition that
-// depends on it is said if it lasts. It is called with the lock held.
+// depends on it has its line logged if it lasts. It is called with the lock held.
 func (r *record) reconsider(code string) {
 	for other := range r.open {
-		if !other.said && slices.Contains(other.kind.DependsOn, code) {
+		if !other.logged && slices.Contains(other.kind.DependsOn, code) {
 			other.after(max(settle, time.Until(other.since.Add(other.kind.Lasting))))
 		}
 	}
 }
 
-// Holds reports whether a condition holds, said or not.
+// Holds reports whether a condition holds, with its line logged or not.
 func (c *Condition) Holds() bool {
 	c.j.record.mu.Lock()
 	defer c.j.record.mu.Unlock()
 	return c.kind.Code != ""
 }
 
-// after says the condition when a time has passed, at once if that is not in the
-// future. It is called with the lock held.
+// after logs the line of the condition when a time has passed, at once if that is not
+// in the future. It is called with the lock held.
 func (c *Condition) after(d time.Duration) {
 	c.stop()
 	if d <= 0 {
-		c.say()
+		c.tell()
 		return
 	}
 	var timer *time.Timer
@@ -117,7 +117,7 @@ func (c *Condition) after(d time.Duration) {
 		defer c.j.record.mu.Unlock()
 		if c.wait == timer { // else it was stopped too late
 			c.wait = nil
-			c.say()
+			c.tell()
 		}
 	})
 	c.wait = timer
@@ -130,14 +130,14 @@ func (c *Condition) stop() {
 	}
 }
 
-// say says the condition unless one on which it depends holds. It is called with the
-// lock held.
-func (c *Condition) say() {
+// tell logs the line of the condition, and hands its event to the consumers, unless a
+// condition on which it depends holds. It is called with the lock held.
+func (c *Condition) tell() {
 	for other := range c.j.record.open {
 		if slices.Contains(c.kind.DependsOn, other.kind.Code) {
 			return
 		}
 	}
-	c.said, c.told = true, c.kind
-	c.j.say(Event{ID: c.id, Code: c.kind.Code, Level: c.kind.Level, Text: c.kind.Text, Lasts: true, Since: c.since, Time: time.Now()}, c.fields)
+	c.logged, c.open = true, c.kind
+	c.j.tell(Event{ID: c.id, Code: c.kind.Code, Level: c.kind.Level, Text: c.kind.Text, Lasts: true, Since: c.since, Time: time.Now()}, c.fields)
 }

@@ -1,8 +1,8 @@
 // Package journal turns what happens in a process into events with stable codes.
 // Log lines and metrics follow from them, and so will hooks, a history and a page.
-// It says a failure once, and its recovery; no other package does that by hand.
+// It logs a failure once, and its recovery; no other package does that by hand.
 //
-// A package declares what it can say in its events.go, beside the code that says it:
+// A package declares its kinds of events in its events.go, beside the code that tells them:
 //
 //	var unwritable = journal.Kind{Code: "status-unwritable", Level: zap.WarnLevel,
 //		Text: "cannot write the status files", Over: "the status files are written again"}
@@ -12,7 +12,7 @@
 //
 // Tell tells an event that merely happens. A state that lasts is a Condition: the part
 // that sees it calls Fail at each failure and Clear at each success, and the journal
-// decides what is said:
+// decides which lines are logged:
 //
 //	w.writing = j.Condition()         // once, when the part is made
 //	w.writing.Fail(unwritable, err)   // at each failure

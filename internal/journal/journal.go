@@ -21,13 +21,13 @@ type Kind struct {
 	// Over is the message that tells of the end of a condition, or "" where its end
 	// is not told.
 	Over string
-	// Distinct says a condition again when the text of its error changes. Without it
-	// a condition is said once until it ends.
+	// Distinct has the line of a condition logged again when the text of its error
+	// changes. Without Distinct a condition has one line until it ends.
 	Distinct bool
 	// DependsOn are the codes of conditions from which this one follows. While one of
-	// them holds in this process, this one is not said.
+	// them holds in this process, this one has no line.
 	DependsOn []string
-	// Lasting is how long a condition must hold before it is said.
+	// Lasting is how long a condition must hold before its line is logged.
 	Lasting time.Duration
 }
 
@@ -99,12 +99,12 @@ func (j *Journal) Tell(k Kind, fields ...zap.Field) {
 	j.record.mu.Lock()
 	defer j.record.mu.Unlock()
 	now := time.Now()
-	j.say(Event{ID: j.record.id(), Code: k.Code, Level: k.Level, Text: k.Text, Since: now, Time: now}, fields)
+	j.tell(Event{ID: j.record.id(), Code: k.Code, Level: k.Level, Text: k.Text, Since: now, Time: now}, fields)
 }
 
-// say writes the line of an event and hands it to the consumers. It is called with
+// tell writes the line of an event and hands it to the consumers. It is called with
 // the lock held.
-func (j *Journal) say(e Event, fields []zap.Field) {
+func (j *Journal) tell(e Event, fields []zap.Field) {
 	if e.Text != "" {
 		j.log.Log(e.Level, e.Text, append([]zap.Field{zap.String("code", e.Code)}, fields...)...)
 	}

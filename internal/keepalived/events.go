@@ -11,8 +11,8 @@ var (
 		Text: "watching keepalived"}
 	unwatchable = journal.Kind{Code: "keepalived-unwatchable", Level: zap.ErrorLevel,
 		Text: "cannot watch keepalived"}
-	// polled and notFound end without a word: that another process of keepalived is
-	// watched is told by watched.
+	// polled and notFound have no message of recovery: the event watched shows that
+	// another process of keepalived is watched.
 	polled = journal.Kind{Code: "keepalived-polled", Level: zap.WarnLevel,
 		Text: "keepalived is watched by looking at /proc again and again; allow berth the system calls pidfd_open and pidfd_send_signal (with Docker: a seccomp profile that has them)"}
 	notFound = journal.Kind{Code: "keepalived-not-found", Level: zap.WarnLevel,

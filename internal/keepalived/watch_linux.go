@@ -14,7 +14,7 @@ import (
 // rescan is how often a new keepalived is searched for.
 const rescan = time.Second
 
-// member is a process of a keepalived, which its parent stands for.
+// member is a process of a keepalived, which is identified by its parent process.
 type member struct {
 	*pidfd.Process
 	parent  int

@@ -25,8 +25,8 @@ type Interface interface {
 	// removes them when ctx ends, and returns ctx's cause; any other error says that
 	// addresses may be left.
 	Bind(ctx context.Context, addrs []netip.Prefix, bound func()) error
-	// Sweep removes the addresses that the interface has and no Bind and that are not
-	// wanted, and returns after they are gone.
+	// Sweep removes the addresses on the interface that no call of Bind has bound and that
+	// are not wanted, and returns after they are gone.
 	Sweep(wanted func(netip.Prefix) bool) error
 	// Announce announces anew what is bound. It does not block.
 	Announce()

@@ -9,9 +9,9 @@
 // have open, the file counts; but a file that is doubtful takes nothing away from
 // a good one, and an address that is still on this host stays.
 //
-// It is a room of its own and not a part of internal/keepalived: it decides from
-// readings alone, and keepalived's process, its answers and the addresses of its
-// network arrive as functions.
+// It is a package apart from internal/keepalived, because it decides from readings
+// alone: keepalived's process, its answers and the addresses of its network arrive as
+// functions.
 package reading
 
 import (
