@@ -66,7 +66,7 @@ func (i *Interface) announceAll(reannounce bool, at *earliest) {
 		if reannounce {
 			b.announceAnew(now)
 		}
-		if b.claimant != nil && i.defend(a, &i.conflicts[a].wire, wasClaimed, now, at, zap.String("mac", b.claimant.String())) {
+		if b.claimant != nil && i.defend(a, &i.disputes[a].wire, wasClaimed, now, at, zap.String("mac", b.claimant.String())) {
 			b.claimant = nil
 			if i.send(b) != nil {
 				b.announceAnew(now.Add(sendAgain))

@@ -15,8 +15,8 @@
 // Addresses are bound by netlink (rtnetlink(7)) and marked by IFA_PROTO. They are
 // announced by gratuitous ARP (RFC 826, RFC 5227 section 3) as request and as reply,
 // because hosts differ in which of the two they honour, and by unsolicited neighbour
-// advertisements (RFC 4861, section 7.2.6). The number of defences in an address
-// conflict is bounded in the manner of RFC 5227, section 2.4.
+// advertisements (RFC 4861, section 7.2.6). The number of defences in a dispute
+// over an address is bounded in the manner of RFC 5227, section 2.4.
 //
 // The package needs CAP_NET_ADMIN and CAP_NET_RAW (capabilities(7)).
 package netif

@@ -35,7 +35,7 @@ type Options struct {
 	// that it may be removed here. It must return false while that is not known. Call
 	// Moved when its answer becomes true.
 	Elsewhere func(netip.Prefix) bool
-	// Contested, which may be nil, is called when the conflicts over an address become
+	// Contested, which may be nil, is called when the disputes over an address become
 	// so frequent that it is defended more rarely, and when that has ended. It must not
 	// block.
 	Contested func(p netip.Prefix, contested bool)
@@ -59,7 +59,7 @@ type Interface struct {
 	kernel     kernel
 	journal    *journal.Journal
 	managed    map[netip.Addr]netip.Prefix
-	record     *record
+	record     *boundRecord
 	wake       chan struct{} // one slot: reconcile is to be called
 	renewed    atomic.Bool   // the end has moved since reconcile was called
 	moved      atomic.Bool   // so may have an answer of Elsewhere
@@ -96,7 +96,7 @@ type Interface struct {
 	onOthers   map[netip.Addr][]address // managed addresses on other interfaces, as observed last
 	bindings   map[netip.Addr]*binding
 	handedOver map[netip.Addr]bool // left to the next process with ErrLeave
-	conflicts  map[netip.Addr]*conflicts
+	disputes   map[netip.Addr]*disputes
 	astray     map[netip.Addr]*astray
 
 	reconcileAt time.Time // even if nothing happens; zero for at once
@@ -139,7 +139,7 @@ func (o *Options) complete() {
 }
 
 // openShared opens an interface that shares its record with others.
-func openShared(o Options, r *record) (*Interface, error) {
+func openShared(o Options, r *boundRecord) (*Interface, error) {
 	for _, p := range o.Managed {
 		if err := promotes(o.Name, p); err != nil {
 			return nil, err
@@ -156,7 +156,7 @@ func openShared(o Options, r *record) (*Interface, error) {
 	return i, nil
 }
 
-func open(o Options, k kernel, r *record) (*Interface, error) {
+func open(o Options, k kernel, r *boundRecord) (*Interface, error) {
 	o.complete()
 	j := o.Journal.With(zap.String("interface", o.Name))
 	i := &Interface{
@@ -168,7 +168,7 @@ func open(o Options, k kernel, r *record) (*Interface, error) {
 		receiving:  map[uint16]*journal.Condition{etherARP: j.Condition(), etherIPv6: j.Condition()},
 		bindings:   map[netip.Addr]*binding{},
 		handedOver: map[netip.Addr]bool{},
-		conflicts:  map[netip.Addr]*conflicts{},
+		disputes:   map[netip.Addr]*disputes{},
 		astray:     map[netip.Addr]*astray{},
 	}
 	for _, c := range []**journal.Condition{&i.watching, &i.observing, &i.listening, &i.naming, &i.announcing, &i.binding, &i.removing, &i.removingForeign} {
@@ -176,7 +176,7 @@ func open(o Options, k kernel, r *record) (*Interface, error) {
 	}
 	for _, p := range o.Managed {
 		i.managed[p.Addr()] = p
-		i.conflicts[p.Addr()] = &conflicts{contested: j.Condition()}
+		i.disputes[p.Addr()] = &disputes{contested: j.Condition()}
 		i.astray[p.Addr()] = &astray{condition: j.Condition()}
 		o.Metrics.begin(p)
 	}

@@ -82,7 +82,7 @@ func bind(t *testing.T, i *Interface, addrs ...netip.Prefix) (end func(cause err
 func lastDefence(i *Interface, p netip.Prefix) time.Time {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	if d := i.conflicts[p.Addr()].local.defences; len(d) > 0 {
+	if d := i.disputes[p.Addr()].local.defences; len(d) > 0 {
 		return d[len(d)-1]
 	}
 	return time.Time{}
@@ -264,7 +264,7 @@ func TestLinkDownAndUp(t *testing.T) {
 			w.wait("both addresses on the interface", func() bool { return w.has() == "192.0.2.254/32 2001:db8::254/128" })
 			w.wait("another announcement", func() bool { return announced(w.heard(), v6.Addr()) > before })
 			if at := lastDefence(i, v6); !at.IsZero() {
-				t.Errorf("%s: want no conflict, got a defence at %v", tt.why, at)
+				t.Errorf("%s: want no dispute, got a defence at %v", tt.why, at)
 			}
 		}
 	})
@@ -300,7 +300,7 @@ func TestTheInterfaceVanishesAndComesBack(t *testing.T) {
 		w.wait("both addresses on the interface", func() bool { return w.has() == "192.0.2.254/32 2001:db8::254/128" })
 		w.wait("an announcement", func() bool { return announced(w.heard(), v4.Addr()) > before })
 		w.claim(v4.Addr()) // it listens on the new interface, too
-		w.wait("an answer to a claim", func() bool { i.mu.Lock(); defer i.mu.Unlock(); return len(i.conflicts[v4.Addr()].wire.defences) > 0 })
+		w.wait("an answer to a claim", func() bool { i.mu.Lock(); defer i.mu.Unlock(); return len(i.disputes[v4.Addr()].wire.defences) > 0 })
 	})
 }
 

@@ -49,7 +49,7 @@ func (i *Interface) reconcile() time.Time {
 		i.removeForeign(now, &at)
 		i.tellAstray(&at)
 	}
-	i.endConflicts(now, &at)
+	i.endDisputes(now, &at)
 	i.reconcileAt = time.Time(at)
 	return i.reconcileAt
 }
@@ -143,7 +143,7 @@ func (i *Interface) renew(now time.Time, moved bool, at *earliest) {
 		case restored:
 			back = append(back, b)
 		case defended:
-			if i.defend(a, &i.conflicts[a].local, wasDeleted, now, at) {
+			if i.defend(a, &i.disputes[a].local, wasDeleted, now, at) {
 				back = append(back, b)
 			}
 		case expires:
@@ -207,7 +207,7 @@ func (i *Interface) removeForeign(now time.Time, at *earliest) {
 			at.by(now.Add(observeAgain))
 			continue
 		}
-		if !i.defend(a, &i.conflicts[a].local, wasAdded, now, at) {
+		if !i.defend(a, &i.disputes[a].local, wasAdded, now, at) {
 			failed = failed || i.removingForeign.Holds() // it may be the one
 			continue
 		}

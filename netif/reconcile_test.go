@@ -38,7 +38,7 @@ func TestWithoutRenewalTheKernelRemovesTheAddressAndALaterEndRestoresIt(t *testi
 		b.i.Renewed()
 		wantEqual(t, 8*time.Second, b.next(t, v4, true).Sub(b.began))
 		if at := lastDefence(b.i, v4); !at.IsZero() {
-			t.Error("want no conflict with the kernel")
+			t.Error("want no dispute with the kernel")
 		}
 	})
 }

@@ -19,9 +19,9 @@ const protocol = 190
 // recordSize bounds the file in bytes, above the record of the largest host.
 const recordSize = 16 << 20
 
-// record is the file that tells which addresses berth has bound on this host, on all
+// boundRecord is the file that tells which addresses berth has bound on this host, on all
 // interfaces. Nothing relies on it: all addresses in it have a lifetime in the kernel.
-type record struct {
+type boundRecord struct {
 	path    string
 	managed map[netip.Addr]bool // by one of the interfaces that share the record
 	writing *journal.Condition
@@ -38,8 +38,8 @@ type recorded struct {
 
 // openRecord reads the file. One that is missing or cannot be used counts as empty.
 // managed are the addresses of all interfaces that share the record.
-func openRecord(path string, j *journal.Journal, managed ...[]netip.Prefix) *record {
-	r := &record{path: path, managed: map[netip.Addr]bool{}, writing: j.Condition()}
+func openRecord(path string, j *journal.Journal, managed ...[]netip.Prefix) *boundRecord {
+	r := &boundRecord{path: path, managed: map[netip.Addr]bool{}, writing: j.Condition()}
 	for _, p := range slices.Concat(managed...) {
 		r.managed[p.Addr()] = true
 	}
@@ -54,13 +54,13 @@ func openRecord(path string, j *journal.Journal, managed ...[]netip.Prefix) *rec
 
 // abandoned reports whether an earlier run bound an address that is not managed any
 // more.
-func (r *record) abandoned(a address) bool {
+func (r *boundRecord) abandoned(a address) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return !r.managed[a.prefix.Addr()] && a.mayBeOurs() && slices.Contains(r.Addresses, a.prefix)
 }
 
-func (r *record) add(addrs []netip.Prefix) {
+func (r *boundRecord) add(addrs []netip.Prefix) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	known := set(r.Addresses)
@@ -72,7 +72,7 @@ func (r *record) add(addrs []netip.Prefix) {
 	r.write()
 }
 
-func (r *record) remove(addrs []netip.Prefix) {
+func (r *boundRecord) remove(addrs []netip.Prefix) {
 	if len(addrs) == 0 {
 		return
 	}
@@ -92,7 +92,7 @@ func set(addrs []netip.Prefix) map[netip.Prefix]bool {
 }
 
 // write is called with the lock held.
-func (r *record) write() {
+func (r *boundRecord) write() {
 	if r.path == "" {
 		return
 	}

@@ -13,7 +13,7 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 )
 
-// allowed are the seconds of the defences in 45 s of a conflict without pause.
+// allowed are the seconds of the defences in 45 s of a dispute without pause.
 var allowed = []time.Duration{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 19, 29, 39}
 
 func TestDefencesAreBounded(t *testing.T) {
