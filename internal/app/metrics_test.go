@@ -61,14 +61,14 @@ func TestMetricsOfATakeoverATheftAndADemotion(t *testing.T) {
 			}
 		}
 		const labels = `{instance="VI_0",address="192.0.2.0/24"} `
-		held := w.sim.Hold("PATCH", "/")
+		gate := w.sim.Gate("PATCH", "/")
 		w.send(vrrp.Master, "VI_0")
-		if _, err := held.Wait(t.Context()); err != nil {
+		if _, err := gate.Wait(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		synctest.Wait()
 		want("berth_last_success_timestamp_seconds", labels+"0")
-		held.Release()
+		gate.Release()
 		synctest.Wait()
 		want("berth_last_success_timestamp_seconds", fmt.Sprintf("%s%s", labels, number(time.Now())))
 		want("berth_claims_total", labels+"1")

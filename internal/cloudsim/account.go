@@ -99,7 +99,7 @@ type Sim struct {
 	faults      Faults
 	chance      *mathrand.Rand
 	history     []*Request
-	holds       []*Hold
+	gates       []*Gate
 	onMove      func(Move)
 	onDone      func(Request)
 }

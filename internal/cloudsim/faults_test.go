@@ -185,29 +185,29 @@ func TestStaleReadsShowTheStateBeforeTheMove(t *testing.T) {
 	}
 }
 
-func TestHeldRequestWaitsForItsRelease(t *testing.T) {
+func TestRequestAtAGateWaitsForItsRelease(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSim(t)
-		h := s.Hold("PATCH", "/v1/floating-ips/")
+		gate := s.Gate("PATCH", "/v1/floating-ips/")
 		done := make(chan error, 1)
 		go func() {
 			_, _, err := do(t.Context(), world{client: &http.Client{Transport: s.RoundTripper()}, base: "http://x"}, "PATCH", "/v1/floating-ips/192.0.2.10", `{"server":"`+lb1+`"}`)
 			done <- err
 		}()
-		r, err := h.Wait(t.Context())
+		r, err := gate.Wait(t.Context())
 		if err != nil || r.Method != "PATCH" {
 			t.Fatalf("want the held PATCH, got %+v, %v", r, err)
 		}
 		synctest.Wait()
 		if got := s.Holder(v4); got != lb2 {
-			t.Errorf("holder while held: want %s, got %s", lb2, got)
+			t.Errorf("holder while the gate is shut: want %s, got %s", lb2, got)
 		}
-		h.Release()
+		gate.Release()
 		if err := <-done; err != nil {
 			t.Error(err)
 		}
 		if got := s.Holder(v4); got != lb1 {
-			t.Errorf("holder when released: want %s, got %s", lb1, got)
+			t.Errorf("holder when the gate is open: want %s, got %s", lb1, got)
 		}
 	})
 }

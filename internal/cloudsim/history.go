@@ -92,30 +92,30 @@ func (s *Sim) note(x *exchange, change func(*Request)) {
 	change(x.record)
 }
 
-// Hold delays the handling of requests until Release, so that a test can order the
+// Gate delays the handling of requests until Release, so that a test can order the
 // two sides of a race.
-type Hold struct {
+type Gate struct {
 	method, path string
 	arrived      chan Request
 	release      chan struct{}
 	once         sync.Once
 }
 
-// Hold delays all requests from now on that have this method ("" for any) and
-// whose path starts with path. They count as arrived but not as carried out.
-func (s *Sim) Hold(method, path string) *Hold {
-	h := &Hold{method: method, path: path, arrived: make(chan Request, 1024), release: make(chan struct{})}
+// Gate puts a gate before all requests from now on that have this method ("" for any)
+// and whose path starts with path. They count as arrived but not as carried out.
+func (s *Sim) Gate(method, path string) *Gate {
+	g := &Gate{method: method, path: path, arrived: make(chan Request, 1024), release: make(chan struct{})}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.holds = append(s.holds, h)
-	return h
+	s.gates = append(s.gates, g)
+	return g
 }
 
 // Wait returns the next request that has arrived and waits for Release, or the cause
 // of ctx.
-func (h *Hold) Wait(ctx context.Context) (Request, error) {
+func (g *Gate) Wait(ctx context.Context) (Request, error) {
 	select {
-	case r := <-h.arrived:
+	case r := <-g.arrived:
 		return r, nil
 	case <-ctx.Done():
 		return Request{}, context.Cause(ctx)
@@ -123,28 +123,28 @@ func (h *Hold) Wait(ctx context.Context) (Request, error) {
 }
 
 // Release ends the delay of all requests, those to come included.
-func (h *Hold) Release() { h.once.Do(func() { close(h.release) }) }
+func (g *Gate) Release() { g.once.Do(func() { close(g.release) }) }
 
-// waitHeld blocks while a Hold selects the request. The request has arrived, even if
+// waitAtGates blocks while a gate selects the request. The request has arrived, even if
 // its client goes away meanwhile.
-func (s *Sim) waitHeld(x *exchange) {
+func (s *Sim) waitAtGates(x *exchange) {
 	s.mu.Lock()
-	holds := slices.Clone(s.holds)
+	gates := slices.Clone(s.gates)
 	r := *x.record
 	s.mu.Unlock()
-	for _, h := range holds {
-		if (h.method != "" && h.method != r.Method) || !strings.HasPrefix(r.Path, h.path) {
+	for _, g := range gates {
+		if (g.method != "" && g.method != r.Method) || !strings.HasPrefix(r.Path, g.path) {
 			continue
 		}
 		select {
-		case <-h.release:
+		case <-g.release:
 			continue
 		default:
 		}
 		select {
-		case h.arrived <- r:
+		case g.arrived <- r:
 		default: // more than a test will wait for
 		}
-		<-h.release
+		<-g.release
 	}
 }

@@ -68,7 +68,7 @@ func (s *Sim) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Date", s.clock().UTC().Format(http.TimeFormat))
 	s.arrive(x)
 	defer s.leave(x)
-	s.waitHeld(x)
+	s.waitAtGates(x)
 
 	f := s.pick(x)
 	if f.Latency > 0 {

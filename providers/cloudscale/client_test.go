@@ -65,7 +65,7 @@ func TestClaimsOfOneNetworkShareARequest(t *testing.T) {
 			t.Fatal(err)
 		}
 		sim.ClearHistory()
-		hold := sim.Hold("PATCH", "/v1/")
+		gate := sim.Gate("PATCH", "/v1/")
 		reason := errors.New("demoted")
 		ctx, cancel := context.WithCancelCause(t.Context())
 		var wg sync.WaitGroup
@@ -74,7 +74,7 @@ func TestClaimsOfOneNetworkShareARequest(t *testing.T) {
 				t.Errorf("the demoted one: want the cause, got %v", err)
 			}
 		})
-		if _, err := hold.Wait(t.Context()); err != nil {
+		if _, err := gate.Wait(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		wg.Go(func() {
@@ -85,7 +85,7 @@ func TestClaimsOfOneNetworkShareARequest(t *testing.T) {
 		synctest.Wait()
 		cancel(reason)
 		synctest.Wait()
-		hold.Release()
+		gate.Release()
 		wg.Wait()
 		wantRequests(t, sim, move6)
 		if got := sim.Holder(network6); got != lb1 {

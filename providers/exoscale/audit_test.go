@@ -117,14 +117,14 @@ func TestAuditIsHourlyAndEndsWithTheLastAddress(t *testing.T) {
 
 		// Broken off in the middle: nothing is asked after that.
 		sim.SetFaults(cloudsim.Faults{{Kind: cloudsim.Slow, Latency: 50 * time.Millisecond}, {Kind: cloudsim.FilterIgnored}})
-		hold := sim.Hold("GET", "/v2/instance/00000040")
+		gate := sim.Gate("GET", "/v2/instance/00000040")
 		stop = beMaster(t.Context(), p, nil, addrs...)
-		if _, err := hold.Wait(t.Context()); err != nil {
+		if _, err := gate.Wait(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		stop()
 		sim.ClearHistory()
-		hold.Release()
+		gate.Release()
 		time.Sleep(3 * time.Hour)
 		wantRequests(t, sim)
 		if n := logs.FilterMessageSnippet("cannot read the records").Len(); n != 0 {

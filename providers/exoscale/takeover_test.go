@@ -207,7 +207,7 @@ func TestNothingIsDetachedAfterDemotion(t *testing.T) {
 				d, _ := providertest.Deps(t, sim)
 				p := newClient(t, d, certain)
 				observe(t, p, addr4)
-				hold := sim.Hold("", at)
+				gate := sim.Gate("", at)
 				reason := errors.New("demoted")
 				ctx, cancel := context.WithCancelCause(t.Context())
 				var wg sync.WaitGroup
@@ -216,12 +216,12 @@ func TestNothingIsDetachedAfterDemotion(t *testing.T) {
 						t.Errorf("want the cause, got %v", err)
 					}
 				})
-				if _, err := hold.Wait(t.Context()); err != nil {
+				if _, err := gate.Wait(t.Context()); err != nil {
 					t.Fatal(err)
 				}
 				cancel(reason)
 				wg.Wait()
-				hold.Release()
+				gate.Release()
 				synctest.Wait()
 				if got := detached(sim); len(got) != 0 {
 					t.Errorf("want no instance detached, got %v", got)

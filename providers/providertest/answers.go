@@ -166,7 +166,7 @@ func (c Cloud) answers(t *testing.T) {
 		w.warm()
 		reason := errors.New("demoted")
 		ctx, cancel := context.WithCancelCause(w.Context())
-		hold := w.sim.Hold("", "/")
+		gate := w.sim.Gate("", "/")
 		result := make(chan error, 2)
 		go func() { result <- w.provider.Claim(ctx, w.Addr, Permit) }()
 		go func() {
@@ -174,7 +174,7 @@ func (c Cloud) answers(t *testing.T) {
 			result <- err
 		}()
 		for range 2 {
-			if _, err := hold.Wait(w.Context()); err != nil {
+			if _, err := gate.Wait(w.Context()); err != nil {
 				w.Fatal(err)
 			}
 		}
@@ -190,7 +190,7 @@ func (c Cloud) answers(t *testing.T) {
 		if took := time.Since(start); took > 100*time.Millisecond {
 			w.Errorf("took %s to end after its context", took)
 		}
-		hold.Release()
+		gate.Release()
 		if err := w.provider.Claim(ctx, w.Addr, Permit); !errors.Is(err, context.Canceled) {
 			w.Errorf("with an ended context: want context.Canceled, got %v", err)
 		}

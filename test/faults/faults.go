@@ -25,8 +25,8 @@ type Fault struct {
 	CI bool
 	// Inject begins the fault and tells the run how to heal it.
 	Inject func(*Run) error
-	// Hold is how long the fault lasts.
-	Hold time.Duration
+	// Lasts is how long the fault lasts.
+	Lasts time.Duration
 	// Owner says that only the owner can have the fault.
 	Owner bool
 	// Etcd says that etcd fails and not a host: a fault of each kind can happen at
@@ -106,112 +106,112 @@ const (
 // All returns the faults in the order of the table.
 func All() []Fault {
 	all := []Fault{
-		{Name: "kill9", CI: true, Hold: longer, Inject: kill9, Limits: Limits{NoOwner: kernel}},
-		{Name: "kill9-restart", CI: true, Hold: shorter, Stays: true, Inject: func(r *Run) error {
+		{Name: "kill9", CI: true, Lasts: longer, Inject: kill9, Limits: Limits{NoOwner: kernel}},
+		{Name: "kill9-restart", CI: true, Lasts: shorter, Stays: true, Inject: func(r *Run) error {
 			if err := r.Victim.Signal(r.Ctx, unix.SIGKILL); err != nil {
 				return err
 			}
 			return errors.Join(r.Pass(restartDelay), r.Victim.Start())
 		}},
-		{Name: "upgrade", CI: true, Hold: shorter, Stays: true, Inject: func(r *Run) error {
+		{Name: "upgrade", CI: true, Lasts: shorter, Stays: true, Inject: func(r *Run) error {
 			if err := r.Victim.Signal(r.Ctx, unix.SIGUSR2); err != nil {
 				return err
 			}
 			return errors.Join(r.Pass(restartDelay), r.Victim.Start())
 		}},
-		{Name: "sigstop-sigcont", CI: true, Hold: longer, Inject: func(r *Run) error {
+		{Name: "sigstop-sigcont", CI: true, Lasts: longer, Inject: func(r *Run) error {
 			r.heal(func() error { return r.Victim.Signal(r.Ctx, unix.SIGCONT) })
 			return r.Victim.Signal(r.Ctx, unix.SIGSTOP)
 		}, Limits: Limits{NoOwner: kernel, TwoOwners: 20 * time.Millisecond}},
-		{Name: "clean-stop", CI: true, Hold: shorter, Inject: func(r *Run) error {
+		{Name: "clean-stop", CI: true, Lasts: shorter, Inject: func(r *Run) error {
 			r.heal(r.Victim.Start)
 			return r.Victim.Signal(r.Ctx, unix.SIGTERM)
 		}, Limits: Limits{Median: 10 * time.Millisecond, NoOwner: handOver}},
-		{Name: "handover-200x5", Crowd: crowd, Alone: true, CI: true, Hold: shorter, Inject: func(r *Run) error {
+		{Name: "handover-200x5", Crowd: crowd, Alone: true, CI: true, Lasts: shorter, Inject: func(r *Run) error {
 			r.heal(r.Victim.Start)
 			return r.Victim.Signal(r.Ctx, unix.SIGTERM)
 		}, Limits: Limits{NoOwner: crowded}},
-		{Name: "handover-200x5-kill9", Crowd: crowd, Alone: true, Hold: longer, Inject: kill9, Limits: Limits{NoOwner: kernel + crowded}},
-		{Name: "takeover", Owner: true, Hold: shorter, Inject: func(r *Run) error {
+		{Name: "handover-200x5-kill9", Crowd: crowd, Alone: true, Lasts: longer, Inject: kill9, Limits: Limits{NoOwner: kernel + crowded}},
+		{Name: "takeover", Owner: true, Lasts: shorter, Inject: func(r *Run) error {
 			return r.takeover()
 		}, Limits: Limits{NoOwner: handOver}},
 
-		{Name: "host-death", Hold: longer, Inject: hostDeath, Limits: Limits{Median: 5 * time.Second, NoOwner: hostGone}},
-		{Name: "partition-all", Hold: longer, Inject: func(r *Run) error {
+		{Name: "host-death", Lasts: longer, Inject: hostDeath, Limits: Limits{Median: 5 * time.Second, NoOwner: hostGone}},
+		{Name: "partition-all", Lasts: longer, Inject: func(r *Run) error {
 			r.unplug("service", r.Victim.servicePort())
 			r.unplug("etcd", r.Victim.etcdPort())
 			return errors.Join(r.Switch.Unplug(r.Victim.servicePort()), r.Switch.Unplug(r.Victim.etcdPort()))
 		}, Limits: Limits{Median: 5 * time.Second, NoOwner: hostGone, Unseen: Lease}},
 		// The client stays with the former owner, and knows its hardware address.
-		{Name: "partition-with-client", CI: true, Owner: true, Deaf: true, Hold: longest, Inject: func(r *Run) error {
+		{Name: "partition-with-client", CI: true, Owner: true, Deaf: true, Lasts: longest, Inject: func(r *Run) error {
 			r.unplug("service", r.Victim.servicePort())
 			r.unplug("service", clientPort)
 			r.unplug("etcd", r.Victim.etcdPort())
 			return errors.Join(r.Switch.Plug("aside", r.Victim.servicePort()), r.Switch.Plug("aside", clientPort), r.Switch.Unplug(r.Victim.etcdPort()))
 		}, Limits: Limits{NoOwner: kernel, Unseen: longest, Reunited: reunion}},
-		{Name: "partition-etcd", CI: true, Hold: longer, Inject: partitionEtcd, Limits: Limits{NoOwner: kernel}},
-		{Name: "partition-asymmetric-answers", Hold: longer, Inject: func(r *Run) error {
+		{Name: "partition-etcd", CI: true, Lasts: longer, Inject: partitionEtcd, Limits: Limits{NoOwner: kernel}},
+		{Name: "partition-asymmetric-answers", Lasts: longer, Inject: func(r *Run) error {
 			return r.mute(func(i int) (mute, unmute func() error) {
 				n, to := r.EtcdNodes[i], r.Victim.etcdAddress()
 				return func() error { return n.Mute(ServiceLink, to) }, func() error { return n.Unmute(ServiceLink, to) }
 			})
 		}, Limits: Limits{NoOwner: leaseLost}},
-		{Name: "partition-asymmetric-requests", Hold: longer, Inject: func(r *Run) error {
+		{Name: "partition-asymmetric-requests", Lasts: longer, Inject: func(r *Run) error {
 			return r.mute(func(i int) (mute, unmute func() error) {
 				n, to := r.Victim.Node, etcdAddress(i)
 				return func() error { return n.Mute(EtcdLink, to) }, func() error { return n.Unmute(EtcdLink, to) }
 			})
 		}, Limits: Limits{NoOwner: kernel}},
 
-		{Name: "etcd-leader-killed", Etcd: true, Hold: 4 * time.Second, Inject: etcdLeaderKilled, Limits: Limits{NoOwner: leaseLost}},
-		{Name: "etcd-leader-hung", Etcd: true, CI: true, Hold: longer, Inject: etcdLeaderHung, Limits: Limits{NoOwner: leaseLost}},
-		{Name: "etcd-leader-slow", Etcd: true, Hold: longer, Inject: etcdLeaderSlow, Limits: Limits{NoOwner: leaseLost}},
-		{Name: "etcd-leader-cut-off", Etcd: true, Hold: longer, Inject: etcdLeaderCutOff, Limits: Limits{NoOwner: leaseLost}},
-		{Name: "etcd-majority-lost", Etcd: true, Hold: longer, Inject: func(r *Run) error { return r.killEtcd(2) },
+		{Name: "etcd-leader-killed", Etcd: true, Lasts: 4 * time.Second, Inject: etcdLeaderKilled, Limits: Limits{NoOwner: leaseLost}},
+		{Name: "etcd-leader-hung", Etcd: true, CI: true, Lasts: longer, Inject: etcdLeaderHung, Limits: Limits{NoOwner: leaseLost}},
+		{Name: "etcd-leader-slow", Etcd: true, Lasts: longer, Inject: etcdLeaderSlow, Limits: Limits{NoOwner: leaseLost}},
+		{Name: "etcd-leader-cut-off", Etcd: true, Lasts: longer, Inject: etcdLeaderCutOff, Limits: Limits{NoOwner: leaseLost}},
+		{Name: "etcd-majority-lost", Etcd: true, Lasts: longer, Inject: func(r *Run) error { return r.killEtcd(2) },
 			Limits: Limits{NoOwner: beyond, BeyondLease: true}},
-		{Name: "etcd-majority-lost-keep", Etcd: true, OnEtcdLoss: "keep", Hold: longer, Stays: true, Inject: func(r *Run) error { return r.killEtcd(2) }},
-		{Name: "etcd-all-lost", Etcd: true, Hold: longer, Inject: func(r *Run) error { return r.killEtcd(3) },
+		{Name: "etcd-majority-lost-keep", Etcd: true, OnEtcdLoss: "keep", Lasts: longer, Stays: true, Inject: func(r *Run) error { return r.killEtcd(2) }},
+		{Name: "etcd-all-lost", Etcd: true, Lasts: longer, Inject: func(r *Run) error { return r.killEtcd(3) },
 			Limits: Limits{NoOwner: beyond, BeyondLease: true}},
-		{Name: "etcd-all-lost-keep", Etcd: true, OnEtcdLoss: "keep", CI: true, Hold: longer, Stays: true, Inject: func(r *Run) error { return r.killEtcd(3) }},
+		{Name: "etcd-all-lost-keep", Etcd: true, OnEtcdLoss: "keep", CI: true, Lasts: longer, Stays: true, Inject: func(r *Run) error { return r.killEtcd(3) }},
 
-		{Name: "resolver-mute", Named: true, Etcd: true, Hold: longer, Stays: true, Inject: resolverMute},
-		{Name: "lease-revoked", Etcd: true, Hold: longer, Inject: func(r *Run) error {
-			return r.holder(func(c Candidate) error {
+		{Name: "resolver-mute", Named: true, Etcd: true, Lasts: longer, Stays: true, Inject: resolverMute},
+		{Name: "lease-revoked", Etcd: true, Lasts: longer, Inject: func(r *Run) error {
+			return r.ofOwner(func(c Candidate) error {
 				return r.Etcd.Call(r.Ctx, "lease/revoke", map[string]string{"ID": c.Lease}, nil)
 			})
 		}, Limits: Limits{NoOwner: leaseLost}},
-		{Name: "key-deleted", Etcd: true, Hold: longer, Inject: func(r *Run) error {
-			return r.holder(deleteKey(r))
+		{Name: "key-deleted", Etcd: true, Lasts: longer, Inject: func(r *Run) error {
+			return r.ofOwner(deleteKey(r))
 		}, Limits: Limits{NoOwner: leaseLost}},
 
-		{Name: "etcd-restored", Etcd: true, Alone: true, Hold: historyLost, Inject: etcdRestored, Limits: Limits{NoOwner: historyLost}},
-		{Name: "etcd-restored-newcomer", Etcd: true, Alone: true, Hold: historyLost, Inject: etcdRestoredNewcomer, Limits: Limits{NoOwner: historyLost}},
-		{Name: "etcd-wiped", Etcd: true, Alone: true, Hold: historyLost, Inject: etcdWiped, Limits: Limits{NoOwner: historyLost}},
-		{Name: "doubled-member", Alone: true, Hold: Lease + 4*time.Second, Stays: true, Inject: doubledMember},
+		{Name: "etcd-restored", Etcd: true, Alone: true, Lasts: historyLost, Inject: etcdRestored, Limits: Limits{NoOwner: historyLost}},
+		{Name: "etcd-restored-newcomer", Etcd: true, Alone: true, Lasts: historyLost, Inject: etcdRestoredNewcomer, Limits: Limits{NoOwner: historyLost}},
+		{Name: "etcd-wiped", Etcd: true, Alone: true, Lasts: historyLost, Inject: etcdWiped, Limits: Limits{NoOwner: historyLost}},
+		{Name: "doubled-member", Alone: true, Lasts: Lease + 4*time.Second, Stays: true, Inject: doubledMember},
 
-		{Name: "address-deleted", Owner: true, CI: true, Hold: shorter, Stays: true, Inject: func(r *Run) error {
+		{Name: "address-deleted", Owner: true, CI: true, Lasts: shorter, Stays: true, Inject: func(r *Run) error {
 			return errors.Join(r.Victim.Node.RemoveAddress(ServiceLink, whole(Address4)), r.Victim.Node.RemoveAddress(ServiceLink, whole(Address6)))
 		}, Limits: Limits{NoOwner: 20 * time.Millisecond}},
-		{Name: "address-added", Owner: true, CI: true, Hold: shorter, Stays: true, Inject: func(r *Run) error {
+		{Name: "address-added", Owner: true, CI: true, Lasts: shorter, Stays: true, Inject: func(r *Run) error {
 			return errors.Join(r.Idle.Node.AddAddress(ServiceLink, whole(Address4)), r.Idle.Node.AddAddress(ServiceLink, whole(Address6)))
 		}, Limits: Limits{TwoOwners: 50 * time.Millisecond}},
-		{Name: "left-over", Alone: true, Hold: shorter, Stays: true, Inject: leftOver, Limits: Limits{TwoOwners: 50 * time.Millisecond}},
+		{Name: "left-over", Alone: true, Lasts: shorter, Stays: true, Inject: leftOver, Limits: Limits{TwoOwners: 50 * time.Millisecond}},
 
-		{Name: "link-down", CI: true, Hold: longer, Inject: linkDown, Limits: Limits{Median: 50 * time.Millisecond, NoOwner: 200 * time.Millisecond}},
+		{Name: "link-down", CI: true, Lasts: longer, Inject: linkDown, Limits: Limits{Median: 50 * time.Millisecond, NoOwner: 200 * time.Millisecond}},
 		// While it is up, as Linux allows since 6.3; before, the link has to be down for it.
-		{Name: "interface-renamed", Alone: true, CI: true, Hold: longer, Stays: true, Inject: func(r *Run) error {
+		{Name: "interface-renamed", Alone: true, CI: true, Lasts: longer, Stays: true, Inject: func(r *Run) error {
 			r.heal(func() error { return r.Victim.Do(r.Ctx, "ip link set "+ServiceLink+"-new name "+ServiceLink) })
 			return r.Victim.Do(r.Ctx, "ip link set "+ServiceLink+" name "+ServiceLink+"-new")
 		}},
-		{Name: "carrier-lost", Hold: longer, Inject: func(r *Run) error {
+		{Name: "carrier-lost", Lasts: longer, Inject: func(r *Run) error {
 			r.heal(func() error { return r.Switch.Up(r.Victim.servicePort()) })
 			return r.Switch.Down(r.Victim.servicePort())
 		}, Limits: Limits{Median: 50 * time.Millisecond, NoOwner: 200 * time.Millisecond}},
 
-		{Name: "clock-owner-ahead", Clock: true, Hold: longer, Stays: true, Inject: func(r *Run) error { return r.setClock(r.Victim, time.Hour) }},
-		{Name: "clock-owner-behind", Clock: true, Hold: longer, Stays: true, Inject: func(r *Run) error { return r.setClock(r.Victim, -time.Hour) }},
-		{Name: "clock-other-ahead", Clock: true, Hold: longer, Stays: true, Inject: func(r *Run) error { return r.setClock(r.Idle, time.Hour) }},
-		{Name: "clock-other-behind", Clock: true, Hold: longer, Stays: true, Inject: func(r *Run) error { return r.setClock(r.Idle, -time.Hour) }},
+		{Name: "clock-owner-ahead", Clock: true, Lasts: longer, Stays: true, Inject: func(r *Run) error { return r.setClock(r.Victim, time.Hour) }},
+		{Name: "clock-owner-behind", Clock: true, Lasts: longer, Stays: true, Inject: func(r *Run) error { return r.setClock(r.Victim, -time.Hour) }},
+		{Name: "clock-other-ahead", Clock: true, Lasts: longer, Stays: true, Inject: func(r *Run) error { return r.setClock(r.Idle, time.Hour) }},
+		{Name: "clock-other-behind", Clock: true, Lasts: longer, Stays: true, Inject: func(r *Run) error { return r.setClock(r.Idle, -time.Hour) }},
 	}
 	for _, pair := range []struct {
 		name   string
@@ -226,14 +226,14 @@ func All() []Fault {
 		{"host-death+etcd-leader-hung", [2]func(*Run) error{hostDeath, etcdLeaderHung}, Limits{NoOwner: hostGone + prolonged + leaseLost}},
 		{"partition-etcd+etcd-leader-slow", [2]func(*Run) error{partitionEtcd, etcdLeaderSlow}, Limits{NoOwner: kernel + leaseLost}},
 		{"partition-etcd+kill9", [2]func(*Run) error{partitionEtcd, kill9}, Limits{NoOwner: kernel}},
-		// The holder does not see what becomes of its key, and has its lease still.
+		// The owner does not see what becomes of its key, and has its lease still.
 		{"partition-etcd+key-deleted", [2]func(*Run) error{partitionEtcd, keyDeletedLater}, Limits{NoOwner: kernel + leaseLost}},
-		// The holder may have watched its key by that leader.
+		// The owner may have watched its key by that leader.
 		{"etcd-leader-cut-off+key-deleted", [2]func(*Run) error{etcdLeaderCutOff, keyDeletedLater}, Limits{NoOwner: 2 * leaseLost}},
 		{"etcd-leader-hung+key-deleted", [2]func(*Run) error{etcdLeaderHung, keyDeletedLater}, Limits{NoOwner: 2 * leaseLost}},
 		{"link-down+etcd-leader-killed", [2]func(*Run) error{linkDown, etcdLeaderKilled}, Limits{NoOwner: leaseLost}},
 	} {
-		all = append(all, Fault{Name: pair.name, Alone: true, Hold: longer, Limits: pair.limits, Inject: func(r *Run) error {
+		all = append(all, Fault{Name: pair.name, Alone: true, Lasts: longer, Limits: pair.limits, Inject: func(r *Run) error {
 			return errors.Join(pair.faults[0](r), pair.faults[1](r))
 		}})
 	}

@@ -172,14 +172,14 @@ func etcdLeaderSlow(r *Run) error {
 	return nil
 }
 
-// holder calls f with the key of the owner.
-func (r *Run) holder(f func(Candidate) error) error {
+// ofOwner calls f with the key of the owner.
+func (r *Run) ofOwner(f func(Candidate) error) error {
 	candidates, err := r.Candidates(r.Ctx)
 	if err != nil {
 		return err
 	}
 	if len(candidates) == 0 {
-		return errors.New("find the holder's key: there is none")
+		return errors.New("find the owner's key: there is none")
 	}
 	return f(candidates[0])
 }
@@ -190,8 +190,8 @@ func deleteKey(r *Run) func(Candidate) error {
 	}
 }
 
-// keyDeletedLater deletes the holder's key when another fault has had its effect.
-func keyDeletedLater(r *Run) error { return errors.Join(r.Pass(shorter), r.holder(deleteKey(r))) }
+// keyDeletedLater deletes the owner's key when another fault has had its effect.
+func keyDeletedLater(r *Run) error { return errors.Join(r.Pass(shorter), r.ofOwner(deleteKey(r))) }
 
 // leftOver puts the addresses on a host that is not the owner before its berth
 // starts. The time before that start is not judged.

@@ -54,7 +54,7 @@ func Do(ctx context.Context, l *Lab, f Fault, phase float64) (*History, error) {
 	}
 	err = errors.Join(r.Pass(calm+time.Duration(phase*float64(renewal))), r.Begin(f))
 	if err == nil {
-		err = r.Pass(f.Hold)
+		err = r.Pass(f.Lasts)
 	}
 	err = errors.Join(err, r.Heal(f.Name, f.Limits.TwoOwners))
 	healed := time.Now()

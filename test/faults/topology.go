@@ -282,7 +282,7 @@ func (l *Lab) Settle(ctx context.Context) error {
 	}
 }
 
-// A Candidate is a key of the election, the holder's first.
+// A Candidate is a key of the election, the owner's first.
 type Candidate struct {
 	Key   []byte
 	Lease string // as decimal number
