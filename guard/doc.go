@@ -11,7 +11,7 @@
 // so the permit is checked right before each write. The checks of a chain are made from
 // the innermost guard to the outermost: a guard whose check can take time comes last in
 // the chain and is checked first, the lease, whose check asks the clocks, is checked
-// last, and nothing but a look at the contexts stands between its check and the write.
+// last, and nothing but a check of the contexts stands between its check and the write.
 //
 // # Adding a guard
 //

@@ -35,7 +35,7 @@ type Status struct {
 type action uint8
 
 const (
-	keep action = iota
+	retain action = iota
 	start
 	end
 	verify
@@ -52,9 +52,9 @@ func decide(current, reported vrrp.State) (action, string) {
 	case current == vrrp.Master:
 		return end, reported.String() + " reported"
 	case reported == current:
-		return keep, reported.String() + " reported again"
+		return retain, reported.String() + " reported again"
 	}
-	return keep, reported.String() + " reported"
+	return retain, reported.String() + " reported"
 }
 
 // machine is the state machine of one instance. Its fields belong to run.

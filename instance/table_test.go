@@ -18,7 +18,7 @@ func TestDecideIsTotal(t *testing.T) {
 	states := []vrrp.State{vrrp.Unknown, vrrp.Backup, vrrp.Master, vrrp.Fault, vrrp.Stop, vrrp.Deleted}
 	for _, current := range states {
 		for _, reported := range states {
-			want := keep
+			want := retain
 			switch {
 			case current == vrrp.Master && reported == vrrp.Master:
 				want = verify

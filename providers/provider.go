@@ -94,7 +94,9 @@ const (
 	Unknown
 )
 
-// Holder is the server, or else, at which a floating IP points, as read from the API.
+// Holder is the server, or else, at which a floating IP points, as read from the API. It
+// is the provider's answer; the owner of an instance, by contrast, is the host that
+// keepalived or etcd elected. The field Owner names the server for people.
 type Holder struct {
 	Kind HolderKind
 	// Object is the provider's object, for people: a network such as

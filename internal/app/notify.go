@@ -75,7 +75,7 @@ func (o *Options) Notify(ctx context.Context, configPath string, args []string) 
 		return nil
 	}
 	if ev.Kind == vrrp.VerifyNow {
-		return g.askHolders(ctx, names)
+		return g.askActing(ctx, names)
 	}
 	// The status tells of an event only under the lock, when no newer one is on record.
 	lock := g.lock(0, func(ctx context.Context, name string, locked []string) (func() error, error) {
@@ -196,9 +196,9 @@ func (g *graph) notifyOther(ctx context.Context, names []string, lock guard.Guar
 	return errors.Join(errs...)
 }
 
-// askHolders has the processes that hold the instances check who owns the addresses. A
+// askActing has the processes that act for the instances check who owns the addresses. A
 // service reads the event in the FIFO.
-func (g *graph) askHolders(ctx context.Context, names []string) error {
+func (g *graph) askActing(ctx context.Context, names []string) error {
 	var errs []error
 	for _, name := range names {
 		errs = append(errs, notify.Ask(ctx, g.cfg.LockFile(name), g.self))

@@ -73,8 +73,8 @@ type Observation interface {
 }
 
 // Run holds an instance until ctx ends, and returns the cause after all loops have ended
-// and all guards have given up what they had. Each value from verify has the loops look
-// at the owner. It is an instance.Hold, unless it is Impatient.
+// and all guards have given up what they had. Each value from verify has the loops
+// observe the owner. It is an instance.Hold, unless it is Impatient.
 func (h *Holding) Run(ctx context.Context, instance string, verify <-chan struct{}) error {
 	r := &run{Holding: h, instance: instance, journal: h.Journal.With(zap.String("instance", instance))}
 	r.retained = r.journal.Condition()

@@ -22,7 +22,7 @@ type Loops struct {
 // Run keeps the addresses of an instance pointed here until ctx ends, and returns the
 // cause after the last loop has ended. It asks for the addresses at once and whenever it
 // receives from changed; loops of addresses that stay are left alone. Each value from
-// verify has all loops look at the owner. Both channels may be nil.
+// verify has all loops observe the owner. Both channels may be nil.
 func (l *Loops) Run(ctx context.Context, instance string, check func(context.Context) error,
 	addresses func() []vrrp.FloatingIP, changed, verify <-chan struct{}) error {
 	set := &refresher.Set{

@@ -16,7 +16,7 @@ const settle = 5 * time.Second
 type Condition struct {
 	j *Journal
 
-	// All below belongs to the lock of the journal's record.
+	// All below belongs to the lock of shared.
 	kind   Kind // empty while nothing is wrong
 	text   string
 	fields []zap.Field
@@ -34,9 +34,9 @@ func (j *Journal) Condition() *Condition { return &Condition{j: j} }
 // begins, when its kind changes, and, for a Distinct kind, when the text of err changes.
 // Repetitions are debug lines.
 func (c *Condition) Fail(k Kind, err error, fields ...zap.Field) {
-	r := c.j.record
-	r.mu.Lock()
-	defer r.mu.Unlock()
+	s := c.j.shared
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	fields = append([]zap.Field{zap.Error(err)}, fields...)
 	former := c.kind.Code
 	if c.kind.Code == k.Code && (!k.Distinct || c.text == err.Error()) {
@@ -47,12 +47,12 @@ func (c *Condition) Fail(k Kind, err error, fields ...zap.Field) {
 		return
 	}
 	if former == "" {
-		c.since, c.id = time.Now(), r.id()
-		r.open[c] = struct{}{}
+		c.since, c.id = time.Now(), s.id()
+		s.open[c] = struct{}{}
 	}
 	c.kind, c.text, c.fields, c.logged = k, err.Error(), fields, false
 	c.after(time.Until(c.since.Add(k.Lasting)))
-	r.reconsider(former)
+	s.reconsider(former)
 }
 
 // Clear tells that nothing is wrong. If a line was logged for the condition, the end of
@@ -65,16 +65,16 @@ func (c *Condition) Clear(fields ...zap.Field) { c.end(true, fields) }
 func (c *Condition) Drop() { c.end(false, nil) }
 
 func (c *Condition) end(aloud bool, fields []zap.Field) {
-	r := c.j.record
-	r.mu.Lock()
-	defer r.mu.Unlock()
+	s := c.j.shared
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if c.kind.Code == "" {
 		return
 	}
 	k, open := c.kind, c.open
 	c.kind, c.text, c.fields, c.logged, c.open = Kind{}, "", nil, false, Kind{}
 	c.stop()
-	delete(r.open, c)
+	delete(s.open, c)
 	if open.Code != "" {
 		now, text := time.Now(), ""
 		if aloud {
@@ -83,13 +83,13 @@ func (c *Condition) end(aloud bool, fields []zap.Field) {
 		c.j.tell(Event{ID: c.id, Code: open.Code, Level: zap.InfoLevel, Text: text, Lasts: true, Over: true, Since: c.since, Time: now},
 			append(slices.Clone(fields), zap.Duration("after", now.Sub(c.since))))
 	}
-	r.reconsider(k.Code)
+	s.reconsider(k.Code)
 }
 
 // reconsider is called when a condition with this code has ended: a condition that
 // depends on it has its line logged if it lasts. It is called with the lock held.
-func (r *record) reconsider(code string) {
-	for other := range r.open {
+func (s *shared) reconsider(code string) {
+	for other := range s.open {
 		if !other.logged && slices.Contains(other.kind.DependsOn, code) {
 			other.after(max(settle, time.Until(other.since.Add(other.kind.Lasting))))
 		}
@@ -98,8 +98,8 @@ func (r *record) reconsider(code string) {
 
 // Holds reports whether a condition holds, with its line logged or not.
 func (c *Condition) Holds() bool {
-	c.j.record.mu.Lock()
-	defer c.j.record.mu.Unlock()
+	c.j.shared.mu.Lock()
+	defer c.j.shared.mu.Unlock()
 	return c.kind.Code != ""
 }
 
@@ -113,8 +113,8 @@ func (c *Condition) after(d time.Duration) {
 	}
 	var timer *time.Timer
 	timer = time.AfterFunc(d, func() {
-		c.j.record.mu.Lock()
-		defer c.j.record.mu.Unlock()
+		c.j.shared.mu.Lock()
+		defer c.j.shared.mu.Unlock()
 		if c.wait == timer { // else it was stopped too late
 			c.wait = nil
 			c.tell()
@@ -133,7 +133,7 @@ func (c *Condition) stop() {
 // tell logs the line of the condition, and hands its event to the consumers, unless a
 // condition on which it depends holds. It is called with the lock held.
 func (c *Condition) tell() {
-	for other := range c.j.record.open {
+	for other := range c.j.shared.open {
 		if slices.Contains(c.kind.DependsOn, other.kind.Code) {
 			return
 		}

@@ -56,13 +56,13 @@ type Event struct {
 // Journal takes what happens. Its methods may be called by several goroutines at
 // once and never wait for I/O but that of the logger.
 type Journal struct {
-	record *record
+	shared *shared
 	log    *zap.Logger
 	fields []zap.Field // of With
 }
 
-// record is what the scopes of a journal share.
-type record struct {
+// shared is what the scopes of a journal share.
+type shared struct {
 	consumers []func(Event)
 	process   string // prefix of the IDs
 
@@ -78,7 +78,7 @@ func New(log *zap.Logger, consumers ...func(Event)) *Journal {
 	if log == nil {
 		log = zap.NewNop()
 	}
-	return &Journal{log: log, record: &record{
+	return &Journal{log: log, shared: &shared{
 		consumers: consumers,
 		process:   strconv.FormatInt(time.Now().UnixNano(), 36),
 		open:      map[*Condition]struct{}{},
@@ -88,7 +88,7 @@ func New(log *zap.Logger, consumers ...func(Event)) *Journal {
 // With returns the journal of a part: its lines and events have these fields too.
 func (j *Journal) With(fields ...zap.Field) *Journal {
 	all := append(append([]zap.Field{}, j.fields...), fields...)
-	return &Journal{record: j.record, log: j.log.With(fields...), fields: all}
+	return &Journal{shared: j.shared, log: j.log.With(fields...), fields: all}
 }
 
 // Debug writes a line that is not an event.
@@ -96,10 +96,10 @@ func (j *Journal) Debug(message string, fields ...zap.Field) { j.log.Debug(messa
 
 // Tell tells that something has happened.
 func (j *Journal) Tell(k Kind, fields ...zap.Field) {
-	j.record.mu.Lock()
-	defer j.record.mu.Unlock()
+	j.shared.mu.Lock()
+	defer j.shared.mu.Unlock()
 	now := time.Now()
-	j.tell(Event{ID: j.record.id(), Code: k.Code, Level: k.Level, Text: k.Text, Since: now, Time: now}, fields)
+	j.tell(Event{ID: j.shared.id(), Code: k.Code, Level: k.Level, Text: k.Text, Since: now, Time: now}, fields)
 }
 
 // tell writes the line of an event and hands it to the consumers. It is called with
@@ -108,7 +108,7 @@ func (j *Journal) tell(e Event, fields []zap.Field) {
 	if e.Text != "" {
 		j.log.Log(e.Level, e.Text, append([]zap.Field{zap.String("code", e.Code)}, fields...)...)
 	}
-	if len(j.record.consumers) == 0 {
+	if len(j.shared.consumers) == 0 {
 		return
 	}
 	values := zapcore.NewMapObjectEncoder()
@@ -128,13 +128,13 @@ func (j *Journal) tell(e Event, fields []zap.Field) {
 	if e.Reason = text("reason"); e.Reason == "" {
 		e.Reason = text("error")
 	}
-	for _, consume := range j.record.consumers {
+	for _, consume := range j.shared.consumers {
 		consume(e)
 	}
 }
 
 // id returns a new ID. It is called with the lock held.
-func (r *record) id() string {
-	r.last++
-	return r.process + "-" + strconv.FormatUint(r.last, 36)
+func (s *shared) id() string {
+	s.last++
+	return s.process + "-" + strconv.FormatUint(s.last, 36)
 }

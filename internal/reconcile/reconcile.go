@@ -161,7 +161,7 @@ func (r *Reconciler) Run(ctx context.Context) error {
 			r.mu.Unlock()
 		}
 		again = nil
-		switch deaf := r.decideAlone(ctx); {
+		switch deaf := r.decideWithoutLines(ctx); {
 		case deaf:
 			again = time.After(askDeaf)
 		case r.fill(ctx):

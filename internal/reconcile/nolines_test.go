@@ -21,7 +21,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// While keepalived does not have the FIFO open the machine decides, for MASTER and
+// While keepalived does not have the FIFO open the addresses decide, for MASTER and
 // against it, for as long as keepalived is certain to live.
 func TestReconcilerWhileNoLineCanArrive(t *testing.T) {
 	const conf = `

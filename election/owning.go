@@ -29,7 +29,7 @@ func (k *candidate) own(campaign context.Context, term *Term, token int64) error
 			newest = n
 			k.Joined()
 		}
-		if cause := k.unseated(v, term, token); cause != nil {
+		if cause := k.mustEnd(v, term, token); cause != nil {
 			cancel(cause)
 		}
 		select {
@@ -48,8 +48,8 @@ func (k *candidate) own(campaign context.Context, term *Term, token int64) error
 	}
 }
 
-// unseated returns why this member must not be the owner any more, nil while it may.
-func (k *candidate) unseated(v view, term *Term, token int64) (cause error) {
+// mustEnd returns why this member must not be the owner any more, nil while it may.
+func (k *candidate) mustEnd(v view, term *Term, token int64) (cause error) {
 	switch ok, why := k.Able.State(); {
 	case !ok:
 		cause = &UnableError{why}

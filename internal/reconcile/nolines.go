@@ -15,10 +15,10 @@ import (
 // arrive. A change of addresses is a reason to ask at once.
 const askDeaf = 2 * time.Second
 
-// decideAlone decides the states from the machine alone while no line can arrive, and
-// once more when lines can again, as what happened in the last moment is not known
-// then. It reports whether no line can arrive.
-func (r *Reconciler) decideAlone(ctx context.Context) bool {
+// decideWithoutLines decides the states from keepalived's state dump and the addresses
+// while no line can arrive, and once more when lines can again, as what happened in the
+// last moment is not known then. It reports whether no line can arrive.
+func (r *Reconciler) decideWithoutLines(ctx context.Context) bool {
 	why, ended := r.Deaf(), false
 	ended, r.deaf = r.deaf && why == "", why != ""
 	if why == "" && !ended {
