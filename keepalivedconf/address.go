@@ -82,12 +82,7 @@ func (m *machine) address(words [][]byte, static bool) (vrrp.FloatingIP, bool) {
 	if !ok {
 		return vrrp.FloatingIP{}, false
 	}
-	var (
-		ip        = vrrp.FloatingIP{Prefix: prefix}
-		is6       = prefix.Addr().Is6()
-		peer      bool
-		broadcast string
-	)
+	a := addressLine{machine: m, text: text, ip: vrrp.FloatingIP{Prefix: prefix}}
 	for n := 1; n < len(words); n++ {
 		option := string(words[n])
 		if flags[option] || option == "use_vmac" && !static {
@@ -103,68 +98,87 @@ func (m *machine) address(words [][]byte, static bool) (vrrp.FloatingIP, bool) {
 		}
 		if n+1 == len(words) {
 			m.warn("address %s is dropped, because %s lacks its value; add it", text, option)
-			return ip, false
+			return a.ip, false
 		}
 		n++
-		value := string(words[n])
-		switch option {
-		case "dev":
-			if ip.Device != "" {
-				m.warn("address %s is dropped, because it has two dev; remove one", text)
-				return ip, false
-			}
-			if _, usable := m.useInterface(value); !usable {
-				return ip, false
-			}
-			ip.Device = value
-		case "brd", "broadcast":
-			if is6 {
-				m.warn("address %s is dropped, because IPv6 has no broadcast; remove %s", text, option)
-				return ip, false
-			}
-			if a, err := parseAddress(value); value != "+" && value != "-" && (err != nil || !a.Is4()) {
-				m.warn("address %s is dropped, because broadcast %s is not an address; correct it, or write + or -", text, value)
-				return ip, false
-			}
-			broadcast = value
-		case "label":
-			if len(value) >= interfaceNameLimit {
-				m.warn("address %s is dropped, because its label has more than %d letters; shorten it", text, interfaceNameLimit-1)
-				return ip, false
-			}
-			if is6 {
-				m.warn("label %s is ignored, because IPv6 addresses have none; remove it", value)
-			}
-		case "scope":
-			if is6 {
-				m.warn("scope %s is ignored for IPv6; remove it", value)
-			}
-		case "peer":
-			if peer {
-				m.warn("peer %s is ignored, because address %s has one already; remove it", value, text)
-				continue
-			}
-			a, err := parseAddress(value)
-			if err != nil || a.Is6() != is6 {
-				m.warn("peer %s of address %s is ignored, because it is not an address of that family without a length; correct it", value, text)
-				continue
-			}
-			if prefix.Bits() != prefix.Addr().BitLen() {
-				m.warn("address %s is taken as /%d, because it has a peer; leave out its length", text, prefix.Addr().BitLen())
-			}
-			peer = true
-			ip.Prefix = netip.PrefixFrom(prefix.Addr(), prefix.Addr().BitLen())
-		case "preferred_lft":
-			if _, ok, exact := lenientNumber(value, 0, 1<<32-1); value != "forever" && !(ok && exact) {
-				m.warn("preferred_lft %s of address %s is not a number; write seconds or forever", value, text)
-			}
-		case "track_group":
+		if !a.take(option, string(words[n])) {
+			return a.ip, false
 		}
 	}
-	if broadcast != "" && peer {
-		m.warn("broadcast %s of address %s is ignored, because it has a peer; remove one", broadcast, text)
+	if a.broadcast != "" && a.peer {
+		m.warn("broadcast %s of address %s is ignored, because it has a peer; remove one", a.broadcast, text)
 	}
-	return ip, true
+	return a.ip, true
+}
+
+// addressLine is what a line with an address has told so far.
+type addressLine struct {
+	*machine
+	text      string // the address, as it is written
+	ip        vrrp.FloatingIP
+	peer      bool
+	broadcast string
+}
+
+// take takes an option that has a value. It returns false if keepalived drops the whole
+// line.
+func (a *addressLine) take(option, value string) bool {
+	prefix := a.ip.Prefix
+	is6 := prefix.Addr().Is6()
+	switch option {
+	case "dev":
+		if a.ip.Device != "" {
+			a.warn("address %s is dropped, because it has two dev; remove one", a.text)
+			return false
+		}
+		if _, usable := a.useInterface(value); !usable {
+			return false
+		}
+		a.ip.Device = value
+	case "brd", "broadcast":
+		if is6 {
+			a.warn("address %s is dropped, because IPv6 has no broadcast; remove %s", a.text, option)
+			return false
+		}
+		if addr, err := parseAddress(value); value != "+" && value != "-" && (err != nil || !addr.Is4()) {
+			a.warn("address %s is dropped, because broadcast %s is not an address; correct it, or write + or -", a.text, value)
+			return false
+		}
+		a.broadcast = value
+	case "label":
+		if len(value) >= interfaceNameLimit {
+			a.warn("address %s is dropped, because its label has more than %d letters; shorten it", a.text, interfaceNameLimit-1)
+			return false
+		}
+		if is6 {
+			a.warn("label %s is ignored, because IPv6 addresses have none; remove it", value)
+		}
+	case "scope":
+		if is6 {
+			a.warn("scope %s is ignored for IPv6; remove it", value)
+		}
+	case "peer":
+		if a.peer {
+			a.warn("peer %s is ignored, because address %s has one already; remove it", value, a.text)
+			return true
+		}
+		addr, err := parseAddress(value)
+		if err != nil || addr.Is6() != is6 {
+			a.warn("peer %s of address %s is ignored, because it is not an address of that family without a length; correct it", value, a.text)
+			return true
+		}
+		if prefix.Bits() != prefix.Addr().BitLen() {
+			a.warn("address %s is taken as /%d, because it has a peer; leave out its length", a.text, prefix.Addr().BitLen())
+		}
+		a.peer = true
+		a.ip.Prefix = netip.PrefixFrom(prefix.Addr(), prefix.Addr().BitLen())
+	case "preferred_lft":
+		if _, ok, exact := lenientNumber(value, 0, 1<<32-1); value != "forever" && !(ok && exact) {
+			a.warn("preferred_lft %s of address %s is not a number; write seconds or forever", value, a.text)
+		}
+	case "track_group":
+	}
+	return true
 }
 
 // takesValue reports whether an option is followed by a value.

@@ -60,23 +60,26 @@ var ruleOptions = map[string]optionKind{
 func (m *machine) route(words [][]byte) { m.routing("route", words, routeOptions, true) }
 func (m *machine) rule(words [][]byte)  { m.routing("rule", words, ruleOptions, false) }
 
+// fits reports whether a destination or an address has this family, which is that of
+// the first address if it was not known.
+func (f *Family) fits(text string) bool {
+	switch text {
+	case "default", "any", "all", "default6":
+		return true
+	}
+	a, err := parseAddress(cutMask(text))
+	if err != nil {
+		return false
+	}
+	if *f == FamilyUnknown {
+		*f = familyOf(a)
+	}
+	return *f == familyOf(a)
+}
+
 // routing follows the options of a route or rule as far as keepalived does.
 func (m *machine) routing(kind string, words [][]byte, options map[string]optionKind, destination bool) {
 	family := FamilyUnknown
-	fits := func(text string) bool {
-		switch text {
-		case "default", "any", "all", "default6":
-			return true
-		}
-		a, err := parseAddress(cutMask(text))
-		if err != nil {
-			return false
-		}
-		if family == FamilyUnknown {
-			family = familyOf(a)
-		}
-		return family == familyOf(a)
-	}
 	n := 0
 	value := func() (string, bool) {
 		option := words[n]
@@ -100,7 +103,7 @@ func (m *machine) routing(kind string, words [][]byte, options map[string]option
 				return
 			}
 		case isDestination:
-			if !destination || !fits(option) {
+			if !destination || !family.fits(option) {
 				m.warn("%s %s is dropped, because %s is not understood; correct it", kind, words[0], option)
 				return
 			}
@@ -128,7 +131,7 @@ func (m *machine) routing(kind string, words [][]byte, options map[string]option
 			if !ok {
 				return
 			}
-			if !fits(text) {
+			if !family.fits(text) {
 				m.warn("%s %s is dropped, because %s %s is not an address of its family; correct it", kind, words[0], option, text)
 				return
 			}
