@@ -13,6 +13,7 @@ import (
 	"berth/internal/pointing"
 	"berth/internal/reload"
 	"berth/internal/run"
+	"berth/internal/seat"
 	"berth/internal/serve"
 	"berth/internal/status"
 	"berth/internal/systemd"
@@ -67,98 +68,129 @@ func (o *Options) loadElection(path string) (*config.Config, error) {
 	return cfg, err
 }
 
-// elect does the work of Elect, with these parts, and reports whether it is to begin
+// electMode is berth elect: what lives as long as its process.
+type electMode struct {
+	options    *Options
+	cfg        *config.Config
+	journal    *journal.Journal
+	meters     *meters
+	supervisor *systemd.Notifier
+	exporter   *serve.Exporter
+	board      *status.Board
+	cloud      *pointing.Cloud // nil without a provider
+	// With the place of this host's member:
+	place   *seat.Seat
+	member  *election.Member
+	history *seat.History
+	network *netif.Host
+	host    *owner.Host
+}
+
+// elect does the work of Elect with these meters, and reports whether it is to begin
 // anew.
 func (o *Options) elect(ctx context.Context, cfg *config.Config, stop func(error), m *meters) (again bool, err error) {
-	j := o.Journal()
-	supervisor := systemd.New(j)
-	o.Logs.Count(m.dropped)
-
-	// The board for berth status.
-	self, err := notify.Self(true)
+	e, err := o.newElectMode(cfg, m)
 	if err != nil {
 		return false, err
 	}
-	board := status.NewBoard(cfg.RunDirectory, status.Instance{PID: self.PID, Start: self.Start, Mode: "elect", Prefix: cfg.Etcd.Prefix, Member: cfg.Etcd.MemberName()}, j)
-	defer board.Flush() // what the end of the campaigns has changed
-	m.status.Watch(board)
-
-	// Where floating IPs are pointed.
-	var cloud *pointing.Cloud // nil without a provider
-	if cfg.Pointing(o.DryRun) != config.Nothing {
-		if cloud, err = o.newCloud(cfg, m, j); err != nil {
-			return false, err
-		}
-	}
-
-	// The member of the elections, and its place on this host.
-	place, err := o.takeSeat(ctx, cfg)
-	if err != nil {
+	defer e.board.Flush() // what the end of the campaigns has changed
+	if e.place, err = o.takeSeat(ctx, cfg); err != nil {
 		if ctx.Err() != nil {
 			return false, nil
 		}
 		return false, err
 	}
 	defer func() {
-		if err := place.Leave(errors.Is(context.Cause(ctx), election.ErrLeave)); err != nil {
-			j.Tell(seatNotLeft, zap.Error(err))
+		if err := e.place.Leave(errors.Is(context.Cause(ctx), election.ErrLeave)); err != nil {
+			e.journal.Tell(seatNotLeft, zap.Error(err))
 		}
 	}()
-	member, history, err := o.newMember(cfg, place, m.election)
-	if err != nil {
+	if err := e.build(); err != nil {
 		return false, err
 	}
-	defer member.Etcd.Close()
+	defer e.close()
+	return e.run(ctx, stop)
+}
 
-	// The interfaces, and what an owner does with them.
-	network, err := openNetwork(cfg, member, board, m.netif, j)
+// newElectMode builds the parts that need no place. It starts nothing.
+func (o *Options) newElectMode(cfg *config.Config, m *meters) (e *electMode, err error) {
+	j := o.Journal()
+	e = &electMode{options: o, cfg: cfg, journal: j, meters: m, supervisor: systemd.New(j), exporter: serve.NewExporter(m.registry, j)}
+	e.exporter.Show(serve.Where(cfg.Metrics))
+	o.Logs.Count(m.dropped)
+	self, err := notify.Self(true)
 	if err != nil {
-		return false, err
+		return nil, err
 	}
-	defer func() {
-		if err := network.Close(); err != nil {
-			j.Tell(interfacesNotClosed, zap.Error(err))
+	e.board = status.NewBoard(cfg.RunDirectory, status.Instance{PID: self.PID, Start: self.Start, Mode: "elect", Prefix: cfg.Etcd.Prefix, Member: cfg.Etcd.MemberName()}, j)
+	m.status.Watch(e.board)
+	if cfg.Pointing(o.DryRun) != config.Nothing {
+		if e.cloud, err = o.newCloud(cfg, m, j); err != nil {
+			return nil, err
 		}
-	}()
-	member.Retain = cfg.Election.OnEtcdLoss == config.Keep
-	member.Renewed, member.Moved, member.Doubled = network.Renewed, network.Moved, board.Doubled
-	member.Init()
-	host := &owner.Host{Member: member, Network: network, Status: board, Adopts: place.Found() != 0, Lease: place.Path(), Journal: j}
-	for _, in := range cfg.Election.Instances {
-		host.Owners = append(host.Owners, newOwner(in, network, cloud, board, j))
 	}
+	return e, nil
+}
 
-	protect(j)
-	exporter := serve.NewExporter(m.registry, j)
-	exporter.Show(serve.Where(cfg.Metrics))
+// build builds the parts that need the place: the member of the elections, the
+// interfaces, and what an owner does with them. Without an error, close is to follow.
+func (e *electMode) build() (err error) {
+	if e.member, e.history, err = e.options.newMember(e.cfg, e.place, e.meters.election); err != nil {
+		return err
+	}
+	if e.network, err = openNetwork(e.cfg, e.member, e.board, e.meters.netif, e.journal); err != nil {
+		e.member.Etcd.Close()
+		return err
+	}
+	e.member.Retain = e.cfg.Election.OnEtcdLoss == config.Keep
+	e.member.Renewed, e.member.Moved, e.member.Doubled = e.network.Renewed, e.network.Moved, e.board.Doubled
+	e.member.Init()
+	e.host = &owner.Host{Member: e.member, Network: e.network, Status: e.board, Adopts: e.place.Found() != 0, Lease: e.place.Path(), Journal: e.journal}
+	for _, in := range e.cfg.Election.Instances {
+		e.host.Owners = append(e.host.Owners, newOwner(in, e.network, e.cloud, e.board, e.journal))
+	}
+	return nil
+}
+
+// close ends what build has opened.
+func (e *electMode) close() {
+	if err := e.network.Close(); err != nil {
+		e.journal.Tell(interfacesNotClosed, zap.Error(err))
+	}
+	e.member.Etcd.Close()
+}
+
+// run runs the parts until ctx ends, and reports whether berth is to begin anew.
+func (e *electMode) run(ctx context.Context, stop func(error)) (again bool, err error) {
+	protect(e.journal)
 	tasks := []run.Task{
-		{Name: "election", Run: func(ctx context.Context) error { return member.Run(ctx, host.Run) }},
-		{Name: "status", Run: board.Run},
-		{Name: "record", Run: func(ctx context.Context) error { return place.Run(ctx, member.End, member.Unacknowledged) }},
-		{Name: "history", Run: func(ctx context.Context) error { return history.Run(ctx, member.Seen) }},
-		{Name: "metrics", Run: exporter.Run},
-		o.onUpgrade(cfg.Path, func() error { return replaceable(member, cfg, cfg) }, stop),
-		run.OnSignal("reload", unix.SIGHUP, func(context.Context) { o.beginAnew(member, cfg, supervisor, stop) }),
+		{Name: "election", Run: func(ctx context.Context) error { return e.member.Run(ctx, e.host.Run) }},
+		{Name: "status", Run: e.board.Run},
+		{Name: "record", Run: func(ctx context.Context) error { return e.place.Run(ctx, e.member.End, e.member.Unacknowledged) }},
+		{Name: "history", Run: func(ctx context.Context) error { return e.history.Run(ctx, e.member.Seen) }},
+		{Name: "metrics", Run: e.exporter.Run},
+		e.options.onUpgrade(e.cfg.Path, func() error { return replaceable(e.member, e.cfg, e.cfg) }, stop),
+		run.OnSignal("reload", unix.SIGHUP, func(context.Context) { e.options.beginAnew(e.member, e.cfg, e.supervisor, stop) }),
 	}
-	if cloud != nil {
-		for _, w := range cfg.Immovable() {
-			j.Tell(addressFixed, zap.String("reason", w))
+	if e.cloud != nil {
+		for _, w := range e.cfg.Immovable() {
+			e.journal.Tell(addressFixed, zap.String("reason", w))
 		}
-		tasks = append(tasks, run.Task{Name: "provider", Run: cloud.Prepare}, run.Task{Name: "audit", Run: cloud.Audit})
+		tasks = append(tasks, run.Task{Name: "provider", Run: e.cloud.Prepare}, run.Task{Name: "audit", Run: e.cloud.Audit})
 	}
-	tasks = append(tasks, systemdTask(supervisor, tasks, nil))
-	j.Tell(electionJoined, zap.String("member", member.Name), zap.String("prefix", member.Prefix),
-		zap.Strings("instances", cfg.Election.Names()), zap.Strings("interfaces", slices.Sorted(maps.Keys(cfg.Election.OnInterfaces()))))
+	tasks = append(tasks, systemdTask(e.supervisor, tasks, nil))
+	e.journal.Tell(electionJoined, zap.String("member", e.member.Name), zap.String("prefix", e.member.Prefix),
+		zap.Strings("instances", e.cfg.Election.Names()), zap.Strings("interfaces", slices.Sorted(maps.Keys(e.cfg.Election.OnInterfaces()))))
 	err = run.Together(ctx, tasks...)
 	if ctx.Err() == nil {
 		return false, err
 	}
 	cause := context.Cause(ctx)
 	if errors.Is(cause, election.ErrLeave) {
-		j.Tell(electionPassed, zap.NamedError("reason", cause))
+		e.journal.Tell(electionPassed, zap.NamedError("reason", cause))
 		return errors.Is(cause, upgrade.ErrAnew), nil
 	}
-	j.Tell(electionLeft, zap.NamedError("reason", cause))
+	e.journal.Tell(electionLeft, zap.NamedError("reason", cause))
 	return false, nil
 }
 
