@@ -41,10 +41,9 @@ type Reader struct {
 	Owner func() (uid, gid int, known bool)
 
 	journal *journal.Journal
-	// The conditions of the FIFO, and those of lines by the mistake in them. A kind of
-	// bad line stays wrong: keepalived writes it again.
+	// The conditions of the FIFO.
 	opening, access *journal.Condition
-	ignored         map[string]*journal.Condition
+	ignored         map[string]bool // mistakes in lines that were told of
 
 	emit    func([]vrrp.Event) // of Run
 	reading sync.RWMutex       // locked from before a read until what was read is handed on
@@ -67,7 +66,7 @@ func NewReader(path string, j *journal.Journal) *Reader {
 		j = journal.New(nil)
 	}
 	return &Reader{Path: path, journal: j, opening: j.Condition(), access: j.Condition(),
-		ignored: map[string]*journal.Condition{}, flush: make(chan chan struct{})}
+		ignored: map[string]bool{}, flush: make(chan chan struct{})}
 }
 
 // Flush returns after everything that was in the FIFO when Flush was called has
@@ -313,14 +312,11 @@ var errTooLong = fmt.Errorf("it has more than %d bytes", maxLine)
 
 // ignore tells once for each key that a line is ignored.
 func (r *Reader) ignore(key string, k journal.Kind, err error, fields ...zap.Field) {
-	c := r.ignored[key]
-	if c == nil && len(r.ignored) >= maxIgnored {
-		r.journal.Debug(k.Text, append(fields, zap.Error(err))...)
+	fields = append(fields, zap.Error(err))
+	if r.ignored[key] || len(r.ignored) >= maxIgnored {
+		r.journal.Debug(k.Text, fields...)
 		return
 	}
-	if c == nil {
-		c = r.journal.Condition()
-		r.ignored[key] = c
-	}
-	c.Fail(k, err, fields...)
+	r.ignored[key] = true
+	r.journal.Tell(k, fields...)
 }

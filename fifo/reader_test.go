@@ -29,6 +29,7 @@ type running struct {
 	bursts chan []vrrp.Event
 	lost   chan []vrrp.Event // bursts of which lines were lost
 	logs   *observer.ObservedLogs
+	events []journal.Event // to be read after Flush
 	reader *fifo.Reader
 	stop   func() error
 }
@@ -38,7 +39,7 @@ func start(t *testing.T, path string) *running {
 	t.Helper()
 	core, logs := observer.New(zapcore.DebugLevel)
 	r := &running{path: path, bursts: make(chan []vrrp.Event, 10000), lost: make(chan []vrrp.Event, 100), logs: logs}
-	r.reader = fifo.NewReader(path, journal.New(zap.New(core)))
+	r.reader = fifo.NewReader(path, journal.New(zap.New(core), func(e journal.Event) { r.events = append(r.events, e) }))
 	r.reader.Overflow = func(evs []vrrp.Event) { r.lost <- evs }
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
@@ -201,6 +202,11 @@ func TestWarningsOfDifferentBadLinesAreBounded(t *testing.T) {
 	r.reader.Flush(t.Context())
 	if n := r.logs.FilterLevelExact(zapcore.WarnLevel).Len(); n != 50 {
 		t.Errorf("%d warnings of 60 bad lines, want 50", n)
+	}
+	for _, e := range r.events {
+		if e.Lasts {
+			t.Fatalf("one stray line is a condition that holds: %+v", e)
+		}
 	}
 }
 

@@ -62,8 +62,10 @@ type IDCache struct {
 	path string // "" for none on disk
 	key  IDKey
 
-	mu         sync.Mutex         // guards all below
-	unusable   *journal.Condition // the file, when it is read
+	journal *journal.Journal
+
+	mu         sync.Mutex // guards all below
+	ignored    bool       // it was told that the file is ignored
 	unwritable *journal.Condition
 	known      []byte // what this process last saw or put in the file
 }
@@ -80,8 +82,8 @@ func NewIDCache(dir string, key IDKey, j *journal.Journal) *IDCache {
 		sum := sha256.Sum256([]byte(key.Endpoint + "\x00" + key.Zone + "\x00" + key.Hostname))
 		c.path = rundir.Dir(dir).ProviderIDs(key.Provider, sum[:6])
 	}
-	j = j.With(zap.String("file", c.path))
-	c.unusable, c.unwritable = j.Condition(), j.Condition()
+	c.journal = j.With(zap.String("file", c.path))
+	c.unwritable = c.journal.Condition()
 	return c
 }
 
@@ -100,10 +102,12 @@ func (c *IDCache) Load() IDs {
 	defer c.mu.Unlock()
 	ids, err := c.read()
 	if err != nil {
-		c.unusable.Fail(idsIgnored, err)
+		if !c.ignored {
+			c.ignored = true
+			c.journal.Tell(idsIgnored, zap.Error(err))
+		}
 		return IDs{}
 	}
-	c.unusable.Clear()
 	return ids
 }
 

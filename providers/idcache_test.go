@@ -227,3 +227,19 @@ func TestBootIDIsOne(t *testing.T) {
 		t.Errorf("want a UUID that stays, got %q", fmt.Sprint(id))
 	}
 }
+
+// The file is read at the start alone: nothing tells later whether it is good again.
+func TestABadFileIsNotAConditionThatHolds(t *testing.T) {
+	dir := t.TempDir()
+	c, _ := newCache(dir, key)
+	c.Store(ids)
+	if err := os.WriteFile(file(t, dir), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var events []journal.Event
+	c = providers.NewIDCache(dir, key, journal.New(nil, func(e journal.Event) { events = append(events, e) }))
+	c.Load()
+	if len(events) != 1 || events[0].Code != "provider-ids-ignored" || events[0].Lasts {
+		t.Errorf("told %+v", events)
+	}
+}

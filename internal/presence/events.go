@@ -13,8 +13,8 @@ var (
 		Text: "suspending the floating IP until its address returns"}
 	resumed = journal.Kind{Code: "address-resumed", Level: zap.InfoLevel,
 		Text: "the address has returned; the floating IP is no longer suspended"}
-	// absent has no message of recovery: that an address was bound later changes nothing
-	// for the operator.
+	// absent is told once of an instance, and not at each MASTER: that an address is bound
+	// later changes nothing for the operator.
 	absent = journal.Kind{Code: "addresses-absent", Level: zap.InfoLevel,
 		Text: "none of the addresses is on this host; events alone count for this instance"}
 )

@@ -2,7 +2,6 @@ package presence
 
 import (
 	"context"
-	"errors"
 	"sync"
 	"time"
 
@@ -54,7 +53,7 @@ type Observer struct {
 	mu       sync.Mutex
 	watches  map[*Watch]bool
 	retained map[string]map[vrrp.FloatingIP]observation // by instance, see Retain
-	absent   map[string]*journal.Condition              // by instance
+	absent   map[string]bool                            // instances of which absent was told
 }
 
 // NewObserver returns an observer; Run starts it.
@@ -63,7 +62,7 @@ func NewObserver(o Options) *Observer {
 		o.Journal = journal.New(nil)
 	}
 	return &Observer{Options: o, unreadable: o.Journal.Condition(), wake: make(chan struct{}, 1), watches: map[*Watch]bool{},
-		retained: map[string]map[vrrp.FloatingIP]observation{}, absent: map[string]*journal.Condition{}}
+		retained: map[string]map[vrrp.FloatingIP]observation{}, absent: map[string]bool{}}
 }
 
 // Bound reads the addresses of keepalived's network. known is as Host.Known. That
@@ -136,8 +135,6 @@ func (o *Observer) observe(now time.Time) time.Time {
 	return next
 }
 
-var errAbsent = errors.New("not one of them was seen since the instance became MASTER")
-
 // Watch observes the addresses of one instance, from the moment it became MASTER.
 type Watch struct {
 	observer *Observer
@@ -156,9 +153,6 @@ func (o *Observer) Watch(instance string) *Watch {
 	if retained, ok := o.retained[instance]; ok {
 		w.addresses = retained
 		delete(o.retained, instance)
-	}
-	if o.absent[instance] == nil {
-		o.absent[instance] = o.Journal.With(zap.String("instance", instance)).Condition()
 	}
 	o.watches[w] = true
 	return w
@@ -226,11 +220,9 @@ func (w *Watch) observe(bound Bound, now time.Time) time.Time {
 			w.tell(ip, change)
 		}
 	}
-	switch is := w.observer.absent[w.instance]; {
-	case seen:
-		is.Clear()
-	case len(w.addresses) > 0 && now.Sub(w.began) >= interval:
-		is.Fail(absent, errAbsent)
+	if !seen && len(w.addresses) > 0 && now.Sub(w.began) >= interval && !w.observer.absent[w.instance] {
+		w.observer.absent[w.instance] = true
+		w.observer.Journal.Tell(absent, zap.String("instance", w.instance))
 	}
 	return due
 }

@@ -243,3 +243,27 @@ func TestSuspensionOutlivesAReload(t *testing.T) {
 		})
 	}
 }
+
+// That an instance is held without its addresses is not a fault that lasts: it is told
+// once, and not again at each MASTER.
+func TestAbsenceIsAnEventAndNotACondition(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var events []journal.Event
+		o := presence.NewObserver(presence.Options{Host: &machine{}, Journal: journal.New(nil, func(e journal.Event) { events = append(events, e) })})
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- o.Run(ctx) }()
+		for range 2 {
+			w := o.Watch("VI_1")
+			present(t, w, a, b)
+			time.Sleep(time.Hour)
+			w.Close()
+			o.Forget("VI_1")
+		}
+		cancel()
+		<-done
+		if len(events) != 1 || events[0].Code != "addresses-absent" || events[0].Instance != "VI_1" || events[0].Lasts {
+			t.Errorf("told %+v", events)
+		}
+	})
+}

@@ -62,14 +62,13 @@ func (d *Deafness) Tell(s keepalived.FIFOState, k keepalived.Processes, unreadab
 	case unreadable != nil:
 		d.deaf.Fail(fifoUnverifiable, unreadable, fields...)
 	case d.Why() != "":
-		d.deaf.Fail(fifoDeafEnded, errNotKnown, fields...)
+		d.deaf.Drop()
+		d.journal.Tell(fifoDeafEnded, fields...)
 	}
 	d.metrics.fifo(s)
 	d.why.Store(&why)
 	d.changed()
 }
-
-var errNotKnown = errors.New("no keepalived is known")
 
 // cure returns what makes keepalived open the FIFO.
 func (d *Deafness) cure(k keepalived.Processes) string {

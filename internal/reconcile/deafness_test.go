@@ -29,12 +29,17 @@ func TestDeafnessIsToldWithItsCureAndItsEnd(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) {
 			book := &reading.Book{Path: path}
 			core, logs := observer.New(zap.InfoLevel)
+			open := map[string]bool{} // IDs of conditions
 			count := &metrics.Registry{}
 			changes := 0
 			d := NewDeafness(row.fifo, func() (string, *keepalivedconf.Config) {
 				reading, _ := book.Reading()
 				return path, reading
-			}, func() { changes++ }, NewMetrics(count), journal.New(zap.New(core)))
+			}, func() { changes++ }, NewMetrics(count), journal.New(zap.New(core), func(e journal.Event) {
+				if delete(open, e.ID); e.Lasts && !e.Over {
+					open[e.ID] = true
+				}
+			}))
 			k := keepalived.Processes{Parent: 7, VRRP: 8}
 			gauge := func(want string) {
 				t.Helper()
@@ -91,6 +96,9 @@ func TestDeafnessIsToldWithItsCureAndItsEnd(t *testing.T) {
 			logs.TakeAll()
 			d.Tell(keepalived.FIFOUnknown, keepalived.Processes{}, nil)
 			last(zap.InfoLevel, "")
+			if len(open) != 0 {
+				t.Error("a condition holds of a keepalived that is not seen any more")
+			}
 			d.Tell(keepalived.FIFOOpen, k, nil)
 			if n := logs.Len(); n != 0 {
 				t.Errorf("%d lines about a keepalived that has it open from its start", n)

@@ -23,7 +23,7 @@ var (
 		Text: "keepalived does not have the FIFO open and no event of it can arrive; the addresses and keepalived's state dump decide until it has", Over: deafOver}
 	fifoDeafUnasked = journal.Kind{Code: "fifo-deaf-unasked", Level: zap.ErrorLevel,
 		Text: "keepalived does not have the FIFO open and no event of it can arrive; berth may not ask keepalived for its states, because only root may, and the states stay as they are until keepalived has it open", Over: deafOver}
-	// fifoDeafEnded follows one of the two before, and has no message of recovery.
+	// fifoDeafEnded tells of the end of one of the two before.
 	fifoDeafEnded = journal.Kind{Code: "fifo-deaf-ended", Level: zap.InfoLevel,
 		Text: "the keepalived that did not have the FIFO open is not seen any more"}
 	fifoUnverifiable = journal.Kind{Code: "fifo-unverifiable", Level: zap.WarnLevel,
