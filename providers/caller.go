@@ -94,6 +94,11 @@ func (c *Caller) HTTPClient() *http.Client { return c.client }
 func (c *Caller) Call(ctx context.Context, op string, f func(context.Context) error) error {
 	generation := c.credentials.Generation()
 	err := c.try(ctx, op, f)
+	if err == nil {
+		// The file need not have been mended: what was read before counts again. Another
+		// failure says nothing about the credentials.
+		c.unreadable.Clear()
+	}
 	if e, ok := errors.AsType[*Error](err); !ok || e.Kind != Auth || ctx.Err() != nil {
 		return err
 	}

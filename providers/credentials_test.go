@@ -230,3 +230,26 @@ func TestOldTLSIsRefused(t *testing.T) {
 		t.Errorf("want the version refused, got %v", err)
 	}
 }
+
+func TestCredentialsThatCannotBeReadAreToldUntilTheAPIAcceptsThem(t *testing.T) {
+	v := &vault{value: oldToken}
+	credentials, err := providers.NewCredentials(v.load)
+	if err != nil {
+		t.Fatal(err)
+	}
+	core, logs := observer.New(zap.InfoLevel)
+	status := 401
+	c := providers.NewCaller(providers.CallerOptions{Provider: "test", Credentials: credentials, Journal: journal.New(zap.New(core)),
+		Transport: answering(func(*http.Request) (int, http.Header) { return status, nil })})
+	v.set("", errors.New("no such file"))
+	for _, step := range []struct{ status, lines int }{{401, 1}, {401, 1}, {503, 1}, {200, 2}, {200, 2}} {
+		status = step.status
+		_ = ask(t.Context(), c, credentials)
+		if n := logs.Len(); n != step.lines {
+			t.Errorf("%d lines after status %d, want %d: %v", n, status, step.lines, logs.All())
+		}
+	}
+	if end := logs.All()[1]; end.Level != zap.InfoLevel || end.ContextMap()["code"] != "provider-credentials-unreadable" {
+		t.Errorf("want its end to be told, got %v", end)
+	}
+}

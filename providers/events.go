@@ -21,7 +21,7 @@ var (
 	hostnameUnreadable = journal.Kind{Code: "host-name-unreadable", Level: zap.WarnLevel,
 		Text: "cannot read host name"}
 	credentialsUnreadable = journal.Kind{Code: "provider-credentials-unreadable", Level: zap.WarnLevel, Distinct: true,
-		Text: "cannot read credentials again", Over: "credentials can be read again"}
+		Text: "cannot read credentials again", Over: "credentials can be read again, or are accepted as they were"}
 	credentialsChanged = journal.Kind{Code: "provider-credentials-changed", Level: zap.InfoLevel,
 		Text: "credentials have changed; trying again with the new ones"}
 	idsIgnored = journal.Kind{Code: "provider-ids-ignored", Level: zap.WarnLevel,
