@@ -36,21 +36,36 @@ func (s *Session) obtain(ctx context.Context, lease clientv3.LeaseID) (renewal, 
 		case err == nil && time.Since(r.sent) < r.ttl-leaseMargin(r.ttl):
 			s.acknowledged()
 			s.outage.Clear()
+			s.refused = false
 			return r, nil
 		case err == nil:
 			err = fmt.Errorf("the answer took %v", time.Since(r.sent).Round(time.Millisecond))
 			lease = r.lease
 		}
-		wait, kind := hedge, leaseUnobtained // it may fail at once
-		if stubborn(err) {
-			wait, kind = refusedWait, leaseRefused
-		}
-		s.outage.Fail(kind, err, zap.Strings("endpoints", s.Etcd.options.Endpoints))
+		wait := s.unobtained(err)
 		select {
 		case <-ctx.Done():
 		case <-time.After(wait):
 		}
 	}
+}
+
+// unobtained tells why there is no lease yet, and returns how long to wait before the
+// next attempt. After a refusal, that etcd does not answer is not news: where an outage
+// is now the one and now the other, it is told once.
+func (s *Session) unobtained(err error) (wait time.Duration) {
+	endpoints := zap.Strings("endpoints", s.Etcd.options.Endpoints)
+	switch {
+	case stubborn(err):
+		s.refused = true
+		s.outage.Fail(leaseRefused, err, endpoints)
+		return refusedWait
+	case s.refused:
+		s.Journal.Debug(leaseUnobtained.Text, endpoints, zap.Error(err))
+	default:
+		s.outage.Fail(leaseUnobtained, err, endpoints)
+	}
+	return hedge // the attempt may have failed at once
 }
 
 // try makes one round of attempts.

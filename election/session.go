@@ -35,6 +35,9 @@ type Session struct {
 
 	// outage is why etcd does not acknowledge a lease.
 	outage *journal.Condition
+	// refused is set once etcd has refused a lease, until it acknowledges one. Only obtain
+	// uses it.
+	refused bool
 
 	mu       sync.Mutex
 	term     *Term              // nil while there is none
