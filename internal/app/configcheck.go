@@ -41,7 +41,9 @@ func (o *Options) buildable(cfg *config.Config) error {
 		errs = append(errs, err)
 	}
 	if how := cfg.Pointing(o.DryRun); how == config.Call || how == config.Unchosen {
-		_, err := o.newProvider(cfg, "", nil)
+		j, end := o.Journal().Part()
+		_, err := o.newProvider(cfg, "", nil, j)
+		end()
 		errs = append(errs, err)
 	}
 	return errors.Join(errs...)

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/signal"
 	"reflect"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -49,6 +50,10 @@ type fifoMode struct {
 	service    *service.Service
 	fencing    *fencing
 	current    atomic.Pointer[generation]
+	dying      atomic.Int32 // see reconcile.Options
+
+	mu      sync.Mutex
+	doubled map[string]bool // instances for which another host takes part under the name of this one
 }
 
 // generation is what follows from one reading of berth's configuration.
@@ -64,7 +69,8 @@ func (o *Options) FIFO(ctx context.Context, configPath, fifoPath string) error {
 	m := o.newFIFOMode(configPath, fifoPath)
 	defer m.origin.Close()
 	defer m.network.Close()
-	g, err := m.graph()
+	j, end := m.journal.Part()
+	g, err := m.graph(j)
 	if err != nil {
 		return err
 	}
@@ -101,14 +107,13 @@ func (o *Options) FIFO(ctx context.Context, configPath, fifoPath string) error {
 			}
 		}()
 	}
-	doubled := func(instance string, on bool) { m.current.Load().status.Doubled(instance, on) }
-	if m.fencing, err = o.newFencing(g.cfg, place, doubled, m.meters.election, m.journal); err != nil {
+	if m.fencing, err = o.newFencing(g.cfg, place, m.tellDoubled, m.meters.election, m.journal); err != nil {
 		return err
 	}
 	first := m.generation(ctx, g)
 	m.enforce(first)
 	tasks := append([]run.Task{
-		{Name: "configuration", Run: func(ctx context.Context) error { return m.serve(ctx, first) }},
+		{Name: "configuration", Run: func(ctx context.Context) error { return m.serve(ctx, first, end) }},
 		{Name: "addresses", Run: m.observer.Run},
 		{Name: "FIFO of keepalived", Run: m.fifoMonitor(ctx).Run},
 		{Name: "metrics", Run: m.exporter.Run},
@@ -133,7 +138,7 @@ func (o *Options) FIFO(ctx context.Context, configPath, fifoPath string) error {
 
 // newFIFOMode builds what lives as long as the process. It starts nothing.
 func (o *Options) newFIFOMode(configPath, fifoPath string) *fifoMode {
-	m := &fifoMode{options: o, configPath: configPath, meters: o.count(), origin: keepalived.OriginOf(os.Getpid())}
+	m := &fifoMode{options: o, configPath: configPath, meters: o.count(), origin: keepalived.OriginOf(os.Getpid()), doubled: map[string]bool{}}
 	m.journal = o.Journal()
 	m.exporter, m.host = serve.NewExporter(m.meters.registry, m.journal), systemd.New(m.journal)
 	// Observations of the addresses, and whether events can arrive, outlive a
@@ -176,8 +181,8 @@ func (m *fifoMode) fifoMonitor(ctx context.Context) *keepalived.FIFOMonitor {
 }
 
 // graph reads the configuration and builds the parts of a generation that do not depend
-// on others.
-func (m *fifoMode) graph() (*graph, error) {
+// on others. j is the journal of the generation.
+func (m *fifoMode) graph(j *journal.Journal) (*graph, error) {
 	cfg, err := m.options.load(m.configPath)
 	if err != nil {
 		return nil, err
@@ -185,7 +190,7 @@ func (m *fifoMode) graph() (*graph, error) {
 	if m.current.Load() == nil {
 		m.options.Logs.File(cfg.LogFile) // that of a later one when it is in force
 	}
-	k := keepalived.New(keepalived.Options{PIDFile: cfg.KeepalivedPIDFile, Origin: m.origin, Journal: m.journal,
+	k := keepalived.New(keepalived.Options{PIDFile: cfg.KeepalivedPIDFile, Origin: m.origin, Journal: j,
 		Belongs: func(pid int) bool {
 			open, _ := m.reader.OpenIn(pid) // a process whose descriptors cannot be read may be another's
 			return open
@@ -194,7 +199,7 @@ func (m *fifoMode) graph() (*graph, error) {
 	if err != nil {
 		return nil, err
 	}
-	return m.options.newGraph(cfg, self, k, m.network, m.meters, m.journal)
+	return m.options.newGraph(cfg, self, k, m.network, m.meters, j)
 }
 
 // generation returns the generation of a graph.
@@ -207,7 +212,8 @@ func (m *fifoMode) generation(ctx context.Context, g *graph) *generation {
 		Flush:   m.reader.Flush,
 		Written: func() bool { return m.reader.Writing().None.IsZero() },
 		Deaf:    m.deafness.Why,
-		Journal: m.journal,
+		Dying:   &m.dying,
+		Journal: g.journal,
 	})
 	gen.died = func(pid int, at time.Time) { gen.reconciler.Died(ctx, pid, at) }
 	return gen
@@ -228,7 +234,12 @@ func (g *generation) Run(ctx context.Context) error {
 
 // enforce puts a generation in force.
 func (m *fifoMode) enforce(gen *generation) {
+	m.mu.Lock()
 	m.current.Store(gen)
+	for instance := range m.doubled { // the member tells of changes alone
+		gen.status.Doubled(instance, true)
+	}
+	m.mu.Unlock()
 	m.service.Hold(gen.holding.Run)
 	m.exporter.Show(serve.Where(gen.cfg.Metrics))
 }
@@ -237,12 +248,12 @@ func (m *fifoMode) enforce(gen *generation) {
 // process, its reader and its machines go on, so that no event and no state is lost, and
 // holdings begin anew under the new configuration without moving anything. berth elect
 // executes itself anew instead: it has no state that etcd and the kernel do not have.
-func (m *fifoMode) serve(ctx context.Context, first *generation) error {
+func (m *fifoMode) serve(ctx context.Context, first *generation, end func()) error {
 	hangup := make(chan os.Signal, 1)
 	signal.Notify(hangup, unix.SIGHUP)
 	defer signal.Stop(hangup)
 	generations := &reload.Generations[*generation]{
-		Next: func(context.Context) (*generation, error) { return m.next(ctx) },
+		Next: func(_ context.Context, j *journal.Journal) (*generation, error) { return m.next(ctx, j) },
 		Enforce: func(gen *generation) {
 			m.enforce(gen)
 			m.options.Logs.File(gen.cfg.LogFile) // opened anew, as after a rotation
@@ -253,13 +264,13 @@ func (m *fifoMode) serve(ctx context.Context, first *generation) error {
 		File:    m.configPath,
 		Journal: m.journal,
 	}
-	return generations.Run(ctx, first, hangup)
+	return generations.Run(ctx, first, end, hangup)
 }
 
 // next reads the configuration again and returns the generation that takes over from the
 // one in force.
-func (m *fifoMode) next(ctx context.Context) (*generation, error) {
-	g, err := m.graph()
+func (m *fifoMode) next(ctx context.Context, j *journal.Journal) (*generation, error) {
+	g, err := m.graph(j)
 	if err != nil {
 		return nil, err
 	}
@@ -267,9 +278,23 @@ func (m *fifoMode) next(ctx context.Context) (*generation, error) {
 	if was, is := former.cfg, g.cfg; !reflect.DeepEqual(was.Etcd, is.Etcd) || was.Fencing != is.Fencing || was.RunDirectory != is.RunDirectory && is.Fencing.Enabled {
 		return nil, errors.New("a reload cannot change etcd or fencing, nor run-directory with fencing; restart berth, which moves no floating IP")
 	}
-	g.book.Inherit(former.book)
 	g.keepalived.Search() // so that keepalived is known all the time
-	return m.generation(ctx, g), nil
+	gen := m.generation(ctx, g)
+	gen.book.Inherit(former.book)
+	return gen, nil
+}
+
+// tellDoubled takes whether another host takes part in the election of an instance under
+// the name of this one.
+func (m *fifoMode) tellDoubled(instance string, on bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if on {
+		m.doubled[instance] = true
+	} else {
+		delete(m.doubled, instance)
+	}
+	m.current.Load().status.Doubled(instance, on)
 }
 
 // changed takes what is new about an instance.

@@ -57,7 +57,7 @@ func TestFloatyProviderMustBeCloudscaleOrExoscale(t *testing.T) {
 		o, path := floatyConfig(t, "floaty", text)
 		c, err := o.load(path)
 		if err == nil {
-			_, err = o.newProvider(c, "", nil)
+			_, err = o.newProvider(c, "", nil, o.Journal())
 		}
 		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: got %v, want %q", text, err, want)

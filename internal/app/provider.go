@@ -35,7 +35,7 @@ func (o *Options) newCloud(cfg *config.Config, m *meters, j *journal.Journal) (*
 			return none.Target{Check: check}
 		}
 	default:
-		p, err := o.newProvider(cfg, cfg.RunDirectory, m.providers)
+		p, err := o.newProvider(cfg, cfg.RunDirectory, m.providers, j)
 		if err != nil {
 			return nil, err
 		}
@@ -46,8 +46,9 @@ func (o *Options) newCloud(cfg *config.Config, m *meters, j *journal.Journal) (*
 
 // newProvider builds the configured provider. It makes no calls. The provider stores
 // the ids that it looks up in runDirectory, or nowhere if that is empty. Without m
-// nothing is counted.
-func (o *Options) newProvider(cfg *config.Config, runDirectory string, m *providers.Metrics) (providers.Provider, error) {
+// nothing is counted. j is the journal of the provider alone: its names are shared with
+// later ones.
+func (o *Options) newProvider(cfg *config.Config, runDirectory string, m *providers.Metrics, j *journal.Journal) (providers.Provider, error) {
 	if cfg.Provider == "" {
 		missing := &section.Problem{Key: "provider", Text: "missing; write one of " + strings.Join(catalog.Providers.Names(), ", ")}
 		return nil, &UsageError{cfg.Located("provider", missing)}
@@ -56,9 +57,9 @@ func (o *Options) newProvider(cfg *config.Config, runDirectory string, m *provid
 	if err != nil {
 		return nil, &UsageError{cfg.Located("provider", err)}
 	}
-	secrets := o.secrets(cfg, cfg.Provider, o.Journal())
+	secrets := o.secrets(cfg, cfg.Provider, j)
 	d := providers.Deps{
-		Journal:   o.Journal(),
+		Journal:   j,
 		RunDir:    runDirectory,
 		UserAgent: "berth/" + o.Version,
 		Env:       o.Getenv,

@@ -106,7 +106,7 @@ func (o *Options) checks(configPath string) ([]selftest.Check, error) {
 	if how := cfg.Pointing(o.DryRun); how == config.Nothing || how == config.Print {
 		return checks, nil
 	}
-	p, err := o.newProvider(cfg, "", nil)
+	p, err := o.newProvider(cfg, "", nil, o.Journal())
 	if err != nil {
 		return nil, err
 	}

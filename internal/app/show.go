@@ -48,7 +48,7 @@ func (o *Options) Show(ctx context.Context, configPath string, so ShowOptions) e
 		etcdErr = o.showOwners(ctx, cfg, &all)
 	}
 	if !so.Offline && cfg.Pointing(o.DryRun) == config.Call {
-		p, err := o.newProvider(cfg, "", nil)
+		p, err := o.newProvider(cfg, "", nil, o.Journal())
 		if err != nil {
 			return err
 		}

@@ -14,9 +14,10 @@ const settle = 5 * time.Second
 // Condition holds at most one kind at a time, with the newest error: it stands for one
 // thing that can be wrong. Its methods may be called by several goroutines at once.
 type Condition struct {
-	j *Journal
+	shared *shared
 
 	// All below belongs to the lock of shared.
+	j      *Journal
 	kind   Kind // empty while nothing is wrong
 	text   string
 	fields []zap.Field
@@ -28,16 +29,28 @@ type Condition struct {
 }
 
 // Condition returns a condition that does not hold.
-func (j *Journal) Condition() *Condition { return &Condition{j: j} }
+func (j *Journal) Condition() *Condition { return &Condition{shared: j.shared, j: j} }
+
+// Move makes the condition one of another part of the same process, which goes on with
+// what it is about: it holds, or does not, as before.
+func (c *Condition) Move(to *Journal) {
+	c.shared.mu.Lock()
+	defer c.shared.mu.Unlock()
+	c.j = to
+}
 
 // Fail tells that a condition holds, and why. A line is logged when the condition
 // begins, when its kind changes, and, for a Distinct kind, when the text of err changes.
-// Repetitions are debug lines.
+// Repetitions are debug lines, and so is all that comes after the end of its part.
 func (c *Condition) Fail(k Kind, err error, fields ...zap.Field) {
-	s := c.j.shared
+	s := c.shared
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	fields = append([]zap.Field{zap.Error(err)}, fields...)
+	if c.j.part.over() {
+		c.j.log.Debug(k.Text, append([]zap.Field{zap.String("code", k.Code)}, fields...)...)
+		return
+	}
 	former := c.kind.Code
 	if c.kind.Code == k.Code && (!k.Distinct || c.text == err.Error()) {
 		if !c.logged {
@@ -57,17 +70,24 @@ func (c *Condition) Fail(k Kind, err error, fields ...zap.Field) {
 
 // Clear tells that nothing is wrong. If a line was logged for the condition, the end of
 // the condition has a line too, with the time that the condition lasted.
-func (c *Condition) Clear(fields ...zap.Field) { c.end(true, fields) }
+func (c *Condition) Clear(fields ...zap.Field) {
+	c.shared.mu.Lock()
+	defer c.shared.mu.Unlock()
+	c.end(true, fields)
+}
 
 // Drop ends a condition whose part has ended, such as a holding: whether the fault lasts
 // is not known any more. Consumers are told of the end, the log
 // is not. The condition may be used again.
-func (c *Condition) Drop() { c.end(false, nil) }
+func (c *Condition) Drop() {
+	c.shared.mu.Lock()
+	defer c.shared.mu.Unlock()
+	c.end(false, nil)
+}
 
+// end is called with the lock held.
 func (c *Condition) end(aloud bool, fields []zap.Field) {
-	s := c.j.shared
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s := c.shared
 	if c.kind.Code == "" {
 		return
 	}
@@ -98,8 +118,8 @@ func (s *shared) reconsider(code string) {
 
 // Holds reports whether a condition holds, with its line logged or not.
 func (c *Condition) Holds() bool {
-	c.j.shared.mu.Lock()
-	defer c.j.shared.mu.Unlock()
+	c.shared.mu.Lock()
+	defer c.shared.mu.Unlock()
 	return c.kind.Code != ""
 }
 
@@ -113,8 +133,8 @@ func (c *Condition) after(d time.Duration) {
 	}
 	var timer *time.Timer
 	timer = time.AfterFunc(d, func() {
-		c.j.shared.mu.Lock()
-		defer c.j.shared.mu.Unlock()
+		c.shared.mu.Lock()
+		defer c.shared.mu.Unlock()
 		if c.wait == timer { // else it was stopped too late
 			c.wait = nil
 			c.tell()
@@ -133,7 +153,7 @@ func (c *Condition) stop() {
 // tell logs the line of the condition, and hands its event to the consumers, unless a
 // condition on which it depends holds. It is called with the lock held.
 func (c *Condition) tell() {
-	for other := range c.j.shared.open {
+	for other := range c.shared.open {
 		if slices.Contains(c.kind.DependsOn, other.kind.Code) {
 			return
 		}

@@ -19,5 +19,8 @@
 //	w.writing.Clear()                 // at each success
 //	w.writing.Drop()                  // when the part ends before the process
 //
+// Parts that are built together and end together, before the process, get a journal of
+// Part, which drops all their conditions at the end.
+//
 // docs/messages.md lists all codes; a test compares it with the declarations.
 package journal

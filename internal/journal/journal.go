@@ -57,9 +57,20 @@ type Event struct {
 // once and never wait for I/O but that of the logger.
 type Journal struct {
 	shared *shared
+	part   *part // nil for what lives as long as the process
 	log    *zap.Logger
 	fields []zap.Field // of With
 }
+
+// part is a part of the process that can end before it.
+type part struct {
+	within *part // nil for the process
+	ended  bool  // guarded by the lock of shared
+}
+
+// over reports whether the part, or one that it is within, has ended. It is called with
+// the lock held.
+func (p *part) over() bool { return p != nil && (p.ended || p.within.over()) }
 
 // shared is what the scopes of a journal share.
 type shared struct {
@@ -88,7 +99,25 @@ func New(log *zap.Logger, consumers ...func(Event)) *Journal {
 // With returns the journal of a part: its lines and events have these fields too.
 func (j *Journal) With(fields ...zap.Field) *Journal {
 	all := append(append([]zap.Field{}, j.fields...), fields...)
-	return &Journal{shared: j.shared, log: j.log.With(fields...), fields: all}
+	return &Journal{shared: j.shared, part: j.part, log: j.log.With(fields...), fields: all}
+}
+
+// Part returns the journal of a part that can end before the process, such as what
+// follows from one reading of the configuration. When the part has ended, call end: it
+// drops every condition made through that journal, or through one made of it, and from
+// then on none of them holds. Tell goes on to work.
+func (j *Journal) Part() (of *Journal, end func()) {
+	p := &part{within: j.part}
+	return &Journal{shared: j.shared, part: p, log: j.log, fields: j.fields}, func() {
+		j.shared.mu.Lock()
+		defer j.shared.mu.Unlock()
+		p.ended = true
+		for c := range j.shared.open {
+			if c.j.part.over() {
+				c.end(false, nil)
+			}
+		}
+	}
 }
 
 // Debug writes a line that is not an event.

@@ -273,3 +273,54 @@ func TestADroppedConditionEndsWithoutAWord(t *testing.T) {
 		}
 	})
 }
+
+func TestConditionsOfAPartEndWithIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		j, lines, events := book()
+		part, end := j.Part()
+		inner, _ := part.With(zap.String("instance", "VI_1")).Part()
+		conditions := []*journal.Condition{part.Condition(), inner.Condition()}
+		waiting, other, moved := part.Condition(), j.Condition(), part.Condition()
+		for i, c := range conditions {
+			c.Fail(failing, fmt.Errorf("disk %d", i))
+		}
+		waiting.Fail(patient, errors.New("address in use"))
+		other.Fail(failing, errors.New("of the process"))
+		moved.Fail(failing, errors.New("of the next part"))
+		next, endNext := j.Part()
+		moved.Move(next)
+		said := lines()
+		end()
+		end()
+		over := 0
+		for _, e := range *events {
+			if e.Over {
+				over++
+			}
+		}
+		if over != len(conditions) {
+			t.Errorf("the ends of %d conditions were told, want those of %d", over, len(conditions))
+		}
+		for i, c := range append(conditions, waiting) {
+			c.Fail(failing, errors.New("too late"))
+			if c.Holds() {
+				t.Errorf("condition %d holds after its part", i)
+			}
+		}
+		if !other.Holds() || !moved.Holds() {
+			t.Error("want those of the process and of the next part to hold")
+		}
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		part.Tell(happened)
+		moved.Clear()
+		if got, want := lines(), "info happened: the state changed\ninfo failing: written again"; got != want {
+			t.Errorf("after\n%s\ngot\n%s\nwant\n%s", said, got, want)
+		}
+		moved.Fail(failing, errors.New("again"))
+		endNext()
+		if moved.Holds() {
+			t.Error("want it to end with the part it was moved to")
+		}
+	})
+}

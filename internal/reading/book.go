@@ -77,7 +77,9 @@ type Book struct {
 }
 
 // Inherit takes over what a former book of the same file knew and has told, for as
-// long as the file does not say better. It is called before anything is read.
+// long as the file does not say better. It is called before anything is read, and when
+// nothing can keep this book any more from taking over: what is wrong with the file is
+// from now on told by its journal.
 func (b *Book) Inherit(former *Book) {
 	if former.Path != b.Path || former.Options.ConfigID != b.Options.ConfigID {
 		return
@@ -87,7 +89,12 @@ func (b *Book) Inherit(former *Book) {
 	former.mu.Unlock()
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.good, b.now.Config, b.file = good, before, file
+	b.prepare()
+	if file != nil {
+		file.Move(b.Journal)
+		b.file = file
+	}
+	b.good, b.now.Config = good, before
 }
 
 // Addresses returns what is moved for an instance; what no provider can move is
@@ -300,11 +307,8 @@ func (b *Book) prepare() {
 	if b.Journal == nil {
 		b.Journal = journal.New(nil)
 	}
-	if b.file == nil { // else it is that of the former book
-		b.file = b.Journal.Condition()
-	}
-	if b.retaining == nil {
-		b.retaining, b.immovable = b.Journal.Condition(), map[netip.Addr]*journal.Condition{}
+	if b.file == nil {
+		b.file, b.retaining, b.immovable = b.Journal.Condition(), b.Journal.Condition(), map[netip.Addr]*journal.Condition{}
 	}
 }
 

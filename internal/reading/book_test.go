@@ -10,8 +10,12 @@ import (
 	"testing"
 	"time"
 
+	"berth/internal/journal"
 	"berth/keepalivedconf"
 	"berth/vrrp"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 )
 
 // writeVI1 writes a keepalived.conf with an instance of one address.
@@ -120,4 +124,40 @@ func TestABookInheritsWhatTheFormerKnew(t *testing.T) {
 	s.write(strings.Replace(three, "192.0.2.3/32\n", "", 1))
 	s.follow(t.Context())
 	s.wantHas("1,2")
+}
+
+// A condition of the file goes on under the next book, and ends with the former book where
+// the next one has another file.
+func TestWhatIsWrongWithTheFileIsToldByTheBookInForce(t *testing.T) {
+	core, logs := observer.New(zap.InfoLevel)
+	open := 0
+	j := journal.New(zap.New(core), func(e journal.Event) {
+		if e.Over {
+			open--
+		} else if e.Lasts {
+			open++
+		}
+	})
+	missing := filepath.Join(t.TempDir(), "keepalived.conf")
+	book := func(path string) (b *Book, end func()) {
+		part, end := j.Part()
+		return &Book{Path: path, Journal: part}, end
+	}
+	first, end := book(missing)
+	if _, err := first.Reading(); err == nil || open != 1 {
+		t.Fatalf("%v, and %d conditions hold", err, open)
+	}
+	second, endSecond := book(missing)
+	second.Inherit(first)
+	_, _ = first.Reading() // it still runs
+	end()
+	if _, err := second.Reading(); err == nil || open != 1 || logs.Len() != 1 {
+		t.Fatalf("under the next book: %v, %d conditions hold, told %v", err, open, logs.All())
+	}
+	third, _ := book(newShelf(t, t.TempDir(), three).path)
+	third.Inherit(second)
+	endSecond()
+	if _, err := third.Reading(); err != nil || open != 0 {
+		t.Errorf("with another file: %v, and %d conditions hold", err, open)
+	}
 }

@@ -31,7 +31,7 @@ func (r *Reconciler) Deliver(burst []vrrp.Event, deliver func()) {
 	}
 	switch {
 	case verdict == keepalived.Alive:
-	case verdict == keepalived.Dead && r.dying.Load() > 0:
+	case verdict == keepalived.Dead && r.Dying.Load() > 0:
 		// It left these lines in the FIFO, or wrote them in its last moment. Any
 		// that are read later are those of another keepalived, which lives.
 		r.Journal.Tell(masterOfDead)
@@ -44,8 +44,8 @@ func (r *Reconciler) Deliver(burst []vrrp.Event, deliver func()) {
 // Died ends what began under a keepalived process that has died, which was noticed at
 // a moment. The events that keepalived wrote before it died come first.
 func (r *Reconciler) Died(ctx context.Context, pid int, at time.Time) {
-	r.dying.Add(1)
-	defer r.dying.Add(-1)
+	r.Dying.Add(1)
+	defer r.Dying.Add(-1)
 	r.flushLast(ctx)
 	if r.Keepalived.Verdict() != keepalived.Alive {
 		at = time.Now() // and no other keepalived can have written what came since

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -20,7 +21,7 @@ import (
 // dead returns a reconciler of which flush is the flush, and the codes that it tells.
 func dead(t *table, d *daemon, flush func(context.Context)) (r *Reconciler, told func() []string) {
 	core, logs := observer.New(zap.InfoLevel)
-	r = New(Options{Table: t, Keepalived: d, Flush: flush, Deaf: func() string { return "" }, Journal: journal.New(zap.New(core))})
+	r = New(Options{Table: t, Keepalived: d, Flush: flush, Deaf: func() string { return "" }, Dying: &atomic.Int32{}, Journal: journal.New(zap.New(core))})
 	return r, func() (codes []string) {
 		for _, line := range logs.TakeAll() {
 			codes = append(codes, line.ContextMap()["code"].(string))
@@ -127,5 +128,17 @@ func TestAMASTEROfAKeepalivedThatIsNotFoundCountsAndIsExpected(t *testing.T) {
 		if len(table.delivered) != 1 || len(table.ends) != 0 || d.expected != row.expected {
 			t.Errorf("%s: delivered %v, ended %v, expected %d times; want it delivered and %d", row.name, table.delivered, table.ends, d.expected, row.expected)
 		}
+	}
+}
+
+// A reload puts another reconciler in force while the last lines are read.
+func TestTheLastLinesCountAsThoseOfTheDeadAlsoForTheNextReconciler(t *testing.T) {
+	table, d := &table{ending: 1, known: true}, &daemon{verdict: keepalived.Dead}
+	next, told := dead(table, d, nil)
+	former, _ := dead(table, d, func(context.Context) { table.take(next, master100) })
+	next.Dying = former.Dying
+	former.Died(t.Context(), 7, time.Now())
+	if diff := cmp.Diff([]string{"keepalived-died-master"}, told()); diff != "" || d.expected != 0 {
+		t.Errorf("expected %d times, told (-want +got):\n%s", d.expected, diff)
 	}
 }

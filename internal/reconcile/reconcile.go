@@ -68,7 +68,11 @@ type Options struct {
 	// evidence of life.
 	Written func() bool
 	// Deaf returns why no line can arrive, "" if lines can.
-	Deaf    func() string
+	Deaf func() string
+	// Dying counts the deaths of keepalived whose last lines are being read. All
+	// reconcilers of a process share it: lines that a former one has read may come to
+	// the next.
+	Dying   *atomic.Int32
 	Journal *journal.Journal // must not be nil
 }
 
@@ -78,8 +82,7 @@ type Options struct {
 // goroutines at once, and only Run, Died and Silent wait.
 type Reconciler struct {
 	Options
-	wake  chan struct{} // one slot: there is something to reconcile
-	dying atomic.Int32  // deaths of keepalived whose last lines are being read
+	wake chan struct{} // one slot: there is something to reconcile
 
 	mu     sync.Mutex
 	all    bool                  // every instance without a line is to be reviewed

@@ -23,8 +23,9 @@ type Generation interface {
 // Generations run one after the other.
 type Generations[G Generation] struct {
 	// Next reads the configuration and builds the generation that follows from it and is
-	// to take over from the one in force. It starts nothing.
-	Next func(ctx context.Context) (G, error)
+	// to take over from the one in force. It starts nothing. All that belongs to the
+	// generation tells what happens to j, the journal of a part that ends with it.
+	Next func(ctx context.Context, j *journal.Journal) (G, error)
 	// Enforce puts a generation in force, which runs already. The former one still does.
 	Enforce func(G)
 	// Restart has what works by the generation in force begin anew, after the former one
@@ -40,9 +41,10 @@ type Generations[G Generation] struct {
 
 // Run runs the first generation, which is in force already, and puts the next one in its
 // place at each value from again, until ctx ends. It then returns the cause, after the
-// generation in force has ended, or the error of one that cannot go on.
-func (g *Generations[G]) Run(ctx context.Context, first G, again <-chan os.Signal) error {
-	stop, ended := start(ctx, first)
+// generation in force has ended, or the error of one that cannot go on. end is what
+// journal.Part returned for the first generation.
+func (g *Generations[G]) Run(ctx context.Context, first G, end func(), again <-chan os.Signal) error {
+	stop, ended := start(ctx, first, end)
 	for {
 		select {
 		case <-ctx.Done():
@@ -55,11 +57,13 @@ func (g *Generations[G]) Run(ctx context.Context, first G, again <-chan os.Signa
 		if g.Reading != nil {
 			g.Reading()
 		}
-		next, err := g.Next(ctx)
+		part, end := g.Journal.Part()
+		next, err := g.Next(ctx, part)
 		if err != nil {
+			end()
 			g.Journal.Tell(Refused, zap.Error(err))
 		} else {
-			stopNext, nextEnded := start(ctx, next)
+			stopNext, nextEnded := start(ctx, next, end)
 			g.Enforce(next)
 			stop(ErrReloaded)
 			stop, ended = stopNext, nextEnded
@@ -72,13 +76,16 @@ func (g *Generations[G]) Run(ctx context.Context, first G, again <-chan os.Signa
 	}
 }
 
-// start runs a generation. Call stop, which waits for its end, or receive from ended.
-func start(ctx context.Context, g Generation) (stop func(cause error), ended <-chan error) {
+// start runs a generation, and calls end when it has ended. Call stop, which waits for
+// that, or receive from ended.
+func start(ctx context.Context, g Generation, end func()) (stop func(cause error), ended <-chan error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	done := make(chan error, 1)
 	go func() {
 		defer cancel(nil)
-		done <- g.Run(ctx)
+		err := g.Run(ctx)
+		end()
+		done <- err
 	}()
 	return func(cause error) {
 		cancel(cause)
