@@ -101,6 +101,14 @@ func etcdOf(ttl string) string {
 	return "etcd: {endpoints: [\"http://192.0.2.9:2379\"], lease-ttl: " + ttl + "}\n"
 }
 
+// Without fencing and without an election berth does not connect to etcd.
+func TestAnUnusedSectionOfEtcdMayHaveTwoPasswords(t *testing.T) {
+	c, err := parse("etcd: {endpoints: [\"http://192.0.2.1:2379\"], username: u, password: S3CRET, password-file: /p}\n")
+	if err != nil || c.Etcd.PasswordFile != "/p" {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestElection(t *testing.T) {
 	c, err := parse(`
 etcd: {endpoints: ["https://192.0.2.9:2379/", "https://[2001:db8::9]:2379"], ca-file: /ca, cert-file: /c, key-file: /k, username: u, password: S3CRET, prefix: /x, member: m, lease-ttl: 8s}
@@ -204,7 +212,7 @@ func TestMistakes(t *testing.T) {
 		{"endpoint that is a list is told once", "etcd: {endpoints: [[a]]}\n", "berth.yml:1: etcd.endpoints, number 1: found a list; write a text"},
 		{"wrong initial interval is told once", "back-off: {initial-interval: x, max-interval: 100ms}\n", "berth.yml:1: back-off.initial-interval: found a text of 1 character; write a duration with its unit, such as 30s or 1m30s"},
 		{"wrong maximum is told once", "back-off: {initial-interval: 1m, max-interval: x}\n", "berth.yml:1: back-off.max-interval: found a text of 1 character; write a duration with its unit, such as 30s or 1m30s"},
-		{"password twice", "etcd: {username: u, password: S3CRET, password-file: /p}\n", "berth.yml:1: etcd.password-file: found beside etcd.password; write one of the two"},
+		{"password twice", "etcd: {endpoints: [\"http://192.0.2.1:2379\"], username: u, password: S3CRET, password-file: /p}\nfencing: {enabled: true}\n", "berth.yml:1: etcd.password-file: found beside etcd.password; write one of the two"},
 		{"token as an alias further below", "provider: none\nlog-file: *5up3rS3cretT0ken\n", "berth.yml:2: an alias of an anchor that the file does not have; a value with other characters than letters and digits may need quotes around it"},
 		{"interface that no kernel has", etcdOf("5s") + "election: {interface: enp0s31f6-bridge, instances: [{name: a, addresses: [192.0.2.1]}]}\n",
 			"berth.yml:2: election.interface: found a text of 16 characters; write the name of a network interface, such as eth0"},

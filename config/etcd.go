@@ -79,7 +79,6 @@ func fillEtcd(top *section.Section, c *Config) {
 	case s.Given("key-file") && !s.Given("cert-file"):
 		s.Missing("cert-file", "the path of the certificate of key-file")
 	}
-	s.Exclusive("password", "password-file")
 	if !s.Given("username") && (s.Given("password") || s.Given("password-file")) {
 		s.Missing("username", "the name of the user whose password is given")
 	}
@@ -94,7 +93,11 @@ func fillEtcd(top *section.Section, c *Config) {
 	case e.LeaseTTL < least:
 		s.Refuse("lease-ttl", e.LeaseTTL.String(), least.String()+" or more"+why)
 	}
-	if (c.Fencing.Enabled || election) && !s.Given("endpoints") {
+	if !c.Fencing.Enabled && !election {
+		return // the modes that act on keepalived's events do not connect to etcd and start without it
+	}
+	s.Exclusive("password", "password-file")
+	if !s.Given("endpoints") {
 		s.MissingFor(neededOn(top, election), "endpoints", "the URLs of the etcd members, such as [https://192.0.2.1:2379]; fencing and elections need them")
 	}
 }
