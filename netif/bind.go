@@ -24,6 +24,7 @@ type binding struct {
 	done   <-chan struct{} // closed when the call is to end
 
 	bound  bool      // it has been there
+	failed bool      // the last attempt to bind it again or to renew it
 	until  time.Time // the kernel does not remove it before; zero if that is not known
 	latest time.Time // and intends to remove it by then, whenever it began to count
 	// absenceExpected is set when the address may be missing for a known reason.

@@ -147,3 +147,22 @@ func TestAnAddressThatCannotBeRemovedAtTheEndOfTheLeaseIsToldOnceAndRemovedLater
 		wantEqual(t, "", b.has())
 	})
 }
+
+// The end of the call of Bind does not end the failure while the address is there.
+func TestAnAddressThatCannotBeRemovedIsToldUntilItIsGone(t *testing.T) {
+	j, lines := said()
+	inBubble(t, func(o *Options) { o.Journal = j }, func(t *testing.T, b *bubble) {
+		b.k.late = time.Hour
+		end := bind(t, b.i, v4)
+		b.k.alter(func() { b.k.stuck = v4 })
+		b.until(6 * time.Second)
+		wantEqual(t, []string{leaseEnds.Text, unremoved.Text}, lines())
+		end(errDemoted)
+		b.until(8 * time.Second)
+		wantEqual(t, nil, lines())
+		wantEqual(t, v4.String(), b.has())
+		b.k.alter(func() { b.k.remove(v4, true) })
+		b.until(9 * time.Second)
+		wantEqual(t, []string{unremoved.Over}, lines())
+	})
+}

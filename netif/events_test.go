@@ -78,6 +78,59 @@ func TestFailuresAreToldOnceAndSoIsTheirEnd(t *testing.T) {
 	}
 }
 
+// The defences of an address are limited: between two of them the address is not bound
+// again, and its failure has not ended.
+func TestAFailureLastsWhileADefenceWaits(t *testing.T) {
+	j, lines := said()
+	inBubble(t, func(o *Options) { o.Journal = j }, func(t *testing.T, b *bubble) {
+		b.lease.set(time.Hour)
+		bind(t, b.i, v4)
+		b.until(time.Minute)
+		b.k.alter(func() { b.k.fail = errors.New("no buffer space available"); b.k.remove(v4, false) })
+		binding := func() (list []string) {
+			synctest.Wait()
+			for _, l := range lines() {
+				if l == unbound.Text || l == unbound.Over {
+					list = append(list, l)
+				}
+			}
+			return list
+		}
+		for range 24 { // contested from the tenth second on
+			time.Sleep(time.Second)
+			b.i.Renewed()
+		}
+		wantEqual(t, []string{unbound.Text}, binding())
+		wantEqual(t, "", b.has())
+		b.k.alter(func() { b.k.fail = nil })
+		time.Sleep(contestedGap)
+		wantEqual(t, []string{unbound.Over}, binding())
+		wantEqual(t, v4.String(), b.has())
+	})
+}
+
+// A renewal that failed is not due again at once, and its failure has not ended.
+func TestAFailureLastsUntilTheNextRenewal(t *testing.T) {
+	j, lines := said()
+	inBubble(t, func(o *Options) { o.Journal = j }, func(t *testing.T, b *bubble) {
+		b.lease.set(time.Hour)
+		bind(t, b.i, v4)
+		b.until(time.Minute)
+		b.k.alter(func() { b.k.fail = errors.New("no buffer space available") })
+		for range 3 {
+			b.lease.set(time.Hour)
+			b.i.Renewed()
+			time.Sleep(5 * time.Second)
+		}
+		synctest.Wait()
+		wantEqual(t, []string{unbound.Text}, lines())
+		b.k.alter(func() { b.k.fail = nil })
+		b.i.Renewed()
+		synctest.Wait()
+		wantEqual(t, []string{unbound.Over}, lines())
+	})
+}
+
 func TestARecordThatCannotBeWrittenIsToldOnceAndSoIsItsEnd(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "run")
 	j, lines := said()

@@ -98,6 +98,7 @@ type Interface struct {
 	handedOver map[netip.Addr]bool // left to the next process with ErrLeave
 	disputes   map[netip.Addr]*disputes
 	astray     map[netip.Addr]*astray
+	unremoved  []netip.Prefix // what the last failed removal of expired addresses left here
 
 	reconcileAt time.Time // even if nothing happens; zero for at once
 	renewAt     time.Time // even if the end does not move; zero for never

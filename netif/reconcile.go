@@ -163,10 +163,14 @@ func (i *Interface) renew(now time.Time, moved bool, at *earliest) {
 		at.by(now.Add(overshoot))
 	}
 	failed := i.bindOrRenew(back)
-	if len(failed) > 0 {
+	for _, b := range back {
+		b.failed = failed[b] != nil
+	}
+	switch {
+	case len(failed) > 0:
 		i.binding.Fail(unbound, first(failed), zap.Int("addresses", len(failed)))
 		at.by(now.Add(observeAgain))
-	} else {
+	case !i.anyFailed():
 		i.binding.Clear()
 	}
 	if i.renewAt.After(now) {
@@ -174,17 +178,41 @@ func (i *Interface) renew(now time.Time, moved bool, at *earliest) {
 	}
 }
 
+// anyFailed reports whether the last attempt to bind or renew an address failed. The
+// address may not have been tried again since: its defence is limited, or its renewal is
+// not due.
+func (i *Interface) anyFailed() bool {
+	for _, b := range i.bindings {
+		if b.failed {
+			return true
+		}
+	}
+	return false
+}
+
 // expire removes addresses whose time has come, and reports whether they are gone.
 func (i *Interface) expire(over []netip.Prefix) bool {
 	if len(over) > 0 && !i.removing.Holds() {
 		i.journal.Tell(leaseEnds, zap.Stringers("address", over))
 	}
-	if _, err := i.remove(over); err != nil {
+	remaining, err := i.remove(over)
+	if err != nil {
 		i.removing.Fail(unremoved, err)
+		i.unremoved = remaining
 		return false
 	}
-	i.removing.Clear()
+	i.unremoved = slices.DeleteFunc(i.unremoved, func(p netip.Prefix) bool { return !i.overstays(p.Addr()) })
+	if len(i.unremoved) == 0 {
+		i.removing.Clear()
+	}
 	return true
+}
+
+// overstays reports whether an address that could not be removed is still here although
+// no call of Bind wants it: its own call has ended, or is about to remove it.
+func (i *Interface) overstays(a netip.Addr) bool {
+	b := i.bindings[a]
+	return len(i.present[a]) > 0 && !i.handedOver[a] && (b == nil || b.ended())
 }
 
 // first returns the failure of the lowest address: those of the others have the same
