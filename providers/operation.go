@@ -1,14 +1,14 @@
 package providers
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
 	"time"
 )
 
-// maxUnanswered is how many questions for an operation must fail in a row for its
-// outcome to count as unknown.
+// maxUnanswered is Operation.Unanswered where that is 0.
 const maxUnanswered = 5
 
 // ErrOutcomeUnknown tells that the API does not say how an operation ended: it does
@@ -31,6 +31,9 @@ type Operation struct {
 	// First is how long after its acceptance the operation is asked for; each
 	// further question comes after twice as long, Longest at most.
 	First, Longest time.Duration
+	// Unanswered is how many questions must fail in a row for the outcome to count as
+	// unknown; 0 means 5.
+	Unanswered int
 	// Ask asks the API once.
 	Ask func(context.Context) (Progress, error)
 }
@@ -63,7 +66,7 @@ func (c *Caller) Await(ctx context.Context, o Operation, begun Progress) error {
 		case e == nil || e.Kind == Auth || e.Kind == RateLimited || ctx.Err() != nil:
 			return err
 		default:
-			if unanswered++; unanswered == maxUnanswered {
+			if unanswered++; unanswered == cmp.Or(o.Unanswered, maxUnanswered) {
 				return ErrOutcomeUnknown
 			}
 		}

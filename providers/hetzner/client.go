@@ -33,6 +33,10 @@ const (
 	// long each time, up to 2 s.
 	firstPoll   = 100 * time.Millisecond
 	longestPoll = 2 * time.Second
+
+	// The observation that follows a claim tells how an action ended, and needs a part
+	// of the time that the claim has: after one question without an answer it is next.
+	unanswered = 1
 )
 
 // Client is a providers.Provider.
@@ -160,7 +164,7 @@ func (c *Client) point(ctx context.Context, key, server string) error {
 		return err
 	}
 	path := "/actions/" + strconv.FormatInt(answer.Action.ID, 10)
-	err := c.API.Await(ctx, providers.Operation{Op: opAssign, First: firstPoll, Longest: longestPoll,
+	err := c.API.Await(ctx, providers.Operation{Op: opAssign, First: firstPoll, Longest: longestPoll, Unanswered: unanswered,
 		Ask: func(ctx context.Context) (providers.Progress, error) {
 			err := c.call(ctx, opAction, http.MethodGet, path, nil, &answer, nil)
 			return answer.Action.progress(), err

@@ -1,6 +1,7 @@
 package hetzner_test
 
 import (
+	"context"
 	"net/http"
 	"net/netip"
 	"strings"
@@ -15,6 +16,7 @@ import (
 	"berth/providers/catalog"
 	"berth/providers/hetzner"
 	"berth/providers/providertest"
+	"berth/vrrp"
 )
 
 // client returns the provider of the first server, with a section.
@@ -103,6 +105,26 @@ func TestReadingAnActionThatIsRefusedOnceDoesNotUndoAClaim(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A claim that ends without its observation counts as not made, and is made again.
+func TestAnActionThatCannotBeReadLeavesTimeForTheObservation(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := account()
+		a.OperationTime = time.Second
+		s := providertest.NewSim(t, a)
+		const path = "/hetzner/api/actions/"
+		s.SetFaults(cloudsim.Faults{{Kind: cloudsim.Slow, Latency: 1500 * time.Millisecond, Path: path},
+			{Kind: cloudsim.Status, Status: http.StatusServiceUnavailable, Path: path}})
+		account := providers.NewAccount("hetzner", client(t, s, section+"server-id: 1001\n"))
+		target := account.Target(vrrp.FloatingIP{Prefix: netip.MustParsePrefix("192.0.2.10/32")}, providertest.Permit)
+		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+		defer cancel()
+		if _, changed, err := target.Ensure(ctx, true); err != nil || !changed {
+			t.Errorf("want the claim made and confirmed, got %v, %v", changed, err)
+		}
+		time.Sleep(2 * time.Second) // a request that was given up ends
+	})
 }
 
 func TestFailedActionIsAnErrorWithItsReason(t *testing.T) {
