@@ -12,7 +12,7 @@ var (
 	replaced = journal.Kind{Code: "fifo-replaced", Level: zap.InfoLevel,
 		Text: "the FIFO was replaced; reading the new one"}
 	unopened = journal.Kind{Code: "fifo-unopened", Level: zap.WarnLevel,
-		Text: "cannot open the new FIFO yet", Distinct: true} // its end is fifo-replaced
+		Text: "cannot open the new FIFO yet", Distinct: true} // its end is fifo-replaced or fifo-reading
 	writable = journal.Kind{Code: "fifo-writable-by-others", Level: zap.WarnLevel,
 		Text: "other users may write events into the FIFO; run: chmod go-w, with its path", Over: "only its owner may write events into the FIFO"}
 	overflow = journal.Kind{Code: "fifo-overflow", Level: zap.WarnLevel,

@@ -117,10 +117,14 @@ func (p *pipe) othersWrite() bool { return p.stat.Mode&0o022 != 0 }
 
 func (p *pipe) close() { p.f.Close() }
 
-// current reports whether the file at the path is still this FIFO.
+// current reports whether the file at the path is still this FIFO, and retains its mode.
 func (p *pipe) current() bool {
 	var now unix.Stat_t
-	return unix.Lstat(p.path, &now) == nil && now.Dev == p.stat.Dev && now.Ino == p.stat.Ino
+	if unix.Lstat(p.path, &now) != nil || now.Dev != p.stat.Dev || now.Ino != p.stat.Ino {
+		return false
+	}
+	p.stat.Mode = now.Mode
+	return true
 }
 
 // wait returns nil when there may be something to read, or when ctx ends.

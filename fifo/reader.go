@@ -214,19 +214,32 @@ func (r *Reader) Run(ctx context.Context, emit func(burst []vrrp.Event)) error {
 
 func (r *Reader) open() (*pipe, error) {
 	p, err := open(r.Path, r.Owner)
-	switch {
-	case err != nil:
-	case p.othersWrite():
-		r.access.Fail(writable, fmt.Errorf("mode %04o", p.stat.Mode&0o777), zap.String("fifo", r.Path))
-	default:
-		r.access.Clear(zap.String("fifo", r.Path))
+	if err == nil {
+		r.checkMode(p)
 	}
 	return p, err
 }
 
+// checkMode tells whether other users may write into the FIFO.
+func (r *Reader) checkMode(p *pipe) {
+	if p.othersWrite() {
+		r.access.Fail(writable, fmt.Errorf("mode %04o", p.stat.Mode&0o777), zap.String("fifo", r.Path))
+	} else {
+		r.access.Clear(zap.String("fifo", r.Path))
+	}
+}
+
 // follow changes over to a new FIFO at the path, after it has drained the former one.
 func (r *Reader) follow(p *pipe) (*pipe, error) {
+	mode := p.stat.Mode
 	if p.current() {
+		if p.stat.Mode != mode {
+			r.checkMode(p)
+		}
+		if r.opening.Holds() { // another file was at the path for a while
+			r.opening.Clear()
+			r.journal.Tell(reading, zap.String("fifo", r.Path))
+		}
 		return p, nil
 	}
 	r.drain(p)

@@ -304,6 +304,49 @@ func TestReaderWarnsOfAFIFOThatOthersWrite(t *testing.T) {
 	if n := r.logs.FilterMessageSnippet("other users may write").Len(); n != 1 {
 		t.Errorf("%d warnings, want one", n)
 	}
+	for _, change := range []struct {
+		mode os.FileMode
+		text string
+		n    int
+	}{{0o600, "only its owner may write", 1}, {0o620, "other users may write", 2}, {0o600, "only its owner may write", 2}} {
+		if err := os.Chmod(path, change.mode); err != nil {
+			t.Fatal(err)
+		}
+		r.untilSaid(t, change.n, change.text)
+	}
+}
+
+// untilSaid waits until the log has a number of lines with a text.
+func (r *running) untilSaid(t *testing.T, n int, text string) {
+	t.Helper()
+	for end := time.Now().Add(eventually); r.logs.FilterMessageSnippet(text).Len() < n; {
+		// Flush returns after a full turn of the reader.
+		if r.reader.Flush(t.Context()); time.Now().After(end) {
+			t.Fatalf("want %d times %q, got %v", n, text, r.logs.All())
+		}
+	}
+}
+
+func TestReaderTellsThatTheSameFIFOIsBackAtItsPath(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "run")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	r := start(t, filepath.Join(dir, "fifo"))
+	for n := range 2 {
+		if err := os.Rename(dir, dir+".away"); err != nil {
+			t.Fatal(err)
+		}
+		r.untilSaid(t, n+1, "cannot open the new FIFO yet")
+		if err := os.Rename(dir+".away", dir); err != nil {
+			t.Fatal(err)
+		}
+		r.untilSaid(t, n+2, "reading keepalived's events")
+	}
+	write(t, keepalived(t, r.path), "INSTANCE \"a\" MASTER 1\n")
+	if diff := cmp.Diff([]string{"a MASTER"}, r.next(t)); diff != "" {
+		t.Errorf("burst (-want +got):\n%s", diff)
+	}
 }
 
 func TestReaderRefuses(t *testing.T) {
