@@ -17,11 +17,12 @@ import (
 // fencing is the part of this host in the elections of instances that keepalived makes
 // MASTER, one for the life of the process. Without fencing it is empty.
 type fencing struct {
-	member  *election.Member // nil without fencing
-	history *seat.History
-	seat    *seat.Seat // nil: there is no successor to leave the lease to
-	alone   bool
-	journal *journal.Journal
+	member    *election.Member // nil without fencing
+	elections fence.Elections  // those of the member
+	history   *seat.History
+	seat      *seat.Seat // nil: there is no successor to leave the lease to
+	alone     bool
+	journal   *journal.Journal
 }
 
 // fenced reports whether instances are fenced. In a dry run they are not: to own an
@@ -41,15 +42,15 @@ func (o *Options) newFencing(cfg *config.Config, place *seat.Seat, doubled func(
 	}
 	m.Doubled = doubled
 	m.Init()
-	return &fencing{member: m, history: history, seat: place, alone: cfg.Fencing.OnEtcdLoss == config.Allow, journal: j}, nil
+	return &fencing{member: m, elections: fence.ElectionsOf(m), history: history, seat: place, alone: cfg.Fencing.OnEtcdLoss == config.Allow, journal: j}, nil
 }
 
 // guards returns the guard of a holding that has this status, none without fencing.
 func (f *fencing) guards(b *status.Board) []guard.Guard {
-	if f.member == nil {
+	if f.elections == nil {
 		return nil
 	}
-	l := &fence.Lease{Elections: f.member, Alone: f.alone, Status: b, Journal: f.journal}
+	l := &fence.Lease{Elections: f.elections, Alone: f.alone, Status: b, Journal: f.journal}
 	if f.seat != nil {
 		l.Record = f.seat.Path()
 	}

@@ -15,9 +15,25 @@ import (
 	"go.uber.org/zap"
 )
 
-// Elections are where ownership is won; *election.Member has them.
+// Elections are where ownership is won; ElectionsOf returns those of a member.
 type Elections interface {
-	Campaign(ctx context.Context, c election.Campaign, own func(ctx context.Context, g election.Grant) error) error
+	Campaign(ctx context.Context, c election.Campaign, own func(ctx context.Context, g Grant) error) error
+}
+
+// Grant is the permission to be the owner, which is an election.Grant.
+type Grant interface {
+	// Check returns nil while the permission stands. It asks the clocks, so that it
+	// refuses also where the context of the permission has not ended yet.
+	Check() error
+}
+
+// ElectionsOf returns the elections of a member.
+func ElectionsOf(m *election.Member) Elections { return member{m} }
+
+type member struct{ *election.Member }
+
+func (m member) Campaign(ctx context.Context, c election.Campaign, own func(ctx context.Context, g Grant) error) error {
+	return m.Member.Campaign(ctx, c, func(ctx context.Context, g election.Grant) error { return own(ctx, g) })
 }
 
 // Lease is the guard that gives permission while this host owns the instance in etcd.
@@ -61,7 +77,7 @@ func (l *Lease) While(ctx context.Context, instance string, act guard.Act) error
 		}
 		l.Status.Ownership(instance, o)
 	}}
-	return l.Elections.Campaign(ctx, c, func(ctx context.Context, g election.Grant) error {
+	return l.Elections.Campaign(ctx, c, func(ctx context.Context, g Grant) error {
 		return act(ctx, guard.NewPermit(ctx, func(context.Context) error { return g.Check() }))
 	})
 }

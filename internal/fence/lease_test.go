@@ -29,11 +29,17 @@ var errOver = errors.New("test is over")
 type elections struct {
 	campaign election.Campaign
 	calls    int
+	grant    grant
 }
+
+// grant is what the clocks say of an ownership.
+type grant struct{ err error }
+
+func (g *grant) Check() error { return g.err }
 
 var errLost = errors.New("the lease is lost")
 
-func (e *elections) Campaign(ctx context.Context, c election.Campaign, own func(context.Context, election.Grant) error) error {
+func (e *elections) Campaign(ctx context.Context, c election.Campaign, own func(context.Context, fence.Grant) error) error {
 	e.campaign = c
 	for ctx.Err() == nil {
 		c.Changed(election.Status{State: vrrp.Backup, Owner: "h2", Reason: "another member is the owner"})
@@ -46,7 +52,7 @@ func (e *elections) Campaign(ctx context.Context, c election.Campaign, own func(
 		e.calls++
 		owned, end := context.WithCancelCause(ctx)
 		time.AfterFunc(time.Minute, func() { end(errLost) })
-		_ = own(owned, election.Grant{Token: 7})
+		_ = own(owned, &e.grant)
 		end(nil)
 	}
 	return context.Cause(ctx)
@@ -103,7 +109,7 @@ func TestALeaseThatComesBackCallsActAgainAndTheStatusSaysWhoOwns(t *testing.T) {
 // grant without a term.
 type unanswered struct{}
 
-func (unanswered) Campaign(ctx context.Context, c election.Campaign, own func(context.Context, election.Grant) error) error {
+func (unanswered) Campaign(ctx context.Context, c election.Campaign, own func(context.Context, fence.Grant) error) error {
 	if c.Alone {
 		c.Changed(election.Status{State: vrrp.Master, Owner: "h1", Reason: "etcd does not answer; acting without it"})
 		return own(ctx, election.Grant{})
@@ -143,6 +149,29 @@ func TestWithoutEtcdActIsCalledWithAloneOnlyAndThePermitLastsAsLongAsTheContext(
 	}
 }
 
+// A process that was stopped for longer than its lease can come to a write before the
+// timer that ends the context has fired: the clocks alone forbid that write.
+func TestAWriteIsForbiddenByTheClocksBeforeTheContextHasEnded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := &elections{}
+		l := &fence.Lease{Elections: e, Status: &board{}, Journal: journal.New(nil)}
+		ctx, cancel := context.WithCancelCause(t.Context())
+		defer cancel(nil)
+		_ = l.While(ctx, "VI_1", func(ctx context.Context, p *guard.Permit) error {
+			e.grant.err = election.ErrOverdue
+			if err := p.Check(ctx); !errors.Is(err, election.ErrOverdue) || ctx.Err() != nil {
+				t.Errorf("got %v, the context says %v; want that the lease is overdue while the context lives", err, ctx.Err())
+			}
+			e.grant.err = nil
+			if err := p.Check(ctx); err != nil {
+				t.Errorf("got %v, want the permission of a lease that was acknowledged after all", err)
+			}
+			cancel(errOver)
+			return errOver
+		})
+	})
+}
+
 // Against the real etcd: the permit ends before etcd can give the lease to another host,
 // however late the process notices, act is told so, and is called again when etcd is
 // there again.
@@ -160,7 +189,7 @@ func TestThePermitEndsBeforeTheLeaseWhenEtcdIsCutOff(t *testing.T) {
 	defer etcd.Close()
 	m := &election.Member{Etcd: etcd, Prefix: "/berth/", Name: "h1", TTL: ttl}
 	m.Init()
-	l := &fence.Lease{Elections: m, Status: &board{}, Journal: journal.New(nil)}
+	l := &fence.Lease{Elections: fence.ElectionsOf(m), Status: &board{}, Journal: journal.New(nil)}
 	ctx, cancel := context.WithCancelCause(t.Context())
 	type turn struct {
 		ctx    context.Context
