@@ -63,8 +63,10 @@ type FileLock struct {
 }
 
 // While locks the instance and calls act once, after which it has unlocked it. The error
-// of an instance that cannot be locked within Timeout names the lock file.
-func (l *FileLock) While(ctx context.Context, instance string, act Act) error {
+// of an instance that cannot be locked within Timeout names the lock file. An
+// instance that cannot be unlocked is the error of While where act returned nil; else the
+// journal tells it.
+func (l *FileLock) While(ctx context.Context, instance string, act Act) (err error) {
 	held, err := l.acquire(ctx, instance)
 	if err != nil {
 		return err
@@ -74,8 +76,12 @@ func (l *FileLock) While(ctx context.Context, instance string, act Act) error {
 	defer func() {
 		cancel(errReleased)
 		recording.Wait()
-		if err := held.release(); err != nil {
-			l.Journal.Tell(notUnlocked, zap.String("instance", instance), zap.Error(err))
+		switch rerr := held.release(); {
+		case rerr == nil:
+		case err == nil:
+			err = fmt.Errorf("unlock %s: %w", instance, rerr)
+		default:
+			l.Journal.Tell(notUnlocked, zap.String("instance", instance), zap.Error(rerr))
 		}
 	}()
 	switch {

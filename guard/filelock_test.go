@@ -252,6 +252,26 @@ func TestRecordsOfABurstAreWrittenAfterTheClaimsOneAtATime(t *testing.T) {
 	})
 }
 
+// A process that acts until a signal ends it has no exit status for this; one that only
+// takes the lock has.
+func TestAnInstanceThatCannotBeUnlockedIsTheErrorOfAnActThatSucceeded(t *testing.T) {
+	broken := errors.New("close the socket: input/output error")
+	for _, acted := range []error{nil, errDone} {
+		l, logs := fileLock(t, filepath.Join(t.TempDir(), "lock"), "")
+		l.Record = func(context.Context, string, []string) (func() error, error) {
+			return func() error { return broken }, nil
+		}
+		err := l.While(t.Context(), "VI_1", func(context.Context, *guard.Permit) error { return acted })
+		told := logs.FilterMessage("cannot unlock the instance").FilterField(zap.String("instance", "VI_1")).Len()
+		switch {
+		case acted == nil && (!errors.Is(err, broken) || !strings.Contains(err.Error(), "unlock VI_1: ") || logs.Len() != 0):
+			t.Errorf("got %v, told %v; want the error of unlocking, told by the caller alone", err, logs.All())
+		case acted != nil && (err != acted || told != 1 || logs.Len() != 1):
+			t.Errorf("got %v, told %v; want the error of act, and the other one told", err, logs.All())
+		}
+	}
+}
+
 func TestThePermitEndsWithTheLock(t *testing.T) {
 	l, _ := fileLock(t, filepath.Join(t.TempDir(), "lock"), "")
 	var kept *guard.Permit

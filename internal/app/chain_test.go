@@ -20,6 +20,7 @@ import (
 	"berth/internal/files"
 	"berth/internal/keepalived"
 	"berth/internal/presence"
+	"berth/internal/reading"
 	"berth/internal/run"
 	"berth/internal/service"
 	"berth/notify"
@@ -183,4 +184,22 @@ func notifyGraph(t *testing.T, o *Options, path string) (*graph, *presence.Netwo
 		t.Fatal(err)
 	}
 	return g, network
+}
+
+// The exit status tells keepalived's log that something is left which the next process
+// may stumble over.
+func TestANotifyScriptReturnsThatItCouldNotUnlock(t *testing.T) {
+	o, path, _ := newCourse(t)
+	g, _ := notifyGraph(t, o, path)
+	broken := errors.New("close the socket: input/output error")
+	lock := g.lock(0, func(context.Context, string, []string) (func() error, error) {
+		return func() error { return broken }, nil
+	})
+	if err := g.notifyOther(t.Context(), []string{"VI_0"}, lock); !errors.Is(err, broken) {
+		t.Errorf("got %v, want the error of unlocking", err)
+	}
+	// An instance that the configuration does not have is told beside it.
+	if err := g.notifyOther(t.Context(), []string{"VI_9"}, lock); !errors.Is(err, broken) || !errors.Is(err, reading.ErrUnknown) {
+		t.Errorf("got %v, want also that the instance is unknown", err)
+	}
 }

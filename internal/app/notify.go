@@ -180,12 +180,14 @@ func observeLater(ctx context.Context, o *presence.Observer) error {
 func (g *graph) notifyOther(ctx context.Context, names []string, lock guard.Guard) error {
 	var errs []error
 	for _, name := range names {
+		locked := false
 		err := lock.While(ctx, name, func(context.Context, *guard.Permit) error {
+			locked = true
 			g.status.Flush() // under the lock, so that a successor writes later
 			return nil
 		})
-		if err != nil {
-			errs = append(errs, g.dropSuperseded(err, name))
+		errs = append(errs, g.dropSuperseded(err, name))
+		if !locked {
 			continue
 		}
 		if _, err := g.book.Addresses(name); errors.Is(err, reading.ErrUnknown) {
