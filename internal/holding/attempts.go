@@ -18,6 +18,9 @@ type attempts struct {
 	passing   func(error) bool
 	spacing   *backoff.ExponentialBackOff
 	condition *journal.Condition
+	// failing spares the way to a first claim the lock of the journal, for which all
+	// instances of a burst would wait.
+	failing bool
 }
 
 func (r *run) attempts(k journal.Kind, passing func(error) bool) *attempts {
@@ -40,6 +43,7 @@ func (a *attempts) failed(ctx context.Context, err error) error {
 		return err
 	}
 	wait := a.spacing.NextBackOff()
+	a.failing = true
 	a.condition.Fail(a.kind, err, zap.Duration("wait", wait))
 	a.Status.Blocked(a.instance, err.Error())
 	select {
@@ -52,12 +56,17 @@ func (a *attempts) failed(ctx context.Context, err error) error {
 
 // succeeded tells that the attempts are over; later ones are spaced anew.
 func (a *attempts) succeeded() {
-	if a.condition.Holds() {
+	if a.failing {
 		a.Status.Blocked(a.instance, "")
 	}
-	a.condition.Clear()
+	a.end()
 	a.spacing.Reset()
 }
 
 // end ends the attempts, whether or not one has succeeded.
-func (a *attempts) end() { a.condition.Clear() }
+func (a *attempts) end() {
+	if a.failing {
+		a.failing = false
+		a.condition.Clear()
+	}
+}

@@ -240,6 +240,14 @@ func TestTheLockAndTheAddressesAreTriedUntilTheyAreThere(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHost(ip(1))
 		h.locked, h.err = errors.New("held by berth --fifo"), errors.New("not in the configuration")
+		open := map[string]string{} // conditions that hold
+		core, logs := observer.New(zapcore.InfoLevel)
+		h.logs = logs
+		h.Journal = journal.New(zap.New(core), func(e journal.Event) {
+			if open[e.ID] = e.Code; e.Over {
+				delete(open, e.ID)
+			}
+		})
 		end := h.hold(t, nil)
 		time.Sleep(time.Minute)
 		got := h.tell()
@@ -259,6 +267,9 @@ func TestTheLockAndTheAddressesAreTriedUntilTheyAreThere(t *testing.T) {
 		time.Sleep(16 * time.Second) // an interval of ten seconds, and half of it as jitter
 		got = h.tell()
 		want(t, got[len(got)-2:], "VI_1 is blocked: ", "claim VI_1 192.0.2.1/24")
+		if len(open) != 0 {
+			t.Errorf("after the claim these hold: %v", open)
+		}
 		for _, m := range []string{"cannot lock the instance yet; trying again", "cannot tell the addresses of the instance yet; trying again"} {
 			if n := h.logs.FilterMessage(m).FilterField(zap.String("instance", "VI_1")).Len(); n != 1 {
 				t.Errorf("%q was told %d times, want once", m, n)
@@ -400,4 +411,36 @@ func TestAnInstanceWithoutAddressesIsHeldAndTold(t *testing.T) {
 		end(errDemoted)
 		want(t, h.tell(), "lock", "unlock")
 	})
+}
+
+// reached is closed when the guards before it have given permission.
+type reached chan struct{}
+
+func (r reached) While(ctx context.Context, _ string, act guard.Act) error {
+	close(r)
+	return act(ctx, guard.NewPermit(ctx))
+}
+
+// The first claims of a burst do not wait for each other's events to be told.
+func TestNothingBeforeTheFirstClaimWaitsForTheJournal(t *testing.T) {
+	telling, goOn := make(chan struct{}), make(chan struct{})
+	j := journal.New(nil, func(journal.Event) {
+		close(telling)
+		<-goOn
+	})
+	var others sync.WaitGroup
+	others.Go(func() { j.Tell(holding.Events[0]) })
+	<-telling
+	h := newHost(ip(1))
+	guards := make(reached)
+	h.Journal, h.Guard = j, guards
+	end := h.hold(t, nil)
+	select {
+	case <-guards:
+	case <-time.After(10 * time.Second):
+		t.Error("the guards wait for the journal")
+	}
+	close(goOn)
+	others.Wait()
+	end(errDemoted)
 }

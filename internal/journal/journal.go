@@ -125,21 +125,39 @@ func (j *Journal) Debug(message string, fields ...zap.Field) { j.log.Debug(messa
 
 // Tell tells that something has happened.
 func (j *Journal) Tell(k Kind, fields ...zap.Field) {
+	e := Event{Code: k.Code, Level: k.Level, Text: k.Text}
+	// Without the lock, for which the parts of a burst would wait while lines are encoded.
+	j.write(e, fields)
+	if len(j.shared.consumers) == 0 {
+		return
+	}
+	j.describe(&e, fields)
 	j.shared.mu.Lock()
 	defer j.shared.mu.Unlock()
-	now := time.Now()
-	j.tell(Event{ID: j.shared.id(), Code: k.Code, Level: k.Level, Text: k.Text, Since: now, Time: now}, fields)
+	e.ID, e.Time = j.shared.id(), time.Now()
+	e.Since = e.Time
+	j.shared.consume(e)
 }
 
 // tell writes the line of an event and hands it to the consumers. It is called with
 // the lock held.
 func (j *Journal) tell(e Event, fields []zap.Field) {
+	j.write(e, fields)
+	if len(j.shared.consumers) > 0 {
+		j.describe(&e, fields)
+		j.shared.consume(e)
+	}
+}
+
+// write writes the line of an event, if it has one.
+func (j *Journal) write(e Event, fields []zap.Field) {
 	if e.Text != "" {
 		j.log.Log(e.Level, e.Text, append([]zap.Field{zap.String("code", e.Code)}, fields...)...)
 	}
-	if len(j.shared.consumers) == 0 {
-		return
-	}
+}
+
+// describe fills in what an event has from its fields.
+func (j *Journal) describe(e *Event, fields []zap.Field) {
 	values := zapcore.NewMapObjectEncoder()
 	for _, list := range [][]zap.Field{j.fields, fields} {
 		for _, f := range list {
@@ -157,7 +175,11 @@ func (j *Journal) tell(e Event, fields []zap.Field) {
 	if e.Reason = text("reason"); e.Reason == "" {
 		e.Reason = text("error")
 	}
-	for _, consume := range j.shared.consumers {
+}
+
+// consume hands an event to the consumers. It is called with the lock held.
+func (s *shared) consume(e Event) {
+	for _, consume := range s.consumers {
 		consume(e)
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"berth/internal/metrics"
 
 	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
 )
 
@@ -323,4 +324,39 @@ func TestConditionsOfAPartEndWithIt(t *testing.T) {
 			t.Error("want it to end with the part it was moved to")
 		}
 	})
+}
+
+func TestAnEventThatIsBeingWrittenKeepsNoOtherWaiting(t *testing.T) {
+	writing, goOn := make(chan struct{}), make(chan struct{})
+	core, _ := observer.New(zap.InfoLevel)
+	var events []journal.Event
+	j := journal.New(zap.New(core, zap.Hooks(func(e zapcore.Entry) error {
+		if e.Message == happened.Text {
+			close(writing)
+			<-goOn
+		}
+		return nil
+	})), func(e journal.Event) { events = append(events, e) })
+	slow, quick := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(slow)
+		j.Tell(happened)
+	}()
+	<-writing
+	go func() {
+		defer close(quick)
+		j.Tell(failing)
+		j.Condition().Fail(refused, errors.New("403"))
+	}()
+	select {
+	case <-quick:
+	case <-time.After(10 * time.Second):
+		t.Error("others wait for a line that is being written")
+	}
+	close(goOn)
+	<-slow
+	<-quick
+	if len(events) != 3 {
+		t.Errorf("got the events %+v, want all three", events)
+	}
 }
