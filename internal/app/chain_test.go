@@ -141,7 +141,7 @@ func TestFIFOModeWritesUnderTheLockAfterTheLastWordAndThenTheLease(t *testing.T)
 	m := o.newFIFOMode(path, filepath.Join(c.dir, "fifo"))
 	defer m.origin.Close()
 	defer m.network.Close()
-	g, err := m.graph()
+	g, err := m.graph(m.journal)
 	if err != nil {
 		t.Fatal(err)
 	}
