@@ -70,8 +70,8 @@ func TestTwoHundredInstancesThatBeginOrEndAtOnceAreAFewBatches(t *testing.T) {
 		before := b.k.counted()
 		b.i.mu.Unlock()
 		bound.Wait()
-		if got := b.k.counted() - before; got > 10 {
-			t.Errorf("want the addresses read a few times for all of them, got %d", got)
+		if got := b.k.counted() - before; got > len(instances)/4 {
+			t.Errorf("want far fewer readings of the addresses than instances, got %d", got)
 		}
 		wantEqual(t, 5*(len(instances)-1), len(strings.Fields(b.has())))
 		before = b.k.counted()
@@ -80,8 +80,8 @@ func TestTwoHundredInstancesThatBeginOrEndAtOnceAreAFewBatches(t *testing.T) {
 		b.i.untilWaiting(len(instances) - 1)
 		b.i.mu.Unlock()
 		ended.Wait()
-		if got := b.k.counted() - before; got > 10 {
-			t.Errorf("want the addresses read a few times for all of them, got %d", got)
+		if got := b.k.counted() - before; got > len(instances)/4 {
+			t.Errorf("want far fewer readings of the addresses than instances, got %d", got)
 		}
 		wantEqual(t, "", b.has())
 	})

@@ -23,6 +23,7 @@ const waitNotice = 2 * time.Second
 // process. The zero value is ready.
 type Gate struct {
 	mu      sync.Mutex
+	loops   int            // that have a place
 	refused map[*pass]bool // refused since a loop got through last
 	line    []*pass        // waiting to probe
 	probe   *pass          // under way, nil if none is
@@ -49,15 +50,22 @@ func (g *Gate) join(p Policy) *pass {
 	if g.retry == nil {
 		g.retry, g.refused, g.changed = newRetry(p), map[*pass]bool{}, make(chan struct{})
 	}
+	g.loops++
 	return &pass{gate: g}
 }
 
-// leave gives the place up; another loop takes over a probe.
+// leave gives the place up; another loop takes over a probe. A gate that is shut stays
+// shut for the loops that remain: the account is refused, whether or not the addresses
+// that were told so are still here. After the last loop nothing is known of the account.
 func (p *pass) leave() {
 	g := p.gate
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	delete(g.refused, p)
+	if g.loops--; g.loops == 0 {
+		clear(g.refused)
+	} else if !g.shut() {
+		delete(g.refused, p)
+	}
 	g.line = slices.DeleteFunc(g.line, func(o *pass) bool { return o == p })
 	if g.probe == p {
 		g.probe, g.next = nil, time.Now()

@@ -371,3 +371,33 @@ func TestAHalfRestoredAPIIsUsedAndNotHammered(t *testing.T) {
 		}
 	})
 }
+
+func TestTheGateStaysShutWhenTheAddressesThatWereRefusedLeave(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		gate, pace := &refresher.Gate{}, &refresher.Pace{Interval: time.Minute}
+		a := newAccount(func(_ int, _ string, since time.Duration) error {
+			if since < 30*time.Second {
+				return refusedAuth
+			}
+			return nil
+		})
+		refused := hold(t.Context(), a, gate, pace, 1, 2)
+		time.Sleep(time.Second / 4)
+		others := hold(t.Context(), a, gate, pace, 101, 50)
+		time.Sleep(time.Second / 4)
+		refused.stop()
+		time.Sleep(time.Second)
+		if n := a.between(time.Second/4, time.Hour, ""); n > 5 {
+			t.Errorf("%d attempts within a second and a half, want those of one address", n)
+		}
+		others.stop()
+		// After the last holding nothing is known of the account: the next claims go out at once.
+		begun := time.Since(a.start)
+		last := hold(t.Context(), a, gate, pace, 1, 20)
+		defer last.stop()
+		time.Sleep(time.Second / 10)
+		if n := a.between(begun, time.Hour, ""); n != 20 {
+			t.Errorf("%d of 20 addresses were claimed at once after the gate had been left", n)
+		}
+	})
+}
