@@ -93,6 +93,10 @@ func (n *Node) Run(ctx context.Context, path string, args ...string) (string, er
 // Done is closed when the process itself has ended; its children may live on.
 func (p *Process) Done() <-chan struct{} { return p.done }
 
+// Said is closed when Log has all that the process and its children have written, after
+// the last of them has ended. Done can be closed before Log has the last lines.
+func (p *Process) Said() <-chan struct{} { return p.said }
+
 // Exited returns when the process ended; zero while it runs.
 func (p *Process) Exited() time.Time {
 	p.mu.Lock()

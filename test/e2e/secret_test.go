@@ -52,7 +52,7 @@ func TestNothingPrintsTheToken(t *testing.T) {
 			p, err := f.host1.Start("berth "+command, lab.BerthPath, append([]string{"--verbose"}, strings.Fields(command)...)...)
 			f.must(err)
 			select {
-			case <-p.Done():
+			case <-p.Said():
 			case <-ctx.Done():
 				t.Errorf("want berth %s to end while the API is %s, got nothing in %v", command, api.name, waitLimit)
 			}

@@ -28,7 +28,7 @@ func TestClockGoesWrongOnOneHostOnly(t *testing.T) {
 		if err := h.Start(); err != nil {
 			t.Fatal(err)
 		}
-		<-h.Berth.Done()
+		<-h.Berth.Said()
 		stamp, _, _ := strings.Cut(h.Berth.Log.String(), " ")
 		at, err := time.Parse(time.RFC3339, stamp)
 		if off := time.Until(at) - want; err != nil || off.Abs() > time.Minute {
