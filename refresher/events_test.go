@@ -1,11 +1,15 @@
 package refresher_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"berth/internal/journal"
+	"berth/refresher"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -69,4 +73,25 @@ func TestWhatIsSaidOfAnAddressThatFails(t *testing.T) {
 			})
 		})
 	}
+}
+
+// After a reload a loop can outlive the part of the process that its journal belongs to,
+// whose conditions do not hold any more.
+func TestALoopBacksOffAlthoughItsJournalTellsNothingAnyMore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		part, end := journal.New(nil).Part()
+		end()
+		attempts := 0
+		tg := &target{answer: func(int, bool) (string, bool, error) {
+			attempts++
+			return "", false, errors.New("away")
+		}}
+		l := &refresher.Loop{Target: tg, Policy: testPolicy(), Journal: part}
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
+		defer cancel()
+		_ = l.Run(ctx)
+		if attempts > 120 { // one each second without a back-off
+			t.Errorf("%d attempts within ten minutes, want them to grow apart to ten seconds", attempts)
+		}
+	})
 }

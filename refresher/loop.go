@@ -88,7 +88,7 @@ func (l *Loop) Run(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		if !l.failing.Holds() {
+		if l.report.LastError == "" {
 			attempt = 0
 			retry.reset()
 		}
@@ -191,7 +191,7 @@ func (l *Loop) sleep(ctx context.Context, wait time.Duration) bool {
 	defer timer.Stop()
 	end := time.Now().Add(wait)
 	verify := l.Verify
-	if l.dispute.contested() || l.failing.Holds() {
+	if l.dispute.contested() || l.report.LastError != "" {
 		verify = nil
 	}
 	for {

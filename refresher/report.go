@@ -33,7 +33,7 @@ func (l *Loop) publish() {
 // waits tells that the address is not tried while another one tries whether the
 // provider still refuses the account.
 func (l *Loop) waits(reason string) {
-	if l.failing.Holds() {
+	if l.report.LastError != "" {
 		return // the address was refused itself, which was said
 	}
 	l.report.LastError = "not tried while the provider refuses another address: " + reason

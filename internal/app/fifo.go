@@ -253,7 +253,7 @@ func (m *fifoMode) serve(ctx context.Context, first *generation, end func()) err
 	signal.Notify(hangup, unix.SIGHUP)
 	defer signal.Stop(hangup)
 	generations := &reload.Generations[*generation]{
-		Next: func(_ context.Context, j *journal.Journal) (*generation, error) { return m.next(ctx, j) },
+		Next: m.next,
 		Enforce: func(gen *generation) {
 			m.enforce(gen)
 			m.options.Logs.File(gen.cfg.LogFile) // opened anew, as after a rotation
