@@ -26,9 +26,10 @@ var allowed = map[string]string{
 	"berth/instance": "vrrp internal/journal", // knows neither clouds nor locks
 	// files: the lock file, and whether another user can have made it
 	"berth/guard": "internal/files internal/journal",
-	// condition: what a candidate needs; names: the addresses of the endpoints; files: TLS
-	// material. The work of an owner arrives as a function
-	"berth/election":  "vrrp internal/condition internal/files internal/journal internal/metrics internal/names internal/section",
+	// boot: a clock that goes on during a suspension; condition: what a candidate needs; names:
+	// the addresses of the endpoints; files: TLS material. The work of an owner arrives as a
+	// function
+	"berth/election":  "vrrp internal/boot internal/condition internal/files internal/journal internal/metrics internal/names internal/section",
 	"berth/refresher": "vrrp internal/metrics internal/journal", // a provider's errors tell their class by behaviour
 	// boot: a record of another boot names no process; files: the record and its owner; pidfd:
 	// the predecessor is signalled, never a recycled pid
@@ -50,7 +51,7 @@ var allowed = map[string]string{
 	"berth/providers/fake":       "providers providers/none vrrp internal/journal internal/section", // beside its printing it is none
 	// the one list of clouds
 	"berth/providers/catalog":  "providers providers/cloudscale providers/exec providers/exoscale providers/fake providers/hetzner providers/none providers/webhook",
-	"berth/internal/boot":      "", // the id of this boot, for all that store what a boot ends
+	"berth/internal/boot":      "", // the id of this boot, for all that store what a boot ends, and its clock
 	"berth/internal/files":     "", // how files are read and replaced, for all that do
 	"berth/internal/section":   "", // how a section is read, the same for berth's own and the providers'
 	"berth/internal/run":       "", // tasks arrive as functions

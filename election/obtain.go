@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	"berth/internal/boot"
+
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
@@ -107,7 +109,7 @@ func (s *Session) grant(ctx context.Context, endpoint int) (renewal, error) {
 	if err != nil {
 		return renewal{}, err
 	}
-	r := renewal{sent: time.Now(), boot: bootTime()}
+	r := renewal{sent: time.Now(), boot: boot.Clock()}
 	resp, err := c.Grant(ctx, int64(s.TTL/time.Second))
 	if err != nil {
 		return renewal{}, err

@@ -7,6 +7,8 @@ import (
 	"sync"
 	"time"
 
+	"berth/internal/boot"
+
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -32,7 +34,7 @@ func renew(ctx context.Context, c *clientv3.Client, lease clientv3.LeaseID) (ren
 	if err != nil {
 		return renewal{}, rpctypes.Error(err)
 	}
-	r := renewal{lease: lease, sent: time.Now(), boot: bootTime()}
+	r := renewal{lease: lease, sent: time.Now(), boot: boot.Clock()}
 	if err := stream.Send(&pb.LeaseKeepAliveRequest{ID: int64(lease)}); err != nil {
 		return renewal{}, rpctypes.Error(withReason(ctx, err))
 	}

@@ -6,6 +6,8 @@ import (
 	"sync"
 	"time"
 
+	"berth/internal/boot"
+
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
@@ -74,13 +76,7 @@ func (t *Term) End() time.Time {
 
 // suspended returns for how long the machine was suspended since the renewal,
 // which the monotonic clock leaves out. It is called with the lock held.
-func (t *Term) suspended() time.Duration {
-	// The two clocks are not read at once.
-	if d := bootTime() - t.boot - time.Since(t.sent); d > 100*time.Millisecond {
-		return d
-	}
-	return 0
-}
+func (t *Term) suspended() time.Duration { return boot.Suspended(t.sent, t.boot) }
 
 // Check returns nil while the term stands. Unlike the context, whose end needs a
 // timer to fire, it asks the clocks: call it immediately before each write to
@@ -125,7 +121,7 @@ func (t *Term) length() time.Duration {
 func (t *Term) retain() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.sent, t.boot, t.retained = time.Now(), bootTime(), true
+	t.sent, t.boot, t.retained = time.Now(), boot.Clock(), true
 }
 
 // isRetained reports whether the term goes on without etcd, and since when etcd has

@@ -6,13 +6,14 @@ import (
 	"testing"
 	"time"
 
+	"berth/internal/boot"
 	"berth/internal/journal"
 )
 
 // A machine cannot be suspended by a test; its clocks can be told to have been.
 
 func newTestTerm(age, suspended time.Duration) *Term {
-	t := &Term{sent: time.Now().Add(-age), boot: bootTime() - age - suspended, ttl: 10 * time.Second}
+	t := &Term{sent: time.Now().Add(-age), boot: boot.Clock() - age - suspended, ttl: 10 * time.Second}
 	t.ctx, t.cancel = context.WithCancelCause(context.Background())
 	return t
 }
@@ -72,7 +73,7 @@ func TestARetainedTermTakesOnlyARenewalThatHelps(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			term := newTestTerm(0, 0)
 			term.retain()
-			r := renewal{sent: time.Now().Add(-tt.age), boot: bootTime() - tt.age, ttl: 10 * time.Second}
+			r := renewal{sent: time.Now().Add(-tt.age), boot: boot.Clock() - tt.age, ttl: 10 * time.Second}
 			if extends := term.extend(r, lead); extends != tt.extends {
 				t.Errorf("want the end moved: %t, got %t", tt.extends, extends)
 			}
@@ -83,7 +84,7 @@ func TestARetainedTermTakesOnlyARenewalThatHelps(t *testing.T) {
 func TestARenewalThatWasSentEarlierDoesNotMoveTheEnd(t *testing.T) {
 	term := newTestTerm(time.Second, 0)
 	end := term.End()
-	earlier := renewal{sent: time.Now().Add(-3 * time.Second), boot: bootTime() - 3*time.Second, ttl: 10 * time.Second}
+	earlier := renewal{sent: time.Now().Add(-3 * time.Second), boot: boot.Clock() - 3*time.Second, ttl: 10 * time.Second}
 	if term.extend(earlier, time.Second) || !term.End().Equal(end) {
 		t.Errorf("want the end to stay at %v, got %v", end, term.End())
 	}

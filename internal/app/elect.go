@@ -145,7 +145,7 @@ func (e *electMode) build() (err error) {
 	e.member.Retain = e.cfg.Election.OnEtcdLoss == config.Keep
 	e.member.Renewed, e.member.Moved, e.member.Doubled = e.network.Renewed, e.network.Moved, e.board.Doubled
 	e.member.Init()
-	e.host = &owner.Host{Member: e.member, Network: e.network, Status: e.board, Adopts: e.place.Found() != 0, Lease: e.place.Path(), Journal: e.journal}
+	e.host = &owner.Host{Decider: owner.Elections(e.member, e.journal), Awaits: "etcd", Network: e.network, Status: e.board, Adopts: e.place.Found() != 0, Lease: e.place.Path(), Journal: e.journal}
 	for _, in := range e.cfg.Election.Instances {
 		e.host.Owners = append(e.host.Owners, newOwner(in, e.network, e.cloud, e.board, e.journal))
 	}

@@ -1,5 +1,6 @@
-// Package boot names this boot of the machine. A value that is stored with that name,
-// such as a pid and its start time, is not taken for one of another boot.
+// Package boot names this boot of the machine, and counts the time since then. A value
+// that is stored with that name, such as a pid and its start time, is not taken for one of
+// another boot.
 package boot
 
 import (

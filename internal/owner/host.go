@@ -15,13 +15,6 @@ import (
 	"go.uber.org/zap"
 )
 
-// Member takes part in the elections, which is an *election.Member.
-type Member interface {
-	Begun(ctx context.Context) (adopted bool, err error)
-	Owner(instance string) (name string, other, ok bool)
-	Campaign(ctx context.Context, c election.Campaign, holding func(context.Context, election.Grant) error) error
-}
-
 // Network is all interfaces of the instances, which is a *netif.Host.
 type Network interface {
 	// Serve watches the interfaces while f runs, and returns what f returned.
@@ -36,21 +29,22 @@ type Status interface {
 	Ownership(instance string, o status.Ownership)
 }
 
-// Host is this host in the elections of its instances.
+// Host is this host as a candidate for its instances.
 type Host struct {
 	Owners  []*Owner
-	Member  Member
+	Decider Decider
+	Awaits  string // the system whose word the decider waits for at first, such as "etcd", for people
 	Network Network
 	Status  Status
-	// Adopts says that the lease of the process before this one is on record. The
-	// addresses that it left bound stay until etcd tells whether the lease is adopted.
+	// Adopts says that the process before this one may have left what this one goes on
+	// with. The addresses that it left bound stay until the decider tells whether they do.
 	Adopts  bool
-	Lease   string           // the file with the lease, for people
+	Lease   string           // the file with the lease, for people; "" for none
 	Journal *journal.Journal // nil tells nothing
 }
 
-// Run takes part in the elections until ctx ends, and returns after everything here has
-// ended, with the cause. The member must run.
+// Run is a candidate for all instances until ctx ends, and returns after everything here
+// has ended, with the cause. The decider must run.
 func (h *Host) Run(ctx context.Context) error {
 	if h.Journal == nil {
 		h.Journal = journal.New(nil)
@@ -58,21 +52,18 @@ func (h *Host) Run(ctx context.Context) error {
 	return h.Network.Serve(ctx, h.takePart)
 }
 
-// takePart removes what an earlier run left, but for what belongs to an adopted lease,
-// and then takes part for all instances.
+// takePart removes what an earlier run left, but for what this host still owns, and then
+// takes part for all instances.
 func (h *Host) takePart(ctx context.Context) error {
 	if !h.Adopts {
 		h.sweep(func(netip.Prefix) bool { return false })
 	}
 	for _, o := range h.Owners {
-		h.tell(election.Status{Instance: o.Instance, State: vrrp.Fault, Reason: "waiting for etcd"})
+		h.tell(election.Status{Instance: o.Instance, State: vrrp.Fault, Reason: "waiting for " + h.Awaits})
 	}
-	adopted, err := h.Member.Begun(ctx)
+	adopted, err := h.Decider.Begun(ctx)
 	if err != nil {
 		return err
-	}
-	if adopted {
-		h.Journal.Tell(leaseAdopted)
 	}
 	if h.Adopts {
 		h.sweep(func(p netip.Prefix) bool { return adopted && h.owns(p) })
@@ -90,12 +81,12 @@ func (h *Host) sweep(wanted func(netip.Prefix) bool) {
 	}
 }
 
-// owns reports whether etcd says that this member owns the instance of an address.
+// owns reports whether this host is known to own the instance of an address.
 func (h *Host) owns(p netip.Prefix) bool {
 	for _, o := range h.Owners {
 		for _, prefix := range o.prefixes {
 			if prefix == p {
-				_, other, known := h.Member.Owner(o.Instance)
+				_, other, known := h.Decider.Owner(o.Instance)
 				return known && !other
 			}
 		}
@@ -114,7 +105,7 @@ func (h *Host) campaign(ctx context.Context, o *Owner) error {
 		c.Joined = o.Interface.Announce
 	}
 	c.Able = condition.All(able...)
-	return h.Member.Campaign(ctx, c, func(ctx context.Context, g election.Grant) error { return o.Run(ctx, g.Token, g) })
+	return h.Decider.Campaign(ctx, c, o.Run)
 }
 
 // tell puts what a campaign knows into the status.

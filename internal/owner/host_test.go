@@ -19,7 +19,7 @@ import (
 	"berth/vrrp"
 )
 
-// member is in the elections; its fields say what etcd tells.
+// member is a decider; its fields say what etcd tells.
 type member struct {
 	*stage
 	begun   chan struct{}
@@ -45,12 +45,12 @@ func (m *member) Owner(instance string) (string, bool, bool) {
 }
 
 // Campaign owns at once, and gives the key up when the holding has returned.
-func (m *member) Campaign(ctx context.Context, c election.Campaign, holding func(context.Context, election.Grant) error) error {
+func (m *member) Campaign(ctx context.Context, c election.Campaign, holding func(context.Context, int64, owner.Grant) error) error {
 	m.mu.Lock()
 	m.campaigns = append(m.campaigns, c)
 	m.mu.Unlock()
 	c.Changed(election.Status{Instance: c.Instance, State: vrrp.Master, Owner: "h1", Token: 7, Reason: "elected"})
-	_ = holding(ctx, election.Grant{Token: 7})
+	_ = holding(ctx, 7, election.Grant{Token: 7})
 	m.did("give up the key of %s", c.Instance)
 	return context.Cause(ctx)
 }
@@ -86,7 +86,7 @@ func TestTheKeyIsGivenUpAfterTheAddressesAreGone(t *testing.T) {
 		m := &member{stage: s, begun: make(chan struct{})}
 		close(m.begun)
 		board := status.NewBoard(t.TempDir(), status.Instance{Mode: "elect"}, journal.New(nil))
-		h := &owner.Host{Member: m, Network: &network{stage: s}, Status: board, Lease: "etcd-h1.json",
+		h := &owner.Host{Awaits: "etcd", Decider: m, Network: &network{stage: s}, Status: board, Lease: "etcd-h1.json",
 			Owners: []*owner.Owner{owner.New(owner.Options{Instance: "api", Addresses: addresses[:1], Interface: &iface{stage: s}, Report: silent})}}
 		ctx, cancel := context.WithCancelCause(t.Context())
 		done := make(chan error, 1)
@@ -123,7 +123,7 @@ func TestWhatAnEarlierRunLeftIsRemovedButForWhatAnAdoptedLeaseOwns(t *testing.T)
 				s := &stage{}
 				m := &member{stage: s, begun: make(chan struct{}), adopted: tt.adopted, owners: map[string]bool{"owned": true, "elsewhere": false}}
 				board := status.NewBoard(t.TempDir(), status.Instance{Mode: "elect"}, journal.New(nil))
-				h := &owner.Host{Member: m, Network: &network{s, []netip.Prefix{owned, elsewhere, unknown, prefixes[0]}}, Status: board, Adopts: tt.record}
+				h := &owner.Host{Awaits: "etcd", Decider: m, Network: &network{s, []netip.Prefix{owned, elsewhere, unknown, prefixes[0]}}, Status: board, Adopts: tt.record}
 				for name, p := range map[string]netip.Prefix{"owned": owned, "elsewhere": elsewhere, "unknown": unknown} {
 					h.Owners = append(h.Owners, owner.New(owner.Options{Instance: name, Interface: &iface{stage: &stage{}}, Report: silent,
 						Addresses: []vrrp.FloatingIP{floatingIP(p.String())}}))
@@ -155,7 +155,7 @@ func TestWhatAnEarlierRunLeftIsRemovedButForWhatAnAdoptedLeaseOwns(t *testing.T)
 func TestAHostThatNeverHearsFromEtcdEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &stage{}
-		h := &owner.Host{Member: &member{stage: s}, Network: &network{stage: s}, Status: status.NewBoard(t.TempDir(), status.Instance{}, journal.New(nil))}
+		h := &owner.Host{Awaits: "etcd", Decider: &member{stage: s}, Network: &network{stage: s}, Status: status.NewBoard(t.TempDir(), status.Instance{}, journal.New(nil))}
 		ctx, cancel := context.WithTimeoutCause(t.Context(), time.Hour, errDemoted)
 		defer cancel()
 		if err := h.Run(ctx); err != errDemoted {
@@ -174,7 +174,7 @@ func TestACampaignDependsOnAllConditionsAndAnnouncesWhenAnotherMemberJoins(t *te
 		var health condition.Value
 		health.Set(true, "")
 		able := []condition.Condition{&health}
-		h := &owner.Host{Member: m, Network: &network{stage: s}, Status: status.NewBoard(t.TempDir(), status.Instance{}, journal.New(nil)), Owners: []*owner.Owner{
+		h := &owner.Host{Awaits: "etcd", Decider: m, Network: &network{stage: s}, Status: status.NewBoard(t.TempDir(), status.Instance{}, journal.New(nil)), Owners: []*owner.Owner{
 			owner.New(owner.Options{Instance: "bound", Addresses: addresses, Interface: i, Able: able, Report: silent}),
 			owner.New(owner.Options{Instance: "pointed", Addresses: addresses[:1], Able: able, Loop: s.pointed, Report: silent}),
 		}}

@@ -77,19 +77,14 @@ func New(o Options) *Owner {
 	return w
 }
 
-// Grant is the permission to be the owner, which is an election.Grant.
-type Grant interface {
-	// Check returns nil while the permission stands.
-	Check() error
-	// End returns the earliest moment at which another host can become the owner.
-	End() time.Time
-}
-
 // Run has the addresses on this host until ctx ends, and returns why it has ended. No
 // address is bound and no floating IP is being pointed when it returns, unless the cause
-// leaves them to a successor. token is that of the permission, for the log.
+// leaves them to a successor. token is that of the permission, for the log; 0 for none.
 func (o *Owner) Run(ctx context.Context, token int64, g Grant) error {
-	j := o.Journal.With(zap.Int64("token", token))
+	j := o.Journal
+	if token != 0 {
+		j = j.With(zap.Int64("token", token))
+	}
 	bound := make(chan struct{})
 	var parts []run.Task
 	if o.Interface == nil {
@@ -152,7 +147,7 @@ const sweepInterval = 100 * time.Millisecond
 
 // untilGone returns when addresses that Bind could not remove are gone, or at the end of
 // the permission, by which the kernel has taken them away because their lifetime is not
-// renewed. Before that the key in etcd must not be given up.
+// renewed. Before that the permission must not be given up.
 func (o *Owner) untilGone(end time.Time, j *journal.Journal) {
 	removing := j.Condition()
 	others := func(p netip.Prefix) bool { return !slices.Contains(o.prefixes, p) }
