@@ -3,6 +3,7 @@ package config
 import (
 	"time"
 
+	"berth/internal/section"
 	"berth/vrrp"
 
 	"gopkg.in/yaml.v3"
@@ -40,4 +41,5 @@ type Config struct {
 
 	OthersCanRead bool       // the file's mode lets every user read it
 	doc           *yaml.Node // the whole file, for Located; may be nil
+	explain       func(*section.Problem) *Problem
 }

@@ -63,7 +63,9 @@ func fillEtcd(top *section.Section, c *Config) {
 		"member":        &e.Member,
 		"lease-ttl":     section.Duration{To: &e.LeaseTTL},
 	})
-	e.Password = Secret(password)
+	if password != "" {
+		e.Password = Secret(password)
+	}
 	checkEndpoints(s, e, endpoints)
 	s.Path("ca-file", e.CAFile, "/etc/berth/ca.pem")
 	s.Path("cert-file", e.CertFile, "/etc/berth/client.pem")

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"berth/internal/files"
+	"berth/internal/section"
 
 	"gopkg.in/yaml.v3"
 )
@@ -29,54 +30,84 @@ type Options struct {
 	// LockFileTemplate replaces the default, a directory below the run directory;
 	// empty leaves the default.
 	LockFileTemplate string
+	// EtcdPassword is the password of etcd where the text has none.
+	EtcdPassword Secret
+	// Explain, if not nil, returns what to report for a problem of a text that a program
+	// has made of another file: a problem of that file.
+	Explain func(*section.Problem) *Problem
 }
 
-// Load reads and checks the file at path, a regular one or a pipe such as
-// /dev/stdin that is being written. The error joins one *Problem for each thing
-// that is wrong.
+// Load reads and checks the file at path, see Read. The error joins one *Problem for
+// each thing that is wrong.
 func Load(path string, o Options) (*Config, error) {
-	text, st, err := files.ReadInfo(path, maxSize)
-	if errors.Is(err, files.ErrNotRegular) && st != nil && st.Mode()&fs.ModeNamedPipe != 0 {
-		text, err = files.ReadPipe(path, maxSize)
-	}
-	if errors.Is(err, files.ErrTooLarge) {
-		return nil, &Problem{File: path, Text: fmt.Sprintf("larger than %d bytes; this is not a configuration of berth", maxSize)}
-	}
-	if err != nil {
-		return nil, fmt.Errorf("read configuration: %w", err)
-	}
-	c, err := parse(string(text), path, o)
+	text, readable, err := Read(path)
 	if err != nil {
 		return nil, err
 	}
-	// The mode of a pipe, such as one from a secret store, says nothing about its
-	// readers.
-	c.OthersCanRead = st.Mode().IsRegular() && st.Mode().Perm()&0o004 != 0
+	c, err := Parse(text, path, o)
+	if err != nil {
+		return nil, err
+	}
+	c.OthersCanRead = readable
 	return c, nil
 }
 
-// parse reads and checks the text of a configuration; path is for messages.
-func parse(text, path string, o Options) (*Config, error) {
-	c := defaults()
-	c.Path = path
-	c.LockFileTemplate = o.LockFileTemplate
-	dec := yaml.NewDecoder(strings.NewReader(text))
-	var doc yaml.Node
-	if err := dec.Decode(&doc); err != nil && !errors.Is(err, io.EOF) {
-		return nil, syntaxProblem(path, text, err)
+// Read returns the text of the file at path, a regular one or a pipe such as
+// /dev/stdin that is being written, and whether the file's mode lets every user read
+// it.
+func Read(path string) (text string, othersCanRead bool, err error) {
+	content, st, err := files.ReadInfo(path, maxSize)
+	if errors.Is(err, files.ErrNotRegular) && st != nil && st.Mode()&fs.ModeNamedPipe != 0 {
+		content, err = files.ReadPipe(path, maxSize)
 	}
-	var problems []*Problem
+	if errors.Is(err, files.ErrTooLarge) {
+		return "", false, &Problem{File: path, Text: fmt.Sprintf("larger than %d bytes; this is not a configuration of berth", maxSize)}
+	}
+	if err != nil {
+		return "", false, fmt.Errorf("read configuration: %w", err)
+	}
+	// The mode of a pipe, such as one from a secret store, says nothing about its
+	// readers.
+	return string(content), st.Mode().IsRegular() && st.Mode().Perm()&0o004 != 0, nil
+}
+
+// Document reads the YAML of a configuration, which is one document; path is for
+// messages. The error is a *Problem. A second document is one beside the first, so
+// that the mistakes of both can be reported.
+func Document(text, path string) (doc *yaml.Node, second *Problem, err error) {
+	dec := yaml.NewDecoder(strings.NewReader(text))
+	doc = &yaml.Node{}
+	if err := dec.Decode(doc); err != nil && !errors.Is(err, io.EOF) {
+		return nil, nil, syntaxProblem(path, text, err)
+	}
 	var more yaml.Node
 	if err := dec.Decode(&more); err == nil {
-		problems = append(problems, &Problem{path, more.Line, "a second YAML document; berth reads one document per file"})
+		second = &Problem{path, more.Line, "a second YAML document; berth reads one document per file"}
 	}
-	for _, p := range fill(&c, &doc, o) {
-		problems = append(problems, problem(path, p))
+	return doc, second, nil
+}
+
+// Parse reads and checks the text of a configuration; path is for messages.
+func Parse(text, path string, o Options) (*Config, error) {
+	c := defaults()
+	c.Path, c.explain = path, o.Explain
+	c.LockFileTemplate = o.LockFileTemplate
+	c.Etcd.Password = o.EtcdPassword
+	doc, second, err := Document(text, path)
+	if err != nil {
+		return nil, err
+	}
+	var problems []*Problem
+	if second != nil {
+		problems = append(problems, second)
+	}
+	for _, p := range fill(&c, doc, o) {
+		problems = append(problems, c.problem(p))
 	}
 	if len(problems) > 0 {
-		return nil, join(problems)
+		return nil, Join(problems)
 	}
-	c.doc = &doc
+	c.doc = doc
 	return &c, nil
 }
 

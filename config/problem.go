@@ -39,7 +39,7 @@ func (c *Config) Located(key string, err error) error {
 			}
 			p.Line = c.line(at)
 		}
-		all = append(all, problem(c.Path, p))
+		all = append(all, c.problem(p))
 	}
 	return errors.Join(all...)
 }
@@ -56,8 +56,11 @@ func (c *Config) line(key string) int {
 }
 
 // problem puts the file's name to a problem of a section.
-func problem(path string, p *section.Problem) *Problem {
-	return &Problem{path, p.Line, (&section.Problem{Key: p.Key, Text: p.Text}).Error()}
+func (c *Config) problem(p *section.Problem) *Problem {
+	if c.explain != nil {
+		return c.explain(p)
+	}
+	return &Problem{c.Path, p.Line, (&section.Problem{Key: p.Key, Text: p.Text}).Error()}
 }
 
 // problemsOf takes joined problems apart.
@@ -79,8 +82,8 @@ func problemsOf(err error) []*section.Problem {
 	return []*section.Problem{{Text: err.Error()}}
 }
 
-// join puts problems into the order of lines.
-func join(problems []*Problem) error {
+// Join joins problems in the order of lines.
+func Join(problems []*Problem) error {
 	slices.SortStableFunc(problems, func(a, b *Problem) int { return a.Line - b.Line })
 	var all []error
 	for _, p := range problems {

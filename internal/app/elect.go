@@ -38,18 +38,33 @@ import (
 // adopts them, as it must after a crash and after an upgrade. A swap would be a second
 // way to hand them over, between two members in one process.
 func (o *Options) Elect(ctx context.Context, configPath string) error {
+	return o.electFrom(ctx, source{
+		load:  func() (*config.Config, error) { return o.loadElection(configPath) },
+		check: checking(configPath),
+	})
+}
+
+// source is where the configuration of an election comes from, at the start and when it
+// is read again.
+type source struct {
+	load  func() (*config.Config, error)
+	check []string // arguments with which a program of berth checks the same configuration
+}
+
+// electFrom does the work of Elect with the configuration of a source.
+func (o *Options) electFrom(ctx context.Context, from source) error {
 	if o.DryRun {
 		return errDryElection
 	}
 	m := o.count()
-	cfg, err := o.loadElection(configPath)
+	cfg, err := from.load()
 	if err != nil {
 		return err
 	}
 	o.Logs.File(cfg.LogFile)
 	own, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	again, err := o.elect(own, cfg, stop, m)
+	again, err := o.elect(own, from, cfg, stop, m)
 	if err != nil || !again || ctx.Err() != nil { // told to end while it was about to begin anew
 		return err
 	}
@@ -71,6 +86,7 @@ func (o *Options) loadElection(path string) (*config.Config, error) {
 // electMode is berth elect: what lives as long as its process.
 type electMode struct {
 	options    *Options
+	source     source
 	cfg        *config.Config
 	journal    *journal.Journal
 	meters     *meters
@@ -88,11 +104,12 @@ type electMode struct {
 
 // elect does the work of Elect with these meters, and reports whether it is to begin
 // anew.
-func (o *Options) elect(ctx context.Context, cfg *config.Config, stop func(error), m *meters) (again bool, err error) {
+func (o *Options) elect(ctx context.Context, from source, cfg *config.Config, stop func(error), m *meters) (again bool, err error) {
 	e, err := o.newElectMode(cfg, m)
 	if err != nil {
 		return false, err
 	}
+	e.source = from
 	defer e.board.Flush() // what the end of the campaigns has changed
 	if e.place, err = o.takeSeat(ctx, cfg); err != nil {
 		if ctx.Err() != nil {
@@ -169,8 +186,8 @@ func (e *electMode) run(ctx context.Context, stop func(error)) (again bool, err 
 		{Name: "record", Run: func(ctx context.Context) error { return e.place.Run(ctx, e.member.End, e.member.Unacknowledged) }},
 		{Name: "history", Run: func(ctx context.Context) error { return e.history.Run(ctx, e.member.Seen) }},
 		{Name: "metrics", Run: e.exporter.Run},
-		e.options.onUpgrade(e.cfg.Path, func() error { return replaceable(e.member, e.cfg, e.cfg) }, stop),
-		run.OnSignal("reload", unix.SIGHUP, func(context.Context) { e.options.beginAnew(e.member, e.cfg, e.supervisor, stop) }),
+		e.options.onUpgrade(e.source.check, func() error { return replaceable(e.member, e.cfg, e.cfg) }, stop),
+		run.OnSignal("reload", unix.SIGHUP, func(context.Context) { e.beginAnew(stop) }),
 	}
 	if e.cloud != nil {
 		for _, w := range e.cfg.Immovable() {
@@ -225,18 +242,18 @@ func replaceable(member *election.Member, cfg, next *config.Config) error {
 
 // beginAnew ends everything on SIGHUP, to begin anew. A file that cannot be used changes
 // nothing.
-func (o *Options) beginAnew(member *election.Member, cfg *config.Config, supervisor *systemd.Notifier, stop func(error)) {
-	next, err := o.loadElection(cfg.Path)
+func (e *electMode) beginAnew(stop func(error)) {
+	next, err := e.source.load()
 	if err == nil {
-		err = o.buildable(next)
+		err = e.options.buildable(next)
 	}
 	if err == nil {
-		err = replaceable(member, cfg, next)
+		err = replaceable(e.member, e.cfg, next)
 	}
 	if err != nil {
-		o.Journal().Tell(reload.Refused, zap.Error(err))
+		e.journal.Tell(reload.Refused, zap.Error(err))
 		return
 	}
-	supervisor.Reloading()
+	e.supervisor.Reloading()
 	stop(upgrade.ErrAnew)
 }

@@ -117,7 +117,7 @@ func (o *Options) FIFO(ctx context.Context, configPath, fifoPath string) error {
 		{Name: "addresses", Run: m.observer.Run},
 		{Name: "FIFO of keepalived", Run: m.fifoMonitor(ctx).Run},
 		{Name: "metrics", Run: m.exporter.Run},
-		o.onUpgrade(configPath, func() error { return nil }, stop),
+		o.onUpgrade(checking(configPath), func() error { return nil }, stop),
 	}, m.service.Tasks()...)
 	// A berth that does not drain the FIFO is not alive.
 	tasks = append(tasks, systemdTask(m.host, tasks, m.reader.Flush))

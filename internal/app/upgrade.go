@@ -11,11 +11,11 @@ import (
 )
 
 // onUpgrade returns the task that ends berth on SIGUSR2, by stop, unless a successor
-// could not take over, as replaceable says, or the binary that is installed now finds
-// something wrong with the configuration.
-func (o *Options) onUpgrade(configPath string, replaceable func() error, stop func(error)) run.Task {
+// could not take over, as replaceable says, or the binary that is installed now, called
+// with the arguments of check, finds something wrong with the configuration.
+func (o *Options) onUpgrade(check []string, replaceable func() error, stop func(error)) run.Task {
 	return run.OnSignal("upgrade", unix.SIGUSR2, func(ctx context.Context) {
-		err := upgrade.Check(ctx, o.Executable, configPath)
+		err := upgrade.Check(ctx, o.Executable, check...)
 		if err != nil {
 			o.Journal().Tell(upgradeRefused, zap.Error(err))
 			return
@@ -27,3 +27,6 @@ func (o *Options) onUpgrade(configPath string, replaceable func() error, stop fu
 		stop(upgrade.ErrSuccessor)
 	})
 }
+
+// checking returns the arguments with which a program of berth checks a configuration.
+func checking(configPath string) []string { return []string{"config", "check", configPath} }

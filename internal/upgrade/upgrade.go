@@ -37,12 +37,12 @@ const (
 const checkTime = 10 * time.Second
 
 // Check has the binary that is installed at executable by now check a configuration,
-// and returns what it finds wrong.
-func Check(ctx context.Context, executable, config string) error {
+// called with args, and returns what it finds wrong.
+func Check(ctx context.Context, executable string, args ...string) error {
 	ctx, cancel := context.WithTimeout(ctx, checkTime)
 	defer cancel()
 	var said bytes.Buffer
-	cmd := exec.CommandContext(ctx, executable, "config", "check", config)
+	cmd := exec.CommandContext(ctx, executable, args...)
 	cmd.Stderr = &said
 	cmd.WaitDelay = time.Second // a child of a wrapper may keep it open
 	if err := cmd.Run(); err != nil {

@@ -29,14 +29,14 @@ func TestTheNewBinaryChecksTheConfiguration(t *testing.T) {
 	if err := os.WriteFile(program, []byte(script), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if err := upgrade.Check(t.Context(), program, "good.yml"); err != nil {
+	if err := upgrade.Check(t.Context(), program, "config", "check", "good.yml"); err != nil {
 		t.Errorf("got %v", err)
 	}
-	err := upgrade.Check(t.Context(), program, "bad.yml")
+	err := upgrade.Check(t.Context(), program, "config", "check", "bad.yml")
 	if err == nil || !strings.Contains(err.Error(), program+" config check bad.yml: exit status 2") || !strings.Contains(err.Error(), "bad.yml:1: provider: misspelt") {
 		t.Errorf("want what was run and what it said, got %v", err)
 	}
-	if err := upgrade.Check(t.Context(), program+".gone", "good.yml"); err == nil {
+	if err := upgrade.Check(t.Context(), program+".gone", "config", "check", "good.yml"); err == nil {
 		t.Error("want an error where no binary is installed")
 	}
 }

@@ -1,4 +1,0 @@
-package config
-
-// Parse reads a configuration that is not in a file.
-var Parse = parse
