@@ -25,7 +25,7 @@ var errBothAnswer = errors.New("the kernel answers for it by every interface")
 // because another program put them there.
 func (i *Interface) tellAstray(at *earliest) {
 	for a, list := range i.onOthers {
-		s, p := i.astray[a], i.managed[a]
+		s, p := i.astray[a], i.allManaged()[a]
 		if i.bindings[a] != nil || s.on != "" {
 			continue
 		}
@@ -41,9 +41,9 @@ func (i *Interface) tellAstray(at *earliest) {
 		if s.on == "" || len(i.onOthers[a]) > 0 && i.bindings[a] == nil {
 			continue
 		}
-		s.condition.Clear(zap.Stringer("address", i.managed[a]), zap.String("on", s.on))
+		s.condition.Clear(zap.Stringer("address", i.allManaged()[a]), zap.String("on", s.on))
 		s.on = ""
-		i.setAstray(i.managed[a], "")
+		i.setAstray(i.allManaged()[a], "")
 	}
 }
 

@@ -71,6 +71,7 @@ func (i *Interface) serve() {
 		}
 	}
 	i.release(end)
+	i.settle()
 	i.beginAll(begin)
 	i.reconcileAt = time.Time{} // renewals and announcements are due at other times now
 	i.wakeUp()
@@ -107,7 +108,7 @@ func (i *Interface) admit(r *request) bool {
 	default:
 	}
 	for _, p := range r.addrs {
-		if i.managed[p.Addr()] != p {
+		if i.allManaged()[p.Addr()] != p {
 			r.err = fmt.Errorf("bind %v to %s: it is not among the managed addresses", p, i.o.Name)
 		} else if i.bindings[p.Addr()] != nil {
 			r.err = fmt.Errorf("bind %v to %s: it is bound already", p, i.o.Name)

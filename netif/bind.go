@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
+	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -66,9 +68,33 @@ func (i *Interface) Bind(ctx context.Context, addrs []netip.Prefix, bound func()
 	return i.submit(&request{addrs: addrs, cause: context.Cause(ctx)})
 }
 
-// bindOrRenew gives addresses the longest lifetime that ends in time, and removes them
-// again if that took too long. It returns the failures.
+// bindOrRenew gives addresses the longest lifetime that ends in time, but for those that
+// the interface is unfit for. It returns the failures.
 func (i *Interface) bindOrRenew(list []*binding) (failed map[*binding]error) {
+	if len(i.unfit) == 0 {
+		return i.bindOrRenewFit(list)
+	}
+	unfit := map[*binding]error{}
+	list = slices.DeleteFunc(slices.Clone(list), func(b *binding) bool {
+		a := b.prefix.Addr()
+		if i.unfit[a] == nil {
+			return false
+		}
+		if err := i.kernel.promotes(i.link.name, b.prefix); err != nil {
+			unfit[b] = err
+			return true
+		}
+		delete(i.unfit, a)
+		return false
+	})
+	failed = i.bindOrRenewFit(list)
+	maps.Copy(unfit, failed)
+	return unfit
+}
+
+// bindOrRenewFit gives addresses the longest lifetime that ends in time, and removes them
+// again if that took too long. It returns the failures.
+func (i *Interface) bindOrRenewFit(list []*binding) (failed map[*binding]error) {
 	if len(list) == 0 {
 		return nil
 	}

@@ -95,7 +95,7 @@ func (i *Interface) defend(a netip.Addr, d *dispute, why reason, now time.Time, 
 	before := d.contested
 	d.defend(now)
 	i.o.Metrics.defended(a, why)
-	fields = append(fields, zap.Stringer("address", i.managed[a]))
+	fields = append(fields, zap.Stringer("address", i.allManaged()[a]))
 	switch {
 	case before:
 		i.journal.Debug(why.kind().Text, fields...)
@@ -117,7 +117,7 @@ func (i *Interface) endDisputes(now time.Time, at *earliest) {
 		d.wire.forget(now)
 		if before && !d.anyContested() {
 			i.setContested(a, false)
-			d.contested.Clear(zap.Stringer("address", i.managed[a]))
+			d.contested.Clear(zap.Stringer("address", i.allManaged()[a]))
 		}
 		if d.anyContested() {
 			at.by(now.Add(disputeWindow / 2))
@@ -127,5 +127,5 @@ func (i *Interface) endDisputes(now time.Time, at *earliest) {
 
 func (i *Interface) setContested(a netip.Addr, on bool) {
 	i.o.Metrics.setContested(a, on)
-	i.o.Contested(i.managed[a], on)
+	i.o.Contested(i.allManaged()[a], on)
 }

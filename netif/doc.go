@@ -7,8 +7,8 @@
 // process that is killed, frozen or swapping. At the end the package also deletes the
 // address. lifetime.go tells how late the kernel may be.
 //
-// The package refuses to touch an address that is neither in [Options.Managed] nor in
-// its own record of an earlier run, and to bind an address that would be removed within
+// The package refuses to touch an address that is neither managed ([Options.Managed] and
+// [Interface.Manage]) nor in its own record of an earlier run, and to bind an address that would be removed within
 // a second. It does not decide which host is entitled: when a neighbour claims an
 // address, that is reported and the address is defended, not given up.
 //

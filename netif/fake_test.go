@@ -26,6 +26,7 @@ type fakeKernel struct {
 	refuse       netip.Prefix  // by bind
 	stuck        netip.Prefix  // not removed by unbind
 	promoteErr   error         // of promotes
+	promoteOf    netip.Prefix  // alone, if valid
 	full         error         // of send
 	slow         time.Duration // before and after anything is done
 	before       func()        // called before the next bind takes effect
@@ -103,9 +104,12 @@ func (k *fakeKernel) pause() {
 	time.Sleep(slow)
 }
 
-func (k *fakeKernel) promotes(string, netip.Prefix) error {
+func (k *fakeKernel) promotes(_ string, p netip.Prefix) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	if k.promoteOf.IsValid() && k.promoteOf != p {
+		return nil
+	}
 	return k.promoteErr
 }
 

@@ -16,8 +16,9 @@ type Host struct {
 }
 
 // OpenHost opens the interfaces that managed names, each with the addresses that may
-// be bound to it; no address may be in the map twice. The other options are the same for
-// all; Name and Managed of o are ignored. It starts no goroutine. Close must be called.
+// be bound to it, which may be none; no address may be in the map twice. The other options
+// are the same for all; Name and Managed of o are ignored. It starts no goroutine. Close
+// must be called.
 func OpenHost(o Options, managed map[string][]netip.Prefix) (*Host, error) {
 	o.complete()
 	h := &Host{interfaces: map[string]*Interface{}}
@@ -57,7 +58,9 @@ func (h *Host) Close() error {
 	return errors.Join(errs...)
 }
 
-// Interface returns the interface with a name, nil if it was not opened.
+// Interface returns the interface with a name, nil if it was not opened. Its
+// [Interface.Manage] refuses an address that another interface of the host manages, so
+// that the Host needs no Manage of its own.
 func (h *Host) Interface(name string) *Interface { return h.interfaces[name] }
 
 // Serve watches the interfaces while f runs, which may call Bind, and returns what f

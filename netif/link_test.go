@@ -97,7 +97,7 @@ func TestAnInterfaceThatWasMadeAgainWithOtherSettingsIsNotUsed(t *testing.T) {
 		b.destroy()
 		b.create()
 		synctest.Wait()
-		if ok, reason := b.i.State(); ok || reason != "promote_secondaries is off" {
+		if ok, reason := b.i.State(); ok || reason != "bind 192.0.2.254/32 to eth0: promote_secondaries is off" {
 			t.Errorf("want the reason why it cannot be used, got %v, %q", ok, reason)
 		}
 	})

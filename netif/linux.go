@@ -17,11 +17,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// shared reports whether an address shares its subnet with others, so that the kernel may
+// make it a secondary address of one of them, or them of it.
+func shared(p netip.Prefix) bool { return p.Addr().Is4() && !p.IsSingleIP() }
+
 // promotes returns an error if the removal of an address would remove others of its
 // subnet (promote_secondaries in the kernel's ip-sysctl.rst). IPv6 has no secondary
 // addresses.
 func promotes(name string, p netip.Prefix) error {
-	if !p.Addr().Is4() || p.IsSingleIP() {
+	if !shared(p) {
 		return nil
 	}
 	const dir = "/proc/sys/net/ipv4/conf"
@@ -31,8 +35,8 @@ func promotes(name string, p netip.Prefix) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("bind %v to %s: its removal would remove other addresses of its subnet; write %v/32, or run: echo 1 >%s/%s/promote_secondaries",
-		p, name, p.Addr(), dir, name)
+	return fmt.Errorf("its removal would remove other addresses of its subnet; write %v/32, or run: echo 1 >%s/%s/promote_secondaries",
+		p.Addr(), dir, name)
 }
 
 // linux is the kernel of this host. Its sockets stay in the network namespace

@@ -50,6 +50,21 @@ func (m *Metrics) begin(p netip.Prefix) {
 	}
 }
 
+// end makes all series of an address disappear.
+func (m *Metrics) end(p netip.Prefix) {
+	if m == nil {
+		return
+	}
+	a := p.Addr().String()
+	m.bound.Delete(a)
+	m.contested.Delete(a)
+	m.astray.Delete(a)
+	m.announcements.Delete(a)
+	for _, r := range reasons {
+		m.defences.Delete(a, string(r))
+	}
+}
+
 func (m *Metrics) setReady(name string, on bool) {
 	if m != nil {
 		m.ready.Set(number(on), name)

@@ -23,9 +23,10 @@ type Options struct {
 	// Name of the interface, which may be deleted and made again later. An interface
 	// that is renamed while it has addresses keeps them, and is still used.
 	Name string
-	// Managed are all addresses that may be bound here. An address on the interface
-	// counts as one of them whatever its prefix length is. No other address is ever
-	// touched, but for those that an earlier run left on any interface.
+	// Managed are the addresses that may be bound here for as long as the Interface
+	// lives; Manage adds others. An address on the interface counts as one of them
+	// whatever its prefix length is. No other address is ever touched, but for those that
+	// an earlier run left on any interface.
 	Managed  []netip.Prefix
 	Announce Announce
 	// End returns the time by which every bound address must be gone from this
@@ -58,7 +59,7 @@ type Interface struct {
 	o          Options
 	kernel     kernel
 	journal    *journal.Journal
-	managed    map[netip.Addr]netip.Prefix
+	managed    atomic.Pointer[map[netip.Addr]netip.Prefix] // see allManaged
 	record     *boundRecord
 	wake       chan struct{} // one slot: reconcile is to be called
 	renewed    atomic.Bool   // the end has moved since reconcile was called
@@ -99,6 +100,10 @@ type Interface struct {
 	disputes   map[netip.Addr]*disputes
 	astray     map[netip.Addr]*astray
 	unremoved  []netip.Prefix // what the last failed removal of expired addresses left here
+
+	wanted  map[netip.Addr]netip.Prefix // what Manage was given last and took
+	leaving map[netip.Addr]bool         // managed addresses that are not wanted as they are
+	unfit   map[netip.Addr]error        // why an address beside Options.Managed may not be bound
 
 	reconcileAt time.Time // even if nothing happens; zero for at once
 	renewAt     time.Time // even if the end does not move; zero for never
@@ -143,7 +148,7 @@ func (o *Options) complete() {
 func openShared(o Options, r *boundRecord) (*Interface, error) {
 	for _, p := range o.Managed {
 		if err := promotes(o.Name, p); err != nil {
-			return nil, err
+			return nil, fmt.Errorf("bind %v to %s: %w", p, o.Name, err)
 		}
 	}
 	k, err := openKernel(o.Name)
@@ -162,7 +167,6 @@ func open(o Options, k kernel, r *boundRecord) (*Interface, error) {
 	j := o.Journal.With(zap.String("interface", o.Name))
 	i := &Interface{
 		o: o, kernel: k, journal: j,
-		managed:    make(map[netip.Addr]netip.Prefix, len(o.Managed)),
 		record:     r,
 		wake:       make(chan struct{}, 1),
 		serving:    make(chan struct{}, 1),
@@ -171,16 +175,18 @@ func open(o Options, k kernel, r *boundRecord) (*Interface, error) {
 		handedOver: map[netip.Addr]bool{},
 		disputes:   map[netip.Addr]*disputes{},
 		astray:     map[netip.Addr]*astray{},
+		leaving:    map[netip.Addr]bool{},
 	}
 	for _, c := range []**journal.Condition{&i.watching, &i.observing, &i.listening, &i.naming, &i.announcing, &i.binding, &i.removing, &i.removingForeign} {
 		*c = j.Condition()
 	}
+	managed := make(map[netip.Addr]netip.Prefix, len(o.Managed))
 	for _, p := range o.Managed {
-		i.managed[p.Addr()] = p
-		i.disputes[p.Addr()] = &disputes{contested: j.Condition()}
-		i.astray[p.Addr()] = &astray{condition: j.Condition()}
-		o.Metrics.begin(p)
+		managed[p.Addr()] = p
+		i.enter(p)
 	}
+	i.managed.Store(&managed)
+	r.share(i)
 	if err := i.observe(true); err != nil {
 		return nil, err
 	}

@@ -29,9 +29,9 @@ func (i *Interface) retain(l link, all []address, asked time.Time) {
 	i.link = l
 	i.present = make(map[netip.Addr][]address, len(i.bindings))
 	i.onOthers = map[netip.Addr][]address{}
-	now := time.Now()
+	now, managed := time.Now(), i.allManaged()
 	for _, a := range all {
-		if _, managed := i.managed[a.prefix.Addr()]; !managed {
+		if _, ours := managed[a.prefix.Addr()]; !ours {
 			continue
 		}
 		a.seen = asked

@@ -47,6 +47,7 @@ func (i *Interface) reconcile() time.Time {
 		at.by(now.Add(observeAgain))
 	} else {
 		i.removeForeign(now, &at)
+		i.removeLeaving(&at)
 		i.tellAstray(&at)
 	}
 	i.endDisputes(now, &at)
@@ -227,7 +228,7 @@ func first(failed map[*binding]error) error {
 func (i *Interface) removeForeign(now time.Time, at *earliest) {
 	failed := false
 	for a := range i.present {
-		p := i.managed[a]
+		p := i.allManaged()[a]
 		if i.bindings[a] != nil || i.handedOver[a] {
 			continue
 		}

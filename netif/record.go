@@ -2,6 +2,7 @@ package netif
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/netip"
 	"slices"
 	"sync"
@@ -19,15 +20,18 @@ const protocol = 190
 // recordSize bounds the file in bytes, above the record of the largest host.
 const recordSize = 16 << 20
 
-// boundRecord is the file that tells which addresses berth has bound on this host, on all
-// interfaces. Nothing relies on it: all addresses in it have a lifetime in the kernel.
+// boundRecord is what the interfaces of a host share: which of them manages an address,
+// and the file that tells which addresses berth has bound on this host, on all
+// interfaces. Nothing relies on the file: all addresses in it have a lifetime in the
+// kernel.
 type boundRecord struct {
 	path    string
-	managed map[netip.Addr]bool // by one of the interfaces that share the record
 	writing *journal.Condition
 
-	mu sync.Mutex
-	recorded
+	mu         sync.Mutex
+	interfaces []*Interface
+	managed    map[netip.Addr]*Interface // nil for an address of Options.Managed
+	bound      map[netip.Prefix]bool
 }
 
 // recorded is the content of the file.
@@ -39,17 +43,66 @@ type recorded struct {
 // openRecord reads the file. One that is missing or cannot be used counts as empty.
 // managed are the addresses of all interfaces that share the record.
 func openRecord(path string, j *journal.Journal, managed ...[]netip.Prefix) *boundRecord {
-	r := &boundRecord{path: path, managed: map[netip.Addr]bool{}, writing: j.Condition()}
+	r := &boundRecord{path: path, managed: map[netip.Addr]*Interface{}, bound: map[netip.Prefix]bool{}, writing: j.Condition()}
 	for _, p := range slices.Concat(managed...) {
-		r.managed[p.Addr()] = true
+		r.managed[p.Addr()] = nil
 	}
-	if path != "" {
-		if text, err := files.ReadOwn(path, recordSize); err != nil || json.Unmarshal(text, &r.recorded) != nil {
-			r.recorded = recorded{}
+	if path == "" {
+		return r
+	}
+	var former recorded
+	if text, err := files.ReadOwn(path, recordSize); err == nil && json.Unmarshal(text, &former) == nil {
+		for _, p := range former.Addresses {
+			r.bound[p] = true
 		}
 	}
-	r.Protocol = protocol
 	return r
+}
+
+// share makes an interface one of those that share the record.
+func (r *boundRecord) share(i *Interface) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.interfaces = append(r.interfaces, i)
+}
+
+// shares reports whether another interface than i shares the record and has an index.
+func (r *boundRecord) shares(index int, i *Interface) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.ContainsFunc(r.interfaces, func(other *Interface) bool { return other != i && other.has(index) })
+}
+
+// claim makes an interface the one that manages an address beside those of
+// Options.Managed, and returns an error if another decides about the address.
+func (r *boundRecord) claim(a netip.Addr, i *Interface) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch by, managed := r.managed[a]; {
+	case !managed:
+		r.managed[a] = i
+		return nil
+	case by == nil:
+		return errFixed
+	case by != i:
+		return fmt.Errorf("it is managed on %s", by.o.Name)
+	default:
+		return nil
+	}
+}
+
+// free undoes claim.
+func (r *boundRecord) free(a netip.Addr) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.managed, a)
+}
+
+// has reports whether berth has bound an address, in this run or an earlier one.
+func (r *boundRecord) has(a address) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return a.mayBeOurs() && r.bound[a.prefix]
 }
 
 // abandoned reports whether an earlier run bound an address that is not managed any
@@ -57,17 +110,15 @@ func openRecord(path string, j *journal.Journal, managed ...[]netip.Prefix) *bou
 func (r *boundRecord) abandoned(a address) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return !r.managed[a.prefix.Addr()] && a.mayBeOurs() && slices.Contains(r.Addresses, a.prefix)
+	_, managed := r.managed[a.prefix.Addr()]
+	return !managed && a.mayBeOurs() && r.bound[a.prefix]
 }
 
 func (r *boundRecord) add(addrs []netip.Prefix) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	known := set(r.Addresses)
 	for _, p := range addrs {
-		if !known[p] {
-			r.Addresses = append(r.Addresses, p)
-		}
+		r.bound[p] = true
 	}
 	r.write()
 }
@@ -78,17 +129,10 @@ func (r *boundRecord) remove(addrs []netip.Prefix) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	gone := set(addrs)
-	r.Addresses = slices.DeleteFunc(r.Addresses, func(p netip.Prefix) bool { return gone[p] })
-	r.write()
-}
-
-func set(addrs []netip.Prefix) map[netip.Prefix]bool {
-	s := make(map[netip.Prefix]bool, len(addrs))
 	for _, p := range addrs {
-		s[p] = true
+		delete(r.bound, p)
 	}
-	return s
+	r.write()
 }
 
 // write is called with the lock held.
@@ -96,7 +140,12 @@ func (r *boundRecord) write() {
 	if r.path == "" {
 		return
 	}
-	text, err := json.Marshal(r.recorded)
+	content := recorded{Protocol: protocol, Addresses: make([]netip.Prefix, 0, len(r.bound))}
+	for p := range r.bound {
+		content.Addresses = append(content.Addresses, p)
+	}
+	slices.SortFunc(content.Addresses, netip.Prefix.Compare)
+	text, err := json.Marshal(content)
 	if err == nil {
 		err = files.Replace(r.path, append(text, '\n'), 0o600)
 	}

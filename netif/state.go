@@ -2,6 +2,9 @@ package netif
 
 import (
 	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
 
 	"go.uber.org/zap"
 )
@@ -13,6 +16,13 @@ func (i *Interface) State() (holds bool, reason string) { return i.condition.Sta
 // Watch is that of condition.Condition. changed must not call State.
 func (i *Interface) Watch(changed func()) (stop func()) { return i.condition.Watch(changed) }
 
+// has reports whether the interface has an index in the kernel.
+func (i *Interface) has(index int) bool {
+	i.usable.Lock()
+	defer i.usable.Unlock()
+	return i.usable.link.index == index
+}
+
 // retainLink retains the state of the interface for the condition.
 func (i *Interface) retainLink(l link) {
 	i.usable.Lock()
@@ -22,19 +32,40 @@ func (i *Interface) retainLink(l link) {
 }
 
 // retainFitness retains why addresses may not be bound to the interface as it is: an
-// interface that was deleted and made again has the settings of a new one.
+// interface that was deleted and made again has the settings of a new one. The condition
+// is about the fixed addresses alone: an address that is added at run time must not
+// make the interface unfit for all others.
 func (i *Interface) retainFitness(l link) {
 	unfit := ""
 	for _, p := range i.o.Managed {
 		if err := i.kernel.promotes(l.name, p); err != nil {
-			unfit = err.Error()
+			unfit = fmt.Sprintf("bind %v to %s: %v", p, l.name, err)
 			break
 		}
 	}
+	i.unfit = i.unfitOf(l, slices.Collect(maps.Values(i.wanted)))
 	i.usable.Lock()
 	defer i.usable.Unlock()
 	i.usable.unfit = unfit
 	i.setCondition()
+}
+
+// unfitOf returns for each address that may not be bound to the interface as it is the
+// reason. While there is no interface, none is unfit.
+func (i *Interface) unfitOf(l link, addrs []netip.Prefix) (unfit map[netip.Addr]error) {
+	unfit = map[netip.Addr]error{}
+	promoted := false // one answer is for all: the setting is that of the interface
+	for _, p := range addrs {
+		if l.index == 0 || promoted {
+			break
+		}
+		err := i.kernel.promotes(l.name, p)
+		if err != nil {
+			unfit[p.Addr()] = err
+		}
+		promoted = err == nil && shared(p)
+	}
+	return unfit
 }
 
 // setCondition is called with the lock of usable held.

@@ -11,7 +11,8 @@ import (
 // Sweep removes what an earlier run left: managed addresses that are on the interface
 // and have no binding, and on any interface of this host those that have the mark of
 // berth and are managed, or in its record. Addresses of this interface for which wanted
-// returns true stay. It returns after the others are gone.
+// returns true stay; it is also asked for those in the record that are not managed, which
+// Manage may add later. Sweep returns after the others are gone.
 func (i *Interface) Sweep(wanted func(netip.Prefix) bool) error {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -23,11 +24,15 @@ func (i *Interface) Sweep(wanted func(netip.Prefix) bool) error {
 	i.retain(l, all, asked)
 	gone := map[int][]netip.Prefix{} // by index of the interface
 	for _, a := range all {
-		p, managed := i.managed[a.prefix.Addr()]
+		p, managed := i.allManaged()[a.prefix.Addr()]
+		if !managed {
+			p = a.prefix
+		}
 		here := a.on == l.index
-		switch {
-		case here && managed && (i.bindings[a.prefix.Addr()] != nil || wanted(p)):
-		case here && managed, managed && a.mayBeOurs(), i.record.abandoned(a):
+		switch ours := managed && (here || a.mayBeOurs()) || i.record.abandoned(a); {
+		case !ours, !here && !managed && i.record.shares(a.on, i): // its own Sweep asks for it
+		case here && (i.bindings[a.prefix.Addr()] != nil || wanted(p)):
+		default:
 			gone[a.on] = append(gone[a.on], a.prefix)
 		}
 	}

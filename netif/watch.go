@@ -84,12 +84,12 @@ func (i *Interface) handle(e event) {
 	case linkChanged:
 		i.retainLink(e.link)
 	case added, deleted:
-		if _, managed := i.managed[e.address.prefix.Addr()]; !managed {
+		if _, managed := i.allManaged()[e.address.prefix.Addr()]; !managed {
 			return
 		}
 		e.address.seen = time.Now()
 	case claimed:
-		if _, managed := i.managed[e.claimed]; !managed {
+		if _, managed := i.allManaged()[e.claimed]; !managed {
 			return
 		}
 	case notReceived:

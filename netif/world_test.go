@@ -298,9 +298,9 @@ func (i *Interface) there(p netip.Prefix) []address {
 
 // Present returns the managed addresses that are on the interface now.
 func (i *Interface) Present() (list []netip.Prefix) {
-	for a := range i.managed {
-		if len(i.there(i.managed[a])) > 0 {
-			list = append(list, i.managed[a])
+	for a := range i.allManaged() {
+		if len(i.there(i.allManaged()[a])) > 0 {
+			list = append(list, i.allManaged()[a])
 		}
 	}
 	slices.SortFunc(list, netip.Prefix.Compare)

@@ -120,13 +120,17 @@ func (g *Gauge) Set(v float64, labels ...string) {
 
 // Delete makes the series disappear.
 func (g *Gauge) Delete(labels ...string) {
-	if g == nil {
-		return
+	if g != nil {
+		g.f.delete(labels)
 	}
-	g.f.registry.mu.Lock()
-	defer g.f.registry.mu.Unlock()
-	_, key := g.f.key(labels)
-	delete(g.f.series, key)
+}
+
+// Delete makes the series disappear. One that appears again begins at 0, as after a
+// start of the process.
+func (c *Counter) Delete(labels ...string) {
+	if c != nil {
+		c.f.delete(labels)
+	}
 }
 
 // Observe adds an observation.
@@ -153,6 +157,13 @@ func (f *family) change(labels []string, change func(*series)) {
 		f.series[key] = s
 	}
 	change(s)
+}
+
+func (f *family) delete(labels []string) {
+	f.registry.mu.Lock()
+	defer f.registry.mu.Unlock()
+	_, key := f.key(labels)
+	delete(f.series, key)
 }
 
 // key makes of the values of labels what the text form can carry: the name of an
