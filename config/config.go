@@ -36,6 +36,7 @@ type Config struct {
 	Etcd     Etcd
 	Fencing  Fencing
 	Election Election
+	Pool     Pool
 	Provider string               // as written, may be empty
 	Sections map[string]yaml.Node // provider sections by name, undecoded
 

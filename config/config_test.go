@@ -128,8 +128,36 @@ election:
 	}
 }
 
+// electedBy is a section of an election on eth0.
+const electedBy = "election: {interface: eth0}\n"
+
+func TestPool(t *testing.T) {
+	for _, tt := range []struct{ name, text, want string }{
+		{"defaults", electedBy + "pool: {enabled: true}\n", "{true /berth/pool/ eth0 1}"},
+		{"below a prefix of etcd", "pool: {enabled: true, interface: eth1, weight: 3}\n" + electedBy, "{true /berth/pool/ eth1 3}"},
+		{"a prefix of its own", electedBy + "pool: {enabled: true, prefix: /service/yaim}\n", "{true /service/yaim/ eth0 1}"},
+		{"with floating IPs alone", "provider: cloudscale\npool: {enabled: true}\n", "{true /berth/pool/  1}"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c, err := parse(etcdOf("5s") + tt.text)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := fmt.Sprint(c.Pool); got != tt.want || !c.Elects() {
+				t.Errorf("want %s, got %s, elects %t", tt.want, got, c.Elects())
+			}
+			if _, ok := c.OnInterfaces()[c.Pool.Interface]; ok != (c.Pool.Interface != "") {
+				t.Errorf("want the interface of the pool among all, got %v", c.OnInterfaces())
+			}
+		})
+	}
+	if c, err := parse("pool: {weight: 2}\n"); err != nil || c.Elects() {
+		t.Errorf("want that a pool that is not enabled needs nothing, got %v", err)
+	}
+}
+
 const knownKeys = "known are back-off, cloudscale, election, etcd, fencing, keepalived-config, keepalived-config-id, keepalived-pid-file, " +
-	"keepalived-version, lock-file-template, lock-timeout, log-file, managed-addresses, metrics, none, provider, refresh-interval, refresh-timeout, run-directory"
+	"keepalived-version, lock-file-template, lock-timeout, log-file, managed-addresses, metrics, none, pool, provider, refresh-interval, refresh-timeout, run-directory"
 
 func TestMistakes(t *testing.T) {
 	for _, row := range []struct{ name, text, want string }{
@@ -205,6 +233,17 @@ func TestMistakes(t *testing.T) {
 			"berth.yml:2: provider: found a text of 7 characters; write one of cloudscale, none"},
 		{"endpoints of an election without an etcd section are missing where the election stands", "provider: none\nelection: {interface: eth0, instances: [{name: a, addresses: [192.0.2.1]}]}\n",
 			"berth.yml:2: etcd.endpoints: missing; write the URLs of the etcd members, such as [https://192.0.2.1:2379]; fencing and elections need them"},
+		{"pool without etcd", "pool: {enabled: true, interface: eth0}\n",
+			"berth.yml:1: etcd.endpoints: missing; write the URLs of the etcd members, such as [https://192.0.2.1:2379]; fencing and elections need them"},
+		{"pool without interface and provider", etcdOf("5s") + "pool: {enabled: true}\n",
+			"berth.yml:2: pool.interface: missing; write the name of the network interface that gets the addresses, such as eth0"},
+		{"pool with a short lease", etcdOf("3s") + "pool: {enabled: true, interface: eth0}\n", "berth.yml:1: etcd.lease-ttl: found 3s; write 4s or more, which an election needs"},
+		{"member of a pool without weight", etcdOf("5s") + "pool: {enabled: true, interface: eth0, weight: 0}\n",
+			"berth.yml:2: pool.weight: found a number; write a whole number from 1 to 1000; a drained member has no addresses (berth pool drain)"},
+		{"pool among the keys of the elections", etcdOf("5s") + "pool: {enabled: true, interface: eth0, prefix: /berth/elections/pool}\n",
+			"berth.yml:2: pool.prefix: found a path below that of the elections; write a path of its own, such as /berth/pool/, or leave the key out"},
+		{"instance with the name of the pool", etcdOf("5s") + "pool: {enabled: true}\nelection: {interface: eth0, instances: [{name: pool, addresses: [192.0.2.1]}]}\n",
+			"berth.yml:3: election.instances, number 1, name: found the name that the pool has in status and log; write another name, or leave pool.enabled out"},
 		{"misspelt endpoints are not missing as well", "etcd: {endpoint: [\"http://192.0.2.1:2379\"]}\nfencing: {enabled: true}\n", `berth.yml:1: etcd: unknown key "endpoint"; did you mean endpoints?`},
 		{"misspelt instances are not missing as well", etcdOf("5s") + "election: {interface: eth0, instance: [{name: a, addresses: [192.0.2.1]}]}\n", `berth.yml:2: election: unknown key "instance"; did you mean instances?`},
 		{"misspelt etcd is not missing as well", "etc: {endpoints: [\"http://192.0.2.1:2379\"]}\nfencing: {enabled: true}\n", `berth.yml:1: unknown key "etc"; did you mean etcd?`},

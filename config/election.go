@@ -43,8 +43,8 @@ func (e *Election) Addresses() []vrrp.FloatingIP {
 	return all
 }
 
-// OnInterfaces returns the addresses that the election may bind to each interface.
-func (e *Election) OnInterfaces() map[string][]netip.Prefix {
+// onInterfaces returns the addresses that the election may bind to each interface.
+func (e *Election) onInterfaces() map[string][]netip.Prefix {
 	all := map[string][]netip.Prefix{}
 	for _, in := range e.Instances {
 		for _, ip := range in.Addresses {
@@ -74,7 +74,7 @@ func defaultElection() Election {
 	return Election{OnEtcdLoss: Free, Announce: Announce{Count: 5, Interval: time.Second, Refresh: time.Minute}}
 }
 
-// fillElection reads the section. The provider must have been read.
+// fillElection reads the section. Provider and pool must have been read.
 func fillElection(top *section.Section, c *Config) {
 	e := &c.Election
 	s := top.Sub("election", section.Keys{
@@ -86,17 +86,17 @@ func fillElection(top *section.Section, c *Config) {
 	s.Choice("on-etcd-loss", &e.OnEtcdLoss, e.OnEtcdLoss, Free, Keep)
 	checkInterface(s, e.Interface)
 	fillAnnounce(s, &e.Announce)
-	fillInstances(s, e)
+	fillInstances(s, e, c.Pool.Enabled)
 	if !top.Given("election") {
 		return
 	}
 	// An unknown provider is a problem already; its election may need no interface.
 	unknown := top.Given("provider") && c.Provider == ""
-	bare := len(e.Instances) == 0 || slices.ContainsFunc(e.Instances, func(in ElectionInstance) bool { return in.Interface == "" })
+	bare := len(e.Instances) == 0 && !c.Pool.Enabled || slices.ContainsFunc(e.Instances, func(in ElectionInstance) bool { return in.Interface == "" })
 	if !s.Given("interface") && bare && c.Pointing(false) == Nothing && !unknown {
 		s.Missing("interface", "the name of the network interface that gets the addresses, such as eth0")
 	}
-	if s.Empty("instances") {
+	if s.Empty("instances") && !c.Pool.Enabled {
 		s.Missing("instances", "some, such as [{name: api, addresses: [192.0.2.254]}]")
 	}
 }
@@ -112,7 +112,7 @@ func fillAnnounce(s *section.Section, a *Announce) {
 	}
 }
 
-func fillInstances(s *section.Section, e *Election) {
+func fillInstances(s *section.Section, e *Election, pool bool) {
 	names, seen := map[string]bool{}, map[netip.Addr]bool{}
 	for i := range s.Len("instances") {
 		var in ElectionInstance
@@ -122,6 +122,8 @@ func fillInstances(s *section.Section, e *Election) {
 			item.Missing("name", "a name such as api")
 		} else if names[in.Name] {
 			item.Refuse("name", "a name that another instance has", "a name of its own")
+		} else if pool && in.Name == PoolInstance {
+			item.Refuse("name", "the name that the pool has in status and log", "another name, or leave pool.enabled out")
 		}
 		if in.Name != "" {
 			names[in.Name] = true

@@ -84,7 +84,7 @@ func fillEtcd(top *section.Section, c *Config) {
 	if !s.Given("username") && (s.Given("password") || s.Given("password-file")) {
 		s.Missing("username", "the name of the user whose password is given")
 	}
-	election := top.Given("election")
+	election := top.Given("election") || c.Pool.Enabled
 	least, why := minFencingTTL, ""
 	if election {
 		least, why = minElectTTL, ", which an election needs"
@@ -110,8 +110,10 @@ func neededOn(top *section.Section, election bool) int {
 	switch {
 	case top.Node("etcd") != nil:
 		return top.Line("etcd")
-	case election:
+	case election && top.Node("election") != nil:
 		return top.Line("election")
+	case election:
+		return top.Line("pool")
 	}
 	return top.Line("fencing")
 }

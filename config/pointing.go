@@ -29,7 +29,7 @@ const (
 // a provider, and fake and --dry-run replace the calls to a provider by lines.
 func (c *Config) Pointing(dryRun bool) Pointing {
 	switch {
-	case c.Provider == "none", c.Provider == "" && len(c.Election.Instances) > 0:
+	case c.Provider == "none", c.Provider == "" && c.Elects():
 		return Nothing
 	case c.Provider == "fake", dryRun:
 		return Print

@@ -26,6 +26,7 @@ func defaults() Config {
 		Etcd:              defaultEtcd(),
 		Fencing:           defaultFencing(),
 		Election:          defaultElection(),
+		Pool:              defaultPool(),
 		Sections:          map[string]yaml.Node{},
 	}
 }
@@ -52,6 +53,7 @@ func fill(c *Config, doc *yaml.Node, o Options) []*section.Problem {
 		"etcd":                 section.Any,
 		"fencing":              section.Any,
 		"election":             section.Any,
+		"pool":                 section.Any,
 		"provider":             &provider,
 	}
 	for name := range o.Sections {
@@ -78,8 +80,10 @@ func fill(c *Config, doc *yaml.Node, o Options) []*section.Problem {
 	fillBackOff(s, c)
 	fillMetrics(s, c)
 	fillFencing(s, c)
+	pool := fillPool(s, c)
 	fillElection(s, c)
 	fillEtcd(s, c)
+	completePool(s, pool, c)
 	all := problemsOf(s.Err())
 	for _, name := range slices.Sorted(maps.Keys(o.Sections)) {
 		if node := s.Node(name); node != nil {

@@ -36,7 +36,7 @@ func (o *Options) buildable(cfg *config.Config) error {
 	if err := logs.Check(cfg.LogFile); err != nil {
 		errs = append(errs, &UsageError{cfg.Located("log-file", fmt.Errorf("log-file: %w", err))})
 	}
-	if cfg.Fencing.Enabled || len(cfg.Election.Instances) > 0 {
+	if cfg.Fencing.Enabled || cfg.Elects() {
 		_, err := o.newEtcd(cfg, "")
 		errs = append(errs, err)
 	}

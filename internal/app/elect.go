@@ -77,7 +77,7 @@ var errDryElection = &UsageError{errors.New("--dry-run is not for elections: a m
 // loadElection reads a configuration that must have an election.
 func (o *Options) loadElection(path string) (*config.Config, error) {
 	cfg, err := o.load(path)
-	if err == nil && len(cfg.Election.Instances) == 0 {
+	if err == nil && !cfg.Elects() {
 		err = &UsageError{cfg.Located("election", errors.New("election: missing; write its interface and instances, as in berth-elect.yml"))}
 	}
 	return cfg, err
@@ -197,7 +197,7 @@ func (e *electMode) run(ctx context.Context, stop func(error)) (again bool, err 
 	}
 	tasks = append(tasks, systemdTask(e.supervisor, tasks, nil))
 	e.journal.Tell(electionJoined, zap.String("member", e.member.Name), zap.String("prefix", e.member.Prefix),
-		zap.Strings("instances", e.cfg.Election.Names()), zap.Strings("interfaces", slices.Sorted(maps.Keys(e.cfg.Election.OnInterfaces()))))
+		zap.Strings("instances", e.cfg.Election.Names()), zap.Strings("interfaces", slices.Sorted(maps.Keys(e.cfg.OnInterfaces()))))
 	err = run.Together(ctx, tasks...)
 	if ctx.Err() == nil {
 		return false, err
@@ -237,7 +237,7 @@ func replaceable(member *election.Member, cfg, next *config.Config) error {
 		return errors.New("etcd does not answer, so that the next process could not take over what this process owns; try again when etcd answers")
 	}
 	// An interface may have been renamed since.
-	return netif.CheckHost(next.Election.OnInterfaces())
+	return netif.CheckHost(next.OnInterfaces())
 }
 
 // beginAnew ends everything on SIGHUP, to begin anew. A file that cannot be used changes

@@ -33,5 +33,5 @@ func openNetwork(cfg *config.Config, member *election.Member, board *status.Boar
 		Record:    rundir.Dir(cfg.RunDirectory).Bound(config.EscapeName(cfg.Etcd.Prefix + cfg.Etcd.MemberName())),
 		Journal:   j,
 		Metrics:   m,
-	}, cfg.Election.OnInterfaces())
+	}, cfg.OnInterfaces())
 }

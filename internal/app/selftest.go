@@ -71,8 +71,8 @@ func (o *Options) checks(configPath string) ([]selftest.Check, error) {
 	}
 	checks := []selftest.Check{selftest.Configuration(cfg.Path, cfg.OthersCanRead && len(cfg.Sections) > 0)}
 	addresses := func() []vrrp.FloatingIP { return vrrp.Movable(cfg.Election.Addresses()) }
-	if len(cfg.Election.Instances) > 0 {
-		managed := cfg.Election.OnInterfaces()
+	if cfg.Elects() {
+		managed := cfg.OnInterfaces()
 		for _, name := range slices.Sorted(maps.Keys(managed)) {
 			checks = append(checks, selftest.Interface(name, func() (string, error) { return netif.Check(name, managed[name]) }))
 		}
@@ -93,7 +93,7 @@ func (o *Options) checks(configPath string) ([]selftest.Check, error) {
 			selftest.Directory("lock directory", filepath.Dir(cfg.LockFileTemplate), cfg.OwnLockDirectory))
 	}
 	checks = append(checks, selftest.Directory("run directory", cfg.RunDirectory, true))
-	if cfg.Fencing.Enabled || len(cfg.Election.Instances) > 0 {
+	if cfg.Fencing.Enabled || cfg.Elects() {
 		etcd, err := o.newEtcd(cfg, "")
 		if err != nil {
 			return nil, err

@@ -35,7 +35,7 @@ func (o *Options) Show(ctx context.Context, configPath string, so ShowOptions) e
 		return err
 	}
 	var all overview.Overview
-	if len(cfg.Election.Instances) > 0 {
+	if cfg.Elects() {
 		err = showElected(cfg, so, &all)
 	} else {
 		err = o.showKeepalived(cfg, so, &all)
@@ -44,7 +44,7 @@ func (o *Options) Show(ctx context.Context, configPath string, so ShowOptions) e
 		return err
 	}
 	var etcdErr, providerErr error
-	if !so.Offline && (cfg.Fencing.Enabled || len(cfg.Election.Instances) > 0) {
+	if !so.Offline && (cfg.Fencing.Enabled || cfg.Elects()) {
 		etcdErr = o.showOwners(ctx, cfg, &all)
 	}
 	if !so.Offline && cfg.Pointing(o.DryRun) == config.Call {

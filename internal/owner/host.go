@@ -23,15 +23,27 @@ type Network interface {
 	Sweep(wanted func(netip.Prefix) bool) error
 }
 
+// Pool is addresses that come and go while this host takes part, which is a *pool.Pool.
+type Pool interface {
+	// Prepare makes the interface ready for the addresses, and reports which of them
+	// this process is known to own: they are not swept. It is called once, after the
+	// decider has begun and before the sweep and Run.
+	Prepare() (owns func(netip.Prefix) bool)
+	// Run takes part for the addresses until ctx ends, and returns the cause after the
+	// last of them is given up.
+	Run(ctx context.Context) error
+}
+
 // Status is where the states of the instances are told, which is a *status.Board.
 type Status interface {
 	State(instance string, s status.State)
 	Ownership(instance string, o status.Ownership)
 }
 
-// Host is this host as a candidate for its instances.
+// Host is this host as a candidate for its instances and for the addresses of its pool.
 type Host struct {
 	Owners  []*Owner
+	Pool    Pool // nil for none
 	Decider Decider
 	Awaits  string // the system whose word the decider waits for at first, such as "etcd", for people
 	Network Network
@@ -65,10 +77,18 @@ func (h *Host) takePart(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	owns := h.owns
+	if h.Pool != nil {
+		ofPool := h.Pool.Prepare()
+		owns = func(p netip.Prefix) bool { return h.owns(p) || ofPool(p) }
+	}
 	if h.Adopts {
-		h.sweep(func(p netip.Prefix) bool { return adopted && h.owns(p) })
+		h.sweep(func(p netip.Prefix) bool { return adopted && owns(p) })
 	}
 	var campaigns []run.Task
+	if h.Pool != nil {
+		campaigns = append(campaigns, run.Task{Name: "pool", Run: h.Pool.Run})
+	}
 	for _, o := range h.Owners {
 		campaigns = append(campaigns, run.Task{Name: o.Instance, Run: func(ctx context.Context) error { return h.campaign(ctx, o) }})
 	}

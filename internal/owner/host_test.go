@@ -152,6 +152,53 @@ func TestWhatAnEarlierRunLeftIsRemovedButForWhatAnAdoptedLeaseOwns(t *testing.T)
 	}
 }
 
+// pool is a pool whose addresses this process has.
+type pool struct {
+	*stage
+	owns []netip.Prefix
+}
+
+func (p *pool) Prepare() func(netip.Prefix) bool {
+	p.did("prepare the pool")
+	return func(a netip.Prefix) bool { return slices.Contains(p.owns, a) }
+}
+
+func (p *pool) Run(ctx context.Context) error {
+	p.did("run the pool")
+	<-ctx.Done()
+	p.did("end the pool")
+	return context.Cause(ctx)
+}
+
+func TestAPoolIsPreparedBeforeTheSweepAndKeepsWhatItHas(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &stage{}
+		m := &member{stage: s, begun: make(chan struct{}), adopted: true}
+		owned, other := netip.MustParsePrefix("192.0.2.1/32"), netip.MustParsePrefix("192.0.2.2/32")
+		h := &owner.Host{Decider: m, Network: &network{s, []netip.Prefix{owned, other}}, Adopts: true, Pool: &pool{s, []netip.Prefix{owned}},
+			Status: status.NewBoard(t.TempDir(), status.Instance{}, journal.New(nil))}
+		ctx, cancel := context.WithCancelCause(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- h.Run(ctx) }()
+		synctest.Wait()
+		if got := s.take(); got != "" {
+			t.Errorf("before etcd has answered: want nothing, got %q", got)
+		}
+		close(m.begun)
+		synctest.Wait()
+		if want, got := "prepare the pool\nsweep all but [192.0.2.1/32]\nrun the pool", s.take(); got != want {
+			t.Errorf("want\n%s\ngot\n%s", want, got)
+		}
+		cancel(errDemoted)
+		if err := <-done; err != errDemoted {
+			t.Errorf("want the cause, got %v", err)
+		}
+		if want, got := "end the pool\nstop watching", s.take(); got != want {
+			t.Errorf("want\n%s\ngot\n%s", want, got)
+		}
+	})
+}
+
 func TestAHostThatNeverHearsFromEtcdEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &stage{}
