@@ -63,7 +63,10 @@ type Status struct {
 
 // Campaign is how a member takes part in the election of one instance.
 type Campaign struct {
-	Instance  string
+	Instance string
+	// Pool says that the instance is an address of the pool: at most one member has the
+	// key of the address, and all others wait until that is gone.
+	Pool      bool
 	Addresses []string // for people who read the keys in etcd
 	// Able holds while this host can own the instance. Nil always holds.
 	Able condition.Condition
@@ -81,3 +84,6 @@ type Campaign struct {
 	// as a field.
 	Journal *journal.Journal
 }
+
+// ref names what the campaign is for.
+func (c *Campaign) ref() ref { return ref{pool: c.Pool, name: c.Instance} }

@@ -5,9 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/url"
 	"slices"
-	"strconv"
 	"time"
 
 	"berth/internal/condition"
@@ -34,6 +32,9 @@ type candidate struct {
 	// the member has another key.
 	unsettled, settled int64
 	lease              clientv3.LeaseID
+	// obstructed is the revision of the key of another member that was found in the place
+	// of this one's.
+	obstructed int64
 }
 
 // retryHolding spaces the attempts of an owner whose holding failed at once, so that
@@ -57,7 +58,7 @@ func (m *Member) Campaign(ctx context.Context, c Campaign, holding func(context.
 	var stop func()
 	k.ableChanged, stop = condition.Signal(c.Able)
 	defer stop()
-	defer m.observer.begin(c.Instance)()
+	defer m.observer.begin(c.ref())()
 	for {
 		err := k.round(ctx)
 		if ctx.Err() != nil {
@@ -99,7 +100,13 @@ func (k *candidate) round(ctx context.Context) error {
 		k.resign(ctx, term, k.unsettled)
 		return nil
 	}
+	if !k.vacant(ctx, term) {
+		return nil
+	}
 	token, put, err := k.enter(ctx, term)
+	if errors.Is(err, errObstructed) {
+		return nil
+	}
 	if err != nil {
 		k.backOff(ctx, term, keyRefused, "cannot put this member's key into the queue of the election", err)
 		return nil
@@ -128,9 +135,10 @@ func (k *candidate) round(ctx context.Context) error {
 
 // mustWait reports whether a former owner may still act.
 func (k *candidate) mustWait() bool {
-	v, _ := k.m.observer.view(k.Instance)
+	v, _ := k.m.observer.view(k.ref())
 	now := time.Now()
-	return v.until.After(now) || slices.ContainsFunc(v.unconfirmed, func(e expiry) bool { return e.until.After(now) })
+	return v.until.After(now) || slices.ContainsFunc(v.unconfirmed, func(e expiry) bool { return e.until.After(now) }) ||
+		slices.ContainsFunc(v.unrecorded, func(u unrecorded) bool { return u.expiry.until.After(now) })
 }
 
 // backOff waits after etcd did not do what was asked, and tells it if a person has to
@@ -161,7 +169,7 @@ var errAlone = errors.New("etcd has not answered for longer than the lease")
 func (k *candidate) ready(ctx context.Context) (*Term, error) {
 	for {
 		term, acknowledged, newTerm := k.m.session.state()
-		v, changed := k.m.observer.view(k.Instance)
+		v, changed := k.m.observer.view(k.ref())
 		ok, why := k.Able.State()
 		if term != nil && term.Lease != k.lease {
 			k.lease, k.unsettled, k.settled = term.Lease, 0, 0
@@ -235,8 +243,11 @@ func (k *candidate) yields(v view) bool {
 
 // key is this member's key in the queue.
 func (k *candidate) key(lease clientv3.LeaseID) string {
-	return k.m.Prefix + electionsDir + url.PathEscape(k.Instance) + "/" + strconv.FormatInt(int64(lease), 16)
+	return k.m.observer.keys.candidate(k.ref(), lease)
 }
+
+// errObstructed says that the key of another member is in the place of this one's.
+var errObstructed = errors.New("another member has the key")
 
 // enter puts this member's key into the queue, or finds the one that is there already,
 // and returns its token and whether it was put now.
@@ -250,19 +261,23 @@ func (k *candidate) enter(ctx context.Context, term *Term) (token int64, put boo
 	}
 	ctx, stop := joined(ctx, term.ctx)
 	defer stop()
-	r, err := call(ctx, k.m.Etcd, func(ctx context.Context, c *clientv3.Client) (*clientv3.TxnResponse, error) {
-		return c.Txn(ctx).
-			If(clientv3.Compare(clientv3.CreateRevision(key), "=", 0)).
-			Then(clientv3.OpPut(key, string(value), clientv3.WithLease(term.Lease))).
-			Else(clientv3.OpGet(key)).Commit()
+	r, err := k.m.commit(ctx, key, transaction{
+		when: clientv3.Compare(clientv3.CreateRevision(key), "=", 0),
+		then: []clientv3.Op{clientv3.OpPut(key, string(value), clientv3.WithLease(term.Lease))},
+		not:  []clientv3.Op{clientv3.OpGet(key)},
 	})
 	if err != nil {
 		return 0, false, err
 	}
-	if r.Succeeded {
-		return r.Header.Revision, true, nil
+	if r.succeeded {
+		return r.revision, true, nil
 	}
-	token = r.Responses[0].GetResponseRange().Kvs[0].CreateRevision
+	found := r.responses[0].GetResponseRange().Kvs[0]
+	if clientv3.LeaseID(found.Lease) != term.Lease && k.Pool {
+		k.obstructed = found.ModRevision
+		return 0, false, errObstructed
+	}
+	token = found.CreateRevision
 	if token <= k.settled {
 		k.m.Etcd.history.breaks(term.era, fmt.Errorf("it has a key in the queue of %s again that was given up", k.Instance))
 		return 0, false, ErrHistory
@@ -305,7 +320,7 @@ func (v view) position(era int, token int64) position {
 // await waits for this member's turn and reports whether it has come.
 func (k *candidate) await(ctx context.Context, term *Term, token int64) bool {
 	for {
-		v, changed := k.m.observer.view(k.Instance)
+		v, changed := k.m.observer.view(k.ref())
 		if ok, _ := k.Able.State(); !ok || k.yields(v) {
 			return false
 		}
@@ -314,8 +329,12 @@ func (k *candidate) await(ctx context.Context, term *Term, token int64) bool {
 		case lost:
 			return false
 		case first:
+			if len(v.unrecorded) > 0 {
+				k.m.observer.readRecords(ctx, k.ref(), v.unrecorded)
+				continue
+			}
 			if len(v.unconfirmed) > 0 {
-				k.m.observer.confirm(ctx, k.Instance, v.unconfirmed[0])
+				k.m.observer.confirm(ctx, k.ref(), v.unconfirmed[0])
 				continue
 			}
 			if time.Until(v.until) <= 0 {
@@ -324,11 +343,7 @@ func (k *candidate) await(ctx context.Context, term *Term, token int64) bool {
 			k.tellWait(v)
 			turn = time.After(time.Until(v.until))
 		case waiting:
-			reason := "another member is the owner"
-			if v.owner() == k.m.Name {
-				reason = "the owner has the same name: the process before this one, until its lease ends; if it stays, another host needs another etcd.member"
-			}
-			k.tell(Status{State: vrrp.Backup, Owner: v.owner(), Reason: reason})
+			k.tellOwner(v)
 		}
 		select {
 		case <-ctx.Done():

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"time"
 
+	"berth/internal/journal"
+
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 )
@@ -16,50 +18,83 @@ func (o *observer) dropDoubles() {
 	for _, q := range o.queues {
 		q.doubled.Drop()
 	}
+	if o.pool != nil {
+		o.pool.doubled.Drop()
+	}
 }
 
-// tellDoubles tells for each instance when another host takes part under the name of
-// this one, and when that has ended. A host that was booted again, cloned or started
-// anew as a container leaves a key under its name for as long as its lease lives;
-// so only a lease that outlives its time to live is another host's.
+// PoolInstance stands for the pool where Member.Doubled is told about an instance.
+const PoolInstance = "pool"
+
+// tellDoubles tells for each instance, and for the pool as a whole, when another host
+// takes part under the name of this one, and when that has ended. A host that was booted
+// again, cloned or started anew as a container leaves a key under its name for as long as
+// its lease lives; so only a lease that outlives its time to live is another host's.
 func (m *Member) tellDoubles() {
 	o := m.observer
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	now := time.Now()
 	present := map[clientv3.LeaseID]bool{}
-	for instance, q := range o.queues {
+	var pool *entry
+	for r, q := range o.queues {
+		if q.campaigns == 0 && !r.pool {
+			continue
+		}
 		var other *entry
-		for i, e := range q.entries {
-			if q.campaigns == 0 || e.Member != m.Name || m.is(e) {
-				continue
-			}
-			present[e.lease] = true
-			if o.firstSeen[e.lease].IsZero() {
-				o.firstSeen[e.lease] = now
-			}
-			ttl := max(o.ttl, time.Duration(e.TTL)*time.Second, o.samples[e.lease].granted)
-			if now.Sub(o.firstSeen[e.lease]) > ttl+sampleInterval {
+		for i := range q.entries {
+			if m.outlasts(&q.entries[i], present) {
 				other = &q.entries[i]
 			}
 		}
-		if q.doubled.Holds() == (other != nil) {
-			continue
+		if !r.pool {
+			m.tellDouble(q.doubled, r.name, other)
+		} else if other != nil {
+			pool = other
 		}
-		named := []zap.Field{zap.String("instance", instance), zap.String("member", m.Name)}
-		if other != nil {
-			q.doubled.Fail(memberDoubled, fmt.Errorf("the member of identity %q has lease %x", other.Identity, int64(other.lease)),
-				append(named, zap.String("identity", m.Identity))...)
-		} else {
-			q.doubled.Clear(named...)
+	}
+	if o.pool != nil {
+		if n, there := o.pool.nodes[m.Name]; there && m.outlasts(&n.entry, present) {
+			pool = &n.entry
 		}
-		if m.Doubled != nil {
-			m.Doubled(instance, other != nil)
-		}
+		m.tellDouble(o.pool.doubled, PoolInstance, pool)
 	}
 	for lease := range o.firstSeen {
 		if !present[lease] {
 			delete(o.firstSeen, lease)
 		}
+	}
+}
+
+// outlasts reports whether an entry has this member's name, and its lease has outlived its
+// time to live without being this member's. It notes which leases there are. It is called
+// with the lock held.
+func (m *Member) outlasts(e *entry, present map[clientv3.LeaseID]bool) bool {
+	if e.Member != m.Name || m.is(*e) {
+		return false
+	}
+	o, now := m.observer, time.Now()
+	present[e.lease] = true
+	if o.firstSeen[e.lease].IsZero() {
+		o.firstSeen[e.lease] = now
+	}
+	ttl := max(o.ttl, time.Duration(e.TTL)*time.Second, o.samples[e.lease].granted)
+	return now.Sub(o.firstSeen[e.lease]) > ttl+sampleInterval
+}
+
+// tellDouble tells of the entry of another host under this member's name, nil if there
+// is none.
+func (m *Member) tellDouble(doubled *journal.Condition, instance string, other *entry) {
+	if doubled.Holds() == (other != nil) {
+		return
+	}
+	named := []zap.Field{zap.String("instance", instance), zap.String("member", m.Name)}
+	if other != nil {
+		doubled.Fail(memberDoubled, fmt.Errorf("the member of identity %q has lease %x", other.Identity, int64(other.lease)),
+			append(named, zap.String("identity", m.Identity))...)
+	} else {
+		doubled.Clear(named...)
+	}
+	if m.Doubled != nil {
+		m.Doubled(instance, other != nil)
 	}
 }

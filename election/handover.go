@@ -212,7 +212,7 @@ func (h handover) put(ctx context.Context) (withdraw func(), err error) {
 
 // queue reads the queue of the instance, the owner first.
 func (h handover) queue(ctx context.Context) ([]candidacy, error) {
-	dir := h.prefix + electionsDir + url.PathEscape(h.instance) + "/"
+	dir := keyspace{prefix: h.prefix}.place(ref{name: h.instance})
 	r, err := call(ctx, h.etcd, func(ctx context.Context, c *clientv3.Client) (*clientv3.GetResponse, error) {
 		return c.Get(ctx, dir, clientv3.WithPrefix(), clientv3.WithSort(clientv3.SortByCreateRevision, clientv3.SortAscend))
 	})

@@ -106,8 +106,8 @@ func TestAnOwnerThatIsNotTheFirstEnds(t *testing.T) {
 	defer func() { cancel(); running.Wait() }()
 	<-holds
 	m.observer.mu.Lock()
-	m.observer.put(&mvccpb.KeyValue{Key: []byte("/berth/" + electionsDir + "api/9"), Value: []byte(`{"member":"b"}`), Lease: 9, CreateRevision: 1, ModRevision: 1})
-	m.observer.queue("api").ring()
+	m.observer.put(m.observer.spans[0], &mvccpb.KeyValue{Key: []byte("/berth/" + electionsDir + "api/9"), Value: []byte(`{"member":"b"}`), Lease: 9, CreateRevision: 1, ModRevision: 1})
+	m.observer.queue(ref{name: "api"}).ring()
 	m.observer.mu.Unlock()
 	if err := <-ends; !errors.Is(err, ErrHistory) {
 		t.Errorf("want the end of the history, got %v", err)

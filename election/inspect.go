@@ -60,8 +60,8 @@ func (e *Etcd) Owners(ctx context.Context, prefix string) (map[string]Owner, err
 	queues := map[string][]candidacy{}
 	for _, kv := range r.Kvs { // the owner comes last
 		var c candidacy
-		if _, instance, _ := split(prefix, string(kv.Key)); json.Unmarshal(kv.Value, &c) == nil {
-			queues[instance] = append(queues[instance], c)
+		if _, r, _ := (keyspace{prefix: prefix}).parse(string(kv.Key)); json.Unmarshal(kv.Value, &c) == nil {
+			queues[r.name] = append(queues[r.name], c)
 		}
 	}
 	owners := map[string]Owner{}

@@ -1,19 +1,9 @@
 package election
 
 import (
-	"net/url"
-	"strings"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
-)
-
-// Keys below the prefix. Names of instances are path-escaped.
-const (
-	electionsDir = "elections/" // <instance>/<lease in hex>: a candidacy
-	releasedDir  = "released/"  // <instance>: the token that an owner last gave up
-	withdrawnDir = "withdrawn/" // <instance>: the token that was last given up by a member that never owned with it
-	wantedDir    = "wanted/"    // <instance>: the member that is asked to take over
 )
 
 // candidacy is the value of a key in the queue of an instance.
@@ -63,15 +53,4 @@ type entry struct {
 	key   string
 	lease clientv3.LeaseID
 	token int64 // create revision
-}
-
-// split returns directory, instance and the rest of a key below the prefix.
-func split(prefix, key string) (dir, instance, rest string) {
-	dir, tail, _ := strings.Cut(strings.TrimPrefix(key, prefix), "/")
-	name, rest, _ := strings.Cut(tail, "/")
-	instance, err := url.PathUnescape(name)
-	if err != nil {
-		return "", "", ""
-	}
-	return dir + "/", instance, rest
 }

@@ -65,14 +65,15 @@ func (o *observer) wakeSampler() {
 }
 
 // leases returns the leases of other members that have an entry in a queue for which
-// this process has a campaign, and forgets the samples of those that are long gone.
+// this process has a campaign, or an address of the pool, which this process may need
+// next, and forgets the samples of those that are long gone.
 func (o *observer) leases(own clientv3.LeaseID) []clientv3.LeaseID {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	found := map[clientv3.LeaseID]bool{}
-	for _, q := range o.queues {
+	for r, q := range o.queues {
 		for _, e := range q.entries {
-			if q.campaigns > 0 && e.lease != own {
+			if (q.campaigns > 0 || r.pool) && e.lease != own && e.lease != 0 {
 				found[e.lease] = true
 			}
 		}

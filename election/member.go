@@ -17,7 +17,14 @@ import (
 type Member struct {
 	Etcd   *Etcd
 	Prefix string // ends in a slash
-	Name   string
+	// Places are where the candidates of some instances stand, by instance: an absolute
+	// key that ends in a slash, below which no other key lies. The other instances have
+	// theirs below Prefix.
+	Places map[string]string
+	// PoolPrefix is above the keys of the pool, and ends in a slash; empty for none. With
+	// the same Prefix and no campaign but for the pool, nothing else in etcd is touched.
+	PoolPrefix string
+	Name       string
 	// Identity tells members apart that have the same name by mistake; empty if
 	// there is none.
 	Identity string
@@ -33,7 +40,8 @@ type Member struct {
 	// elsewhere. It must neither block nor call the member.
 	Moved func()
 	// Doubled, which may be nil, is told when another host takes part in the election
-	// of an instance under the name of this one, and when that has ended. It must
+	// of an instance, or in that of PoolInstance, under the name of this one, and when that
+	// has ended. It must
 	// neither block nor call the member.
 	Doubled func(instance string, on bool)
 	Metrics *Metrics         // may be nil
@@ -81,9 +89,12 @@ func (m *Member) Run(ctx context.Context, run func(context.Context) error) error
 // Owner returns the member that owns the instance in etcd and whether that is another
 // process than this one; ok is false while unknown.
 func (m *Member) Owner(instance string) (name string, other, ok bool) {
-	name, lease, ok := m.observer.owner(instance)
+	name, lease, ok := m.observer.owner(ref{name: instance})
 	return name, !m.session.had(lease), ok
 }
+
+// keys says where the keys of this member are.
+func (m *Member) keys() keyspace { return keyspace{m.Prefix, m.PoolPrefix, m.Places} }
 
 // candidacy is what this member writes into a queue, but for what the campaign adds.
 func (m *Member) candidacy() candidacy { return candidacy{Member: m.Name, Identity: m.Identity} }
@@ -168,12 +179,12 @@ func (m *Member) resignUnclaimed(ctx context.Context) {
 		return
 	case <-time.After(claimTime):
 	}
-	for instance, e := range m.observer.under(m.Adopt) {
-		if m.observer.hasCampaign(instance) {
+	for r, e := range m.observer.under(m.Adopt) {
+		if m.observer.hasCampaign(r) {
 			continue
 		}
-		if err := m.resign(ctx, instance, e.key, e.token, hasOwned); err != nil && !errors.Is(err, context.Canceled) {
-			m.Journal.Tell(keyLeft, zap.String("instance", instance), zap.Error(err))
+		if err := m.resign(ctx, r, e.key, e.token, hasOwned); err != nil && !errors.Is(err, context.Canceled) {
+			m.Journal.Tell(keyLeft, zap.String("instance", r.name), zap.Error(err))
 		}
 	}
 }

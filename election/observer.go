@@ -10,51 +10,64 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
-// queue is what is known of the election of one instance.
+// queue is what is known of the election of one instance, or of one address of the pool,
+// for which at most one member stands.
 type queue struct {
+	place     *span   // of the candidates
+	records   *span   // of what members have written about keys that they gave up
 	campaigns int     // of this process
 	entries   []entry // the owner first
 	vanished  []entry // former owners for which decideWaits has not been called yet
 	released  int64
 	// withdrawn are tokens that were given up unused, since decideWaits was last called.
 	withdrawn   []int64
-	until       time.Time // no new owner before this moment, see decideWaits
-	former      string    // the member because of which
-	unconfirmed []expiry  // to be confirmed by the next owner
+	until       time.Time    // no new owner before this moment, see decideWaits
+	former      string       // the member because of which
+	unconfirmed []expiry     // to be confirmed by the next owner
+	unrecorded  []unrecorded // before that the next owner reads the records
 	wanted      wanted
 	doubled     *journal.Condition // another host takes part under the name of this one
 	changed     chan struct{}
 }
 
-// observer has a copy of the keys below the prefix, kept current by one watch for all
-// instances. It is safe for concurrent use.
+// split reports whether the deletion of a key and the record that the member gave it up
+// are told by two watches.
+func (q *queue) split() bool { return q.place != q.records }
+
+// observer has a copy of the keys of the elections and of the pool, kept current by one
+// watch for each span. It is safe for concurrent use.
 type observer struct {
-	etcd     *Etcd
-	prefix   string
-	ttl      time.Duration               // stands for that of a lease which was never sampled
-	had      func(clientv3.LeaseID) bool // whether a lease is or was this process's
-	moved    func()                      // told of each change, with the lock held; must not block
-	journal  *journal.Journal
-	watching *journal.Condition
+	etcd    *Etcd
+	keys    keyspace
+	spans   []*span
+	ttl     time.Duration               // stands for that of a lease which was never sampled
+	had     func(clientv3.LeaseID) bool // whether a lease is or was this process's
+	moved   func()                      // told of each change, with the lock held; must not block
+	journal *journal.Journal
 
 	mu        sync.Mutex
-	current   bool // the watch is alive
-	era       int  // of etcd's history, to which the rest belongs
-	revision  int64
-	queues    map[string]*queue
+	queues    map[ref]*queue
+	pool      *poolCopy // nil without a pool
 	samples   map[clientv3.LeaseID]sample
 	longest   time.Duration                  // time to live of a lease in use
 	firstSeen map[clientv3.LeaseID]time.Time // leases of others under this member's name
 	unsampled chan struct{}                  // one slot: a lease may be new
-	read      chan struct{}                  // closed when everything was read for the first time
+	complete  bool                           // everything was read for the first time
+	read      chan struct{}                  // closed then
 }
 
 func newObserver(m *Member) *observer {
-	return &observer{etcd: m.Etcd, prefix: m.Prefix, ttl: m.TTL, had: m.session.had, moved: m.Moved,
-		journal: m.Journal, watching: m.Journal.Condition(),
-		queues: map[string]*queue{}, samples: map[clientv3.LeaseID]sample{}, firstSeen: map[clientv3.LeaseID]time.Time{},
+	o := &observer{etcd: m.Etcd, keys: m.keys(), ttl: m.TTL, had: m.session.had, moved: m.Moved, journal: m.Journal,
+		queues: map[ref]*queue{}, samples: map[clientv3.LeaseID]sample{}, firstSeen: map[clientv3.LeaseID]time.Time{},
 		longest:   max(m.TTL, time.Duration(m.Past.Longest)*time.Second),
 		unsampled: make(chan struct{}, 1), read: make(chan struct{})}
+	for _, prefix := range o.keys.spans() {
+		o.spans = append(o.spans, &span{prefix: prefix, watching: m.Journal.Condition()})
+	}
+	if m.PoolPrefix != "" {
+		o.pool = newPoolCopy(o.span(m.PoolPrefix), m.Journal.Condition())
+	}
+	return o
 }
 
 // view is a copy of a queue at a revision.
@@ -63,11 +76,14 @@ type view struct {
 	until       time.Time
 	former      string
 	unconfirmed []expiry
+	unrecorded  []unrecorded
 	wanted      wanted
 	revision    int64
 	era         int
 	// broken says that until is that of a break of etcd's history.
 	broken bool
+	// valid says that this is what etcd has now, as far as the watch tells.
+	valid bool
 }
 
 // newest returns the token of the last in the queue, 0 if the queue is empty.
@@ -88,11 +104,12 @@ func (v view) owner() string {
 
 // view returns what is known of an instance and a channel that is closed at the
 // next change of it.
-func (o *observer) view(instance string) (view, <-chan struct{}) {
+func (o *observer) view(r ref) (view, <-chan struct{}) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	q := o.queue(instance)
-	v := view{slices.Clone(q.entries), q.until, q.former, slices.Clone(q.unconfirmed), q.wanted, o.revision, o.era, false}
+	q := o.queue(r)
+	v := view{slices.Clone(q.entries), q.until, q.former, slices.Clone(q.unconfirmed), slices.Clone(q.unrecorded), q.wanted,
+		q.place.revision, q.place.era, false, o.valid(q.place)}
 	if until := o.quarantined(); until.After(v.until) {
 		v.until, v.former, v.broken = until, "", true
 	}
@@ -132,26 +149,25 @@ const maxTTL = 10 * time.Minute
 
 // owner returns the member that owns the instance in etcd, as far as the watch tells;
 // ok is false when no member owns it or the watch is interrupted.
-func (o *observer) owner(instance string) (member string, lease clientv3.LeaseID, ok bool) {
+func (o *observer) owner(r ref) (member string, lease clientv3.LeaseID, ok bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	q := o.queues[instance]
-	era, _, _ := o.etcd.history.current()
-	if !o.current || o.era != era || q == nil || len(q.entries) == 0 {
+	q := o.queues[r]
+	if q == nil || len(q.entries) == 0 || !o.valid(q.place) {
 		return "", 0, false
 	}
 	return q.entries[0].Member, q.entries[0].lease, true
 }
 
-// under returns the entries under a lease, by instance.
-func (o *observer) under(lease clientv3.LeaseID) map[string]entry {
+// under returns the entries under a lease.
+func (o *observer) under(lease clientv3.LeaseID) map[ref]entry {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	found := map[string]entry{}
-	for name, q := range o.queues {
+	found := map[ref]entry{}
+	for r, q := range o.queues {
 		for _, e := range q.entries {
 			if e.lease == lease {
-				found[name] = e
+				found[r] = e
 			}
 		}
 	}
@@ -160,11 +176,11 @@ func (o *observer) under(lease clientv3.LeaseID) map[string]entry {
 
 // begin notes that a campaign for an instance begins; call what it returns when
 // the campaign has ended.
-func (o *observer) begin(instance string) (end func()) {
+func (o *observer) begin(r ref) (end func()) {
 	add := func(n int) {
 		o.mu.Lock()
 		defer o.mu.Unlock()
-		o.queue(instance).campaigns += n
+		o.queue(r).campaigns += n
 	}
 	add(1)
 	o.wakeSampler()
@@ -172,18 +188,19 @@ func (o *observer) begin(instance string) (end func()) {
 }
 
 // hasCampaign reports whether this process has a campaign for an instance.
-func (o *observer) hasCampaign(instance string) bool {
+func (o *observer) hasCampaign(r ref) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.queue(instance).campaigns > 0
+	return o.queue(r).campaigns > 0
 }
 
 // queue is called with the lock held.
-func (o *observer) queue(instance string) *queue {
-	q := o.queues[instance]
+func (o *observer) queue(r ref) *queue {
+	q := o.queues[r]
 	if q == nil {
-		q = &queue{changed: make(chan struct{}), doubled: o.journal.Condition()}
-		o.queues[instance] = q
+		q = &queue{place: o.span(o.keys.place(r)), records: o.span(o.keys.record(releasedDir, r)),
+			changed: make(chan struct{}), doubled: o.journal.Condition()}
+		o.queues[r] = q
 	}
 	return q
 }
@@ -191,6 +208,12 @@ func (o *observer) queue(instance string) *queue {
 func (q *queue) ring() {
 	close(q.changed)
 	q.changed = make(chan struct{})
+}
+
+// forgettable reports whether nothing is known of a queue that any part needs.
+func (q *queue) forgettable() bool {
+	return q.campaigns == 0 && len(q.entries) == 0 && len(q.unconfirmed) == 0 && len(q.unrecorded) == 0 &&
+		!q.until.After(time.Now()) && !q.doubled.Holds()
 }
 
 // vanish notes that the former owner has no entry any more, if that is so.

@@ -22,9 +22,9 @@ func (k *candidate) own(campaign context.Context, term *Term, token int64) error
 	done := make(chan error, 1)
 	go func() { done <- k.holding(ctx, Grant{Token: token, term: term}) }()
 	lasts := time.After(retryHolding)
-	v, _ := k.m.observer.view(k.Instance)
+	v, _ := k.m.observer.view(k.ref())
 	for newest := v.newest(); ; {
-		v, changed := k.m.observer.view(k.Instance)
+		v, changed := k.m.observer.view(k.ref())
 		if n := v.newest(); n > newest && k.Joined != nil {
 			newest = n
 			k.Joined()

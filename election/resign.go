@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/url"
 	"time"
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
@@ -37,7 +36,7 @@ func (k *candidate) resign(ctx context.Context, term *Term, token int64) {
 	}
 	asking, stop := joined(asking, term.ctx)
 	defer stop()
-	if err := k.m.resign(asking, k.Instance, k.key(term.Lease), token, k.tenure); err != nil {
+	if err := k.m.resign(asking, k.ref(), k.key(term.Lease), token, k.tenure); err != nil {
 		k.backOff(ctx, term, keyUndeletable, "cannot delete the key in the election", err)
 		return
 	}
@@ -48,15 +47,13 @@ func (k *candidate) resign(ctx context.Context, term *Term, token int64) {
 // resign deletes a key and writes that this was the will of its owner, or of a member
 // that never owned. Where the tenure is unknown nothing is written, and the next
 // owner waits.
-func (m *Member) resign(ctx context.Context, instance, key string, token int64, t tenure) error {
+func (m *Member) resign(ctx context.Context, r ref, key string, token int64, t tenure) error {
 	value, err := json.Marshal(released{token, m.Name})
 	if err != nil {
 		return err
 	}
 	erase := func(ops ...clientv3.Op) error {
-		_, err := call(ctx, m.Etcd, func(ctx context.Context, c *clientv3.Client) (*clientv3.TxnResponse, error) {
-			return c.Txn(ctx).If(clientv3.Compare(clientv3.CreateRevision(key), "=", token)).Then(ops...).Commit()
-		})
+		_, err := m.commit(ctx, key, transaction{when: clientv3.Compare(clientv3.CreateRevision(key), "=", token), then: ops})
 		return err
 	}
 	ops := []clientv3.Op{clientv3.OpDelete(key)}
@@ -65,7 +62,7 @@ func (m *Member) resign(ctx context.Context, instance, key string, token int64, 
 		dir = withdrawnDir
 	}
 	if t != unknown {
-		err = erase(append(ops, clientv3.OpPut(m.Prefix+dir+url.PathEscape(instance), string(value)))...)
+		err = erase(append(ops, clientv3.OpPut(m.observer.keys.record(dir, r), string(value)))...)
 	}
 	// Without space etcd still deletes. Then the next owner waits.
 	if t == unknown || errors.Is(err, rpctypes.ErrNoSpace) {

@@ -20,6 +20,15 @@ type expiry struct {
 	until  time.Time // when its member has ended, if the lease has not
 }
 
+// unrecorded is a wait that begins unless a record says that the key was given up. The
+// record and the deletion of the key are one transaction, but two watches tell of them.
+type unrecorded struct {
+	expiry
+	token int64
+	begin time.Time // no new owner before this moment
+	doubt bool      // the expiry is to be confirmed
+}
+
 // decideWaits decides for how long a new owner must wait because the key of a former
 // owner vanished although its lease may have had time left and its owner did not give
 // the key up: a key can be deleted and a lease revoked by hand, and etcd 3.4 was seen to
@@ -31,7 +40,7 @@ type expiry struct {
 func (o *observer) decideWaits(q *queue) {
 	now := time.Now()
 	for _, v := range q.vanished {
-		if q.released >= v.token || slices.Contains(q.withdrawn, v.token) || o.had(v.lease) {
+		if o.had(v.lease) || !q.split() && (q.released >= v.token || slices.Contains(q.withdrawn, v.token)) {
 			continue
 		}
 		s, known := o.samples[v.lease]
@@ -40,17 +49,30 @@ func (o *observer) decideWaits(q *queue) {
 		}
 		// The wait is the whole time to live, without subtracting the margin: only the
 		// kernel removes the addresses of a frozen owner, at the end of the lease.
-		wait := s.granted
+		wait, doubt := s.granted, false
 		if s.left <= now.Sub(s.asked) {
 			// The lease can have expired. At most s.left, and the fraction that etcd cuts
 			// off, remained of it; the former owner's term ended a margin earlier. etcd is
 			// also asked whether the lease is gone.
 			wait = s.left + time.Second - now.Sub(s.answered) - leaseMargin(s.granted)
-			q.unconfirmed = append(q.unconfirmed, expiry{v.lease, v.Member, now.Add(s.granted)})
+			doubt = true
 		}
-		q.wait(now.Add(wait), v.Member)
+		u := unrecorded{expiry{v.lease, v.Member, now.Add(s.granted)}, v.token, now.Add(wait), doubt}
+		if q.split() {
+			q.unrecorded = append(q.unrecorded, u)
+		} else {
+			q.mustWait(u)
+		}
 	}
 	q.vanished, q.withdrawn = nil, nil
+}
+
+// mustWait has new owners wait, because there is no record that a key was given up.
+func (q *queue) mustWait(u unrecorded) {
+	if u.doubt {
+		q.unconfirmed = append(q.unconfirmed, u.expiry)
+	}
+	q.wait(u.begin, u.member)
 }
 
 // wait has new owners wait until a moment because of a former owner.
@@ -62,15 +84,46 @@ func (q *queue) wait(until time.Time, former string) {
 
 // confirm asks etcd whether a lease that should have expired is gone. New owners wait
 // for a lease that lives, and for one about which etcd does not answer.
-func (o *observer) confirm(ctx context.Context, instance string, e expiry) {
+func (o *observer) confirm(ctx context.Context, r ref, e expiry) {
 	ctx, cancel := context.WithTimeout(ctx, sampleInterval)
 	defer cancel()
 	_, alive, err := o.timeToLive(ctx, e.lease)
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	q := o.queue(instance)
+	q := o.queue(r)
 	if alive || err != nil {
 		q.wait(e.until, e.member)
 	}
 	q.unconfirmed = slices.DeleteFunc(q.unconfirmed, func(other expiry) bool { return other == e })
+}
+
+// readRecords asks etcd whether keys that vanished were given up, and has new owners wait
+// for those that were not, or about which etcd does not answer.
+func (o *observer) readRecords(ctx context.Context, r ref, keys []unrecorded) {
+	ctx, cancel := context.WithTimeout(ctx, sampleInterval)
+	defer cancel()
+	gone, err := call(ctx, o.etcd, func(ctx context.Context, c *clientv3.Client) (*clientv3.TxnResponse, error) {
+		return c.Txn(ctx).Then(clientv3.OpGet(o.keys.record(releasedDir, r)), clientv3.OpGet(o.keys.record(withdrawnDir, r))).Commit()
+	})
+	var given [2]released
+	if err == nil {
+		for i := range given {
+			for _, kv := range gone.Responses[i].GetResponseRange().Kvs {
+				o.decode(kv, &given[i])
+			}
+		}
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	q := o.queue(r)
+	for _, u := range keys {
+		i := slices.Index(q.unrecorded, u)
+		if i < 0 { // its history is over
+			continue
+		}
+		q.unrecorded = slices.Delete(q.unrecorded, i, i+1)
+		if given[0].Token < u.token && given[1].Token != u.token {
+			q.mustWait(u)
+		}
+	}
 }

@@ -47,10 +47,10 @@ func TestHowLongANewOwnerWaitsAfterAKeyVanished(t *testing.T) {
 				if s := row.seen; s != nil {
 					m.observer.samples[lease] = sample{time.Now().Add(-s.asked), time.Now().Add(-s.answered), s.left, granted}
 				}
-				c := m.observer.queue("api")
+				c := m.observer.queue(ref{name: "api"})
 				c.vanished = []entry{{lease: lease, token: 3}}
 				if row.given != "" {
-					m.observer.put(&mvccpb.KeyValue{Key: []byte(row.given + "api"), Value: []byte(`{"token":3}`)})
+					m.observer.put(m.observer.spans[0], &mvccpb.KeyValue{Key: []byte(row.given + "api"), Value: []byte(`{"token":3}`)})
 				}
 				m.observer.decideWaits(c)
 				if got := max(0, time.Until(c.until)); got != row.wait {
@@ -71,10 +71,10 @@ func TestAKeyThatVanishedBetweenTwoWatchesIsNoticed(t *testing.T) {
 		m := &Member{Etcd: &Etcd{history: newHistory()}, Prefix: "/berth/", TTL: granted}
 		m.Init()
 		key := &mvccpb.KeyValue{Key: []byte("/berth/" + electionsDir + "api/1"), Value: []byte(`{"member":"former"}`), Lease: lease, CreateRevision: 3}
-		m.observer.load([]*mvccpb.KeyValue{key}, 3, 0)
+		m.observer.load(m.observer.spans[0], []*mvccpb.KeyValue{key}, 3, 0)
 		m.observer.samples[lease] = sample{asked: time.Now(), answered: time.Now(), left: 4 * time.Second, granted: granted}
-		m.observer.load(nil, 9, 0)
-		v, _ := m.observer.view("api")
+		m.observer.load(m.observer.spans[0], nil, 9, 0)
+		v, _ := m.observer.view(ref{name: "api"})
 		if got := time.Until(v.until); got != granted || v.former != "former" {
 			t.Errorf("want to wait %v for former, got %v for %q", granted, got, v.former)
 		}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
@@ -28,19 +29,30 @@ var errNoProgress = errors.New("the watch tells no progress")
 
 // run keeps the copy current until ctx ends.
 func (o *observer) run(ctx context.Context) error {
-	defer o.watching.Drop()
+	var running sync.WaitGroup
+	defer running.Wait()
+	for _, s := range o.spans {
+		running.Go(func() { o.runSpan(ctx, s) })
+	}
+	<-ctx.Done()
+	return context.Cause(ctx)
+}
+
+// runSpan keeps the copy of one span current until ctx ends.
+func (o *observer) runSpan(ctx context.Context, s *span) {
+	defer s.watching.Drop()
 	for n := 0; ; n++ {
-		current, err := o.follow(ctx, o.etcd.pick(n))
+		current, err := o.follow(ctx, s, o.etcd.pick(n))
 		o.mu.Lock()
-		o.current = false
+		s.current = false
 		o.mu.Unlock()
 		if ctx.Err() != nil {
-			return context.Cause(ctx)
+			return
 		}
 		// A watch that has ended is begun anew; a break of the history is said where it
 		// is found.
 		if !current && !errors.Is(err, ErrHistory) {
-			o.watching.Fail(etcdUnwatched, err)
+			s.watching.Fail(etcdUnwatched, err)
 		} else {
 			o.journal.Debug("the watch of the election has ended", zap.Error(err))
 		}
@@ -53,7 +65,7 @@ func (o *observer) run(ctx context.Context) error {
 
 // follow reads everything from an endpoint and then every change, until that
 // fails. It reports whether everything was read.
-func (o *observer) follow(ctx context.Context, endpoint int) (read bool, err error) {
+func (o *observer) follow(ctx context.Context, s *span, endpoint int) (read bool, err error) {
 	c, err := o.etcd.client(endpoint)
 	if err != nil {
 		return false, err
@@ -64,19 +76,19 @@ func (o *observer) follow(ctx context.Context, endpoint int) (read bool, err err
 	era, over, _ := o.etcd.history.current()
 	listCtx, cancelList := context.WithTimeout(ctx, listTime)
 	defer cancelList()
-	all, err := c.Get(listCtx, o.prefix, clientv3.WithPrefix())
+	all, err := c.Get(listCtx, s.prefix, clientv3.WithPrefix())
 	if err != nil {
-		return false, o.etcd.at(endpoint, fmt.Errorf("list %s: %w", o.prefix, err))
+		return false, o.etcd.at(endpoint, fmt.Errorf("list %s: %w", s.prefix, err))
 	}
 	// The library does not close the channel when ctx ends before it has begun.
-	changes := c.Watch(ctx, o.prefix, clientv3.WithPrefix(), clientv3.WithRev(all.Header.Revision+1))
+	changes := c.Watch(ctx, s.prefix, clientv3.WithPrefix(), clientv3.WithRev(all.Header.Revision+1))
 	// From here on the watch ends with the connection, and so with this history.
 	if err := o.etcd.history.check(listCtx, c); err != nil {
-		return false, o.etcd.at(endpoint, fmt.Errorf("compare the history below %s: %w", o.prefix, err))
+		return false, o.etcd.at(endpoint, fmt.Errorf("compare the history below %s: %w", s.prefix, err))
 	}
 	cancelList()
-	o.load(all.Kvs, all.Header.Revision, era)
-	o.watching.Clear()
+	o.load(s, all.Kvs, all.Header.Revision, era)
+	s.watching.Clear()
 	tick := time.NewTicker(progressInterval)
 	defer tick.Stop()
 	heard := time.Now()
@@ -104,110 +116,158 @@ func (o *observer) follow(ctx context.Context, endpoint int) (read bool, err err
 				return true, err
 			}
 			heard = time.Now()
-			o.apply(r.Events, r.Header.Revision)
+			o.apply(s, r.Events, r.Header.Revision)
 		}
 	}
 }
 
-// load replaces everything. A key that vanished with the history in which it was has
-// been given up by no member: no rule that compares tokens holds across a break, and
-// all new owners wait as quarantined says.
-func (o *observer) load(kvs []*mvccpb.KeyValue, revision int64, era int) {
+// load replaces everything in a span. A key that vanished with the history in which it
+// was has been given up by no member: no rule that compares tokens holds across a break,
+// and all new owners wait as quarantined says.
+func (o *observer) load(s *span, kvs []*mvccpb.KeyValue, revision int64, era int) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	former := o.queues
-	o.queues = map[string]*queue{}
-	broken := era != o.era
-	o.era = era
+	broken := era != s.era
+	s.era = era
+	owners := o.clear(s, broken)
 	if o.quarantined().Before(time.Now()) {
 		o.longest = o.ttl // the leases of before may be gone
 	}
 	for _, s := range o.samples {
 		o.lasts(s.granted)
 	}
-	for name, q := range former { // a wait that has begun goes on
-		o.queues[name] = &queue{campaigns: q.campaigns, until: q.until, former: q.former, unconfirmed: q.unconfirmed, doubled: q.doubled, changed: q.changed}
+	for _, q := range o.queues { // those of other spans
+		for _, e := range q.entries {
+			o.lasts(time.Duration(e.TTL) * time.Second)
+		}
 	}
 	for _, kv := range kvs {
-		o.put(kv)
+		o.put(s, kv)
 	}
-	for name, q := range o.queues {
-		if f := former[name]; f != nil && len(f.entries) > 0 && !broken {
-			q.vanish(f.entries[0])
+	for r, q := range o.queues {
+		if owner, owned := owners[r]; owned {
+			q.vanish(owner)
 		}
 		o.decideWaits(q)
 	}
-	if o.revision == 0 {
+	s.revision, s.current, s.read = revision, true, true
+	if !o.complete && !slices.ContainsFunc(o.spans, func(s *span) bool { return !s.read }) {
+		o.complete = true
 		close(o.read)
 	}
-	o.revision, o.current = revision, true
 	o.moved()
 	for _, q := range o.queues {
 		q.ring()
 	}
+	o.pool.ring(s)
 	o.wakeSampler()
 }
 
+// clear forgets what a span had, but not a wait that has begun, and returns the owners
+// that there were in the history that goes on.
+func (o *observer) clear(s *span, broken bool) map[ref]entry {
+	owners := map[ref]entry{}
+	for r, q := range o.queues {
+		if q.place == s {
+			if len(q.entries) > 0 && !broken {
+				owners[r] = q.entries[0]
+			}
+			if broken {
+				q.unrecorded = nil
+			}
+			q.entries = nil
+		}
+		if q.records == s {
+			q.released, q.withdrawn, q.wanted = 0, nil, wanted{}
+		}
+		if _, owned := owners[r]; !owned && q.place == s && q.records == s && q.forgettable() {
+			delete(o.queues, r)
+		}
+	}
+	o.pool.clear(s)
+	return owners
+}
+
 // apply takes changes of one or more revisions, whole.
-func (o *observer) apply(events []*clientv3.Event, revision int64) {
+func (o *observer) apply(s *span, events []*clientv3.Event, revision int64) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	touched := map[string]bool{}
+	touched := map[ref]bool{}
 	for _, ev := range events {
+		var r ref
+		var ok bool
 		if ev.Type == mvccpb.PUT {
-			touched[o.put(ev.Kv)] = true
+			r, ok = o.put(s, ev.Kv)
 		} else {
-			touched[o.remove(string(ev.Kv.Key))] = true
+			r, ok = o.remove(string(ev.Kv.Key))
+		}
+		if ok {
+			touched[r] = true
 		}
 	}
 	// A progress notification has no events, and may be ahead of those on their way.
 	if len(events) > 0 {
-		o.revision = max(o.revision, revision)
+		s.revision = max(s.revision, revision)
 		o.moved()
 		o.wakeSampler()
+		o.pool.ring(s)
 	}
-	for name := range touched {
-		if q := o.queues[name]; q != nil {
+	for r := range touched {
+		if q := o.queues[r]; q != nil {
 			o.decideWaits(q)
 			q.ring()
 		}
 	}
 }
 
-// put takes a key and returns the instance to which it belongs. A key that berth did
-// not write has no effect: a person may have put it there by hand.
-func (o *observer) put(kv *mvccpb.KeyValue) string {
-	o.etcd.history.remember(o.era, kv)
-	dir, instance, rest := split(o.prefix, string(kv.Key))
+// put takes a key and returns what has one owner to which it belongs, if it does. A key
+// that berth did not write has no effect: a person may have put it there by hand. But no
+// member can have an address of the pool while such a key is in its place.
+func (o *observer) put(s *span, kv *mvccpb.KeyValue) (r ref, ok bool) {
+	o.etcd.history.remember(s.era, kv)
+	dir, r, rest := o.keys.parse(string(kv.Key))
 	switch dir {
+	case ipsDir, nodesDir, drainedDir:
+		o.putPool(dir, r.name, rest, kv)
+		return ref{}, false
+	case heldDir:
+		if rest != "" {
+			return ref{}, false
+		}
+		o.enter(r, kv)
 	case electionsDir:
 		if rest == "" || kv.Lease == 0 {
-			return ""
+			return ref{}, false
 		}
-		e := entry{key: string(kv.Key), lease: clientv3.LeaseID(kv.Lease), token: kv.CreateRevision}
-		o.decode(kv, &e.candidacy)
-		o.lasts(time.Duration(e.TTL) * time.Second)
-		q := o.queue(instance)
-		q.entries = slices.DeleteFunc(q.entries, func(other entry) bool { return other.key == e.key })
-		q.entries = append(q.entries, e)
-		slices.SortFunc(q.entries, func(a, b entry) int { return int(a.token - b.token) })
+		o.enter(r, kv)
 	case releasedDir:
-		var r released
-		o.decode(kv, &r)
-		o.queue(instance).released = r.Token
+		var v released
+		o.decode(kv, &v)
+		o.queue(r).released = v.Token
 	case withdrawnDir:
-		var r released
-		o.decode(kv, &r)
-		q := o.queue(instance)
-		q.withdrawn = append(q.withdrawn, r.Token)
+		var v released
+		o.decode(kv, &v)
+		q := o.queue(r)
+		q.withdrawn = append(q.withdrawn, v.Token)
 	case wantedDir:
 		var w wanted
 		o.decode(kv, &w)
-		o.queue(instance).wanted = w
+		o.queue(r).wanted = w
 	default:
-		return ""
+		return ref{}, false
 	}
-	return instance
+	return r, true
+}
+
+// enter takes the key of a candidate.
+func (o *observer) enter(r ref, kv *mvccpb.KeyValue) {
+	e := entry{key: string(kv.Key), lease: clientv3.LeaseID(kv.Lease), token: kv.CreateRevision}
+	o.decode(kv, &e.candidacy)
+	o.lasts(time.Duration(e.TTL) * time.Second)
+	q := o.queue(r)
+	q.entries = slices.DeleteFunc(q.entries, func(other entry) bool { return other.key == e.key })
+	q.entries = append(q.entries, e)
+	slices.SortFunc(q.entries, func(a, b entry) int { return int(a.token - b.token) })
 }
 
 func (o *observer) decode(kv *mvccpb.KeyValue, to any) {
@@ -216,16 +276,21 @@ func (o *observer) decode(kv *mvccpb.KeyValue, to any) {
 	}
 }
 
-func (o *observer) remove(key string) string {
-	dir, instance, _ := split(o.prefix, key)
-	q := o.queues[instance]
+func (o *observer) remove(key string) (r ref, ok bool) {
+	dir, r, rest := o.keys.parse(key)
+	switch dir {
+	case ipsDir, nodesDir, drainedDir:
+		o.removePool(dir, r.name, rest)
+		return ref{}, false
+	}
+	q := o.queues[r]
 	if q == nil {
-		return ""
+		return ref{}, false
 	}
 	switch dir {
-	case electionsDir:
+	case electionsDir, heldDir:
 		if len(q.entries) == 0 {
-			return ""
+			return ref{}, false
 		}
 		owner := q.entries[0]
 		q.entries = slices.DeleteFunc(q.entries, func(e entry) bool { return e.key == key })
@@ -235,5 +300,5 @@ func (o *observer) remove(key string) string {
 	case wantedDir:
 		q.wanted = wanted{}
 	}
-	return instance
+	return r, true
 }

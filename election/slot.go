@@ -1,0 +1,53 @@
+package election
+
+import (
+	"context"
+	"slices"
+
+	"berth/vrrp"
+)
+
+// An address of the pool has one key, which at most one member can have: a candidate does
+// not stand in a queue, but waits until the key is gone. All else is that of an election.
+
+// vacant waits, for an address of the pool, until another member's key is gone, and
+// reports whether it is.
+func (k *candidate) vacant(ctx context.Context, term *Term) bool {
+	if !k.Pool {
+		return true
+	}
+	for {
+		v, changed := k.m.observer.view(k.ref())
+		if ok, _ := k.Able.State(); !ok {
+			return false
+		}
+		// The watch may not have told yet of the key that was in the way.
+		seen := v.era != term.era || v.revision >= k.obstructed
+		if seen && !slices.ContainsFunc(v.entries, func(e entry) bool { return e.lease != term.Lease }) {
+			return true
+		}
+		if len(v.entries) > 0 {
+			k.tellOwner(v)
+		}
+		select {
+		case <-ctx.Done():
+			return false
+		case <-term.ctx.Done():
+			return false
+		case <-changed:
+		case <-k.ableChanged:
+		}
+	}
+}
+
+// tellOwner tells that another member is the owner.
+func (k *candidate) tellOwner(v view) {
+	reason := "another member is the owner"
+	switch v.owner() {
+	case k.m.Name:
+		reason = "the owner has the same name: the process before this one, until its lease ends; if it stays, another host needs another etcd.member"
+	case "":
+		reason = "a key in etcd that berth did not write is in the place of the owner's"
+	}
+	k.tell(Status{State: vrrp.Backup, Owner: v.owner(), Reason: reason})
+}
