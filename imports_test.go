@@ -45,7 +45,7 @@ var allowed = map[string]string{
 	"berth/providers/cloudscale": "providers internal/section internal/journal",
 	"berth/providers/exoscale":   "providers internal/section internal/journal",
 	"berth/providers/hetzner":    "providers internal/section",
-	"berth/providers/exec":       "providers internal/journal internal/section",
+	"berth/providers/exec":       "providers internal/journal internal/program internal/section", // program: how a program of the user's own runs
 	"berth/providers/webhook":    "providers internal/section",
 	"berth/providers/none":       "providers internal/section",
 	"berth/providers/fake":       "providers providers/none vrrp internal/journal internal/section", // beside its printing it is none
@@ -58,6 +58,7 @@ var allowed = map[string]string{
 	"berth/internal/rundir":    "", // the names of files, for all that write them
 	"berth/internal/pidfd":     "", // processes by handle
 	"berth/internal/condition": "", // a noun to wait for
+	"berth/internal/program":   "", // how programs of the user's own run, for all that start some
 	"berth/internal/metrics":   "", // a noun to count with, as a library would be
 	// metrics: a consumer counts events. A noun to say with, as a library would be
 	"berth/internal/journal": "internal/metrics",
