@@ -67,7 +67,7 @@ Exit status: 0 done, 1 failed, 2 mistake in usage or configuration.`,
 	p.BoolVar(&o.JSONLog, "json-log", false, "log JSON lines")
 	p.BoolVar(&o.DryRun, "dry-run", false, "change nothing; print REFRESH ADDRESS/PREFIX instead of calling the provider")
 	root.AddCommand(electCommand(o), takeoverCommand(o), releaseCommand(o))
-	root.AddCommand(showCommand(o), statusCommand(o), configCommand(o), cloudsimCommand(o), versionCommand(o))
+	root.AddCommand(showCommand(o), statusCommand(o), checkCommand(o), configCommand(o), cloudsimCommand(o), versionCommand(o))
 	return root
 }
 
@@ -168,6 +168,33 @@ acts for it (STALE); 2 when berth cannot tell.`,
 		},
 	}
 	c.Flags().StringVar(&runDirectory, "run-directory", "/run/berth", "as in the configuration")
+	c.Flags().StringVar(&output, "output", "table", "table or json")
+	return c
+}
+
+func checkCommand(o *app.Options) *cobra.Command {
+	var co app.CheckOptions
+	var output string
+	c := &cobra.Command{
+		Use:   "check CONFIG [INSTANCE]",
+		Short: "Run the health checks once",
+		Long: `Run the health checks of this host once, or those of an instance, all at the same
+time, and print a line for each: ok or failed, how long the check took, its name,
+and the reason. keepalived can use the command as a track_script.
+
+Exit status 1 when a check failed; 2 when none is configured.`,
+		Args: arguments(cobra.RangeArgs(1, 2)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := oneOf(output, "table", "json"); err != nil {
+				return err
+			}
+			co.JSON = output == "json"
+			if len(args) == 2 {
+				co.Instance = args[1]
+			}
+			return o.Check(cmd.Context(), args[0], co)
+		},
+	}
 	c.Flags().StringVar(&output, "output", "table", "table or json")
 	return c
 }

@@ -37,6 +37,7 @@ type Config struct {
 	Fencing  Fencing
 	Election Election
 	Pool     Pool
+	Health   []Health             // checks of this host
 	Provider string               // as written, may be empty
 	Sections map[string]yaml.Node // provider sections by name, undecoded
 

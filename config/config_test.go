@@ -122,7 +122,7 @@ election:
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := `{[https://192.0.2.9:2379 https://[2001:db8::9]:2379] /ca /c /k u *****  /x/ m 8s} {true allow} {eth1 keep [{a b eth1 [192.0.2.1/32 2001:db8::1/64]} {c wan0 [192.0.2.3/24]}] {2 3s 4s}}`
+	want := `{[https://192.0.2.9:2379 https://[2001:db8::9]:2379] /ca /c /k u *****  /x/ m 8s} {true allow} {eth1 keep [] [{a b eth1 [192.0.2.1/32 2001:db8::1/64] []} {c wan0 [192.0.2.3/24] []}] {2 3s 4s}}`
 	if diff := cmp.Diff(want, fmt.Sprint(c.Etcd, c.Fencing, c.Election)); diff != "" {
 		t.Errorf("configuration (-want +got):\n%s", diff)
 	}
@@ -133,10 +133,10 @@ const electedBy = "election: {interface: eth0}\n"
 
 func TestPool(t *testing.T) {
 	for _, tt := range []struct{ name, text, want string }{
-		{"defaults", electedBy + "pool: {enabled: true}\n", "{true /berth/pool/ eth0 1}"},
-		{"below a prefix of etcd", "pool: {enabled: true, interface: eth1, weight: 3}\n" + electedBy, "{true /berth/pool/ eth1 3}"},
-		{"a prefix of its own", electedBy + "pool: {enabled: true, prefix: /service/yaim}\n", "{true /service/yaim/ eth0 1}"},
-		{"with floating IPs alone", "provider: cloudscale\npool: {enabled: true}\n", "{true /berth/pool/  1}"},
+		{"defaults", electedBy + "pool: {enabled: true}\n", "{true /berth/pool/ eth0 1 []}"},
+		{"below a prefix of etcd", "pool: {enabled: true, interface: eth1, weight: 3}\n" + electedBy, "{true /berth/pool/ eth1 3 []}"},
+		{"a prefix of its own", electedBy + "pool: {enabled: true, prefix: /service/yaim}\n", "{true /service/yaim/ eth0 1 []}"},
+		{"with floating IPs alone", "provider: cloudscale\npool: {enabled: true}\n", "{true /berth/pool/  1 []}"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			c, err := parse(etcdOf("5s") + tt.text)
@@ -156,7 +156,7 @@ func TestPool(t *testing.T) {
 	}
 }
 
-const knownKeys = "known are back-off, cloudscale, election, etcd, fencing, keepalived-config, keepalived-config-id, keepalived-pid-file, " +
+const knownKeys = "known are back-off, cloudscale, election, etcd, fencing, health, keepalived-config, keepalived-config-id, keepalived-pid-file, " +
 	"keepalived-version, lock-file-template, lock-timeout, log-file, managed-addresses, metrics, none, pool, provider, refresh-interval, refresh-timeout, run-directory"
 
 func TestMistakes(t *testing.T) {

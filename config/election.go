@@ -12,8 +12,9 @@ import (
 
 // Election is the instances in whose elections `berth elect` takes part.
 type Election struct {
-	Interface  string // of the instances that name none
-	OnEtcdLoss string // Free or Keep
+	Interface  string   // of the instances that name none
+	OnEtcdLoss string   // Free or Keep
+	Health     []Health // of all instances, beside those of the host
 	Instances  []ElectionInstance
 	Announce   Announce
 }
@@ -23,6 +24,7 @@ type ElectionInstance struct {
 	Name      string
 	Interface string            // to which the addresses are bound; empty: none, the instance has floating IPs alone
 	Addresses []vrrp.FloatingIP // as /32 or /128 unless written with a length
+	Health    []Health          // beside those of the election
 }
 
 // Names returns the names of the instances.
@@ -82,11 +84,13 @@ func fillElection(top *section.Section, c *Config) {
 		"on-etcd-loss": &e.OnEtcdLoss,
 		"instances":    section.List,
 		"announce":     section.Any,
+		"health":       section.List,
 	})
 	s.Choice("on-etcd-loss", &e.OnEtcdLoss, e.OnEtcdLoss, Free, Keep)
 	checkInterface(s, e.Interface)
 	fillAnnounce(s, &e.Announce)
-	fillInstances(s, e, c.Pool.Enabled)
+	e.Health = fillHealth(s, c.HealthChecks())
+	fillInstances(s, c)
 	if !top.Given("election") {
 		return
 	}
@@ -112,17 +116,18 @@ func fillAnnounce(s *section.Section, a *Announce) {
 	}
 }
 
-func fillInstances(s *section.Section, e *Election, pool bool) {
+func fillInstances(s *section.Section, c *Config) {
+	e := &c.Election
 	names, seen := map[string]bool{}, map[netip.Addr]bool{}
 	for i := range s.Len("instances") {
 		var in ElectionInstance
 		var list []string
-		item := s.Item("instances", i, section.Keys{"name": &in.Name, "interface": &in.Interface, "addresses": &list})
+		item := s.Item("instances", i, section.Keys{"name": &in.Name, "interface": &in.Interface, "addresses": &list, "health": section.List})
 		if !item.Given("name") {
 			item.Missing("name", "a name such as api")
 		} else if names[in.Name] {
 			item.Refuse("name", "a name that another instance has", "a name of its own")
-		} else if pool && in.Name == PoolInstance {
+		} else if c.Pool.Enabled && in.Name == PoolInstance {
 			item.Refuse("name", "the name that the pool has in status and log", "another name, or leave pool.enabled out")
 		}
 		if in.Name != "" {
@@ -141,6 +146,7 @@ func fillInstances(s *section.Section, e *Election, pool bool) {
 		if checkInterface(item, in.Interface); !item.Given("interface") {
 			in.Interface = e.Interface
 		}
+		in.Health = fillHealth(item, c.HealthChecks())
 		e.Instances = append(e.Instances, in)
 	}
 }

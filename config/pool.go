@@ -10,9 +10,10 @@ import (
 // Pool is the addresses that etcd lists, which are spread over the members.
 type Pool struct {
 	Enabled   bool
-	Prefix    string // of all keys of the pool in etcd; ends in a slash
-	Interface string // to which the addresses are bound; empty: none, they are pointed at this host alone
-	Weight    int    // of this member among the others, from 1 to MaxWeight
+	Prefix    string   // of all keys of the pool in etcd; ends in a slash
+	Interface string   // to which the addresses are bound; empty: none, they are pointed at this host alone
+	Weight    int      // of this member among the others, from 1 to MaxWeight
+	Health    []Health // beside those of the host
 }
 
 // PoolInstance is the name under which status and log have the pool. No instance of an
@@ -42,7 +43,8 @@ func (c *Config) OnInterfaces() map[string][]netip.Prefix {
 // pool depends were read.
 func fillPool(top *section.Section, c *Config) *section.Section {
 	p := &c.Pool
-	s := top.Sub("pool", section.Keys{"enabled": &p.Enabled, "prefix": &p.Prefix, "interface": &p.Interface, "weight": &p.Weight})
+	s := top.Sub("pool", section.Keys{"enabled": &p.Enabled, "prefix": &p.Prefix, "interface": &p.Interface, "weight": &p.Weight, "health": section.List})
+	p.Health = fillHealth(s, c.HealthChecks())
 	if p.Weight < 1 || p.Weight > MaxWeight {
 		s.Refuse("weight", "", "a whole number from 1 to 1000; a drained member has no addresses (berth pool drain)")
 	}

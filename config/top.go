@@ -53,6 +53,7 @@ func fill(c *Config, doc *yaml.Node, o Options) []*section.Problem {
 		"etcd":                 section.Any,
 		"fencing":              section.Any,
 		"election":             section.Any,
+		"health":               section.List,
 		"pool":                 section.Any,
 		"provider":             &provider,
 	}
@@ -80,6 +81,7 @@ func fill(c *Config, doc *yaml.Node, o Options) []*section.Problem {
 	fillBackOff(s, c)
 	fillMetrics(s, c)
 	fillFencing(s, c)
+	c.Health = fillHealth(s, nil)
 	pool := fillPool(s, c)
 	fillElection(s, c)
 	fillEtcd(s, c)

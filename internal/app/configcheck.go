@@ -36,6 +36,11 @@ func (o *Options) buildable(cfg *config.Config) error {
 	if err := logs.Check(cfg.LogFile); err != nil {
 		errs = append(errs, &UsageError{cfg.Located("log-file", fmt.Errorf("log-file: %w", err))})
 	}
+	for _, h := range cfg.HealthChecks() {
+		if err := healthKind(h).Usable(); err != nil {
+			errs = append(errs, &UsageError{cfg.Located("health", h.Problem(err))})
+		}
+	}
 	if cfg.Fencing.Enabled || cfg.Elects() {
 		_, err := o.newEtcd(cfg, "")
 		errs = append(errs, err)

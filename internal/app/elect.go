@@ -8,6 +8,8 @@ import (
 
 	"berth/config"
 	"berth/election"
+	"berth/health"
+	"berth/internal/condition"
 	"berth/internal/journal"
 	"berth/internal/owner"
 	"berth/internal/pointing"
@@ -94,6 +96,7 @@ type electMode struct {
 	exporter   *serve.Exporter
 	board      *status.Board
 	cloud      *pointing.Cloud // nil without a provider
+	health     *health.Set
 	// With the place of this host's member:
 	place   *seat.Seat
 	member  *election.Member
@@ -141,6 +144,7 @@ func (o *Options) newElectMode(cfg *config.Config, m *meters) (e *electMode, err
 	}
 	e.board = status.NewBoard(cfg.RunDirectory, status.Instance{PID: self.PID, Start: self.Start, Mode: "elect", Prefix: cfg.Etcd.Prefix, Member: cfg.Etcd.MemberName()}, j)
 	m.status.Watch(e.board)
+	e.health = newHealth(cfg, e.board, cfg.HealthConcerns, m.health, j)
 	if cfg.Pointing(o.DryRun) != config.Nothing {
 		if e.cloud, err = o.newCloud(cfg, m, j); err != nil {
 			return nil, err
@@ -163,8 +167,10 @@ func (e *electMode) build() (err error) {
 	e.member.Renewed, e.member.Moved, e.member.Doubled = e.network.Renewed, e.network.Moved, e.board.Doubled
 	e.member.Init()
 	e.host = &owner.Host{Decider: owner.Elections(e.member, e.journal), Awaits: "etcd", Network: e.network, Status: e.board, Adopts: e.place.Found() != 0, Lease: e.place.Path(), Journal: e.journal}
+	healthy := status.HealthyOf(e.cfg.RunDirectory, e.cfg.Etcd.Prefix, e.cfg.Etcd.MemberName())
+	e.host.Adopted = func() { e.health.Presume(healthy) }
 	for _, in := range e.cfg.Election.Instances {
-		e.host.Owners = append(e.host.Owners, newOwner(in, e.network, e.cloud, e.board, e.journal))
+		e.host.Owners = append(e.host.Owners, newOwner(in, e.network, e.cloud, e.health.Conditions(e.cfg.HealthOf(in.Name)), e.board, e.journal))
 	}
 	return nil
 }
@@ -183,6 +189,7 @@ func (e *electMode) run(ctx context.Context, stop func(error)) (again bool, err 
 	tasks := []run.Task{
 		{Name: "election", Run: func(ctx context.Context) error { return e.member.Run(ctx, e.host.Run) }},
 		{Name: "status", Run: e.board.Run},
+		{Name: "health", Run: e.health.Run},
 		{Name: "record", Run: func(ctx context.Context) error { return e.place.Run(ctx, e.member.End, e.member.Unacknowledged) }},
 		{Name: "history", Run: func(ctx context.Context) error { return e.history.Run(ctx, e.member.Seen) }},
 		{Name: "metrics", Run: e.exporter.Run},
@@ -212,8 +219,8 @@ func (e *electMode) run(ctx context.Context, stop func(error)) (again bool, err 
 }
 
 // newOwner builds what this host does while it owns an instance.
-func newOwner(in config.ElectionInstance, network *netif.Host, cloud *pointing.Cloud, board *status.Board, j *journal.Journal) *owner.Owner {
-	o := owner.Options{Instance: in.Name, Addresses: in.Addresses, Journal: j,
+func newOwner(in config.ElectionInstance, network *netif.Host, cloud *pointing.Cloud, able []condition.Condition, board *status.Board, j *journal.Journal) *owner.Owner {
+	o := owner.Options{Instance: in.Name, Addresses: in.Addresses, Able: able, Journal: j,
 		Report: func(r []refresher.Report) { board.Addresses(in.Name, addresses(r)) }}
 	if i := network.Interface(in.Interface); i != nil {
 		o.Interface = i

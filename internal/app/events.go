@@ -7,6 +7,7 @@ import (
 	"berth/election"
 	"berth/fifo"
 	"berth/guard"
+	"berth/health"
 	"berth/instance"
 	"berth/internal/cloudsim"
 	"berth/internal/fence"
@@ -72,6 +73,7 @@ func Events() []journal.Kind {
 		fence.Events,
 		fifo.Events,
 		guard.Events,
+		health.Events,
 		holding.Events,
 		instance.Events,
 		keepalived.Events,

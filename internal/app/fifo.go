@@ -224,6 +224,7 @@ func (g *generation) Run(ctx context.Context) error {
 	g.reconciler.Review()
 	return run.Together(ctx,
 		run.Task{Name: "status", Run: g.status.Run},
+		run.Task{Name: "health", Run: g.health.Run},
 		run.Task{Name: "keepalived.conf", Run: g.book.Run},
 		run.Task{Name: "supervision", Run: func(ctx context.Context) error { return g.keepalived.Run(ctx, g.reconciler.Review, g.died) }},
 		run.Task{Name: "provider", Run: g.cloud.Prepare},

@@ -4,6 +4,7 @@ import (
 	"path/filepath"
 
 	"berth/config"
+	"berth/health"
 	"berth/internal/journal"
 	"berth/internal/keepalived"
 	"berth/internal/pointing"
@@ -22,6 +23,7 @@ type graph struct {
 	book       *reading.Book
 	status     *status.Board
 	cloud      *pointing.Cloud
+	health     *health.Set // for people: keepalived decides
 }
 
 // newGraph builds the parts. self is this process, k and n are keepalived and its
@@ -38,6 +40,7 @@ func (o *Options) newGraph(cfg *config.Config, self notify.Record, k *keepalived
 	}
 	g.status = status.NewBoard(cfg.RunDirectory, status.Instance{PID: self.PID, Start: self.Start, Mode: mode}, j)
 	m.status.Watch(g.status)
+	g.health = newHealth(cfg, g.status, allInstances, m.health, j)
 	g.book = newBook(cfg, readingOptions(cfg, cfg.RunDirectory, j), k, n.Has, j)
 	g.book.Noted = g.status.Configuration
 	if g.cloud, err = o.newCloud(cfg, m, j); err != nil {

@@ -2,6 +2,7 @@ package app
 
 import (
 	"berth/election"
+	"berth/health"
 	"berth/internal/journal"
 	"berth/internal/metrics"
 	"berth/internal/reconcile"
@@ -21,6 +22,7 @@ type meters struct {
 	reconcile *reconcile.Metrics
 	election  *election.Metrics
 	netif     *netif.Metrics
+	health    *health.Metrics
 	events    *journal.Metrics
 	dropped   *metrics.Counter
 }
@@ -34,6 +36,7 @@ func newMeters(r *metrics.Registry) *meters {
 		reconcile: reconcile.NewMetrics(r),
 		election:  election.NewMetrics(r),
 		netif:     netif.NewMetrics(r),
+		health:    health.NewMetrics(r),
 		events:    journal.NewMetrics(r, Events()),
 		dropped: r.Counter("berth_log_lines_dropped_total",
 			"Lines of the log that were dropped because the log did not take them in time."),

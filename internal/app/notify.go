@@ -126,7 +126,8 @@ func (g *graph) notifyMaster(ctx context.Context, names []string, lock guard.Gua
 		{Name: "supervision", Run: func(ctx context.Context) error {
 			return g.keepalived.Run(ctx, nil, func(pid int, _ time.Time) { stop(fmt.Errorf("%w (pid %d)", keepalived.ErrDied, pid)) })
 		}},
-		{Name: "addresses", Run: func(ctx context.Context) error { return observeLater(ctx, observer) }},
+		{Name: "addresses", Run: func(ctx context.Context) error { return later(ctx, observer.Run) }},
+		{Name: "health", Run: func(ctx context.Context) error { return later(ctx, g.health.Run) }},
 	}
 	var asks []chan<- struct{}
 	var holdings []run.Task
@@ -164,14 +165,13 @@ func (g *graph) notifyMaster(ctx context.Context, names []string, lock guard.Gua
 	return nil
 }
 
-// observeLater begins to observe the addresses after the first claim, which nothing may
-// delay.
-func observeLater(ctx context.Context, o *presence.Observer) error {
+// later begins to observe after the first claim, which nothing may delay.
+func later(ctx context.Context, observe func(context.Context) error) error {
 	select {
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	case <-time.After(time.Second):
-		return o.Run(ctx)
+		return observe(ctx)
 	}
 }
 

@@ -50,7 +50,9 @@ type Host struct {
 	Status  Status
 	// Adopts says that the process before this one may have left what this one goes on
 	// with. The addresses that it left bound stay until the decider tells whether they do.
-	Adopts  bool
+	Adopts bool
+	// Adopted, which may be nil, is called when they do, before the campaigns begin.
+	Adopted func()
 	Lease   string           // the file with the lease, for people; "" for none
 	Journal *journal.Journal // nil tells nothing
 }
@@ -76,6 +78,9 @@ func (h *Host) takePart(ctx context.Context) error {
 	adopted, err := h.Decider.Begun(ctx)
 	if err != nil {
 		return err
+	}
+	if adopted && h.Adopted != nil {
+		h.Adopted()
 	}
 	owns := h.owns
 	if h.Pool != nil {

@@ -133,6 +133,9 @@ func (s *Section) Node(key string) *yaml.Node { return s.values[key].node }
 // key.
 func (s *Section) Line(key string) int { return cmp.Or(s.values[key].line, s.line) }
 
+// Name returns the name of a key with those of the sections above it, as in messages.
+func (s *Section) Name(key string) string { return s.path(key) }
+
 // Given reports whether the key has content, be it right or wrong, or was probably
 // meant by a misspelt key.
 func (s *Section) Given(key string) bool { return s.meant[key] || !empty(s.values[key].node) }

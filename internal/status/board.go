@@ -21,6 +21,7 @@ type Board struct {
 
 	mu          sync.Mutex
 	known       map[string]*facts
+	health      []healthOf
 	dirty       map[string]bool // instances whose file is to be written
 	changed     chan struct{}   // one slot: something is dirty
 	state       chan struct{}   // one slot: a state is among what is dirty
@@ -166,6 +167,35 @@ func (b *Board) Astray(instance, address, on string) {
 	})
 }
 
+// healthOf is a health check and the instances that it is about, nil for all.
+type healthOf struct {
+	Health
+	instances []string
+}
+
+// Health puts on the board what a health check shows about some instances, or, for nil,
+// about all, those to come included. It is called by the checker.
+func (b *Board) Health(instances []string, is Health) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	i := slices.IndexFunc(b.health, func(h healthOf) bool { return h.Check == is.Check })
+	if i < 0 {
+		b.health = append(b.health, healthOf{instances: instances})
+		i = len(b.health) - 1
+	}
+	b.health[i].Health = is
+	for name, f := range b.known {
+		if b.health[i].about(name) {
+			b.touch(f)
+		}
+	}
+}
+
+// about reports whether a check is about an instance.
+func (h healthOf) about(instance string) bool {
+	return h.instances == nil || slices.Contains(h.instances, instance)
+}
+
 // Configuration puts on the board of all instances, those to come included, how
 // keepalived.conf differs from what is acted on; "" where it does not. It is called by
 // the book of keepalived.conf.
@@ -210,13 +240,19 @@ func (b *Board) touch(f *facts) {
 	default:
 	}
 	for subscriber := range b.subscribers {
-		(*subscriber)(f.entry())
+		(*subscriber)(b.entry(f))
 	}
 }
 
-// entry returns the entry of an instance, which shares nothing with the facts.
-func (f *facts) entry() Instance {
+// entry returns the entry of an instance, which shares nothing with the facts. It is
+// called with the lock held.
+func (b *Board) entry(f *facts) Instance {
 	in := f.Instance
+	for _, h := range b.health {
+		if h.about(in.Instance) {
+			in.Health = append(in.Health, h.Health)
+		}
+	}
 	in.Error = cmp.Or(f.withheld, f.blocked)
 	in.Addresses = append(append([]Address{}, f.loops...), f.gone...) // [] in JSON, never null
 	in.Contested, in.Astray = slices.Clone(in.Contested), slices.Clone(in.Astray)
@@ -230,7 +266,7 @@ func (b *Board) Snapshot() []Instance {
 	defer b.mu.Unlock()
 	var all []Instance
 	for _, f := range b.known {
-		all = append(all, f.entry())
+		all = append(all, b.entry(f))
 	}
 	slices.SortFunc(all, func(x, y Instance) int { return strings.Compare(x.Instance, y.Instance) })
 	return all

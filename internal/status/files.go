@@ -51,7 +51,7 @@ func (b *Board) Flush() {
 	b.mu.Lock()
 	var todo []Instance
 	for name := range b.dirty {
-		todo = append(todo, b.known[name].entry())
+		todo = append(todo, b.entry(b.known[name]))
 	}
 	clear(b.dirty)
 	b.mu.Unlock()

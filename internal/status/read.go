@@ -94,6 +94,30 @@ func Read(runDirectory string) ([]Instance, error) {
 	return found, errors.Join(problems...)
 }
 
+// HealthyOf returns the health checks that the process before this one, with the same
+// place in the election, found healthy last. Files that cannot be read, or that another
+// user can have made, are left out.
+func HealthyOf(runDirectory, prefix, member string) []string {
+	var checks []string
+	dir := rundir.Dir(runDirectory).Status()
+	all, _ := Read(runDirectory)
+	for _, in := range all {
+		if in.Prefix != prefix || in.Member != member {
+			continue
+		}
+		text, err := files.ReadOwn(filepath.Join(dir, fileName(in)), maxFile)
+		if err != nil || json.Unmarshal(text, &in) != nil {
+			continue
+		}
+		for _, h := range in.Health {
+			if h.Healthy {
+				checks = append(checks, h.Check)
+			}
+		}
+	}
+	return checks
+}
+
 // MastersOf returns the instances that are MASTER here and for which the notify script of
 // a sync group has reported. Files that cannot be read are left out.
 func MastersOf(runDirectory, group string) []string {

@@ -45,6 +45,9 @@ type Instance struct {
 	// Astray are the addresses that another interface of this host has although another
 	// host owns them, each with " on " and the name of that interface.
 	Astray []string `json:"astray,omitempty"`
+	// Health is what the health checks of the instance show. In the modes of keepalived,
+	// which decides there, it is for people alone.
+	Health []Health `json:"health,omitempty"`
 	// LeaseEnd is filled in by Read; so is Unacknowledged, since when etcd has not
 	// acknowledged a lease that is kept without it.
 	LeaseEnd       time.Time `json:"lease_end,omitzero"`
@@ -75,4 +78,12 @@ type Address struct {
 	Thefts    int       `json:"thefts"`
 	Contested bool      `json:"contested,omitempty"`
 	Suspended bool      `json:"suspended,omitempty"` // gone from the interface without an event
+}
+
+// Health is what is known about a health check.
+type Health struct {
+	Check   string    `json:"check"`
+	Healthy bool      `json:"healthy"`
+	Reason  string    `json:"reason,omitempty"` // why it is not
+	Since   time.Time `json:"since"`
 }

@@ -1,0 +1,271 @@
+package config
+
+import (
+	"net"
+	"net/url"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"berth/internal/section"
+
+	"golang.org/x/net/http/httpguts"
+	"gopkg.in/yaml.v3"
+)
+
+// fillKind reads the one kind of a check, and returns the name of a check without a name.
+func fillKind(item *section.Section, h *Health) (name string) {
+	var given []string
+	for _, kind := range []string{"http", "tcp", "exec", "postgres", "grpc"} {
+		if item.Given(kind) {
+			given = append(given, kind)
+		}
+	}
+	switch len(given) {
+	case 0:
+		item.Missing("http", "what to check: one of http, tcp, exec, postgres and grpc, such as http: {url: \"http://127.0.0.1/\"}")
+		return ""
+	case 1:
+	default:
+		item.Exclusive(given[0], given[1])
+		return ""
+	}
+	kind := given[0]
+	h.line, h.place = item.Line(kind), item.Name(kind)
+	switch kind {
+	case "http":
+		name = fillHTTP(item, h)
+	case "tcp":
+		name = fillTCP(item, h)
+	case "exec":
+		name = fillExec(item, h)
+	case "postgres":
+		name = fillPostgres(item, h)
+	case "grpc":
+		name = fillGRPC(item, h)
+	}
+	if name == "" {
+		return ""
+	}
+	return shortened(strings.TrimSpace(kind + " " + strings.TrimSpace(name)))
+}
+
+// shortened cuts a name that would not fit into a line of a table.
+func shortened(name string) string {
+	if len(name) > maxName {
+		return strings.ToValidUTF8(name[:maxName-3], "") + "..."
+	}
+	return name
+}
+
+func fillHTTP(item *section.Section, h *Health) (name string) {
+	var matches string
+	c := &HTTPCheck{Method: "GET", Codes: [][2]int{{200, 299}}}
+	h.HTTP = c
+	s := item.Sub("http", section.Keys{
+		"url":              &c.URL,
+		"method":           &c.Method,
+		"code":             section.Any,
+		"contains":         &c.Contains,
+		"matches":          &matches,
+		"headers":          &c.Headers,
+		"ca-file":          &c.CAFile,
+		"cert-file":        &c.CertFile,
+		"key-file":         &c.KeyFile,
+		"follow-redirects": &c.FollowRedirects,
+	})
+	if !s.Given("url") {
+		s.Missing("url", "the URL to ask, such as http://127.0.0.1:8080/healthz")
+	}
+	target := ""
+	if s.Given("url") && !s.Wrong("url") {
+		u, found := checkURL(c.URL)
+		if u == nil {
+			s.Refuse("url", found, "a URL such as http://127.0.0.1:8080/healthz")
+		} else {
+			// A query may have a key in it.
+			target = u.Scheme + "://" + u.Host + u.EscapedPath()
+			fillTLS(s, c, u.Scheme == "https")
+		}
+	}
+	if !httpguts.ValidHeaderFieldName(c.Method) { // RFC 9110, 9.1: a method is a token, too
+		s.Refuse("method", "", "a method of HTTP such as GET or HEAD")
+	}
+	fillCodes(s, c)
+	if matches != "" {
+		var err error
+		if c.Matches, err = regexp.Compile(matches); err != nil {
+			s.Refuse("matches", "", "a regular expression as RE2 has them, see https://github.com/google/re2/wiki/Syntax")
+		}
+	}
+	for key, value := range c.Headers {
+		if !httpguts.ValidHeaderFieldName(key) || !httpguts.ValidHeaderFieldValue(value) {
+			s.RefuseEntry("headers", key, "", "a name and a text of one line, such as Host: api.example.com")
+		}
+	}
+	return target
+}
+
+// checkURL returns a URL that can be asked, or what is wrong with it.
+func checkURL(text string) (u *url.URL, found string) {
+	u, err := url.Parse(text)
+	switch {
+	case err != nil, u.Scheme != "http" && u.Scheme != "https", u.Hostname() == "":
+		return nil, ""
+	case u.User != nil:
+		return nil, "a URL with a user or password (headers: {Authorization: ...} is for these)"
+	case u.Port() != "" && !isPort(u.Port()):
+		return nil, "a URL with a port that is none"
+	}
+	return u, ""
+}
+
+func fillTLS(s *section.Section, c *HTTPCheck, tls bool) {
+	for _, f := range []struct{ key, path, example string }{
+		{"ca-file", c.CAFile, "/etc/berth/ca.pem"}, {"cert-file", c.CertFile, "/etc/berth/client.pem"}, {"key-file", c.KeyFile, "/etc/berth/client-key.pem"},
+	} {
+		absolute(s, f.key, f.path, f.example)
+		if s.Given(f.key) && !tls {
+			s.Refuse(f.key, "a url without TLS", "a url that begins with https://, or leave this key out")
+		}
+	}
+	switch {
+	case s.Given("cert-file") && !s.Given("key-file"):
+		s.Missing("key-file", "the path of the key of cert-file")
+	case s.Given("key-file") && !s.Given("cert-file"):
+		s.Missing("cert-file", "the path of the certificate of key-file")
+	}
+}
+
+// absolute refuses a path that depends on the directory in which berth was started.
+func absolute(s *section.Section, key, path, example string) {
+	if path != "" && !strings.HasPrefix(path, "/") {
+		s.Refuse(key, "", "an absolute path such as "+example)
+	}
+}
+
+// fillCodes reads a status code, a range of them, or a list of both.
+func fillCodes(s *section.Section, c *HTTPCheck) {
+	if !s.Given("code") {
+		return
+	}
+	nodes := []*yaml.Node{s.Node("code")}
+	if nodes[0].Kind == yaml.SequenceNode {
+		nodes = nodes[0].Content
+	}
+	c.Codes = nil
+	for _, n := range nodes {
+		first, last, isRange := strings.Cut(n.Value, "-")
+		if !isRange {
+			last = first
+		}
+		from, err1 := strconv.Atoi(strings.TrimSpace(first))
+		to, err2 := strconv.Atoi(strings.TrimSpace(last))
+		if n.Kind != yaml.ScalarNode || err1 != nil || err2 != nil || from < 100 || to > 599 || from > to {
+			s.Refuse("code", "", `a status code from 100 to 599, a range such as "200-299", or a list of these`)
+			return
+		}
+		c.Codes = append(c.Codes, [2]int{from, to})
+	}
+}
+
+func fillTCP(item *section.Section, h *Health) (name string) {
+	c := &TCPCheck{}
+	h.TCP = c
+	s := item.Sub("tcp", section.Keys{"address": &c.Address, "banner": &c.Banner})
+	return fillAddress(s, c.Address, "127.0.0.1:5432")
+}
+
+func fillGRPC(item *section.Section, h *Health) (name string) {
+	c := &GRPCCheck{}
+	h.GRPC = c
+	s := item.Sub("grpc", section.Keys{"address": &c.Address, "service": &c.Service})
+	name = fillAddress(s, c.Address, "127.0.0.1:50051")
+	if name != "" && c.Service != "" {
+		name += " " + c.Service
+	}
+	return name
+}
+
+// fillAddress checks the address of a server, and returns it if it is one.
+func fillAddress(s *section.Section, address, example string) string {
+	if !s.Given("address") {
+		s.Missing("address", "host and port, such as "+example)
+		return ""
+	}
+	if path, unix := strings.CutPrefix(address, "unix:"); unix && strings.HasPrefix(path, "/") {
+		return address
+	}
+	host, port, err := net.SplitHostPort(address)
+	if err != nil || host == "" || !isPort(port) || strings.ContainsAny(host, "/ \t\n") {
+		s.Refuse("address", "", "host and port such as "+example+", or unix: and an absolute path")
+		return ""
+	}
+	return address
+}
+
+func isPort(text string) bool {
+	n, err := strconv.ParseUint(text, 10, 16)
+	return err == nil && n > 0
+}
+
+func fillExec(item *section.Section, h *Health) (name string) {
+	c := &ExecCheck{}
+	h.Exec = c
+	s := item.Sub("exec", section.Keys{"command": &c.Command, "environment": &c.Environment})
+	if s.Empty("command") {
+		s.Missing("command", "the program and its arguments as a list, such as [/usr/local/bin/healthy]")
+		return ""
+	}
+	if s.Wrong("command") || len(c.Command) == 0 {
+		return ""
+	}
+	if p := c.Command[0]; p == "" || !strings.HasPrefix(p, "/") && strings.Contains(p, "/") {
+		s.RefuseItem("command", 0, "", "the absolute path of a program, or its name, which PATH leads to")
+		return ""
+	}
+	for key := range c.Environment {
+		if key == "" || strings.ContainsAny(key, "=\x00") {
+			s.RefuseEntry("environment", key, "", "variables as NAME: text")
+		}
+	}
+	return c.Command[0] // an argument can be a secret
+}
+
+func fillPostgres(item *section.Section, h *Health) (name string) {
+	var dsn string
+	c := &PostgresCheck{Query: "SELECT 1"}
+	h.Postgres = c
+	s := item.Sub("postgres", section.Keys{"dsn": &dsn, "dsn-file": &c.DSNFile, "query": &c.Query, "expect": &c.Expect})
+	c.DSN = Secret(dsn)
+	absolute(s, "dsn-file", c.DSNFile, "/etc/berth/dsn")
+	s.Exclusive("dsn", "dsn-file")
+	switch {
+	case s.Given("dsn"):
+		return " " + database(dsn)
+	case s.Given("dsn-file"):
+		return c.DSNFile
+	}
+	s.Missing("dsn", "a connection string such as \"host=/run/postgresql user=berth dbname=postgres\", or dsn-file, the path of a file that has one")
+	return ""
+}
+
+// database returns the host and the database of a connection string, for a name; it is
+// empty where the form of the string leaves a doubt what is a password.
+func database(dsn string) string {
+	if u, err := url.Parse(dsn); err == nil && (u.Scheme == "postgres" || u.Scheme == "postgresql") {
+		return u.Host + u.Path
+	}
+	if strings.ContainsAny(dsn, `'\`) {
+		return ""
+	}
+	parts := map[string]string{}
+	for field := range strings.FieldsSeq(dsn) {
+		key, value, _ := strings.Cut(field, "=")
+		parts[key] = value
+	}
+	if parts["port"] != "" {
+		parts["host"] += ":" + parts["port"]
+	}
+	return strings.TrimSpace(parts["host"] + " " + parts["dbname"])
+}
