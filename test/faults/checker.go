@@ -2,6 +2,7 @@ package faults
 
 import (
 	"fmt"
+	"math"
 	"net/netip"
 	"slices"
 	"strings"
@@ -15,6 +16,7 @@ type Figures struct {
 	TwoOwners    time.Duration // in all
 	TwoOwnersMax time.Duration // at a time
 	NoOwner      time.Duration // in all
+	NoOwnerMax   time.Duration // at a time
 	Outage       time.Duration // of the client, the longest
 	// AfterHeal is the part of the longest outage that lies after the last heal and
 	// the last change of the owner, when clients send to a wrong host.
@@ -26,6 +28,16 @@ type Figures struct {
 	Down time.Duration
 	// Owners has the owners of the first address in their order.
 	Owners []string
+	// Moves is how often the addresses changed their owners, all together.
+	Moves int
+	// OneAgain is how long after the last heal an address still had several owners.
+	OneAgain time.Duration
+	// Left is how long a host still owned an address after the act that barred it.
+	Left time.Duration
+	// Dropped is how long an address still had an owner after it was retracted.
+	Dropped time.Duration
+	// Uneven is by how many addresses the hosts that serve differ at the end.
+	Uneven int
 }
 
 // An announcement and the change of its address reach the recorder in two ways.
@@ -47,40 +59,39 @@ const reunion = 2 * time.Second
 // host that has not got the address; an end without one owner and service, unless
 // it goes on; an owner that has not announced itself three times in its first
 // second, or not soon after the end of a split in which the client could not hear
-// it.
+// it; addresses of a pool that are not spread evenly at the end.
 func Judge(h *History) (f Figures, problems []string) {
 	if h.Lost {
 		problems = append(problems, "changes of addresses or frames were lost: nothing is proved")
 	}
-	var began, healed time.Time
-	for _, a := range h.Acts {
-		if !a.Heal && began.IsZero() {
-			began = a.At
-		}
-		if a.Heal {
-			healed = a.At
-		}
+	healed := h.healed()
+	if i := slices.IndexFunc(h.Acts, func(a Act) bool { return !a.Heal }); i >= 0 && !healed.IsZero() {
+		f.Down = healed.Sub(h.Acts[i].At)
 	}
-	if !healed.IsZero() {
-		f.Down = healed.Sub(began)
-	}
+	counts := make(map[string]int)
 	for i, address := range h.Addresses {
 		spans := h.Spans(address)
-		one, found := judgeOwners(h, spans)
+		one, found := judgeOwners(h, address, spans)
 		for _, p := range found {
 			problems = append(problems, fmt.Sprintf("%v: %s", address, p))
 		}
-		quiet := healed
-		if last := spans[len(spans)-1].From; last.After(quiet) {
-			quiet = last
+		out := h.retracted(address)
+		quiet, last := healed, spans[len(spans)-1]
+		if last.From.After(quiet) {
+			quiet = last.From
 		}
-		for _, o := range h.Outages(address) {
-			one.Outage = max(one.Outage, o.Duration()-h.Stalled(o.From, o.To))
+		for _, o := range last.Owners {
+			counts[o]++
+		}
+		outages := h.Outages(address)
+		for _, o := range outages {
+			one.Outage = max(one.Outage, o.Duration()-h.Stalled(o.From, o.To)-overlap(o.From, o.To, out))
 			if from := latest(o.From, quiet); o.To.After(from) {
-				one.AfterHeal = max(one.AfterHeal, o.To.Sub(from)-h.Stalled(from, o.To))
+				one.AfterHeal = max(one.AfterHeal, o.To.Sub(from)-h.Stalled(from, o.To)-overlap(from, o.To, out))
 			}
 		}
-		if outages := h.Outages(address); len(outages) > 0 && !outages[len(outages)-1].To.Before(h.End) && !h.Open {
+		listed := len(out) == 0 || out[len(out)-1].To.Before(h.End)
+		if len(outages) > 0 && !outages[len(outages)-1].To.Before(h.End) && listed && !h.Open {
 			problems = append(problems, fmt.Sprintf("%v: not served at the end, since %s", address, clock(outages[len(outages)-1].From)))
 		}
 		heard, found := judgeAnnouncements(h, address, spans)
@@ -90,22 +101,45 @@ func Judge(h *History) (f Figures, problems []string) {
 		f.TwoOwners = max(f.TwoOwners, one.TwoOwners)
 		f.TwoOwnersMax = max(f.TwoOwnersMax, one.TwoOwnersMax)
 		f.NoOwner = max(f.NoOwner, one.NoOwner)
+		f.NoOwnerMax = max(f.NoOwnerMax, one.NoOwnerMax)
 		f.Outage = max(f.Outage, one.Outage)
 		f.AfterHeal = max(f.AfterHeal, one.AfterHeal)
 		f.Announced = max(f.Announced, one.Announced)
+		f.OneAgain = max(f.OneAgain, one.OneAgain)
+		f.Left = max(f.Left, one.Left)
+		f.Dropped = max(f.Dropped, one.Dropped)
+		f.Moves += max(0, len(one.Owners)-1)
 		if i == 0 {
 			f.Owners = one.Owners
 		}
 	}
+	if f.Uneven = unevenness(counts, h.Serving); f.Uneven > 1 && !h.Open {
+		problems = append(problems, fmt.Sprintf("spread unevenly at the end: %v", counts))
+	}
 	return f, problems
 }
 
-func judgeOwners(h *History, spans []Span) (f Figures, problems []string) {
+func judgeOwners(h *History, address netip.Addr, spans []Span) (f Figures, problems []string) {
+	out, barred := h.retracted(address), h.barred()
 	for _, s := range spans {
 		took := s.Duration() - h.Stalled(s.From, s.To)
+		if len(s.Owners) != 0 {
+			for _, o := range out {
+				if s.From.Before(o.To) && s.To.After(o.From) {
+					f.Dropped = max(f.Dropped, earliest(s.To, o.To).Sub(o.From))
+				}
+			}
+			for _, b := range barred {
+				if slices.Contains(s.Owners, b.Owners[0]) && s.From.Before(b.To) && s.To.After(b.From) {
+					f.Left = max(f.Left, earliest(s.To, b.To).Sub(b.From))
+				}
+			}
+		}
 		switch len(s.Owners) {
 		case 0:
+			took = max(0, took-overlap(s.From, s.To, out))
 			f.NoOwner += took
+			f.NoOwnerMax = max(f.NoOwnerMax, took)
 		case 1:
 			if n := len(f.Owners); n == 0 || f.Owners[n-1] != s.Owners[0] {
 				f.Owners = append(f.Owners, s.Owners[0])
@@ -114,13 +148,20 @@ func judgeOwners(h *History, spans []Span) (f Figures, problems []string) {
 			took = max(took, 1)
 			f.TwoOwners += took
 			f.TwoOwnersMax = max(f.TwoOwnersMax, took)
+			if healed := h.healed(); !healed.IsZero() && s.To.After(healed) {
+				f.OneAgain = s.To.Sub(healed)
+			}
 			if allowed := allowance(h.Acts, s.From); took > allowed {
 				problems = append(problems, fmt.Sprintf("owned by %s at once from %s for %v, allowed %v",
 					strings.Join(s.Owners, " and "), clock(s.From), took, allowed))
 			}
 		}
 	}
-	if last := spans[len(spans)-1]; len(last.Owners) != 1 && !h.Open {
+	want := 1
+	if n := len(out); n > 0 && !out[n-1].To.Before(h.End) {
+		want = 0
+	}
+	if last := spans[len(spans)-1]; len(last.Owners) != want && !h.Open {
 		problems = append(problems, fmt.Sprintf("%d owners at the end, since %s", len(last.Owners), clock(last.From)))
 	}
 	return f, problems
@@ -129,7 +170,11 @@ func judgeOwners(h *History, spans []Span) (f Figures, problems []string) {
 // allowance is for how long there may be two owners from a moment on.
 func allowance(acts []Act, at time.Time) (most time.Duration) {
 	for _, a := range acts {
-		if since := at.Sub(a.At); since >= 0 && since <= time.Second {
+		since := at.Sub(a.At)
+		switch {
+		case since >= 0 && a.Shared:
+			return math.MaxInt64
+		case since >= 0 && since <= time.Second:
 			most = max(most, a.Allow)
 		}
 	}
@@ -194,13 +239,6 @@ func (h *History) owned(a Announcement) bool {
 	return before.Owned ||
 		!before.At.IsZero() && a.At.Sub(before.At)-h.Stalled(before.At, a.At) <= afterLoss ||
 		next.Owned && next.At.Sub(a.At)-h.Stalled(a.At, next.At) <= beforeGain
-}
-
-func latest(a, b time.Time) time.Time {
-	if a.After(b) {
-		return a
-	}
-	return b
 }
 
 func clock(t time.Time) string { return t.Format("15:04:05.000") }

@@ -8,6 +8,10 @@
 //	         |    |           |
 //	         +- host1 - host3 -+
 //
+// In place of the instance the hosts may have a pool of ten addresses, each of which is
+// judged by itself. The hosts may have a health check, of a service whose answers the
+// lab gives.
+//
 // A fault is a name in a table ([All]). A run injects it, heals it, and leaves
 // a [History]: which host had the address when, as the kernels reported it in one order;
 // the client's echo requests, one each 10 ms; and what the client heard

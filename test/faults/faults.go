@@ -1,6 +1,7 @@
 package faults
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strings"
@@ -21,6 +22,10 @@ type Fault struct {
 	Crowd int
 	// Named says that the lab must know etcd by name.
 	Named bool
+	// Pool says that the lab must have a pool instead of the instance.
+	Pool bool
+	// Health says that the lab must have health checks.
+	Health bool
 	// CI says that the fault is in the selection for every change.
 	CI bool
 	// Inject begins the fault and tells the run how to heal it.
@@ -36,7 +41,7 @@ type Fault struct {
 	Alone bool
 	// Deaf says that the client hears only the victim while the fault lasts.
 	Deaf bool
-	// Stays says that the owner stays the same.
+	// Stays says that every address stays with its owner.
 	Stays  bool
 	Limits Limits
 }
@@ -46,6 +51,9 @@ type Fault struct {
 type Limits struct {
 	TwoOwners       time.Duration
 	Median, NoOwner time.Duration // without owner: median of all runs, and longest
+	// Each says that NoOwner is for each time without owner, not for all together: an
+	// address may move at the fault, and again after the heal.
+	Each bool
 	// BeyondLease adds to NoOwner the time that the fault lasted longer than a
 	// lease.
 	BeyondLease bool
@@ -55,6 +63,24 @@ type Limits struct {
 	// Reunited is added to the time that the client may be without service after
 	// the heal.
 	Reunited time.Duration
+	// Shared says that an address may have several owners from the fault on, until
+	// OneAgain after the heal at most.
+	Shared   bool
+	OneAgain time.Duration
+	// Left is how long a host that may not own an address any more may still own one,
+	// Dropped how long an address may that is not in the pool any more.
+	Left, Dropped time.Duration
+	// Moves is how often addresses may change their owners, all together; 0 for any
+	// number.
+	Moves int
+}
+
+// Without is the time without owner that Limits.NoOwner is for.
+func (f Fault) Without(got Figures) time.Duration {
+	if f.Limits.Each {
+		return got.NoOwnerMax
+	}
+	return got.NoOwner
 }
 
 // Exceeded returns the figures of one run that are more than the fault allows.
@@ -63,21 +89,31 @@ func (f Fault) Exceeded(got Figures) (problems []string) {
 	if f.Limits.BeyondLease {
 		limit += max(0, got.Down-Lease)
 	}
+	two, again := got.TwoOwnersMax, time.Duration(0)
+	if f.Limits.Shared {
+		two, again = 0, got.OneAgain
+	}
 	for _, c := range []struct {
 		what       string
 		got, limit time.Duration
 	}{
-		{"two owners", got.TwoOwnersMax, f.Limits.TwoOwners},
-		{"no owner", got.NoOwner, limit},
+		{"two owners", two, f.Limits.TwoOwners},
+		{"two owners after the heal", again, f.Limits.OneAgain},
+		{"no owner", f.Without(got), limit},
 		{"client without service", got.Outage, limit + f.Limits.Unseen + f.Limits.Reunited + served},
 		{"client without service after the heal", got.AfterHeal, f.Limits.Reunited + served},
+		{"owned by a host that may not own it", got.Left, f.Limits.Left},
+		{"owned when it was not in the pool", got.Dropped, f.Limits.Dropped},
 	} {
 		if c.got > c.limit {
 			problems = append(problems, fmt.Sprintf("%s for %v, allowed %v", c.what, c.got, c.limit))
 		}
 	}
-	if f.Stays && len(got.Owners) != 1 {
-		problems = append(problems, fmt.Sprintf("the owner was %s, want it to stay", strings.Join(got.Owners, ", then ")))
+	if f.Stays && got.Moves > 0 {
+		problems = append(problems, fmt.Sprintf("owners changed %d times (of the first address: %s), want each to stay", got.Moves, strings.Join(got.Owners, ", then ")))
+	}
+	if f.Limits.Moves > 0 && got.Moves > f.Limits.Moves {
+		problems = append(problems, fmt.Sprintf("owners changed %d times, allowed %d", got.Moves, f.Limits.Moves))
 	}
 	return problems
 }
@@ -92,6 +128,8 @@ const (
 	leaseLost    = Lease + time.Second     // etcd lost the lease itself
 	historyLost  = Lease + 4*time.Second   // etcd's data were replaced: the members find a leader first
 	handOver     = 50 * time.Millisecond   // by agreement
+	linkLost     = 200 * time.Millisecond  // the interface can serve no address
+	thawed       = 20 * time.Millisecond   // until a process that was frozen has run
 	crowd        = 200                     // instances, with five addresses each
 	crowded      = time.Second             // for all of them, on two cores
 	hostGone     = 5600 * time.Millisecond
@@ -107,30 +145,11 @@ const (
 func All() []Fault {
 	all := []Fault{
 		{Name: "kill9", CI: true, Lasts: longer, Inject: kill9, Limits: Limits{NoOwner: kernel}},
-		{Name: "kill9-restart", CI: true, Lasts: shorter, Stays: true, Inject: func(r *Run) error {
-			if err := r.Victim.Signal(r.Ctx, unix.SIGKILL); err != nil {
-				return err
-			}
-			return errors.Join(r.Pass(restartDelay), r.Victim.Start())
-		}},
-		{Name: "upgrade", CI: true, Lasts: shorter, Stays: true, Inject: func(r *Run) error {
-			if err := r.Victim.Signal(r.Ctx, unix.SIGUSR2); err != nil {
-				return err
-			}
-			return errors.Join(r.Pass(restartDelay), r.Victim.Start())
-		}},
-		{Name: "sigstop-sigcont", CI: true, Lasts: longer, Inject: func(r *Run) error {
-			r.heal(func() error { return r.Victim.Signal(r.Ctx, unix.SIGCONT) })
-			return r.Victim.Signal(r.Ctx, unix.SIGSTOP)
-		}, Limits: Limits{NoOwner: kernel, TwoOwners: 20 * time.Millisecond}},
-		{Name: "clean-stop", CI: true, Lasts: shorter, Inject: func(r *Run) error {
-			r.heal(r.Victim.Start)
-			return r.Victim.Signal(r.Ctx, unix.SIGTERM)
-		}, Limits: Limits{Median: 10 * time.Millisecond, NoOwner: handOver}},
-		{Name: "handover-200x5", Crowd: crowd, Alone: true, CI: true, Lasts: shorter, Inject: func(r *Run) error {
-			r.heal(r.Victim.Start)
-			return r.Victim.Signal(r.Ctx, unix.SIGTERM)
-		}, Limits: Limits{NoOwner: crowded}},
+		{Name: "kill9-restart", CI: true, Lasts: shorter, Stays: true, Inject: restart(unix.SIGKILL)},
+		{Name: "upgrade", CI: true, Lasts: shorter, Stays: true, Inject: restart(unix.SIGUSR2)},
+		{Name: "sigstop-sigcont", CI: true, Lasts: longer, Inject: freeze, Limits: Limits{NoOwner: kernel, TwoOwners: thawed}},
+		{Name: "clean-stop", CI: true, Lasts: shorter, Inject: cleanStop, Limits: Limits{Median: 10 * time.Millisecond, NoOwner: handOver}},
+		{Name: "handover-200x5", Crowd: crowd, Alone: true, CI: true, Lasts: shorter, Inject: cleanStop, Limits: Limits{NoOwner: crowded}},
 		{Name: "handover-200x5-kill9", Crowd: crowd, Alone: true, Lasts: longer, Inject: kill9, Limits: Limits{NoOwner: kernel + crowded}},
 		{Name: "takeover", Owner: true, Lasts: shorter, Inject: func(r *Run) error {
 			return r.takeover()
@@ -167,22 +186,14 @@ func All() []Fault {
 		{Name: "etcd-leader-hung", Etcd: true, CI: true, Lasts: longer, Inject: etcdLeaderHung, Limits: Limits{NoOwner: leaseLost}},
 		{Name: "etcd-leader-slow", Etcd: true, Lasts: longer, Inject: etcdLeaderSlow, Limits: Limits{NoOwner: leaseLost}},
 		{Name: "etcd-leader-cut-off", Etcd: true, Lasts: longer, Inject: etcdLeaderCutOff, Limits: Limits{NoOwner: leaseLost}},
-		{Name: "etcd-majority-lost", Etcd: true, Lasts: longer, Inject: func(r *Run) error { return r.killEtcd(2) },
-			Limits: Limits{NoOwner: beyond, BeyondLease: true}},
-		{Name: "etcd-majority-lost-keep", Etcd: true, OnEtcdLoss: "keep", Lasts: longer, Stays: true, Inject: func(r *Run) error { return r.killEtcd(2) }},
-		{Name: "etcd-all-lost", Etcd: true, Lasts: longer, Inject: func(r *Run) error { return r.killEtcd(3) },
-			Limits: Limits{NoOwner: beyond, BeyondLease: true}},
-		{Name: "etcd-all-lost-keep", Etcd: true, OnEtcdLoss: "keep", CI: true, Lasts: longer, Stays: true, Inject: func(r *Run) error { return r.killEtcd(3) }},
+		{Name: "etcd-majority-lost", Etcd: true, Lasts: longer, Inject: etcdNoQuorum, Limits: Limits{NoOwner: beyond, BeyondLease: true}},
+		{Name: "etcd-majority-lost-keep", Etcd: true, OnEtcdLoss: "keep", Lasts: longer, Stays: true, Inject: etcdNoQuorum},
+		{Name: "etcd-all-lost", Etcd: true, Lasts: longer, Inject: etcdKilled, Limits: Limits{NoOwner: beyond, BeyondLease: true}},
+		{Name: "etcd-all-lost-keep", Etcd: true, OnEtcdLoss: "keep", CI: true, Lasts: longer, Stays: true, Inject: etcdKilled},
 
 		{Name: "resolver-mute", Named: true, Etcd: true, Lasts: longer, Stays: true, Inject: resolverMute},
-		{Name: "lease-revoked", Etcd: true, Lasts: longer, Inject: func(r *Run) error {
-			return r.ofOwner(func(c Candidate) error {
-				return r.Etcd.Call(r.Ctx, "lease/revoke", map[string]string{"ID": c.Lease}, nil)
-			})
-		}, Limits: Limits{NoOwner: leaseLost}},
-		{Name: "key-deleted", Etcd: true, Lasts: longer, Inject: func(r *Run) error {
-			return r.ofOwner(deleteKey(r))
-		}, Limits: Limits{NoOwner: leaseLost}},
+		{Name: "lease-revoked", Etcd: true, Lasts: longer, Inject: leaseRevoked, Limits: Limits{NoOwner: leaseLost}},
+		{Name: "key-deleted", Etcd: true, Lasts: longer, Inject: keyDeleted, Limits: Limits{NoOwner: leaseLost}},
 
 		{Name: "etcd-restored", Etcd: true, Alone: true, Lasts: historyLost, Inject: etcdRestored, Limits: Limits{NoOwner: historyLost}},
 		{Name: "etcd-restored-newcomer", Etcd: true, Alone: true, Lasts: historyLost, Inject: etcdRestoredNewcomer, Limits: Limits{NoOwner: historyLost}},
@@ -197,7 +208,7 @@ func All() []Fault {
 		}, Limits: Limits{TwoOwners: 50 * time.Millisecond}},
 		{Name: "left-over", Alone: true, Lasts: shorter, Stays: true, Inject: leftOver, Limits: Limits{TwoOwners: 50 * time.Millisecond}},
 
-		{Name: "link-down", CI: true, Lasts: longer, Inject: linkDown, Limits: Limits{Median: 50 * time.Millisecond, NoOwner: 200 * time.Millisecond}},
+		{Name: "link-down", CI: true, Lasts: longer, Inject: linkDown, Limits: Limits{Median: 50 * time.Millisecond, NoOwner: linkLost}},
 		// While it is up, as Linux allows since 6.3; before, the link has to be down for it.
 		{Name: "interface-renamed", Alone: true, CI: true, Lasts: longer, Stays: true, Inject: func(r *Run) error {
 			r.heal(func() error { return r.Victim.Do(r.Ctx, "ip link set "+ServiceLink+"-new name "+ServiceLink) })
@@ -206,7 +217,7 @@ func All() []Fault {
 		{Name: "carrier-lost", Lasts: longer, Inject: func(r *Run) error {
 			r.heal(func() error { return r.Switch.Up(r.Victim.servicePort()) })
 			return r.Switch.Down(r.Victim.servicePort())
-		}, Limits: Limits{Median: 50 * time.Millisecond, NoOwner: 200 * time.Millisecond}},
+		}, Limits: Limits{Median: 50 * time.Millisecond, NoOwner: linkLost}},
 
 		{Name: "clock-owner-ahead", Clock: true, Lasts: longer, Stays: true, Inject: func(r *Run) error { return r.setClock(r.Victim, time.Hour) }},
 		{Name: "clock-owner-behind", Clock: true, Lasts: longer, Stays: true, Inject: func(r *Run) error { return r.setClock(r.Victim, -time.Hour) }},
@@ -237,7 +248,21 @@ func All() []Fault {
 			return errors.Join(pair.faults[0](r), pair.faults[1](r))
 		}})
 	}
-	return all
+	all = append(all, healthFaults()...)
+	all = append(all, claimFaults()...)
+	return append(all, poolFaults()...)
+}
+
+// Options returns those of a lab for the fault.
+func (f Fault) Options() Options {
+	o := Options{OnEtcdLoss: f.OnEtcdLoss, Clock: f.Clock, Crowd: f.Crowd, Named: f.Named, Health: f.Health}
+	if f.Crowd > 0 {
+		o.Hosts = 2
+	}
+	if f.Pool {
+		o.Pool = PoolSize
+	}
+	return o
 }
 
 // Applies returns why a lab with these options cannot have the fault, nil if it
@@ -246,13 +271,22 @@ func (f Fault) Applies(o Options) error {
 	if f.Crowd != o.Crowd {
 		return fmt.Errorf("needs %d instances", 1+f.Crowd)
 	}
+	switch {
+	case f.Pool && o.Pool == 0:
+		return errors.New("needs a pool")
+	case !f.Pool && o.Pool > 0:
+		return errors.New("needs the instance")
+	}
+	if f.Health && !o.Health {
+		return errors.New("needs health checks")
+	}
 	if f.Clock && !o.Clock {
 		return errors.New("needs a berth whose clock can be set wrong")
 	}
 	if f.Named && !o.Named {
 		return errors.New("needs etcd by name")
 	}
-	if policy := o.OnEtcdLoss; policy != "" && f.OnEtcdLoss != "" && policy != f.OnEtcdLoss {
+	if f.OnEtcdLoss != "" && f.OnEtcdLoss != cmp.Or(o.OnEtcdLoss, "release") {
 		return fmt.Errorf("needs on-etcd-loss: %s", f.OnEtcdLoss)
 	}
 	return nil

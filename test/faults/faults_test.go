@@ -1,6 +1,7 @@
 package faults_test
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -103,6 +104,11 @@ func newElection(t *testing.T, o faults.Options) *faults.Lab {
 		o.Berth = clockBerth
 	}
 	l := newLab(t, o)
+	if o.Pool > 0 {
+		if err := errors.Join(l.Ready(t.Context()), l.List(t.Context(), faults.PoolAddresses(o.Pool)...)); err != nil {
+			t.Fatal(err)
+		}
+	}
 	for _, h := range l.Hosts {
 		if err := h.Start(); err != nil {
 			t.Fatal(err)
@@ -122,20 +128,13 @@ func TestFaults(t *testing.T) {
 			}
 			var got []faults.Figures
 			for n := range *runs {
-				options := faults.Options{OnEtcdLoss: f.OnEtcdLoss, Clock: f.Clock, Crowd: f.Crowd, Named: f.Named}
-				if f.Crowd > 0 {
-					options.Hosts = 2
-				}
-				if err := f.Applies(options); err != nil {
-					t.Skip(err)
-				}
-				figures, ok := once(t, newElection(t, options), f, (float64(n)+0.5)/float64(*runs))
+				figures, ok := once(t, newElection(t, f.Options()), f, (float64(n)+0.5)/float64(*runs))
 				got = append(got, figures)
 				if !ok {
 					break
 				}
 			}
-			if median := middle(got, func(f faults.Figures) time.Duration { return f.NoOwner }); *runs > 1 && f.Limits.Median > 0 && median > f.Limits.Median {
+			if median := middle(got, f.Without); *runs > 1 && f.Limits.Median > 0 && median > f.Limits.Median {
 				t.Errorf("want no owner for %v in the median, got %v", f.Limits.Median, median)
 			}
 			table.add(f, got, !t.Failed())
@@ -228,7 +227,6 @@ func most(all []faults.Figures, of func(faults.Figures) time.Duration) time.Dura
 
 func (r *results) add(f faults.Fault, got []faults.Figures, held bool) {
 	two := func(f faults.Figures) time.Duration { return f.TwoOwnersMax }
-	none := func(f faults.Figures) time.Duration { return f.NoOwner }
 	outage := func(f faults.Figures) time.Duration { return f.Outage }
 	healed := func(f faults.Figures) time.Duration { return f.AfterHeal }
 	heard := func(f faults.Figures) time.Duration { return f.Announced }
@@ -236,19 +234,52 @@ func (r *results) add(f faults.Fault, got []faults.Figures, held bool) {
 	if f.Limits.BeyondLease {
 		limit = "outage - lease + " + limit
 	}
+	allowed := figure(f.Limits.TwoOwners)
+	if f.Limits.Shared {
+		allowed = "any"
+	}
 	verdict := "held"
 	if !held {
 		verdict = "EXCEEDED"
 	}
-	row := strings.Join([]string{f.Name, fmt.Sprint(len(got)), figure(most(got, two)), figure(f.Limits.TwoOwners),
-		figure(middle(got, none)), figure(most(got, none)), limit,
-		figure(middle(got, outage)), figure(most(got, outage)), figure(most(got, healed)), figure(most(got, heard)), verdict}, "\t|")
+	row := strings.Join([]string{f.Name, fmt.Sprint(len(got)), figure(most(got, two)), allowed,
+		figure(middle(got, f.Without)), figure(most(got, f.Without)), limit,
+		figure(middle(got, outage)), figure(most(got, outage)), figure(most(got, healed)), figure(most(got, heard)), others(f, got), verdict}, "\t|")
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.rows == nil {
 		r.rows = make(map[string]string)
 	}
 	r.rows[f.Name] = row
+}
+
+// others are the figures that only some faults have, with what is allowed.
+func others(f faults.Fault, got []faults.Figures) string {
+	var list []string
+	for _, o := range []struct {
+		what    string
+		of      func(faults.Figures) time.Duration
+		allowed time.Duration
+	}{
+		{"one owner again", func(f faults.Figures) time.Duration { return f.OneAgain }, f.Limits.OneAgain},
+		{"left", func(f faults.Figures) time.Duration { return f.Left }, f.Limits.Left},
+		{"dropped", func(f faults.Figures) time.Duration { return f.Dropped }, f.Limits.Dropped},
+	} {
+		if o.allowed > 0 {
+			list = append(list, fmt.Sprintf("%s %s of %s", o.what, figure(most(got, o.of)), figure(o.allowed)))
+		}
+	}
+	moves, uneven := 0, 0
+	for _, g := range got {
+		moves, uneven = max(moves, g.Moves), max(uneven, g.Uneven)
+	}
+	if f.Pool || f.Limits.Moves > 0 {
+		list = append(list, fmt.Sprintf("%d moves", moves))
+	}
+	if f.Pool {
+		list = append(list, fmt.Sprintf("even to %d", uneven))
+	}
+	return strings.Join(list, ", ")
 }
 
 func figure(d time.Duration) string {
@@ -265,8 +296,8 @@ func (r *results) print() {
 		return
 	}
 	w := tabwriter.NewWriter(os.Stdout, 0, 0, 1, ' ', 0)
-	fmt.Fprintf(w, "lease %v\t|\t|two owners\t|\t|no owner\t|\t|\t|client\t|\t|after heal\t|heard\t|\n", faults.Lease)
-	fmt.Fprintln(w, "fault\t|runs\t|max\t|allowed\t|median\t|max\t|allowed\t|median\t|max\t|max\t|max\t|")
+	fmt.Fprintf(w, "lease %v\t|\t|two owners\t|\t|no owner\t|\t|\t|client\t|\t|after heal\t|heard\t|also (max)\t|\n", faults.Lease)
+	fmt.Fprintln(w, "fault\t|runs\t|max\t|allowed\t|median\t|max\t|allowed\t|median\t|max\t|max\t|max\t|\t|")
 	for _, f := range faults.All() {
 		if row, ok := r.rows[f.Name]; ok {
 			fmt.Fprintln(w, row)

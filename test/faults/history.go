@@ -28,13 +28,21 @@ type Announcement struct {
 type Act struct {
 	At   time.Time
 	What string
-	// Fault says that the act began a fault, Heal that it ended one.
-	Fault, Heal bool
+	// Fault says that the act began a fault, Healing that it begins to end one, Heal that
+	// it ended one.
+	Fault, Healing, Heal bool
 	// Allow is for how long there may be two owners because of it, if that
 	// begins within a second.
 	Allow time.Duration
 	// Deaf says that from here to the next heal the client hears only the victim.
 	Deaf bool
+	// Shared says that from here on an address may have several owners.
+	Shared bool
+	// Barred names a host that may not own an address from here to the next heal.
+	Barred string
+	// Listed and Retracted are the addresses that the act adds to the pool and removes
+	// from it. All are listed at first.
+	Listed, Retracted []netip.Addr
 }
 
 // A History is all that is known of one run.
@@ -52,6 +60,77 @@ type History struct {
 	Lost bool
 	// Open says that the lab runs on: a change in progress at End is not a problem.
 	Open bool
+	// Serving are the hosts among which the addresses are spread at the end; empty if one
+	// host is to own all.
+	Serving []string
+}
+
+// retracted returns the times in which an address was not in the pool.
+func (h *History) retracted(address netip.Addr) (spans []Span) {
+	out := false
+	for _, a := range h.Acts {
+		switch {
+		case slices.Contains(a.Retracted, address) && !out:
+			out = true
+			spans = append(spans, Span{From: a.At, To: h.End})
+		case slices.Contains(a.Listed, address) && out:
+			out = false
+			spans[len(spans)-1].To = a.At
+		}
+	}
+	return spans
+}
+
+// barred returns the times in which a host was not allowed to own an address.
+func (h *History) barred() (spans []Span) {
+	for i, a := range h.Acts {
+		if a.Barred == "" {
+			continue
+		}
+		s := Span{From: a.At, To: h.End, Owners: []string{a.Barred}}
+		for _, next := range h.Acts[i:] {
+			if next.Heal || next.Healing {
+				s.To = next.At
+				break
+			}
+		}
+		spans = append(spans, s)
+	}
+	return spans
+}
+
+// overlap is how much of the time from one moment to another lies in the spans.
+func overlap(from, to time.Time, spans []Span) (d time.Duration) {
+	for _, s := range spans {
+		if end := earliest(to, s.To); end.After(latest(from, s.From)) {
+			d += end.Sub(latest(from, s.From))
+		}
+	}
+	return d
+}
+
+func latest(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+func earliest(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
+}
+
+// healed returns the time of the last heal, zero if there was none.
+func (h *History) healed() time.Time {
+	for _, a := range slices.Backward(h.Acts) {
+		if a.Heal {
+			return a.At
+		}
+	}
+	return time.Time{}
 }
 
 // deafUntil returns the end of a time in which the client could hear only the

@@ -21,9 +21,10 @@ type Host struct {
 	Node  *testnet.Node    // another one after a death
 	Berth *testnet.Process // the last one started
 
-	number int
-	lab    *Lab
-	member string // in etcd, if it is not the host's name
+	number  int
+	lab     *Lab
+	member  string   // in etcd, if it is not the host's name
+	service *service // with Options.Health
 }
 
 // Name is the host's name, and by default that of its member in etcd.
@@ -57,6 +58,11 @@ func (h *Host) boot() error {
 	); err != nil {
 		return err
 	}
+	if l.options.Health {
+		if err := h.serve(); err != nil {
+			return err
+		}
+	}
 	// A machine that returns has its old network card.
 	mac := net.HardwareAddr{2, 0, 0, 0, 1, byte(h.number)}
 	l.record.host(n, mac)
@@ -65,33 +71,6 @@ func (h *Host) boot() error {
 
 func (h *Host) etcdAddress() netip.Addr {
 	return netip.AddrFrom4([4]byte{10, 78, 0, byte(10 + h.number)})
-}
-
-func (h *Host) config() string {
-	member := h.member
-	if member == "" {
-		member = h.Name()
-	}
-	var crowd string
-	for i := range h.lab.options.Crowd {
-		var list []string
-		for _, a := range CrowdAddresses(i) {
-			list = append(list, `"`+a.String()+`"`)
-		}
-		crowd += fmt.Sprintf("    - {name: crowd%d, addresses: [%s]}\n", i, strings.Join(list, ", "))
-	}
-	return fmt.Sprintf(`run-directory: /run/berth
-etcd:
-  endpoints: [%s]
-  prefix: %s
-  member: %s
-  lease-ttl: %v
-election:
-  interface: %s
-  on-etcd-loss: %s
-  instances:
-    - {name: %s, addresses: [%v/32, "%v/128"]}
-%s`, h.lab.endpoints(), prefix, member, Lease, ServiceLink, h.lab.options.OnEtcdLoss, Instance, Address4, Address6, crowd)
 }
 
 // Start starts berth.
@@ -140,6 +119,9 @@ func (h *Host) Die() error {
 	// From here on no other machine can see what the host's kernel still does.
 	err := errors.Join(h.lab.Switch.Unplug(h.servicePort()), h.lab.Switch.Unplug(h.etcdPort()))
 	h.lab.record.dead(h.Node)
+	if h.service != nil {
+		err = errors.Join(err, h.service.close())
+	}
 	return errors.Join(err, h.Node.Close(), h.lab.Switch.Remove(h.servicePort()), h.lab.Switch.Remove(h.etcdPort()))
 }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/netip"
 	"slices"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -17,6 +18,27 @@ func whole(a netip.Addr) netip.Prefix { return netip.PrefixFrom(a, a.BitLen()) }
 func kill9(r *Run) error {
 	r.heal(r.Victim.Start)
 	return r.Victim.Signal(r.Ctx, unix.SIGKILL)
+}
+
+// restart ends the victim's berth by a signal and starts it again at once, as its unit
+// does.
+func restart(sig syscall.Signal) func(*Run) error {
+	return func(r *Run) error {
+		if err := r.Victim.Signal(r.Ctx, sig); err != nil {
+			return err
+		}
+		return errors.Join(r.Pass(restartDelay), r.Victim.Start())
+	}
+}
+
+func freeze(r *Run) error {
+	r.heal(func() error { return r.Victim.Signal(r.Ctx, unix.SIGCONT) })
+	return r.Victim.Signal(r.Ctx, unix.SIGSTOP)
+}
+
+func cleanStop(r *Run) error {
+	r.heal(r.Victim.Start)
+	return r.Victim.Signal(r.Ctx, unix.SIGTERM)
 }
 
 func hostDeath(r *Run) error {
@@ -36,6 +58,16 @@ func (r *Run) unplug(bridge, port string) {
 func partitionEtcd(r *Run) error {
 	r.unplug("etcd", r.Victim.etcdPort())
 	return r.Switch.Unplug(r.Victim.etcdPort())
+}
+
+// partitionAllEtcd cuts every host off from etcd.
+func partitionAllEtcd(r *Run) error {
+	var errs []error
+	for _, h := range r.Hosts {
+		r.unplug("etcd", h.etcdPort())
+		errs = append(errs, r.Switch.Unplug(h.etcdPort()))
+	}
+	return errors.Join(errs...)
 }
 
 // mute mutes the way to or from each member of etcd.
@@ -96,6 +128,30 @@ func (r *Run) killEtcd(n int) error {
 	var errs []error
 	for _, m := range members {
 		errs = append(errs, m.Kill())
+	}
+	return errors.Join(errs...)
+}
+
+// etcdNoQuorum leaves one member, which does not lead.
+func etcdNoQuorum(r *Run) error { return r.killEtcd(2) }
+
+func etcdKilled(r *Run) error { return r.killEtcd(3) }
+
+func etcdStopped(r *Run) error {
+	r.ready(r.Etcd.Members()...)
+	var errs []error
+	for _, m := range r.Etcd.Members() {
+		errs = append(errs, m.Stop())
+	}
+	return errors.Join(errs...)
+}
+
+func etcdFrozen(r *Run) error {
+	r.ready()
+	var errs []error
+	for _, m := range r.Etcd.Members() {
+		r.heal(m.Resume)
+		errs = append(errs, m.Pause())
 	}
 	return errors.Join(errs...)
 }
@@ -183,6 +239,14 @@ func (r *Run) ofOwner(f func(Candidate) error) error {
 	}
 	return f(candidates[0])
 }
+
+func leaseRevoked(r *Run) error {
+	return r.ofOwner(func(c Candidate) error {
+		return r.Etcd.Call(r.Ctx, "lease/revoke", map[string]string{"ID": c.Lease}, nil)
+	})
+}
+
+func keyDeleted(r *Run) error { return r.ofOwner(deleteKey(r)) }
 
 func deleteKey(r *Run) func(Candidate) error {
 	return func(c Candidate) error {

@@ -2,8 +2,14 @@ package faults_test
 
 import (
 	"context"
+	"net"
+	"net/http"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"slices"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -31,6 +37,20 @@ func take(t *testing.T, h *faults.Host) {
 			t.Fatal(err)
 		}
 	}
+}
+
+// begin begins a run with a fault.
+func begin(t *testing.T, l *faults.Lab, name string) *faults.Run {
+	t.Helper()
+	r, err := faults.NewRun(t.Context(), l, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	i := slices.IndexFunc(faults.All(), func(f faults.Fault) bool { return f.Name == name })
+	if err := r.Begin(faults.All()[i]); err != nil {
+		t.Fatal(err)
+	}
+	return r
 }
 
 func until(t *testing.T, l *faults.Lab, what string, cond func() bool) {
@@ -98,10 +118,6 @@ func TestNetworkFaults(t *testing.T) {
 	if !reaches() {
 		t.Fatal("want host1 to reach etcd, it does not")
 	}
-	byName := make(map[string]faults.Fault)
-	for _, f := range faults.All() {
-		byName[f.Name] = f
-	}
 	for _, tt := range []struct {
 		name         string
 		served, etcd bool
@@ -115,19 +131,13 @@ func TestNetworkFaults(t *testing.T) {
 		{"etcd-all-lost", true, false},
 		{"etcd-leader-killed", true, true},
 	} {
-		r, err := faults.NewRun(ctx, l, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := r.Begin(byName[tt.name]); err != nil {
-			t.Fatal(err)
-		}
-		begin := time.Now()
+		r := begin(t, l, tt.name)
+		begun := time.Now()
 		until(t, l, "requests of the client", func() bool {
-			s := l.History(begin).Samples[faults.Address4]
-			return len(s) > 0 && time.Since(begin) > 200*time.Millisecond
+			s := l.History(begun).Samples[faults.Address4]
+			return len(s) > 0 && time.Since(begun) > 200*time.Millisecond
 		})
-		if got := l.Served(begin); got != tt.served {
+		if got := l.Served(begun); got != tt.served {
 			t.Errorf("%s: want the client to be served: %t, got %t", tt.name, tt.served, got)
 		}
 		if got := reaches(); got != tt.etcd {
@@ -156,21 +166,9 @@ func TestDeadHostOwnsNothingAndComesBackEmpty(t *testing.T) {
 	if err := host1.Start(); err != nil {
 		t.Fatal(err)
 	}
-	begin := time.Now()
-	until(t, l, "service", func() bool { return l.Served(begin) })
-	var death faults.Fault
-	for _, f := range faults.All() {
-		if f.Name == "host-death" {
-			death = f
-		}
-	}
-	r, err := faults.NewRun(t.Context(), l, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := r.Begin(death); err != nil {
-		t.Fatal(err)
-	}
+	begun := time.Now()
+	until(t, l, "service", func() bool { return l.Served(begun) })
+	r := begin(t, l, "host-death")
 	if l.Owner() != nil {
 		t.Error("want no owner after its death, got one")
 	}
@@ -181,8 +179,121 @@ func TestDeadHostOwnsNothingAndComesBackEmpty(t *testing.T) {
 		t.Error("want nothing to be left on a host that returns, got an owner")
 	}
 	give(t, host1)
-	begin = time.Now()
-	until(t, l, "service by the host that returned", func() bool { return l.Served(begin) })
+	begun = time.Now()
+	until(t, l, "service by the host that returned", func() bool { return l.Served(begun) })
 	take(t, host1)
 	until(t, l, "the changes of a host that returned", func() bool { return l.Owner() == nil })
+}
+
+// idle is a program in place of berth that does nothing until it is ended.
+func idle(t *testing.T) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "idle")
+	if err := os.WriteFile(path, []byte("#!/bin/sh\nexec sleep 300\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestPoolIsServedWhenItIsSpread(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, faults.Options{Berth: idle(t), Pool: 4})
+	begun := time.Now()
+	addresses := faults.PoolAddresses(4)
+	for i, a := range addresses { // two of four at each of two hosts
+		if i == 0 || i == 2 {
+			if err := l.Hosts[i/2].Start(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := l.Hosts[i/2].Node.AddAddress(faults.ServiceLink, netip.PrefixFrom(a, a.BitLen())); err != nil {
+			t.Fatal(err)
+		}
+	}
+	until(t, l, "service", func() bool { return l.Served(begun) })
+	if h := l.Victim(); h != l.Hosts[0] {
+		t.Errorf("want the owner of the first address to be the victim, got %v", h)
+	}
+	if err := l.Hosts[2].Start(); err != nil {
+		t.Fatal(err)
+	}
+	if l.Served(begun) {
+		t.Error("want a host that runs and has no address to end service as it is meant")
+	}
+	if h := l.History(begun); !slices.Equal(h.Serving, []string{"host1", "host2", "host3"}) {
+		t.Errorf("want the history to have the hosts that serve, got %v", h.Serving)
+	}
+
+	if err := l.Ready(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	listed := func() int {
+		var found struct{ KVs []struct{} }
+		if err := l.Etcd.Call(t.Context(), "kv/range", map[string][]byte{"key": []byte("/berth/pool/ips/"), "range_end": []byte("/berth/pool/ips0")}, &found); err != nil {
+			t.Fatal(err)
+		}
+		return len(found.KVs)
+	}
+	if err := l.List(t.Context(), addresses...); err != nil {
+		t.Fatal(err)
+	}
+	if n := listed(); n != 4 {
+		t.Errorf("want etcd to list 4 addresses, got %d", n)
+	}
+	if err := l.Retract(t.Context(), addresses[0]); err != nil {
+		t.Fatal(err)
+	}
+	if n := listed(); n != 3 {
+		t.Errorf("want etcd to list 3 addresses after one was retracted, got %d", n)
+	}
+	if got, _ := faults.Judge(l.History(begun)); got.Dropped == 0 {
+		t.Error("want the owner of an address that is not in the pool to be found")
+	}
+}
+
+// The service that the health checks ask answers as the faults say.
+func TestHealthFaults(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, faults.Options{Berth: "/bin/true", Health: true})
+	give(t, l.Hosts[0])
+	begun := time.Now()
+	until(t, l, "service", func() bool { return l.Served(begun) })
+	client := http.Client{Timeout: 300 * time.Millisecond, Transport: &http.Transport{DisableKeepAlives: true,
+		DialContext: func(_ context.Context, network, address string) (conn net.Conn, err error) {
+			err = l.Hosts[0].Node.Do(func() error {
+				conn, err = net.Dial(network, address)
+				return err
+			})
+			return conn, err
+		}}}
+	ask := func(n int) string {
+		var answers []string
+		for range n {
+			answer, err := client.Get("http://127.0.0.1:8080/")
+			if err != nil {
+				answers = append(answers, "none")
+				continue
+			}
+			answer.Body.Close()
+			answers = append(answers, strconv.Itoa(answer.StatusCode))
+		}
+		return strings.Join(answers, " ")
+	}
+	for _, tt := range []struct{ fault, want string }{
+		{"health-fail", "503 503 503"},
+		{"health-hang", "none none"},
+		{"health-flap-below", "503 503 200 503 503 200"},
+		{"health-flap", "503 503 503 200 200 503"},
+	} {
+		if got := ask(1); got != "200" {
+			t.Errorf("before %s: want 200, got %s", tt.fault, got)
+		}
+		r := begin(t, l, tt.fault)
+		if got := ask(len(strings.Fields(tt.want))); got != tt.want {
+			t.Errorf("%s: want %s, got %s", tt.fault, tt.want, got)
+		}
+		if err := r.Heal(tt.fault, 0); err != nil {
+			t.Fatal(err)
+		}
+	}
 }

@@ -16,21 +16,29 @@ import (
 // service, and never has two owners on the way.
 func TestRandomFaultsAndHeals(t *testing.T) {
 	t.Parallel()
+	random(t, faults.Options{Health: true}, time.Minute)
+}
+
+// The same with a pool. At the end of each round it is spread evenly.
+func TestRandomFaultsAndHealsOfPool(t *testing.T) {
+	t.Parallel()
+	random(t, faults.Options{Pool: faults.PoolSize, Health: true}, 30*time.Second)
+}
+
+func random(t *testing.T, o faults.Options, last time.Duration) {
 	number := *seed
 	if number == 0 {
 		number = uint64(time.Now().UnixNano())
 	}
-	last := *length
 	switch {
-	case last != 0:
+	case *length != 0:
+		last = *length
 	case os.Getenv("BERTH_SOAK") == "1":
 		last = 30 * time.Minute
-	default:
-		last = time.Minute
 	}
-	fmt.Printf("the random run again: go test ./test/faults -run TestRandom -seed %d -length %v\n", number, last)
+	fmt.Printf("the random run again: go test ./test/faults -run '^%s$' -seed %d -length %v\n", t.Name(), number, last)
 	dice := rand.New(rand.NewPCG(number, 0))
-	l := newElection(t, faults.Options{})
+	l := newElection(t, o)
 	if err := l.Settle(t.Context()); err != nil {
 		tell(t, l, nil)
 		t.Fatal(err)
@@ -43,7 +51,7 @@ func TestRandomFaultsAndHeals(t *testing.T) {
 		if since.Before(begin) {
 			since = begin
 		}
-		err := episode(t, l, dice)
+		err := episode(t, l, o, dice)
 		h := l.History(since)
 		h.Open = true // an owner that was cut off may only now hear what was done to its key
 		_, problems := faults.Judge(h)
@@ -57,14 +65,14 @@ func TestRandomFaultsAndHeals(t *testing.T) {
 			tell(t, l, h)
 		}
 	}
-	fmt.Printf("%d rounds of random faults and heals\n", rounds)
+	fmt.Printf("%d rounds of random faults and heals in %s\n", rounds, t.Name())
 }
 
 // episode is a fault or two, and the end of them.
-func episode(t *testing.T, l *faults.Lab, dice *rand.Rand) error {
+func episode(t *testing.T, l *faults.Lab, o faults.Options, dice *rand.Rand) error {
 	pick := func(etcd bool) faults.Fault {
 		kind := slices.DeleteFunc(faults.All(), func(f faults.Fault) bool {
-			return f.Etcd != etcd || f.Alone || f.Applies(faults.Options{OnEtcdLoss: "release"}) != nil
+			return f.Etcd != etcd || f.Alone || f.Applies(o) != nil
 		})
 		return kind[dice.IntN(len(kind))]
 	}
@@ -78,12 +86,12 @@ func episode(t *testing.T, l *faults.Lab, dice *rand.Rand) error {
 		chosen = []faults.Fault{pick(false), pick(true)}
 	}
 	// The owner of this moment may be about to hear that its key is gone.
-	victim := l.Owner()
+	victim := l.Victim()
 	for victim == nil {
 		if err := l.Settle(t.Context()); err != nil {
 			return err
 		}
-		victim = l.Owner()
+		victim = l.Victim()
 	}
 	if !chosen[0].Owner && dice.IntN(3) == 0 {
 		victim = l.Hosts[dice.IntN(len(l.Hosts))]

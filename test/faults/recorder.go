@@ -178,8 +178,8 @@ func (r *recorder) heard(f frame, now time.Time) {
 }
 
 // probe sends an echo request to each address every lab.Interval.
-func (r *recorder) probe(client *testnet.Node) error {
-	for _, a := range probed {
+func (r *recorder) probe(client *testnet.Node, addresses []netip.Addr) error {
+	for _, a := range addresses {
 		network := "ip4:icmp"
 		if a.Is6() {
 			network = "ip6:ipv6-icmp"

@@ -19,10 +19,10 @@ type Run struct {
 	undo  []func() error
 }
 
-// NewRun begins a run, with the owner as victim if none is named.
+// NewRun begins a run, with an owner as victim if none is named.
 func NewRun(ctx context.Context, l *Lab, victim *Host) (*Run, error) {
 	if victim == nil {
-		if victim = l.Owner(); victim == nil {
+		if victim = l.Victim(); victim == nil {
 			return nil, errors.New("begin run: there is no owner")
 		}
 	}
@@ -31,7 +31,7 @@ func NewRun(ctx context.Context, l *Lab, victim *Host) (*Run, error) {
 
 // Begin injects a fault.
 func (r *Run) Begin(f Fault) error {
-	r.record.act(Act{What: f.Name + " of " + r.Victim.Name(), Fault: true, Allow: f.Limits.TwoOwners, Deaf: f.Deaf})
+	r.record.act(Act{What: f.Name + " of " + r.Victim.Name(), Fault: true, Allow: f.Limits.TwoOwners, Deaf: f.Deaf, Shared: f.Limits.Shared})
 	if err := f.Inject(r); err != nil {
 		return fmt.Errorf("inject %s: %w", f.Name, err)
 	}
@@ -71,7 +71,7 @@ func (r *Run) Heal(what string, allow time.Duration) error {
 		return nil
 	}
 	// Two owners may come of the end of a fault as of its beginning.
-	r.record.act(Act{What: "heal " + what, Allow: allow})
+	r.record.act(Act{What: "heal " + what, Healing: true, Allow: allow})
 	var errs []error
 	for _, u := range slices.Backward(r.undo) {
 		errs = append(errs, u())
@@ -92,6 +92,11 @@ func (r *Run) Pass(d time.Duration) error {
 	case <-r.Ctx.Done():
 		return context.Cause(r.Ctx)
 	}
+}
+
+// bar says that from now to the heal a host may not own an address.
+func (r *Run) bar(h *Host) {
+	r.record.act(Act{What: h.Name() + " may not own an address", Barred: h.Name()})
 }
 
 func (r *Run) heal(f func() error) { r.undo = append(r.undo, f) }

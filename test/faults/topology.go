@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
 	"berth/internal/etcdtest"
@@ -21,9 +20,6 @@ var (
 	Address4 = netip.MustParseAddr("192.0.2.254")
 	Address6 = netip.MustParseAddr("2001:db8::254")
 )
-
-// probed are the addresses that the client asks.
-var probed = []netip.Addr{Address4, Address6}
 
 // CrowdAddresses returns the addresses of instance i of a crowd.
 func CrowdAddresses(i int) (list []netip.Addr) {
@@ -69,6 +65,11 @@ type Options struct {
 	// Crowd is how many instances there are beside Instance, each with the five
 	// addresses of CrowdAddresses.
 	Crowd int
+	// Pool is how many addresses etcd lists for a pool, which the hosts have in place of
+	// Instance: those of PoolAddresses.
+	Pool int
+	// Health says that every host has a health check, of a service that the lab runs.
+	Health bool
 	// Named says that the hosts know etcd's members by name, from two name servers
 	// of which the first never answers.
 	Named bool
@@ -89,6 +90,7 @@ type Lab struct {
 	// EtcdNodes are the machines of its members.
 	EtcdNodes []*testnet.Node
 
+	probed  []netip.Addr          // addresses that the client asks
 	names   []*testnet.NameServer // with Options.Named
 	options Options
 	record  *recorder
@@ -127,7 +129,11 @@ func (l *Lab) build() (err error) {
 			return err
 		}
 	}
-	addresses := slices.Clone(probed)
+	l.probed = []netip.Addr{Address4, Address6}
+	if l.options.Pool > 0 {
+		l.probed = PoolAddresses(l.options.Pool)
+	}
+	addresses := slices.Clone(l.probed)
 	for i := range l.options.Crowd {
 		addresses = append(addresses, CrowdAddresses(i)...)
 	}
@@ -153,7 +159,7 @@ func (l *Lab) build() (err error) {
 		if err := l.record.listen(l.Client, ServiceLink); err != nil {
 			return err
 		}
-		if err := l.record.probe(l.Client); err != nil {
+		if err := l.record.probe(l.Client, l.probed); err != nil {
 			return err
 		}
 	}
@@ -234,23 +240,39 @@ func (l *Lab) Owner() *Host {
 	return nil
 }
 
-// Served reports whether the client is served on all addresses by their one
-// owner, as told by requests sent after since.
+// Victim returns the host that a fault is to hit: the owner of everything, or with a
+// pool that of the first address; nil if there is none.
+func (l *Lab) Victim() *Host {
+	if l.options.Pool == 0 {
+		return l.Owner()
+	}
+	owners := l.record.owners(l.probed[0])
+	for _, h := range l.Hosts {
+		if len(owners) == 1 && h.Name() == owners[0] {
+			return h
+		}
+	}
+	return nil
+}
+
+// Served reports whether the client is served on every address by its one owner, as
+// told by requests sent after since. That is one host for all addresses; those of a
+// pool are spread evenly.
 func (l *Lab) Served(since time.Time) bool {
-	owner := l.Owner()
-	if owner == nil {
+	if l.options.Pool > 0 && !l.spread() || l.options.Pool == 0 && l.Owner() == nil {
 		return false
 	}
-	for _, a := range probed {
-		if !l.record.served(a, owner.Name(), since) {
+	for _, a := range l.probed {
+		owners := l.record.owners(a)
+		if len(owners) != 1 || !l.record.served(a, owners[0], since) {
 			return false
 		}
 	}
 	return true
 }
 
-// Settle waits until there is one owner, the client is served, and every host
-// whose berth runs stands for election.
+// Settle waits until every address has one owner, the client is served, and every
+// host whose berth runs stands for election, or is in the pool.
 func (l *Lab) Settle(ctx context.Context) error {
 	if err := l.Ready(ctx); err != nil {
 		return err
@@ -259,7 +281,10 @@ func (l *Lab) Settle(ctx context.Context) error {
 	if err := l.Until(ctx, "one owner and service", func() bool { return l.Served(since) }); err != nil {
 		return err
 	}
-	want := 0
+	want, dir := 0, prefix+"elections/"
+	if l.options.Pool > 0 {
+		dir = nodesDir
+	}
 	for _, h := range l.Hosts {
 		if h.Running() {
 			want += 1 + l.options.Crowd
@@ -270,7 +295,7 @@ func (l *Lab) Settle(ctx context.Context) error {
 	again := time.NewTicker(50 * time.Millisecond) // etcd is asked; it does not tell
 	defer again.Stop()
 	for {
-		candidates, err := l.candidates(ctx, "")
+		candidates, err := l.candidates(ctx, dir)
 		if err == nil && len(candidates) == want {
 			return nil
 		}
@@ -288,26 +313,41 @@ type Candidate struct {
 	Lease string // as decimal number
 }
 
-// Candidates returns the members that stand for election of Instance, from etcd.
+// Candidates returns the members that stand for election of Instance, or hold the first
+// address of the pool, from etcd.
 func (l *Lab) Candidates(ctx context.Context) ([]Candidate, error) {
-	return l.candidates(ctx, Instance+"/")
+	if l.options.Pool > 0 {
+		return l.candidates(ctx, heldDir+l.probed[0].String())
+	}
+	return l.candidates(ctx, prefix+"elections/"+Instance+"/")
 }
 
-// candidates returns those of all instances, or of one, written with a slash.
-func (l *Lab) candidates(ctx context.Context, below string) ([]Candidate, error) {
+// candidates returns the keys that begin so.
+func (l *Lab) candidates(ctx context.Context, begin string) ([]Candidate, error) {
 	var found struct {
 		KVs []Candidate `json:"kvs"`
 	}
-	dir := prefix + "elections/" + below
 	err := l.Etcd.Call(ctx, "kv/range", map[string]any{
-		"key": []byte(dir), "range_end": []byte(strings.TrimSuffix(dir, "/") + "0"),
-		"sort_order": "ASCEND", "sort_target": "CREATE",
+		"key": []byte(begin), "range_end": following(begin), "sort_order": "ASCEND", "sort_target": "CREATE",
 	}, &found)
 	return found.KVs, err
 }
 
+// following is the first key after all keys that begin so.
+func following(begin string) []byte {
+	end := []byte(begin)
+	end[len(end)-1]++
+	return end
+}
+
 // History returns what happened from begin to now.
-func (l *Lab) History(begin time.Time) *History { return l.record.since(begin) }
+func (l *Lab) History(begin time.Time) *History {
+	h := l.record.since(begin)
+	if l.options.Pool > 0 {
+		h.Serving = l.serving()
+	}
+	return h
+}
 
 // Changes returns all changes of the addresses so far.
 func (l *Lab) Changes() []Change {
