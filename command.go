@@ -66,7 +66,7 @@ Exit status: 0 done, 1 failed, 2 mistake in usage or configuration.`,
 	p.BoolVarP(&o.Verbose, "verbose", "v", false, "log more (also BERTH_LOG_VERBOSE, FLOATY_LOG_VERBOSE)")
 	p.BoolVar(&o.JSONLog, "json-log", false, "log JSON lines")
 	p.BoolVar(&o.DryRun, "dry-run", false, "change nothing; print REFRESH ADDRESS/PREFIX instead of calling the provider")
-	root.AddCommand(electCommand(o), takeoverCommand(o), releaseCommand(o))
+	root.AddCommand(electCommand(o), takeoverCommand(o), releaseCommand(o), yaimCommand(o))
 	root.AddCommand(showCommand(o), statusCommand(o), checkCommand(o), configCommand(o), cloudsimCommand(o), versionCommand(o))
 	return root
 }
@@ -85,6 +85,30 @@ moving an address.`,
 		Args: arguments(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error { return o.Elect(cmd.Context(), args[0]) },
 	}
+}
+
+func yaimCommand(o *app.Options) *cobra.Command {
+	var path string
+	var printConfig bool
+	c := &cobra.Command{
+		Use:   "yaim",
+		Short: "Serve a pool of addresses with the configuration of yaim",
+		Long: `Do what berth elect does, with a configuration of yaim: its file yaim.yml, and its
+variables YAIM_*. The addresses of the pool are in etcd, where version 3 of etcd's API
+reads and writes. docs/migrating.md says what differs.
+
+With --print-config berth prints its own configuration that means the same, without a
+password, and exits; berth elect runs with it.
+
+SIGQUIT ends it as SIGTERM does; the other signals are those of berth elect.`,
+		Version: o.Version,
+		Args:    arguments(cobra.NoArgs),
+		RunE:    func(cmd *cobra.Command, _ []string) error { return o.Yaim(cmd.Context(), path, printConfig) },
+	}
+	c.Flags().StringVar(&path, "config", "./yaim.yml", "configuration of yaim")
+	c.Flags().BoolVar(&printConfig, "print-config", false, "print the configuration of berth that means the same")
+	c.SetVersionTemplate("{{.Version}}\n")
+	return c
 }
 
 // configFlag adds --config to a command whose argument is not a configuration.

@@ -21,6 +21,8 @@ var allowed = map[string]string{
 	// files: a configuration and its secrets are read with a bound; rundir: the default of
 	// lock-file-template
 	"berth/config": "vrrp internal/files internal/journal internal/section internal/rundir",
+	// what other programs' configurations mean in berth's
+	"berth/compat": "config internal/journal internal/section",
 	// files: the lock of the one reader
 	"berth/fifo":     "vrrp internal/files internal/journal",
 	"berth/instance": "vrrp internal/journal", // knows neither clouds nor locks

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"berth/internal/app"
@@ -48,7 +49,7 @@ func logged(ctx context.Context, args []string, getenv func(string) string, stdo
 			return again(path)
 		}}
 	cmd := command(o)
-	cmd.SetArgs(args[1:])
+	cmd.SetArgs(asCalled(args))
 	cmd.SetOut(stdout)
 	cmd.SetErr(stderr)
 	err := cmd.ExecuteContext(ctx)
@@ -73,6 +74,20 @@ func logged(ctx context.Context, args []string, getenv func(string) string, stdo
 		}
 	}
 	return app.ExitStatus(err)
+}
+
+// predecessors are the programs for which berth stands in when it is called by their
+// name, each by the command of that name.
+var predecessors = []string{"yaim"}
+
+// asCalled returns the arguments, behind the name of the command for which the name of
+// the program stands.
+func asCalled(args []string) []string {
+	name, rest := filepath.Base(args[0]), args[1:]
+	if slices.Contains(predecessors, name) && (len(rest) == 0 || rest[0] != name) {
+		return append([]string{name}, rest...)
+	}
+	return rest
 }
 
 // again executes the program that is installed at path in place of this process.

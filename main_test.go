@@ -20,10 +20,10 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	if name := filepath.Base(os.Args[0]); name != "berth" && name != "floaty" {
+	if name := filepath.Base(os.Args[0]); name != "berth" && name != "floaty" && name != "yaim" {
 		apart()
 	}
-	testscript.Main(m, map[string]func(){"berth": main, "floaty": main})
+	testscript.Main(m, map[string]func(){"berth": main, "floaty": main, "yaim": main})
 }
 
 // Two servers; this host is lb1, the floating IPs begin at lb2.

@@ -3,6 +3,7 @@ package app
 import (
 	"slices"
 
+	"berth/compat"
 	"berth/config"
 	"berth/election"
 	"berth/fifo"
@@ -68,6 +69,7 @@ func Events() []journal.Kind {
 	return slices.Concat(
 		own,
 		cloudsim.Events,
+		compat.Events,
 		config.Events,
 		election.Events,
 		fence.Events,

@@ -116,11 +116,7 @@ func (o *Options) count() *meters {
 
 // load reads the configuration file.
 func (o *Options) load(path string) (*config.Config, error) {
-	sections := map[string]config.SectionCheck{}
-	for name, entry := range catalog.Providers {
-		sections[name] = entry.Check
-	}
-	co := config.Options{Sections: sections}
+	co := config.Options{Sections: sections()}
 	if filepath.Base(o.Program) == "floaty" {
 		co.LockFileTemplate = config.FloatyLockFileTemplate
 	}
@@ -129,6 +125,15 @@ func (o *Options) load(path string) (*config.Config, error) {
 		return nil, &UsageError{err}
 	}
 	return c, nil
+}
+
+// sections returns the check of each provider's section.
+func sections() map[string]config.SectionCheck {
+	all := map[string]config.SectionCheck{}
+	for name, entry := range catalog.Providers {
+		all[name] = entry.Check
+	}
+	return all
 }
 
 // secrets returns where the secrets of a section are looked up.

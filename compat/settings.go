@@ -1,0 +1,204 @@
+package compat
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+
+	"berth/config"
+	"berth/internal/section"
+
+	"gopkg.in/yaml.v3"
+)
+
+// setting is a value that the user has written.
+type setting struct {
+	name  string // the key as it is spelled in the file, or the variable
+	line  int    // of the file, 0 for a variable
+	value string
+	items []item // where the file has a list
+}
+
+// item is a value of a list.
+type item struct {
+	line  int
+	value string
+}
+
+// settings are the values of a flat file, and those of the environment that stand
+// before them.
+type settings struct {
+	path     string
+	all      map[string]setting // by the key with dashes
+	meant    map[string]bool    // keys that were probably meant by an unknown one
+	problems []*config.Problem
+}
+
+// readSettings reads a flat YAML file, in which a key may be spelled with dashes or with
+// underscores. A variable of the environment, prefix and then the key in upper case with
+// underscores, stands before a key of the file unless it is empty. The keys in lists may
+// have a list.
+func readSettings(text, path, prefix string, getenv func(string) string, keys, lists []string) (*settings, error) {
+	doc, second, err := config.Document(text, path)
+	if err != nil {
+		return nil, err
+	}
+	s := &settings{path: path, all: map[string]setting{}, meant: map[string]bool{}}
+	if second != nil {
+		s.problems = append(s.problems, second)
+	}
+	spelled := dashes(doc, slices.Concat(keys, lists))
+	values, places := map[string]*string{}, section.Keys{}
+	for _, key := range keys {
+		values[key] = new(string)
+		places[key] = values[key]
+	}
+	for _, key := range lists {
+		places[key] = section.Any
+	}
+	file := section.Read("", doc, places)
+	for _, key := range keys {
+		if !file.Empty(key) && !file.Wrong(key) {
+			s.all[key] = setting{name: spelled(key), line: file.Line(key), value: *values[key]}
+		}
+		s.meant[key] = file.Given(key)
+	}
+	for _, key := range lists {
+		if !file.Empty(key) {
+			s.all[key] = s.list(setting{name: spelled(key), line: file.Line(key)}, file.Node(key))
+		}
+	}
+	s.report(file.Err(), spelled)
+	for _, key := range slices.Concat(keys, lists) {
+		name := prefix + strings.ToUpper(strings.ReplaceAll(key, "-", "_"))
+		if v := getenv(name); v != "" {
+			s.all[key] = setting{name: name, value: v}
+			if strings.ToValidUTF8(v, "") != v || strings.ContainsFunc(v, func(r rune) bool { return r < ' ' }) {
+				s.refuse(key, "a text with control characters", "a text without them")
+			}
+		}
+	}
+	return s, nil
+}
+
+// dashes spells the keys of a document with dashes, and returns how each was spelled. Of
+// two spellings of a key with the same value the second is left out.
+func dashes(doc *yaml.Node, keys []string) (spelled func(string) string) {
+	spellings := map[string]string{}
+	if len(doc.Content) == 1 && doc.Content[0].Kind == yaml.MappingNode {
+		top := doc.Content[0]
+		values := map[string]string{}
+		var content []*yaml.Node
+		for i := 0; i+1 < len(top.Content); i += 2 {
+			key, value := top.Content[i], top.Content[i+1]
+			if name := strings.ReplaceAll(key.Value, "_", "-"); key.Kind == yaml.ScalarNode && slices.Contains(keys, name) {
+				if former, twice := values[name]; twice && value.Kind == yaml.ScalarNode && former == value.Value && spellings[name] != key.Value {
+					continue
+				}
+				spellings[name], values[name] = key.Value, value.Value
+				key.Value = name
+			}
+			content = append(content, key, value)
+		}
+		top.Content = content
+	}
+	return func(key string) string {
+		if s, ok := spellings[key]; ok {
+			return s
+		}
+		return key
+	}
+}
+
+// list reads a list, or a text that stands for one, into a setting.
+func (s *settings) list(to setting, node *yaml.Node) setting {
+	switch {
+	case node.Kind == yaml.ScalarNode:
+		to.value = node.Value
+	case node.Kind == yaml.SequenceNode:
+		for i, n := range node.Content {
+			if n.Kind == yaml.AliasNode {
+				n = n.Alias
+			}
+			if n.Kind != yaml.ScalarNode {
+				s.add(n.Line, to.name+", number "+strconv.Itoa(i+1), "found "+section.Kind(n)+"; write a text")
+			}
+			to.items = append(to.items, item{n.Line, n.Value})
+		}
+	default:
+		s.add(node.Line, to.name, "found "+section.Kind(node)+"; write a list, or texts with commas between them")
+	}
+	return to
+}
+
+// report takes the problems of reading, under the names that the user has spelled.
+func (s *settings) report(err error, spelled func(string) string) {
+	joined, ok := err.(interface{ Unwrap() []error })
+	if !ok {
+		return
+	}
+	for _, e := range joined.Unwrap() {
+		p := e.(*section.Problem)
+		s.add(p.Line, spelled(p.Key), p.Text)
+	}
+}
+
+func (s *settings) add(line int, key, text string) {
+	s.problems = append(s.problems, problem(s.path, line, key, text))
+}
+
+// given reports whether the user has written a key.
+func (s *settings) given(key string) bool { return s.all[key].name != "" }
+
+// text returns the value of a key, empty if the user has not written it.
+func (s *settings) text(key string) string { return s.all[key].value }
+
+// refuse reports that the value of a key cannot be what it is. found shows nothing that
+// could be a secret; empty, it is the kind of value.
+func (s *settings) refuse(key, found, want string) {
+	if found == "" {
+		found = section.KindOfText(s.all[key].value)
+	}
+	s.add(s.all[key].line, s.all[key].name, "found "+found+"; write "+want)
+}
+
+// missing reports that the user has to write a key, unless the user has, and a mistake in
+// it is reported.
+func (s *settings) missing(key, want string) {
+	if !s.meant[key] {
+		s.add(0, key, "missing; write "+want)
+	}
+}
+
+// number returns the value of a key, without if the user has not written it.
+func (s *settings) number(key string, without, least, most int, want string) int {
+	if !s.given(key) {
+		return without
+	}
+	n, err := strconv.Atoi(s.text(key))
+	switch {
+	case err != nil:
+		s.refuse(key, "", want)
+		return without
+	case n < least || n > most:
+		s.refuse(key, strconv.Itoa(n), want)
+		return without
+	}
+	return n
+}
+
+// choice returns the value of a key in lower case, which must be one of the words.
+func (s *settings) choice(key, without string, words ...string) string {
+	if !s.given(key) {
+		return without
+	}
+	if word := strings.ToLower(s.text(key)); slices.Contains(words, word) {
+		return word
+	}
+	found := ""
+	if section.IsWord(s.text(key)) {
+		found = strconv.Quote(s.text(key))
+	}
+	s.refuse(key, found, "one of "+strings.Join(words, ", "))
+	return without
+}

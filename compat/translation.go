@@ -1,0 +1,159 @@
+package compat
+
+import (
+	"bytes"
+	"errors"
+	"slices"
+	"strings"
+
+	"berth/config"
+	"berth/internal/journal"
+	"berth/internal/section"
+
+	"go.uber.org/zap"
+	"gopkg.in/yaml.v3"
+)
+
+// Translation is a configuration of berth that was made of another program's.
+type Translation struct {
+	// Text is the configuration, as the file of berth would have it.
+	Text string
+	// Config is what berth reads in Text. A mistake that config.Config.Located finds
+	// later is one of the file from which the translation was made, too.
+	Config *config.Config
+	// Verbose tells that the log has the lines that --verbose gives.
+	Verbose bool
+
+	path    string
+	notes   []note
+	origins map[string]origin // by the key of berth
+}
+
+// origin is what a key of the translation was made of.
+type origin struct {
+	name string // the key or the variable, as the user has written it
+	line int    // of the file, 0 if it does not have the key
+	want string // what to write where the key is missing; empty: what berth says
+}
+
+// note is something that the user should know about what berth makes of the file.
+type note struct {
+	kind   journal.Kind
+	fields []zap.Field
+}
+
+// read reads the translation, for whose file mistakes may be known already. o has what
+// else the configuration depends on, a password included, which is not in the text.
+func (t *Translation) read(known []*config.Problem, o config.Options) (err error) {
+	o.Explain = t.explain
+	t.Config, err = config.Parse(t.Text, t.path, o)
+	var all []*config.Problem
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		for _, e := range joined.Unwrap() {
+			if p, ok := errors.AsType[*config.Problem](e); ok && !slices.ContainsFunc(known, func(k *config.Problem) bool { return key(k) == key(p) }) {
+				all = append(all, p)
+			}
+		}
+	} else if err != nil {
+		return err
+	}
+	return config.Join(append(known, all...))
+}
+
+// Tell tells what berth does otherwise than the file may expect.
+func (t *Translation) Tell(j *journal.Journal) {
+	for _, n := range t.notes {
+		j.Tell(n.kind, n.fields...)
+	}
+}
+
+// explain takes a problem of the translation back to what it was made of. A key that
+// stands below one of these, such as an item of a list, has its place.
+func (t *Translation) explain(p *section.Problem) *config.Problem {
+	for key := p.Key; key != ""; {
+		if from, ok := t.origins[key]; ok {
+			text := p.Text
+			if from.want != "" && strings.HasPrefix(text, "missing; ") {
+				text = "missing; write " + from.want
+			}
+			return problem(t.path, from.line, from.name+p.Key[len(key):], text)
+		}
+		key = key[:max(0, strings.LastIndexAny(key, ".,"))]
+	}
+	return problem(t.path, 0, p.Key, p.Text)
+}
+
+// problem makes a mistake in a file, or in the environment if line is 0.
+func problem(path string, line int, key, text string) *config.Problem {
+	return &config.Problem{File: path, Line: line, Text: (&section.Problem{Key: key, Text: text}).Error()}
+}
+
+// key returns the key in the text of a problem, with which it begins.
+func key(p *config.Problem) string {
+	name, _, _ := strings.Cut(p.Text, ": ")
+	return name
+}
+
+// block is a mapping of the translation, with its keys in the order of berth.yml.
+type block struct{ node *yaml.Node }
+
+func newBlock() block { return block{&yaml.Node{Kind: yaml.MappingNode}} }
+
+// text adds a key, unless its value is empty.
+func (b block) text(key, value string) {
+	if value != "" {
+		n := &yaml.Node{}
+		n.SetString(value)
+		b.add(key, n)
+	}
+}
+
+// word adds a key whose value needs no quotes: a number, a duration, true.
+func (b block) word(key, value string) {
+	b.add(key, &yaml.Node{Kind: yaml.ScalarNode, Value: value})
+}
+
+// list adds a list of texts, on one line.
+func (b block) list(key string, values []string) {
+	l := &yaml.Node{Kind: yaml.SequenceNode, Style: yaml.FlowStyle}
+	for _, v := range values {
+		n := &yaml.Node{}
+		n.SetString(v)
+		l.Content = append(l.Content, n)
+	}
+	b.add(key, l)
+}
+
+// block adds a mapping.
+func (b block) block(key string) block {
+	sub := newBlock()
+	b.add(key, sub.node)
+	return sub
+}
+
+// item adds a list with one mapping.
+func (b block) item(key string) block {
+	sub := newBlock()
+	b.add(key, &yaml.Node{Kind: yaml.SequenceNode, Content: []*yaml.Node{sub.node}})
+	return sub
+}
+
+func (b block) add(key string, value *yaml.Node) {
+	b.node.Content = append(b.node.Content, &yaml.Node{Kind: yaml.ScalarNode, Value: key}, value)
+}
+
+// comment puts a comment above the key that was added last.
+func (b block) comment(text string) {
+	b.node.Content[len(b.node.Content)-2].HeadComment = text
+}
+
+// encode returns the text of a configuration.
+func encode(b block) (string, error) {
+	var out bytes.Buffer
+	e := yaml.NewEncoder(&out)
+	e.SetIndent(2)
+	if err := e.Encode(b.node); err != nil {
+		return "", err
+	}
+	return out.String(), e.Close()
+}
