@@ -81,8 +81,8 @@ func readSettings(text, path, prefix string, getenv func(string) string, keys, l
 	return s, nil
 }
 
-// dashes spells the keys of a document with dashes, and returns how each was spelled. Of
-// two spellings of a key with the same value the second is left out.
+// dashes spells the keys of a document with dashes, and returns how each was spelled. A
+// second spelling of a key with the same value is left out.
 func dashes(doc *yaml.Node, keys []string) (spelled func(string) string) {
 	spellings := map[string]string{}
 	if len(doc.Content) == 1 && doc.Content[0].Kind == yaml.MappingNode {
