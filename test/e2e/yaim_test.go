@@ -13,7 +13,7 @@ import (
 // takeOver is how long addresses may stay without an owner after a fault of a node.
 const takeOver = yaimLease + time.Second
 
-// What yaim's documentation promises, in its words, and the faults that yaim has had
+// The promises of yaim's documentation, in its words, and the faults that yaim has had
 // there. The subtests follow each other: three nodes, of which all are healthy between
 // two subtests.
 func TestYaimPromises(t *testing.T) {
