@@ -19,6 +19,7 @@ func (o *Options) CheckConfig(path string) error {
 	if err := o.buildable(cfg); err != nil {
 		return err
 	}
+	cfg.WarnOfHealth(o.Journal())
 	for _, w := range cfg.Immovable() {
 		if _, err := fmt.Fprintf(o.Stdout, "%s: warning: %s\n", path, w); err != nil {
 			return err

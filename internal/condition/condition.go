@@ -1,5 +1,5 @@
 // Package condition tells whether what a host needs for an instance is there: its
-// interface, and later its health, its share of a pool, and that it is not paused. A
+// interface, its health, and later its share of a pool, and that it is not paused. A
 // candidate of an election takes part while its condition holds.
 //
 // The package decides nothing; what a condition means is the affair of the part that

@@ -79,11 +79,3 @@ type Address struct {
 	Contested bool      `json:"contested,omitempty"`
 	Suspended bool      `json:"suspended,omitempty"` // gone from the interface without an event
 }
-
-// Health is what is known about a health check.
-type Health struct {
-	Check   string    `json:"check"`
-	Healthy bool      `json:"healthy"`
-	Reason  string    `json:"reason,omitempty"` // why it is not
-	Since   time.Time `json:"since"`
-}

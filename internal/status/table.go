@@ -51,7 +51,7 @@ func Table(w io.Writer, all []Instance, now time.Time, alive func(Instance) bool
 			row(state, a.Address, a.holder(), a.LastCall, cmp.Or(first, a.LastError, note, last))
 		}
 	}
-	return tw.Flush()
+	return errors.Join(tw.Flush(), healthTable(w, all, now))
 }
 
 // urgent is the note that stands before all that is known of an address.
