@@ -47,7 +47,9 @@ const sendAgain = 200 * time.Millisecond
 
 // announceAll sends the announcements that are due, and defends addresses that other
 // hosts claim.
-func (i *Interface) announceAll(reannounce bool, at *earliest) {
+func (i *Interface) announceAll(reannounce bool) {
+	at := earliest(time.Now().Add(time.Hour))
+	defer func() { i.announceAt = time.Time(at) }()
 	if !i.link.ready() {
 		return // a new series begins when it is ready
 	}
@@ -66,7 +68,7 @@ func (i *Interface) announceAll(reannounce bool, at *earliest) {
 		if reannounce {
 			b.announceAnew(now)
 		}
-		if b.claimant != nil && i.defend(a, &i.disputes[a].wire, wasClaimed, now, at, zap.String("mac", b.claimant.String())) {
+		if b.claimant != nil && i.defend(a, &i.disputes[a].wire, wasClaimed, now, &at, zap.String("mac", b.claimant.String())) {
 			b.claimant = nil
 			if i.send(b) != nil {
 				b.announceAnew(now.Add(sendAgain))

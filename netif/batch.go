@@ -46,13 +46,7 @@ func (i *Interface) submit(r *request) error {
 func (i *Interface) next() []*request {
 	i.waiting.Lock()
 	defer i.waiting.Unlock()
-	n, addresses := 0, 0
-	for _, r := range i.waiting.requests {
-		if addresses += len(r.addrs); n > 0 && addresses > batchSize {
-			break
-		}
-		n++
-	}
+	n := leading(i.waiting.requests, batchSize)
 	list := slices.Clone(i.waiting.requests[:n])
 	i.waiting.requests = slices.Delete(i.waiting.requests, 0, n)
 	return list
@@ -131,14 +125,48 @@ func (i *Interface) drop(r *request) {
 	}
 }
 
+// beginSize is how many addresses are bound before the first of them is announced: it
+// must not wait for hundreds of others. Larger calls of Bind are not divided.
+const beginSize = 20
+
 // begin binds and announces the addresses of requests. It returns those that failed.
 func (i *Interface) begin(list []*request) (failed []*request) {
+	var bound []netip.Prefix
+	for len(list) > 0 {
+		n := leading(list, beginSize)
+		failed = append(failed, i.beginTogether(list[:n])...)
+		for _, r := range list[:n] {
+			if r.err == nil {
+				bound = append(bound, r.addrs...)
+			}
+		}
+		list = list[n:]
+	}
+	if len(bound) > 0 {
+		i.record.add(bound)
+	}
+	return failed
+}
+
+// leading returns how many requests have so many addresses at most, but 1 at least.
+func leading(list []*request, most int) int {
+	addresses := 0
+	for n, r := range list {
+		if addresses += len(r.addrs); n > 0 && addresses > most {
+			return n
+		}
+	}
+	return len(list)
+}
+
+// beginTogether binds the addresses of requests, and then announces them. It returns the
+// requests that failed.
+func (i *Interface) beginTogether(list []*request) (failed []*request) {
 	var bindings []*binding
 	for _, r := range list {
 		bindings = append(bindings, r.bindings...)
 	}
 	failures := i.bindOrRenew(bindings)
-	var bound []netip.Prefix
 	for _, r := range list {
 		for _, b := range r.bindings {
 			if err := failures[b]; err != nil {
@@ -150,7 +178,6 @@ func (i *Interface) begin(list []*request) (failed []*request) {
 			failed = append(failed, r)
 			continue
 		}
-		bound = append(bound, r.addrs...)
 		now := time.Now()
 		for _, b := range r.bindings {
 			a := b.prefix.Addr()
@@ -160,9 +187,6 @@ func (i *Interface) begin(list []*request) (failed []*request) {
 			b.announceAnew(now)
 			i.announce(b, now)
 		}
-	}
-	if len(bound) > 0 {
-		i.record.add(bound)
 	}
 	return failed
 }

@@ -233,3 +233,68 @@ func TestAnOwnerThatChangesElsewhereCausesNoReadingAndNoRenewal(t *testing.T) {
 		wantEqual(t, 0, len(b.k.bound())-binds)
 	})
 }
+
+// together calls Bind for each address, and has all calls served at once.
+func together(t *testing.T, b *bubble, addrs []netip.Prefix) {
+	ctx, cancel := context.WithCancelCause(context.WithoutCancel(t.Context()))
+	var bound, ended sync.WaitGroup
+	bound.Add(len(addrs))
+	b.i.mu.Lock()
+	for _, p := range addrs {
+		ended.Go(func() {
+			if err := b.i.Bind(ctx, []netip.Prefix{p}, bound.Done); !errors.Is(err, errDemoted) {
+				t.Errorf("want %v, got %v", errDemoted, err)
+			}
+		})
+	}
+	b.i.untilWaiting(len(addrs))
+	b.i.mu.Unlock()
+	bound.Wait()
+	t.Cleanup(func() { cancel(errDemoted); ended.Wait() })
+}
+
+func TestAnAddressIsAnnouncedBeforeHundredsOfOthersAreBound(t *testing.T) {
+	inBubble(t, func(o *Options) { o.Managed, o.Announce = thousand(), Announce{} }, func(t *testing.T, b *bubble) {
+		b.lease.set(time.Hour)
+		together(t, b, thousand()[:200])
+		heard, calls := b.heard(), b.k.bound()
+		if len(calls) < 200/beginSize {
+			t.Errorf("want a call for %d addresses at most, got %d calls for 200", beginSize, len(calls))
+		}
+		sent, begun := map[netip.Addr]int{}, 0 // place of its first announcement among the frames
+		for n, f := range heard {
+			if a, _, ok := parseARP(f.data); ok && sent[a] == 0 {
+				sent[a] = n
+			}
+		}
+		for n, call := range calls[:len(calls)-1] {
+			if begun >= 200 {
+				break // renewals follow
+			}
+			begun += len(call.addrs)
+			for _, p := range call.addrs {
+				if next := calls[n+1].sent; sent[p.Addr()] == 0 || sent[p.Addr()] >= next || len(call.addrs) > beginSize {
+					t.Errorf("want %v announced before more than %d others are bound, got it after frame %d in a call for %d", p, beginSize, next, len(call.addrs))
+				}
+			}
+		}
+	})
+}
+
+// Their announcements are due at as many times.
+func TestAnnouncementsOfHundredsOfAddressesCauseNoReading(t *testing.T) {
+	inBubble(t, func(o *Options) { o.Managed, o.Announce = thousand(), Announce{} }, func(t *testing.T, b *bubble) {
+		b.lease.set(time.Hour)
+		for _, p := range thousand()[:100] {
+			bind(t, b.i, p)
+			time.Sleep(time.Millisecond)
+		}
+		synctest.Wait()
+		before := b.k.counted()
+		b.until(700 * time.Millisecond) // a renewal is due later
+		wantEqual(t, 0, b.k.counted()-before)
+		for _, p := range thousand()[:100] {
+			wantEqual(t, len(burst), announced(b.heard(), p.Addr()))
+		}
+	})
+}

@@ -46,6 +46,7 @@ type fakeBind struct {
 	at      time.Time
 	addrs   []netip.Prefix
 	seconds int
+	sent    int // frames before it
 }
 
 // frame is a frame that was sent.
@@ -130,7 +131,7 @@ func (k *fakeKernel) bind(_ link, addrs []netip.Prefix, seconds int) []error {
 	if k.fail != nil {
 		return slices.Repeat([]error{k.fail}, len(addrs))
 	}
-	k.binds = append(k.binds, fakeBind{time.Now(), slices.Clone(addrs), seconds})
+	k.binds = append(k.binds, fakeBind{time.Now(), slices.Clone(addrs), seconds, len(k.frames)})
 	for _, p := range addrs {
 		if p == k.refuse {
 			continue

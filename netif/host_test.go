@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/netip"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -32,6 +33,31 @@ func TestHostSweepsAllItsInterfaces(t *testing.T) {
 			t.Error("want the interfaces by their names")
 		}
 		return errors.Join(err, h.Close())
+	}))
+}
+
+// The list of a pool may be read after the leftovers are removed.
+func TestHostAsksForRecordedAddressesOfEachInterface(t *testing.T) {
+	testnet.Require(t, "ip")
+	n := newNode(t, "host", new(testnet.Bell))
+	must(t, n.Do(func() error {
+		shell(t, "ip link set lo up; ip link add eth0 type veth peer name peer0; ip link set peer0 up; ip link set eth0 up")
+		for _, on := range []string{"lo dev 192.0.2.254/32", "eth0 dev 192.0.2.253/32", "peer0 dev 192.0.2.252/32"} {
+			link, address, _ := strings.Cut(on, " dev ")
+			shell(t, "ip address add "+address+" dev "+link+" valid_lft 600 preferred_lft 600")
+		}
+		o := options(t)
+		o.Record = filepath.Join(t.TempDir(), "bound")
+		openRecord(o.Record, o.Journal).add([]netip.Prefix{v4, w4, netip.MustParsePrefix("192.0.2.252/32")})
+		h, err := OpenHost(o, map[string][]netip.Prefix{"lo": nil, "eth0": nil})
+		if err != nil {
+			return err
+		}
+		must(t, h.Sweep(func(netip.Prefix) bool { return true }))
+		shell(t, `test "$(ip -o -4 address show scope global | awk '{print $4}' | sort | xargs)" = "192.0.2.253/32 192.0.2.254/32"`)
+		must(t, h.Sweep(func(netip.Prefix) bool { return false }))
+		shell(t, `test -z "$(ip -o -4 address show scope global)"`)
+		return h.Close()
 	}))
 }
 

@@ -33,9 +33,7 @@ func (i *Interface) Manage(all []netip.Prefix) error {
 		case !known:
 			managed[a] = p
 			i.enter(p)
-		case former == p:
-			delete(i.leaving, a)
-		default:
+		case former != p:
 			i.leaving[a] = true
 		}
 	}
@@ -124,7 +122,7 @@ func (i *Interface) settle() {
 		switch {
 		case i.bindings[a] != nil: // until its call of Bind has returned
 			continue
-		case changed:
+		case changed: // or back in the list
 			managed[a] = p
 		case len(i.oursHere(a)) > 0: // until it is gone
 			continue

@@ -92,6 +92,48 @@ func TestAnAddressThatLeavesTheListWhileItIsBoundStaysManagedUntilBindHasReturne
 	})
 }
 
+func TestABoundAddressThatHasLeftTheListIsRestoredWithItsInterface(t *testing.T) {
+	inBubble(t, func(o *Options) { o.Managed = nil }, func(t *testing.T, b *bubble) {
+		b.lease.set(time.Hour)
+		must(t, b.i.Manage([]netip.Prefix{v4}))
+		bind(t, b.i, v4)
+		b.destroy()
+		synctest.Wait()
+		must(t, b.i.Manage(nil))
+		b.create()
+		synctest.Wait()
+		wantEqual(t, v4.String(), b.has())
+		b.remove(v4)
+		synctest.Wait()
+		wantEqual(t, v4.String(), b.has())
+	})
+}
+
+// Its removal is for the next process to decide.
+func TestAnAddressThatWasHandedOverLeavesTheListAndStaysBound(t *testing.T) {
+	inBubble(t, func(o *Options) { o.Managed = nil }, func(t *testing.T, b *bubble) {
+		b.lease.set(time.Hour)
+		must(t, b.i.Manage([]netip.Prefix{v4}))
+		bind(t, b.i, v4)(ErrLeave)
+		must(t, b.i.Manage(nil))
+		b.until(10 * time.Second)
+		wantEqual(t, v4.String(), b.has())
+	})
+}
+
+func TestAnAddressThatIsHereWhenItEntersTheListIsObservedAtOnce(t *testing.T) {
+	inBubble(t, func(o *Options) {
+		o.Managed, o.Elsewhere = nil, func(netip.Prefix) bool { return true }
+	}, func(t *testing.T, b *bubble) {
+		b.lease.set(time.Hour)
+		b.add(v4)
+		b.until(time.Minute)
+		must(t, b.i.Manage([]netip.Prefix{v4}))
+		synctest.Wait()
+		wantEqual(t, "", b.has())
+	})
+}
+
 func TestAChangedPrefixLengthTakesEffectAfterTheCallOfBind(t *testing.T) {
 	inBothWorlds(t, func(t *testing.T, w *world) {
 		o := options(t)
@@ -178,6 +220,7 @@ func TestAnInterfaceThatWasMadeAgainIsFitForTheOtherAddresses(t *testing.T) {
 		time.Sleep(observeAgain)
 		synctest.Wait()
 		wantEqual(t, wide.String()+" "+w4.String(), b.has())
+		wantEqual(t, 0, len(b.i.unfit))
 	})
 }
 
@@ -314,6 +357,7 @@ func TestWhatIsToldOfAnAddressEndsWhenItLeaves(t *testing.T) {
 		if strings.Contains(text.String(), "address=") {
 			t.Errorf("want no series of the addresses that have left, got:\n%s", text.String())
 		}
+		wantEqual(t, 0, len(b.i.disputes)+len(b.i.astray)+len(b.i.present)+len(b.i.onOthers)+len(b.i.leaving))
 		// It comes back without its dispute.
 		must(t, b.i.Manage([]netip.Prefix{v4}))
 		bind(t, b.i, v4)

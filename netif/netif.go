@@ -106,6 +106,7 @@ type Interface struct {
 	unfit   map[netip.Addr]error        // why an address beside Options.Managed may not be bound
 
 	reconcileAt time.Time // even if nothing happens; zero for at once
+	announceAt  time.Time // when the next announcement is due
 	renewAt     time.Time // even if the end does not move; zero for never
 	reannounced time.Time // when all addresses were announced anew
 

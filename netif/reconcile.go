@@ -28,7 +28,12 @@ func (i *Interface) reconcile() time.Time {
 	renewed, reannounce := i.renewed.Swap(false), i.reannounce.Swap(false)
 	moved := i.moved.Swap(false) && i.foreign()
 	if news := i.takeEvents(now); !news && !renewed && !reannounce && !moved && now.Before(i.reconcileAt) {
-		return i.reconcileAt
+		// Announcements alone need nothing of the kernel: those of hundreds of addresses that
+		// were bound one after the other are due at as many times.
+		if !now.Before(i.announceAt) {
+			i.announceAll(false)
+		}
+		return i.due()
 	}
 	err := i.observe(len(i.bindings) == 0)
 	if err != nil {
@@ -42,7 +47,7 @@ func (i *Interface) reconcile() time.Time {
 	// The addresses that were observed last are renewed even if the kernel did not answer:
 	// a missing answer is not a reason to let an address expire.
 	i.renew(now, renewed, &at)
-	i.announceAll(reannounce, &at)
+	i.announceAll(reannounce)
 	if err != nil {
 		at.by(now.Add(observeAgain))
 	} else {
@@ -52,7 +57,14 @@ func (i *Interface) reconcile() time.Time {
 	}
 	i.endDisputes(now, &at)
 	i.reconcileAt = time.Time(at)
-	return i.reconcileAt
+	return i.due()
+}
+
+// due returns when reconcile is to be called even if nothing happens.
+func (i *Interface) due() time.Time {
+	at := earliest(i.reconcileAt)
+	at.by(i.announceAt)
+	return time.Time(at)
 }
 
 // foreign reports whether a managed address without a binding is here, so that its

@@ -80,3 +80,84 @@ func hostOf(b *testing.B, managed, bound int) (i *Interface, list []netip.Prefix
 		must(b, i.Close())
 	}
 }
+
+// timed notes when addresses were bound and first announced.
+type timed struct {
+	kernel
+	mu               sync.Mutex
+	bound, announced map[netip.Addr]time.Time
+}
+
+func (k *timed) bind(l link, addrs []netip.Prefix, seconds int) []error {
+	begun := time.Now()
+	answers := k.kernel.bind(l, addrs, seconds)
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, p := range addrs {
+		if _, renewed := k.bound[p.Addr()]; !renewed {
+			k.bound[p.Addr()] = begun
+		}
+	}
+	return answers
+}
+
+func (k *timed) send(frame []byte) error {
+	err := k.kernel.send(frame)
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	a, _, claims := parseARP(frame)
+	if _, again := k.announced[a]; claims && !again {
+		k.announced[a] = time.Now()
+	}
+	return err
+}
+
+// BenchmarkAnnounce200 measures how long an address of a host that takes over 200 at once
+// waits for its first announcement, from the request to bind it.
+func BenchmarkAnnounce200(b *testing.B) {
+	testnet.Require(b)
+	bell := new(testnet.Bell)
+	n, neighbour := newNode(b, "host", bell), newNode(b, "neighbour", bell)
+	must(b, errors.Join(testnet.Cable(n, "eth0", neighbour, "eth0"), n.Up("eth0"), neighbour.Up("eth0")))
+	until := time.Now().Add(time.Hour)
+	o := Options{Name: "eth0", End: func() time.Time { return until }, Elsewhere: func(netip.Prefix) bool { return false }}
+	k := &timed{}
+	must(b, n.Do(func() (err error) {
+		k.kernel, err = openKernel(o.Name)
+		return err
+	}))
+	i, err := open(o, k, openRecord("", journal.New(nil)))
+	must(b, err)
+	list := thousand()
+	must(b, i.Manage(list))
+	running, stop := context.WithCancel(context.Background())
+	var run sync.WaitGroup
+	run.Go(func() { _ = i.Run(running) })
+	var waits []time.Duration
+	for b.Loop() {
+		k.mu.Lock()
+		k.bound, k.announced = map[netip.Addr]time.Time{}, map[netip.Addr]time.Time{}
+		k.mu.Unlock()
+		ctx, cancel := context.WithCancelCause(context.Background())
+		var bound, calls sync.WaitGroup
+		for _, p := range list[:200] {
+			bound.Add(1)
+			calls.Go(func() { _ = i.Bind(ctx, []netip.Prefix{p}, bound.Done) })
+		}
+		bound.Wait()
+		cancel(errDemoted)
+		calls.Wait()
+		k.mu.Lock()
+		for a, at := range k.announced {
+			waits = append(waits, at.Sub(k.bound[a]))
+		}
+		k.mu.Unlock()
+	}
+	stop()
+	run.Wait()
+	must(b, i.Close())
+	slices.Sort(waits)
+	b.ReportMetric(float64(waits[len(waits)/2].Microseconds())/1000, "median-ms")
+	b.ReportMetric(float64(waits[len(waits)*99/100].Microseconds())/1000, "99%-ms")
+	b.ReportMetric(float64(waits[len(waits)-1].Microseconds())/1000, "max-ms")
+}
