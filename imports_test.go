@@ -29,9 +29,8 @@ var allowed = map[string]string{
 	// files: the lock file, and whether another user can have made it
 	"berth/guard": "internal/files internal/journal",
 	// boot: a clock that goes on during a suspension; condition: what a candidate needs; names:
-	// the addresses of the endpoints; files: TLS material. The work of an owner arrives as a
-	// function
-	"berth/election":  "vrrp internal/boot internal/condition internal/files internal/journal internal/metrics internal/names internal/section",
+	// the addresses of the endpoints; certs: TLS. The work of an owner arrives as a function
+	"berth/election":  "vrrp internal/boot internal/certs internal/condition internal/journal internal/metrics internal/names internal/section",
 	"berth/refresher": "vrrp internal/metrics internal/journal", // a provider's errors tell their class by behaviour
 	// boot: a record of another boot names no process; files: the record and its owner; pidfd:
 	// the predecessor is signalled, never a recycled pid
@@ -65,6 +64,8 @@ var allowed = map[string]string{
 	"berth/internal/condition": "", // a noun to wait for
 	"berth/internal/program":   "", // how programs of the user's own run, for all that start some
 	"berth/internal/metrics":   "", // a noun to count with, as a library would be
+	// files of a TLS client, and their problems
+	"berth/internal/certs": "internal/files internal/section",
 	// metrics: a consumer counts events. A noun to say with, as a library would be
 	"berth/internal/journal": "internal/metrics",
 	// files: log-file must be this user's own; metrics: the lines that were dropped. It stands

@@ -3,7 +3,6 @@ package election
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -15,7 +14,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"berth/internal/files"
+	"berth/internal/certs"
 	"berth/internal/names"
 	"berth/internal/section"
 
@@ -55,7 +54,7 @@ const (
 // concurrent use.
 type Etcd struct {
 	options Options
-	tls     *tls.Config
+	tls     bool // an endpoint has TLS
 	history *history
 
 	endpoints []endpoint
@@ -82,83 +81,28 @@ func NewEtcd(o Options) (*Etcd, error) {
 	if !slices.ContainsFunc(o.Endpoints, func(u string) bool { return strings.HasPrefix(u, "https://") }) {
 		return e, nil
 	}
-	e.tls = &tls.Config{MinVersion: tls.VersionTLS12}
-	if o.CertFile != "" {
-		if _, err := readKeyPair(o.CertFile, o.KeyFile); err != nil {
-			return nil, err
-		}
-		// Read at each handshake: certificates are rotated while berth runs.
-		e.tls.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
-			return readKeyPair(o.CertFile, o.KeyFile)
-		}
-	}
-	if o.CAFile != "" {
-		if _, err := readPool(o.CAFile); err != nil {
-			return nil, err
-		}
-		// The authorities are read again too. The usual verification is switched off
-		// because its pool is fixed; tlsOf makes the same one.
-		e.tls.InsecureSkipVerify = true
+	e.tls = true
+	if err := e.certs().Check(); err != nil {
+		return nil, err
 	}
 	return e, nil
 }
 
+func (e *Etcd) certs() certs.Client {
+	o := e.options
+	return certs.Client{Section: "etcd", CAFile: o.CAFile, CertFile: o.CertFile, KeyFile: o.KeyFile}
+}
+
 // tlsOf returns the TLS configuration for an endpoint, nil without TLS.
 func (e *Etcd) tlsOf(endpoint string) *tls.Config {
-	if e.tls == nil || e.options.CAFile == "" {
-		return e.tls
+	if !e.tls {
+		return nil
 	}
 	host := endpoint // a name that no certificate has
 	if u, err := url.Parse(endpoint); err == nil {
 		host = u.Hostname()
 	}
-	c := e.tls.Clone()
-	c.VerifyConnection = func(cs tls.ConnectionState) error {
-		pool, err := readPool(e.options.CAFile)
-		if err != nil {
-			return err
-		}
-		// Not cs.ServerName, which is empty where an address was dialled.
-		v := x509.VerifyOptions{Roots: pool, DNSName: host, Intermediates: x509.NewCertPool()}
-		for _, c := range cs.PeerCertificates[1:] {
-			v.Intermediates.AddCert(c)
-		}
-		_, err = cs.PeerCertificates[0].Verify(v)
-		return err
-	}
-	return c
-}
-
-// maxPEM bounds a file of certificates or of a key, in bytes.
-const maxPEM = 8 << 20
-
-// readKeyPair reads the certificate of a client and its key.
-func readKeyPair(certFile, keyFile string) (*tls.Certificate, error) {
-	cert, err := files.Read(certFile, maxPEM)
-	if err != nil {
-		return nil, wrong("cert-file", err)
-	}
-	key, err := files.Read(keyFile, maxPEM)
-	if err != nil {
-		return nil, wrong("key-file", err)
-	}
-	pair, err := tls.X509KeyPair(cert, key)
-	if err != nil {
-		return nil, wrong("cert-file", fmt.Errorf("read client certificate of %s with the key of %s: %w", certFile, keyFile, err))
-	}
-	return &pair, nil
-}
-
-func readPool(file string) (*x509.CertPool, error) {
-	pem, err := files.Read(file, maxPEM)
-	if err != nil {
-		return nil, wrong("ca-file", err)
-	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(pem) {
-		return nil, wrong("ca-file", fmt.Errorf("%s has no certificate", file))
-	}
-	return pool, nil
+	return e.certs().Config(host)
 }
 
 // wrong returns an error about the value of a key of the configuration.
