@@ -35,6 +35,7 @@ type Config struct {
 	Metrics  Metrics
 	Etcd     Etcd
 	Fencing  Fencing
+	Follow   Follow
 	Election Election
 	Pool     Pool
 	Health   []Health             // checks of this host

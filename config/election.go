@@ -87,6 +87,7 @@ func fillElection(top *section.Section, c *Config) {
 		"health":       section.List,
 	})
 	s.Choice("on-etcd-loss", &e.OnEtcdLoss, e.OnEtcdLoss, Free, Keep)
+	c.Follow.refuse(s, "on-etcd-loss", "without-etcd")
 	checkInterface(s, e.Interface)
 	fillAnnounce(s, &e.Announce)
 	e.Health = fillHealth(s, c.HealthChecks())

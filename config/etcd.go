@@ -75,16 +75,12 @@ func fillEtcd(top *section.Section, c *Config) {
 	if !strings.HasSuffix(e.Prefix, "/") {
 		e.Prefix += "/"
 	}
-	switch {
-	case s.Given("cert-file") && !s.Given("key-file"):
-		s.Missing("key-file", "the path of the key of cert-file")
-	case s.Given("key-file") && !s.Given("cert-file"):
-		s.Missing("cert-file", "the path of the certificate of key-file")
-	}
+	s.Pair("cert-file", "key-file")
 	if !s.Given("username") && (s.Given("password") || s.Given("password-file")) {
 		s.Missing("username", "the name of the user whose password is given")
 	}
-	election := top.Given("election") || c.Pool.Enabled
+	c.Follow.refuse(s, "endpoints")
+	election := (top.Given("election") || c.Pool.Enabled) && !c.Follow.Decides()
 	least, why := minFencingTTL, ""
 	if election {
 		least, why = minElectTTL, ", which an election needs"
@@ -100,7 +96,7 @@ func fillEtcd(top *section.Section, c *Config) {
 	}
 	s.Exclusive("password", "password-file")
 	if !s.Given("endpoints") {
-		s.MissingFor(neededOn(top, election), "endpoints", "the URLs of the etcd members, such as [https://192.0.2.1:2379]; fencing and elections need them")
+		s.MissingFor(neededOn(top, election), "endpoints", "the URLs of the etcd members, such as [https://192.0.2.1:2379]; fencing and elections need them"+c.Follow.needs())
 	}
 }
 

@@ -25,6 +25,7 @@ func defaults() Config {
 		BackOff:           defaultBackOff(),
 		Etcd:              defaultEtcd(),
 		Fencing:           defaultFencing(),
+		Follow:            defaultFollow(),
 		Election:          defaultElection(),
 		Pool:              defaultPool(),
 		Sections:          map[string]yaml.Node{},
@@ -52,6 +53,7 @@ func fill(c *Config, doc *yaml.Node, o Options) []*section.Problem {
 		"metrics":              section.Any,
 		"etcd":                 section.Any,
 		"fencing":              section.Any,
+		"follow":               section.Any,
 		"election":             section.Any,
 		"health":               section.List,
 		"pool":                 section.Any,
@@ -83,6 +85,10 @@ func fill(c *Config, doc *yaml.Node, o Options) []*section.Problem {
 	fillFencing(s, c)
 	c.Health = fillHealth(s, nil)
 	pool := fillPool(s, c)
+	fillFollow(s, c)
+	if c.Pool.Enabled {
+		c.Follow.refuse(pool, "enabled")
+	}
 	fillElection(s, c)
 	fillEtcd(s, c)
 	completePool(s, pool, c)

@@ -203,6 +203,16 @@ func (s *Section) Exclusive(key, other string) {
 	}
 }
 
+// Pair reports that of two keys, the paths of a certificate and of its key, one is given.
+func (s *Section) Pair(cert, key string) {
+	switch {
+	case s.Given(cert) && !s.Given(key):
+		s.Missing(key, "the path of the key of "+cert)
+	case s.Given(key) && !s.Given(cert):
+		s.Missing(cert, "the path of the certificate of "+key)
+	}
+}
+
 // Choice sets to to the text if that is one of the words; an empty text leaves the
 // default, and any other is a problem.
 func (s *Section) Choice(key string, to *string, text string, words ...string) {
