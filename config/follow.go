@@ -33,6 +33,11 @@ const (
 // etcd. With another role the election decides, among the hosts that have the role.
 func (f *Follow) Decides() bool { return f.Patroni.Followed && f.Patroni.Role == Leader }
 
+// NeedsEtcd reports whether etcd has a part in who owns an address.
+func (c *Config) NeedsEtcd() bool {
+	return c.Fencing.Enabled || c.Elects() && !c.Follow.Decides()
+}
+
 func defaultFollow() Follow {
 	return Follow{Patroni{URL: "http://127.0.0.1:8008", Role: Leader}}
 }
@@ -47,15 +52,16 @@ func fillFollow(top *section.Section, c *Config) {
 		}
 		return
 	}
+	role := p.Role
 	sub := s.Sub("patroni", section.Keys{
 		"url":         &p.URL,
-		"role":        &p.Role,
+		"role":        &role,
 		"server-name": &p.ServerName,
 		"ca-file":     &p.CAFile,
 		"cert-file":   &p.CertFile,
 		"key-file":    &p.KeyFile,
 	})
-	sub.Choice("role", &p.Role, p.Role, Leader, Replica, SyncStandby)
+	sub.Choice("role", &p.Role, role, Leader, Replica, SyncStandby)
 	sub.Path("ca-file", p.CAFile, "/etc/patroni/ca.pem")
 	sub.Path("cert-file", p.CertFile, "/etc/patroni/client.pem")
 	sub.Path("key-file", p.KeyFile, "/etc/patroni/client-key.pem")
@@ -65,8 +71,7 @@ func fillFollow(top *section.Section, c *Config) {
 	}
 	u, found := loopbackURL(p.URL)
 	if u == nil {
-		sub.Refuse("url", found, "the URL of Patroni's REST interface by a loopback address, such as http://127.0.0.1:8008; "+
-			"the listen address 0.0.0.0:8008 in Patroni's section restapi includes that")
+		sub.Refuse("url", found, "a loopback address of Patroni's REST interface, such as http://127.0.0.1:8008; where Patroni's restapi.listen is 0.0.0.0:8008, that is one")
 		return
 	}
 	p.URL = u.Scheme + "://" + u.Host

@@ -42,10 +42,12 @@ func (o *Options) buildable(cfg *config.Config) error {
 			errs = append(errs, &UsageError{cfg.Located("health", h.Problem(err))})
 		}
 	}
-	if cfg.Fencing.Enabled || cfg.Elects() {
+	if cfg.NeedsEtcd() {
 		_, err := o.newEtcd(cfg, "")
 		errs = append(errs, err)
 	}
+	_, err := newFollower(cfg, nil, nil, nil, nil)
+	errs = append(errs, err)
 	if how := cfg.Pointing(o.DryRun); how == config.Call || how == config.Unchosen {
 		j, end := o.Journal().Part()
 		_, err := o.newProvider(cfg, "", nil, j)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"maps"
 	"slices"
+	"time"
 
 	"berth/config"
 	"berth/election"
@@ -12,6 +13,7 @@ import (
 	"berth/internal/condition"
 	"berth/internal/journal"
 	"berth/internal/owner"
+	"berth/internal/patroni"
 	"berth/internal/pointing"
 	"berth/internal/reload"
 	"berth/internal/run"
@@ -95,6 +97,7 @@ type electMode struct {
 	supervisor *systemd.Notifier
 	exporter   *serve.Exporter
 	board      *status.Board
+	entry      status.Instance // what all entries of the board share
 	cloud      *pointing.Cloud // nil without a provider
 	health     *health.Set
 	// With the place of this host's member:
@@ -103,6 +106,10 @@ type electMode struct {
 	history *seat.History
 	network *netif.Host
 	host    *owner.Host
+	// follower asks Patroni, nil where that is not followed. Where it decides, member and
+	// history are nil, and the place is a lock alone.
+	follower *patroni.Follower
+	able     []condition.Condition // of all instances
 }
 
 // elect does the work of Elect with these meters, and reports whether it is to begin
@@ -142,7 +149,11 @@ func (o *Options) newElectMode(cfg *config.Config, m *meters) (e *electMode, err
 	if err != nil {
 		return nil, err
 	}
-	e.board = status.NewBoard(cfg.RunDirectory, status.Instance{PID: self.PID, Start: self.Start, Mode: "elect", Prefix: cfg.Etcd.Prefix, Member: cfg.Etcd.MemberName()}, j)
+	e.entry = status.Instance{PID: self.PID, Start: self.Start, Mode: "elect", Prefix: cfg.Etcd.Prefix, Member: cfg.Etcd.MemberName()}
+	if cfg.Follow.Decides() {
+		e.entry.Prefix = cfg.Follow.Patroni.URL
+	}
+	e.board = status.NewBoard(cfg.RunDirectory, e.entry, j)
 	m.status.Watch(e.board)
 	e.health = newHealth(cfg, e.board, cfg.HealthConcerns, m.health, j)
 	if cfg.Pointing(o.DryRun) != config.Nothing {
@@ -156,23 +167,43 @@ func (o *Options) newElectMode(cfg *config.Config, m *meters) (e *electMode, err
 // build builds the parts that need the place: the member of the elections, the
 // interfaces, and what an owner does with them. Without an error, close is to follow.
 func (e *electMode) build() (err error) {
-	if e.member, e.history, err = e.options.newMember(e.cfg, e.place, e.meters.election); err != nil {
+	if err := e.follow(); err != nil {
 		return err
 	}
-	if e.network, err = openNetwork(e.cfg, e.member, e.board, e.meters.netif, e.journal); err != nil {
-		e.member.Etcd.Close()
+	var end func() time.Time
+	if e.cfg.Follow.Decides() {
+		end = e.follower.End
+		e.host = &owner.Host{Decider: e.follower, Awaits: "Patroni", Adopts: true}
+	} else {
+		if e.member, e.history, err = e.options.newMember(e.cfg, e.place, e.meters.election); err != nil {
+			return err
+		}
+		end = e.member.End
+		e.host = &owner.Host{Decider: owner.Elections(e.member, e.journal), Awaits: "etcd", Adopts: e.place.Found() != 0, Lease: e.place.Path()}
+	}
+	if e.network, err = openNetwork(e.cfg, end, e.host.Decider.Owner, e.board, e.meters.netif, e.journal); err != nil {
+		e.closeEtcd()
 		return err
 	}
-	e.member.Retain = e.cfg.Election.OnEtcdLoss == config.Keep
-	e.member.Renewed, e.member.Moved, e.member.Doubled = e.network.Renewed, e.network.Moved, e.board.Doubled
-	e.member.Init()
-	e.host = &owner.Host{Decider: owner.Elections(e.member, e.journal), Awaits: "etcd", Network: e.network, Status: e.board, Adopts: e.place.Found() != 0, Lease: e.place.Path(), Journal: e.journal}
-	healthy := status.HealthyOf(e.cfg.RunDirectory, e.cfg.Etcd.Prefix, e.cfg.Etcd.MemberName())
+	if e.member != nil {
+		e.member.Retain = e.cfg.Election.OnEtcdLoss == config.Keep
+		e.member.Renewed, e.member.Moved, e.member.Doubled = e.network.Renewed, e.network.Moved, e.board.Doubled
+		e.member.Init()
+	}
+	e.host.Network, e.host.Status, e.host.Journal = e.network, e.board, e.journal
+	healthy := status.HealthyOf(e.cfg.RunDirectory, e.entry.Prefix, e.entry.Member)
 	e.host.Adopted = func() { e.health.Presume(healthy) }
 	for _, in := range e.cfg.Election.Instances {
-		e.host.Owners = append(e.host.Owners, newOwner(in, e.network, e.cloud, e.health.Conditions(e.cfg.HealthOf(in.Name)), e.board, e.journal))
+		able := append(e.health.Conditions(e.cfg.HealthOf(in.Name)), e.able...)
+		e.host.Owners = append(e.host.Owners, newOwner(in, e.network, e.cloud, able, e.board, e.journal))
 	}
 	return nil
+}
+
+func (e *electMode) closeEtcd() {
+	if e.member != nil {
+		e.member.Etcd.Close()
+	}
 }
 
 // close ends what build has opened.
@@ -180,21 +211,24 @@ func (e *electMode) close() {
 	if err := e.network.Close(); err != nil {
 		e.journal.Tell(interfacesNotClosed, zap.Error(err))
 	}
-	e.member.Etcd.Close()
+	e.closeEtcd()
 }
 
 // run runs the parts until ctx ends, and reports whether berth is to begin anew.
 func (e *electMode) run(ctx context.Context, stop func(error)) (again bool, err error) {
 	protect(e.journal)
-	tasks := []run.Task{
-		{Name: "election", Run: func(ctx context.Context) error { return e.member.Run(ctx, e.host.Run) }},
-		{Name: "status", Run: e.board.Run},
-		{Name: "health", Run: e.health.Run},
-		{Name: "record", Run: func(ctx context.Context) error { return e.place.Run(ctx, e.member.End, e.member.Unacknowledged) }},
-		{Name: "history", Run: func(ctx context.Context) error { return e.history.Run(ctx, e.member.Seen) }},
-		{Name: "metrics", Run: e.exporter.Run},
-		e.options.onUpgrade(e.source.check, func() error { return replaceable(e.member, e.cfg, e.cfg) }, stop),
+	tasks := append(e.following(),
+		run.Task{Name: "status", Run: e.board.Run},
+		run.Task{Name: "health", Run: e.health.Run},
+		run.Task{Name: "metrics", Run: e.exporter.Run},
+		e.options.onUpgrade(e.source.check, func() error { return e.replaceable(e.cfg) }, stop),
 		run.OnSignal("reload", unix.SIGHUP, func(context.Context) { e.beginAnew(stop) }),
+	)
+	if e.member != nil {
+		tasks = append(tasks,
+			run.Task{Name: "election", Run: func(ctx context.Context) error { return e.member.Run(ctx, e.takePart) }},
+			run.Task{Name: "record", Run: func(ctx context.Context) error { return e.place.Run(ctx, e.member.End, e.member.Unacknowledged) }},
+			run.Task{Name: "history", Run: func(ctx context.Context) error { return e.history.Run(ctx, e.member.Seen) }})
 	}
 	if e.cloud != nil {
 		for _, w := range e.cfg.Immovable() {
@@ -203,18 +237,17 @@ func (e *electMode) run(ctx context.Context, stop func(error)) (again bool, err 
 		tasks = append(tasks, run.Task{Name: "provider", Run: e.cloud.Prepare}, run.Task{Name: "audit", Run: e.cloud.Audit})
 	}
 	tasks = append(tasks, systemdTask(e.supervisor, tasks, nil))
-	e.journal.Tell(electionJoined, zap.String("member", e.member.Name), zap.String("prefix", e.member.Prefix),
-		zap.Strings("instances", e.cfg.Election.Names()), zap.Strings("interfaces", slices.Sorted(maps.Keys(e.cfg.OnInterfaces()))))
+	left, passed := e.tellBegin(e.cfg.Election.Names(), slices.Sorted(maps.Keys(e.cfg.OnInterfaces())))
 	err = run.Together(ctx, tasks...)
 	if ctx.Err() == nil {
 		return false, err
 	}
 	cause := context.Cause(ctx)
 	if errors.Is(cause, election.ErrLeave) {
-		e.journal.Tell(electionPassed, zap.NamedError("reason", cause))
+		e.journal.Tell(passed, zap.NamedError("reason", cause))
 		return errors.Is(cause, upgrade.ErrAnew), nil
 	}
-	e.journal.Tell(electionLeft, zap.NamedError("reason", cause))
+	e.journal.Tell(left, zap.NamedError("reason", cause))
 	return false, nil
 }
 
@@ -234,13 +267,12 @@ func newOwner(in config.ElectionInstance, network *netif.Host, cloud *pointing.C
 }
 
 // replaceable returns an error while a successor with the configuration next could not
-// take over what the member owns.
-func replaceable(member *election.Member, cfg, next *config.Config) error {
-	if next.Etcd.MemberName() != member.Name || next.Etcd.Prefix != cfg.Etcd.Prefix || next.RunDirectory != cfg.RunDirectory {
-		return errors.New("etcd.member, etcd.prefix and run-directory change with a stop and a start of berth only; " +
-			"a process with other values would not find what this process owns")
+// take over what this process owns.
+func (e *electMode) replaceable(next *config.Config) error {
+	if err := sameSeat(e.cfg, next); err != nil {
+		return err
 	}
-	if member.Retained() {
+	if e.member != nil && e.member.Retained() {
 		return errors.New("etcd does not answer, so that the next process could not take over what this process owns; try again when etcd answers")
 	}
 	// An interface may have been renamed since.
@@ -255,7 +287,7 @@ func (e *electMode) beginAnew(stop func(error)) {
 		err = e.options.buildable(next)
 	}
 	if err == nil {
-		err = replaceable(e.member, e.cfg, next)
+		err = e.replaceable(next)
 	}
 	if err != nil {
 		e.journal.Tell(reload.Refused, zap.Error(err))

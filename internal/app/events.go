@@ -17,6 +17,7 @@ import (
 	"berth/internal/keepalived"
 	"berth/internal/names"
 	"berth/internal/owner"
+	"berth/internal/patroni"
 	"berth/internal/presence"
 	"berth/internal/reading"
 	"berth/internal/reconcile"
@@ -50,6 +51,9 @@ var (
 	electionLeft   = journal.Kind{Code: "election-left", Level: zap.InfoLevel, Text: "ended; addresses and lease are given up"}
 	electionPassed = journal.Kind{Code: "election-passed-on", Level: zap.InfoLevel,
 		Text: "ending; lease and addresses stay for the next process"}
+	followJoined = journal.Kind{Code: "patroni-followed", Level: zap.InfoLevel, Text: "following Patroni, which decides who owns the addresses"}
+	followLeft   = journal.Kind{Code: "patroni-left", Level: zap.InfoLevel, Text: "ended; addresses are given up"}
+	followPassed = journal.Kind{Code: "patroni-passed-on", Level: zap.InfoLevel, Text: "ending; addresses stay for the next process"}
 	addressFixed = journal.Kind{Code: "address-bound-only", Level: zap.InfoLevel,
 		Text: "no provider points the address; it is bound only"}
 	interfacesNotClosed = journal.Kind{Code: "interfaces-not-closed", Level: zap.WarnLevel, Text: "cannot close the interfaces"}
@@ -61,7 +65,7 @@ var (
 
 // own are the kinds that this package declares.
 var own = []journal.Kind{ending, unprotected, fifoUnlockable, fifoNotUnlocked, eventSuperseded, seatNotLeft,
-	electionJoined, electionLeft, electionPassed, addressFixed, interfacesNotClosed, upgradeRefused, upgradeImpossible}
+	electionJoined, electionLeft, electionPassed, followJoined, followLeft, followPassed, addressFixed, interfacesNotClosed, upgradeRefused, upgradeImpossible}
 
 // Events returns the kinds of events of all packages, in no order. A package that
 // declares some is listed here.
@@ -83,6 +87,7 @@ func Events() []journal.Kind {
 		netif.Events,
 		notify.Events,
 		owner.Events,
+		patroni.Events,
 		presence.Events,
 		catalog.Events,
 		reading.Events,

@@ -31,6 +31,9 @@ func (o *Options) handOver(ctx context.Context, configPath, instance string,
 	if err != nil {
 		return err
 	}
+	if cfg.Follow.Decides() {
+		return &UsageError{cfg.Located("follow", errFollows)}
+	}
 	if len(cfg.Election.Instances) > 0 && !slices.ContainsFunc(cfg.Election.Instances, func(in config.ElectionInstance) bool { return in.Name == instance }) {
 		return &UsageError{fmt.Errorf("%s: election.instances has no %q", configPath, instance)}
 	}

@@ -67,7 +67,8 @@ func TestTheSelfTestRefusesTheInterfacesThatElectRefuses(t *testing.T) {
 		var refusal error
 		var report []string
 		if err := n.Do(func() error {
-			h, err := openNetwork(cfg, &election.Member{}, board, netif.NewMetrics(&metrics.Registry{}), journal.New(nil))
+			member := &election.Member{}
+			h, err := openNetwork(cfg, member.End, member.Owner, board, netif.NewMetrics(&metrics.Registry{}), journal.New(nil))
 			if refusal = err; err == nil {
 				return h.Close()
 			}

@@ -6,6 +6,7 @@ import (
 
 	"berth/config"
 	"berth/election"
+	"berth/internal/rundir"
 	"berth/internal/seat"
 	"berth/notify"
 )
@@ -65,8 +66,13 @@ func (o *Options) seatOptions(cfg *config.Config) (seat.Options, error) {
 		Name: config.EscapeName(cfg.Etcd.Prefix + name), Boot: self.Boot, Journal: o.Journal()}, nil
 }
 
-// takeSeat waits for the seat of this host's member.
+// takeSeat waits for the seat of this host's member, or of the process that follows
+// Patroni.
 func (o *Options) takeSeat(ctx context.Context, cfg *config.Config) (*seat.Seat, error) {
+	if cfg.Follow.Decides() {
+		lock := rundir.Dir(cfg.RunDirectory).FollowerLock(config.EscapeName(cfg.Follow.Patroni.URL))
+		return seat.Alone(ctx, lock, "stop it, or give one of the two another follow.patroni.url", o.Journal())
+	}
 	where, err := o.seatOptions(cfg)
 	if err != nil {
 		return nil, err

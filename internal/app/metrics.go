@@ -5,6 +5,7 @@ import (
 	"berth/health"
 	"berth/internal/journal"
 	"berth/internal/metrics"
+	"berth/internal/patroni"
 	"berth/internal/reconcile"
 	"berth/internal/status"
 	"berth/netif"
@@ -23,6 +24,7 @@ type meters struct {
 	election  *election.Metrics
 	netif     *netif.Metrics
 	health    *health.Metrics
+	patroni   *patroni.Metrics
 	events    *journal.Metrics
 	dropped   *metrics.Counter
 }
@@ -37,6 +39,7 @@ func newMeters(r *metrics.Registry) *meters {
 		election:  election.NewMetrics(r),
 		netif:     netif.NewMetrics(r),
 		health:    health.NewMetrics(r),
+		patroni:   patroni.NewMetrics(r),
 		events:    journal.NewMetrics(r, Events()),
 		dropped: r.Counter("berth_log_lines_dropped_total",
 			"Lines of the log that were dropped because the log did not take them in time."),

@@ -2,9 +2,9 @@ package app
 
 import (
 	"net/netip"
+	"time"
 
 	"berth/config"
-	"berth/election"
 	"berth/internal/journal"
 	"berth/internal/rundir"
 	"berth/internal/status"
@@ -12,8 +12,8 @@ import (
 )
 
 // openNetwork opens the interfaces of the election; there are none where the instances
-// have floating IPs alone.
-func openNetwork(cfg *config.Config, member *election.Member, board *status.Board, m *netif.Metrics, j *journal.Journal) (*netif.Host, error) {
+// have floating IPs alone. end and owned are those of the decider.
+func openNetwork(cfg *config.Config, end func() time.Time, owned func(instance string) (name string, other, ok bool), board *status.Board, m *netif.Metrics, j *journal.Journal) (*netif.Host, error) {
 	instances := map[netip.Prefix]string{}
 	for _, in := range cfg.Election.Instances {
 		for _, ip := range in.Addresses {
@@ -23,15 +23,24 @@ func openNetwork(cfg *config.Config, member *election.Member, board *status.Boar
 	a := cfg.Election.Announce
 	return netif.OpenHost(netif.Options{
 		Announce: netif.Announce{Count: a.Count, Interval: a.Interval, Refresh: a.Refresh},
-		End:      member.End,
+		End:      end,
 		Elsewhere: func(p netip.Prefix) bool {
-			_, other, known := member.Owner(instances[p])
+			_, other, known := owned(instances[p])
 			return known && other
 		},
 		Contested: func(p netip.Prefix, on bool) { board.Contested(instances[p], p.String(), on) },
 		Astray:    func(p netip.Prefix, on string) { board.Astray(instances[p], p.String(), on) },
-		Record:    rundir.Dir(cfg.RunDirectory).Bound(config.EscapeName(cfg.Etcd.Prefix + cfg.Etcd.MemberName())),
+		Record:    boundRecord(cfg),
 		Journal:   j,
 		Metrics:   m,
 	}, cfg.OnInterfaces())
+}
+
+// boundRecord returns the file of the addresses that this process binds.
+func boundRecord(cfg *config.Config) string {
+	d := rundir.Dir(cfg.RunDirectory)
+	if cfg.Follow.Decides() {
+		return d.FollowerBound(config.EscapeName(cfg.Follow.Patroni.URL))
+	}
+	return d.Bound(config.EscapeName(cfg.Etcd.Prefix + cfg.Etcd.MemberName()))
 }

@@ -93,7 +93,7 @@ func (o *Options) checks(configPath string) ([]selftest.Check, error) {
 			selftest.Directory("lock directory", filepath.Dir(cfg.LockFileTemplate), cfg.OwnLockDirectory))
 	}
 	checks = append(checks, selftest.Directory("run directory", cfg.RunDirectory, true))
-	if cfg.Fencing.Enabled || cfg.Elects() {
+	if cfg.NeedsEtcd() {
 		etcd, err := o.newEtcd(cfg, "")
 		if err != nil {
 			return nil, err

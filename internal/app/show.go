@@ -44,7 +44,7 @@ func (o *Options) Show(ctx context.Context, configPath string, so ShowOptions) e
 		return err
 	}
 	var etcdErr, providerErr error
-	if !so.Offline && (cfg.Fencing.Enabled || cfg.Elects()) {
+	if !so.Offline && cfg.NeedsEtcd() {
 		etcdErr = o.showOwners(ctx, cfg, &all)
 	}
 	if !so.Offline && cfg.Pointing(o.DryRun) == config.Call {

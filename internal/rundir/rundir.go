@@ -15,6 +15,8 @@
 //   - etcd-MEMBER.lock (0600): the lock of the member. Written by the process that is the member. Without it two processes can be one member.
 //   - etcd-MEMBER.history (0600): what was seen of etcd's history. Written by the process that is the member. Without it a restart does not notice that etcd was restored from a backup.
 //   - etcd-MEMBER.addresses (0600): the addresses that an election has bound. Written by berth elect. Without it leftovers of an earlier run on an interface that is not configured any more stay until their lifetime in the kernel ends.
+//   - patroni-URL.lock (0600): the lock of the process that follows a Patroni. Written by berth elect where Patroni decides. Without it two processes can have the same addresses.
+//   - patroni-URL.addresses (0600): the addresses that it has bound. Written by that process. Without it leftovers of an earlier run on an interface that is not configured any more stay until their lifetime in the kernel ends.
 //
 // A mode of 0644 is for every user to read; such a file has no secret. berth believes a
 // file only if the user who runs berth wrote it, except status/; the commands status,
@@ -69,5 +71,12 @@ func (d Dir) History(member string) string { return d.member(member, ".history")
 
 // Bound returns the file of the addresses that a member has bound.
 func (d Dir) Bound(member string) string { return d.member(member, ".addresses") }
+
+// FollowerLock returns the lock file of the process that follows a Patroni. url is that of
+// Patroni as one part of a file name.
+func (d Dir) FollowerLock(url string) string { return d.file("patroni-" + url + ".lock") }
+
+// FollowerBound returns the file of the addresses that that process has bound.
+func (d Dir) FollowerBound(url string) string { return d.file("patroni-" + url + ".addresses") }
 
 func (d Dir) member(member, ending string) string { return d.file("etcd-" + member + ending) }

@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -54,22 +55,14 @@ const leaveTime = 5 * time.Second
 func Take(ctx context.Context, o Options) (*Seat, error) {
 	s := &Seat{path: rundir.Dir(o.RunDirectory).Lease(o.Name), writing: o.Journal.Condition(), lease: status.Lease{Boot: o.Boot, Prefix: o.Prefix, Member: o.Member}}
 	lockPath := rundir.Dir(o.RunDirectory).MemberLock(o.Name)
-	err := os.MkdirAll(o.RunDirectory, 0o755)
-	var lock *files.LockFile
-	if err == nil {
-		lock, err = lockWithin(ctx, lockPath)
-	}
-	switch {
-	case errors.Is(err, files.ErrLocked) && ctx.Err() != nil:
-		return nil, context.Cause(ctx)
-	case errors.Is(err, files.ErrLocked):
-		return nil, fmt.Errorf("another berth on this host is member %q below %s (it holds %s); stop it, or give one of the two another etcd.member or etcd.prefix",
+	var err error
+	if s.lock, err = occupy(ctx, lockPath, o.Journal); errors.Is(err, files.ErrLocked) {
+		err = fmt.Errorf("another berth on this host is member %q below %s (it holds %s); stop it, or give one of the two another etcd.member or etcd.prefix",
 			o.Member, o.Prefix, lockPath)
-	case err != nil:
-		o.Journal.Tell(seatUnusable, zap.String("file", lockPath), zap.Error(err))
-		return s, nil
 	}
-	s.lock = lock
+	if s.lock == nil {
+		return s.unless(err)
+	}
 	former, err := status.ReadOwnLease(s.path)
 	switch {
 	case errors.Is(err, os.ErrNotExist):
@@ -79,6 +72,45 @@ func Take(ctx context.Context, o Options) (*Seat, error) {
 		s.found = clientv3.LeaseID(former.ID)
 	}
 	return s, nil
+}
+
+// Alone waits for the seat of a process that is no member of an election, of which there
+// must be one: it has no lease. path is that of the lock. It fails if another process
+// keeps the seat, with an error that ends with what to do.
+func Alone(ctx context.Context, path, cure string, j *journal.Journal) (*Seat, error) {
+	s := &Seat{writing: j.Condition()}
+	var err error
+	if s.lock, err = occupy(ctx, path, j); errors.Is(err, files.ErrLocked) {
+		err = fmt.Errorf("another berth on this host does the same (it holds %s); %s", path, cure)
+	}
+	return s.unless(err)
+}
+
+func (s *Seat) unless(err error) (*Seat, error) {
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// occupy waits for a lock. It returns nil without an error if there cannot be one, which
+// is told.
+func occupy(ctx context.Context, path string, j *journal.Journal) (*files.LockFile, error) {
+	err := os.MkdirAll(filepath.Dir(path), 0o755)
+	var lock *files.LockFile
+	if err == nil {
+		lock, err = lockWithin(ctx, path)
+	}
+	switch {
+	case errors.Is(err, files.ErrLocked) && ctx.Err() != nil:
+		return nil, context.Cause(ctx)
+	case errors.Is(err, files.ErrLocked):
+		return nil, err
+	case err != nil:
+		j.Tell(seatUnusable, zap.String("file", path), zap.Error(err))
+		return nil, nil
+	}
+	return lock, nil
 }
 
 // retry spaces the attempts to take the seat of a process that is about to end.

@@ -52,8 +52,9 @@ type Instance struct {
 	// acknowledged a lease that is kept without it.
 	LeaseEnd       time.Time `json:"lease_end,omitzero"`
 	Unacknowledged time.Time `json:"unacknowledged,omitzero"`
-	// Prefix and Member are those of the election in which this process takes part;
-	// two processes of one host can take part in two. Doubled says that another host
+	// Prefix and Member are those of the election in which this process takes part, with
+	// the URL of Patroni as Prefix where that decides; two processes of one host can take
+	// part in two. Doubled says that another host
 	// takes part under the same name.
 	Prefix  string    `json:"prefix,omitempty"`
 	Member  string    `json:"member,omitempty"`
