@@ -98,6 +98,9 @@ var allowed = map[string]string{
 	// what an owner does, by the grant of the election, with the loops of a holding; condition:
 	// what it needs; run: its parts; status: what it tells. Interfaces arrive as values
 	"berth/internal/owner": "election guard refresher vrrp internal/condition internal/holding internal/journal internal/run internal/status",
+	// what Patroni says, as a decider of owners (owner, and election for what a campaign is)
+	// and as a condition; boot: a clock that goes on during a suspension; certs: TLS
+	"berth/internal/patroni": "election vrrp internal/boot internal/certs internal/condition internal/journal internal/metrics internal/owner",
 	// files, rundir: a file for each instance
 	"berth/internal/status": "vrrp internal/files internal/journal internal/metrics internal/rundir",
 	// which addresses keepalived has: from its file, and from what its processes (pidfd) have

@@ -156,8 +156,43 @@ func TestPool(t *testing.T) {
 	}
 }
 
-const knownKeys = "known are back-off, cloudscale, election, etcd, fencing, health, keepalived-config, keepalived-config-id, keepalived-pid-file, " +
+const knownKeys = "known are back-off, cloudscale, election, etcd, fencing, follow, health, keepalived-config, keepalived-config-id, keepalived-pid-file, " +
 	"keepalived-version, lock-file-template, lock-timeout, log-file, managed-addresses, metrics, none, pool, provider, refresh-interval, refresh-timeout, run-directory"
+
+// elected is a section of an election with an instance.
+const elected = "election: {interface: eth0, instances: [{name: a, addresses: [192.0.2.1]}]}\n"
+
+// leads is a section that follows Patroni, with these keys.
+func leads(keys string) string { return "follow: {patroni: {" + keys + "}}\n" }
+
+const (
+	loopback = "; write a loopback address of Patroni's REST interface, such as http://127.0.0.1:8008; where Patroni's restapi.listen is 0.0.0.0:8008, that is one"
+	beside   = "a key about etcd, although Patroni alone decides (follow.patroni.role is leader); write no such key, or another role"
+)
+
+func TestFollow(t *testing.T) {
+	for _, tt := range []struct {
+		name, text, want string
+		decides          bool
+	}{
+		{"defaults", "follow: {patroni: {}}\n" + elected, "{true http://127.0.0.1:8008 leader    }", true},
+		{"TLS", leads(`url: "https://[::1]:8009/", server-name: db1, ca-file: /ca, cert-file: /c, key-file: /k`) + elected,
+			"{true https://[::1]:8009 leader db1 /ca /c /k}", true},
+		{"a replica", etcdOf("5s") + leads("role: replica") + elected, "{true http://127.0.0.1:8008 replica    }", false},
+		{"a synchronous standby in a pool", etcdOf("5s") + leads("role: sync-standby") + "pool: {enabled: true, interface: eth0}\n", "{true http://127.0.0.1:8008 sync-standby    }", false},
+		{"nothing", etcdOf("5s") + elected, "{false http://127.0.0.1:8008 leader    }", false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c, err := parse(tt.text)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := fmt.Sprint(c.Follow.Patroni); got != tt.want || c.Follow.Decides() != tt.decides || c.NeedsEtcd() == tt.decides {
+				t.Errorf("want %s, got %s, decides %t, needs etcd %t", tt.want, got, c.Follow.Decides(), c.NeedsEtcd())
+			}
+		})
+	}
+}
 
 func TestMistakes(t *testing.T) {
 	for _, row := range []struct{ name, text, want string }{
@@ -244,6 +279,26 @@ func TestMistakes(t *testing.T) {
 			"berth.yml:2: pool.prefix: found a path below that of the elections; write a path of its own, such as /berth/pool/, or leave the key out"},
 		{"instance with the name of the pool", etcdOf("5s") + "pool: {enabled: true}\nelection: {interface: eth0, instances: [{name: pool, addresses: [192.0.2.1]}]}\n",
 			"berth.yml:3: election.instances, number 1, name: found the name that the pool has in status and log; write another name, or leave pool.enabled out"},
+		{"follow without an election", "follow: {patroni: {role: leader}}\n", "berth.yml:1: election: missing; write its interface and instances; follow says who owns their addresses"},
+		{"follow without what", etcdOf("5s") + "follow: {}\n" + elected, "berth.yml:2: follow.patroni: missing; write what is followed, such as {role: leader}"},
+		{"follow another", etcdOf("5s") + "follow: {stolon: {}}\n" + elected, `berth.yml:2: follow: unknown key "stolon"; known are patroni`},
+		{"role that Patroni does not have", leads("role: master") + elected, "berth.yml:1: follow.patroni.role: found a text of 6 characters; write one of leader, replica, sync-standby"},
+		{"Patroni of another host", leads(`url: "http://192.0.2.1:8008"`) + elected, "berth.yml:1: follow.patroni.url: found a URL with the address of a network (only the Patroni of this host counts)" + loopback},
+		{"Patroni by name", leads(`url: "http://localhost:8008"`) + elected, "berth.yml:1: follow.patroni.url: found a URL with a host name" + loopback},
+		{"Patroni without a port", leads(`url: "http://127.0.0.1"`) + elected, "berth.yml:1: follow.patroni.url: found a URL without a port" + loopback},
+		{"Patroni with a path", leads(`url: "http://127.0.0.1:8008/leader"`) + elected, "berth.yml:1: follow.patroni.url: found a URL with more than scheme, address and port (follow.patroni.role says what is asked)" + loopback},
+		{"Patroni with a password", leads(`url: "http://u:S3CRET@127.0.0.1:8008"`) + elected, "berth.yml:1: follow.patroni.url: found a URL with user or password (Patroni asks for none where berth does)" + loopback},
+		{"Patroni by something else", leads("url: S3CRET") + elected, "berth.yml:1: follow.patroni.url: found a text of 6 characters" + loopback},
+		{"certificate without TLS", leads("ca-file: /ca, server-name: db") + elected, "berth.yml:1: follow.patroni.server-name: found a url without TLS; write a url that begins with https://, or leave this key out\n" +
+			"berth.yml:1: follow.patroni.ca-file: found a url without TLS; write a url that begins with https://, or leave this key out"},
+		{"certificate of a client without key", leads(`url: "https://127.0.0.1:8008", cert-file: /c`) + elected, "berth.yml:1: follow.patroni.key-file: missing; write the path of the key of cert-file"},
+		{"policy for etcd where Patroni decides", leads("role: leader") + "election: {interface: eth0, on-etcd-loss: keep, instances: [{name: a, addresses: [192.0.2.1]}]}\n", "berth.yml:2: election.on-etcd-loss: found " + beside},
+		{"etcd where Patroni decides", leads("role: leader") + etcdOf("5s") + elected, "berth.yml:2: etcd.endpoints: found " + beside},
+		{"pool where Patroni decides", leads("role: leader") + "pool: {enabled: true}\n" + elected, "berth.yml:2: pool.enabled: found " + beside},
+		{"replica without etcd", leads("role: replica") + elected,
+			"berth.yml:2: etcd.endpoints: missing; write the URLs of the etcd members, such as [https://192.0.2.1:2379]; fencing and elections need them, and so does follow.patroni with the role replica, which several hosts can have"},
+		{"sync-standby in a pool without etcd", leads("role: sync-standby") + "pool: {enabled: true, interface: eth0}\n",
+			"berth.yml:2: etcd.endpoints: missing; write the URLs of the etcd members, such as [https://192.0.2.1:2379]; fencing and elections need them, and so does follow.patroni with the role sync-standby, which several hosts can have"},
 		{"misspelt endpoints are not missing as well", "etcd: {endpoint: [\"http://192.0.2.1:2379\"]}\nfencing: {enabled: true}\n", `berth.yml:1: etcd: unknown key "endpoint"; did you mean endpoints?`},
 		{"misspelt instances are not missing as well", etcdOf("5s") + "election: {interface: eth0, instance: [{name: a, addresses: [192.0.2.1]}]}\n", `berth.yml:2: election: unknown key "instance"; did you mean instances?`},
 		{"misspelt etcd is not missing as well", "etc: {endpoints: [\"http://192.0.2.1:2379\"]}\nfencing: {enabled: true}\n", `berth.yml:1: unknown key "etc"; did you mean etcd?`},

@@ -47,7 +47,7 @@ func fillFollow(top *section.Section, c *Config) {
 	s := top.Sub("follow", section.Keys{"patroni": section.Any})
 	p := &c.Follow.Patroni
 	if p.Followed = s.Given("patroni"); !p.Followed {
-		if top.Given("follow") {
+		if top.Given("follow") && len(top.Node("follow").Content) == 0 { // else another key was found
 			s.Missing("patroni", "what is followed, such as {role: leader}")
 		}
 		return

@@ -51,7 +51,7 @@ type campaign struct {
 }
 
 // Campaign has holding called whenever this host has the role and is able, until ctx
-// ends, and returns the cause. Of c it uses what does not concern etcd.
+// ends, and returns the cause. It ignores the fields of c that concern etcd.
 func (f *Follower) Campaign(ctx context.Context, c election.Campaign, holding func(ctx context.Context, token int64, g owner.Grant) error) error {
 	if c.Able == nil {
 		c.Able = condition.All()

@@ -81,7 +81,7 @@ func TestARedirectionIsNotFollowed(t *testing.T) {
 	}
 }
 
-// What listens there may be anything.
+// The port may be that of any other program.
 func TestAServerThatIsNotPatroniIsBounded(t *testing.T) {
 	for name, speak := range map[string]func(net.Conn){
 		"says nothing":           func(c net.Conn) { <-closed(c) },
