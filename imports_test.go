@@ -95,6 +95,10 @@ var allowed = map[string]string{
 	// beside the election, and puts it on record
 	"berth/internal/fence":  "vrrp election guard internal/journal internal/run internal/seat internal/status",
 	"berth/internal/reload": "internal/journal", // generations arrive as values
+	// election: the keys of the pool and their campaigns; owner: what the owner of one address
+	// does, with the loops of a provider (refresher); condition: what a member needs; files: the
+	// last list; run: its parts; status: what it tells. etcd and the interface arrive as values
+	"berth/pool": "election refresher vrrp internal/condition internal/files internal/journal internal/metrics internal/owner internal/run internal/status",
 	// what an owner does, by the grant of the election, with the loops of a holding; condition:
 	// what it needs; run: its parts; status: what it tells. Interfaces arrive as values
 	"berth/internal/owner": "election guard refresher vrrp internal/condition internal/holding internal/journal internal/run internal/status",

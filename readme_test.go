@@ -100,6 +100,17 @@ func TestReferenceConfigurationIsTheDefault(t *testing.T) {
 	}
 }
 
+// The example of a pool loads.
+func TestPoolExampleIsComplete(t *testing.T) {
+	c, err := config.Load("dist/berth-pool.yml", config.Options{Sections: map[string]config.SectionCheck{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !c.Pool.Enabled || len(c.Pool.Health) != 1 || c.Pool.Prefix != "/berth/pool/" || c.Pool.Interface != "eth0" {
+		t.Errorf("want a pool with a health check, got %+v", c.Pool)
+	}
+}
+
 // The example of an election loads; its certificate and key need not exist for that.
 func TestElectionExampleIsComplete(t *testing.T) {
 	c, err := config.Load("dist/berth-elect.yml", config.Options{Sections: map[string]config.SectionCheck{}})

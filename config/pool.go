@@ -39,6 +39,21 @@ func (c *Config) OnInterfaces() map[string][]netip.Prefix {
 	return all
 }
 
+// Taken returns the addresses that stand in another section than the list of the pool,
+// each with the name of that place. They are not served for the pool.
+func (c *Config) Taken() map[netip.Addr]string {
+	all := map[netip.Addr]string{}
+	for _, in := range c.Election.Instances {
+		for _, ip := range in.Addresses {
+			all[ip.Addr()] = "election.instances: " + in.Name
+		}
+	}
+	for _, ip := range c.ManagedAddresses {
+		all[ip.Addr()] = "managed-addresses"
+	}
+	return all
+}
+
 // fillPool reads the section. completePool must follow, after the sections on which the
 // pool depends were read.
 func fillPool(top *section.Section, c *Config) *section.Section {

@@ -165,6 +165,17 @@ func (o *observer) poolKeys() *PoolKeys {
 	return &PoolKeys{p.span.revision, p.span.era, p.sorted, p.shared, p.sharedIdle, held}
 }
 
+// Acknowledged reports whether etcd acknowledges the lease of this member: not before it
+// has granted one, nor while this member goes on without its answers.
+func (m *Member) Acknowledged() bool {
+	t, _, _ := m.session.state()
+	if t == nil {
+		return false
+	}
+	retained, _ := t.isRetained()
+	return !retained
+}
+
 // Holder is Owner for an address of the pool.
 func (m *Member) Holder(address string) (name string, other, ok bool) {
 	name, lease, ok := m.observer.owner(ref{pool: true, name: address})

@@ -63,6 +63,9 @@ func (e *AddressError) Error() string {
 
 func (e *AddressError) Unwrap() error { return e.Err }
 
+// Unmanaged returns the address.
+func (e *AddressError) Unmanaged() netip.Prefix { return e.Address }
+
 // Why an address cannot be managed, beside what the kernel says.
 var (
 	errNotUnicast = errors.New("it is not an address that one host of a network can have")

@@ -181,7 +181,7 @@ func (e *electMode) build() (err error) {
 		end = e.member.End
 		e.host = &owner.Host{Decider: owner.Elections(e.member, e.journal), Awaits: "etcd", Adopts: e.place.Found() != 0, Lease: e.place.Path()}
 	}
-	if e.network, err = openNetwork(e.cfg, end, e.host.Decider.Owner, e.board, e.meters.netif, e.journal); err != nil {
+	if e.network, err = openNetwork(e.cfg, end, e.elsewhere, e.board, e.meters.netif, e.journal); err != nil {
 		e.closeEtcd()
 		return err
 	}
@@ -196,6 +196,9 @@ func (e *electMode) build() (err error) {
 	for _, in := range e.cfg.Election.Instances {
 		able := append(e.health.Conditions(e.cfg.HealthOf(in.Name)), e.able...)
 		e.host.Owners = append(e.host.Owners, newOwner(in, e.network, e.cloud, able, e.board, e.journal))
+	}
+	if e.cfg.Pool.Enabled {
+		e.host.Pool = e.newPool()
 	}
 	return nil
 }

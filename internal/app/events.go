@@ -28,6 +28,7 @@ import (
 	"berth/internal/systemd"
 	"berth/netif"
 	"berth/notify"
+	"berth/pool"
 	"berth/providers/catalog"
 	"berth/refresher"
 
@@ -88,6 +89,7 @@ func Events() []journal.Kind {
 		notify.Events,
 		owner.Events,
 		patroni.Events,
+		pool.Events,
 		presence.Events,
 		catalog.Events,
 		reading.Events,

@@ -92,6 +92,10 @@ func sameSeat(cfg, next *config.Config) error {
 		return errors.New("etcd.member, etcd.prefix and run-directory change with a stop and a start of berth only; " +
 			"a process with other values would not find what this process owns")
 	}
+	if cfg.Pool.Enabled && (!next.Pool.Enabled || next.Pool.Prefix != cfg.Pool.Prefix) {
+		return errors.New("pool.prefix changes, and pool.enabled ends, with a stop and a start of berth only; " +
+			"a process with other values would not find the addresses that this process has")
+	}
 	return nil
 }
 

@@ -68,7 +68,7 @@ func TestTheSelfTestRefusesTheInterfacesThatElectRefuses(t *testing.T) {
 		var report []string
 		if err := n.Do(func() error {
 			member := &election.Member{}
-			h, err := openNetwork(cfg, member.End, member.Owner, board, netif.NewMetrics(&metrics.Registry{}), journal.New(nil))
+			h, err := openNetwork(cfg, member.End, func(string, netip.Prefix) bool { return false }, board, netif.NewMetrics(&metrics.Registry{}), journal.New(nil))
 			if refusal = err; err == nil {
 				return h.Close()
 			}

@@ -28,6 +28,9 @@ func (o *Options) newMember(cfg *config.Config, place *seat.Seat, metrics *elect
 		Etcd: etcd, Prefix: cfg.Etcd.Prefix, Name: cfg.Etcd.MemberName(), Identity: seat.Identity(cfg.RunDirectory, o.Journal()), Past: past,
 		TTL: cfg.Etcd.LeaseTTL, Metrics: metrics, Journal: o.Journal(),
 	}
+	if cfg.Pool.Enabled {
+		m.PoolPrefix = cfg.Pool.Prefix
+	}
 	if place != nil {
 		m.Adopt, m.Leased = place.Found(), place.Leased
 	}

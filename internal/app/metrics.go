@@ -9,6 +9,7 @@ import (
 	"berth/internal/reconcile"
 	"berth/internal/status"
 	"berth/netif"
+	"berth/pool"
 	"berth/providers"
 	"berth/refresher"
 )
@@ -23,6 +24,7 @@ type meters struct {
 	reconcile *reconcile.Metrics
 	election  *election.Metrics
 	netif     *netif.Metrics
+	pool      *pool.Metrics
 	health    *health.Metrics
 	patroni   *patroni.Metrics
 	events    *journal.Metrics
@@ -38,6 +40,7 @@ func newMeters(r *metrics.Registry) *meters {
 		reconcile: reconcile.NewMetrics(r),
 		election:  election.NewMetrics(r),
 		netif:     netif.NewMetrics(r),
+		pool:      pool.NewMetrics(r),
 		health:    health.NewMetrics(r),
 		patroni:   patroni.NewMetrics(r),
 		events:    journal.NewMetrics(r, Events()),

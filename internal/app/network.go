@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"net/netip"
 	"time"
 
@@ -12,9 +13,11 @@ import (
 )
 
 // openNetwork opens the interfaces of the election; there are none where the instances
-// have floating IPs alone. end and owned are those of the decider.
-func openNetwork(cfg *config.Config, end func() time.Time, owned func(instance string) (name string, other, ok bool), board *status.Board, m *netif.Metrics, j *journal.Journal) (*netif.Host, error) {
-	instances := map[netip.Prefix]string{}
+// have floating IPs alone. end is that of the decider; elsewhere reports whether it says
+// that another host owns an address of an instance.
+func openNetwork(cfg *config.Config, end func() time.Time, elsewhere func(instance string, p netip.Prefix) bool, board *status.Board, m *netif.Metrics, j *journal.Journal) (*netif.Host, error) {
+	instances := map[netip.Prefix]string{} // the other addresses are of the pool
+	instance := func(p netip.Prefix) string { return cmp.Or(instances[p], config.PoolInstance) }
 	for _, in := range cfg.Election.Instances {
 		for _, ip := range in.Addresses {
 			instances[ip.Prefix] = in.Name
@@ -22,14 +25,11 @@ func openNetwork(cfg *config.Config, end func() time.Time, owned func(instance s
 	}
 	a := cfg.Election.Announce
 	return netif.OpenHost(netif.Options{
-		Announce: netif.Announce{Count: a.Count, Interval: a.Interval, Refresh: a.Refresh},
-		End:      end,
-		Elsewhere: func(p netip.Prefix) bool {
-			_, other, known := owned(instances[p])
-			return known && other
-		},
-		Contested: func(p netip.Prefix, on bool) { board.Contested(instances[p], p.String(), on) },
-		Astray:    func(p netip.Prefix, on string) { board.Astray(instances[p], p.String(), on) },
+		Announce:  netif.Announce{Count: a.Count, Interval: a.Interval, Refresh: a.Refresh},
+		End:       end,
+		Elsewhere: func(p netip.Prefix) bool { return elsewhere(instance(p), p) },
+		Contested: func(p netip.Prefix, on bool) { board.Contested(instance(p), p.String(), on) },
+		Astray:    func(p netip.Prefix, on string) { board.Astray(instance(p), p.String(), on) },
 		Record:    boundRecord(cfg),
 		Journal:   j,
 		Metrics:   m,

@@ -25,6 +25,8 @@ type Network interface {
 
 // Pool is addresses that come and go while this host takes part, which is a *pool.Pool.
 type Pool interface {
+	// Waiting tells that the decider has not begun yet, for people.
+	Waiting(reason string)
 	// Prepare makes the interface ready for the addresses, and reports which of them
 	// this process is known to own: they are not swept. It is called once, after the
 	// decider has begun and before the sweep and Run.
@@ -74,6 +76,9 @@ func (h *Host) takePart(ctx context.Context) error {
 	}
 	for _, o := range h.Owners {
 		h.tell(election.Status{Instance: o.Instance, State: vrrp.Fault, Reason: "waiting for " + h.Awaits})
+	}
+	if h.Pool != nil {
+		h.Pool.Waiting("waiting for " + h.Awaits)
 	}
 	adopted, err := h.Decider.Begun(ctx)
 	if err != nil {

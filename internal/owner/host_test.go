@@ -158,6 +158,8 @@ type pool struct {
 	owns []netip.Prefix
 }
 
+func (p *pool) Waiting(reason string) { p.did("the pool is %s", reason) }
+
 func (p *pool) Prepare() func(netip.Prefix) bool {
 	p.did("prepare the pool")
 	return func(a netip.Prefix) bool { return slices.Contains(p.owns, a) }
@@ -175,14 +177,14 @@ func TestAPoolIsPreparedBeforeTheSweepAndKeepsWhatItHas(t *testing.T) {
 		s := &stage{}
 		m := &member{stage: s, begun: make(chan struct{}), adopted: true}
 		owned, other := netip.MustParsePrefix("192.0.2.1/32"), netip.MustParsePrefix("192.0.2.2/32")
-		h := &owner.Host{Decider: m, Network: &network{s, []netip.Prefix{owned, other}}, Adopts: true, Pool: &pool{s, []netip.Prefix{owned}},
+		h := &owner.Host{Decider: m, Network: &network{s, []netip.Prefix{owned, other}}, Adopts: true, Awaits: "etcd", Pool: &pool{s, []netip.Prefix{owned}},
 			Status: status.NewBoard(t.TempDir(), status.Instance{}, journal.New(nil))}
 		ctx, cancel := context.WithCancelCause(t.Context())
 		done := make(chan error, 1)
 		go func() { done <- h.Run(ctx) }()
 		synctest.Wait()
-		if got := s.take(); got != "" {
-			t.Errorf("before etcd has answered: want nothing, got %q", got)
+		if got := s.take(); got != "the pool is waiting for etcd" {
+			t.Errorf("before etcd has answered: want that the pool waits, got %q", got)
 		}
 		close(m.begun)
 		synctest.Wait()

@@ -8,8 +8,6 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"berth/test/lab"
 )
 
 // takeOver is how long addresses may stay without an owner after a fault of a node.
@@ -98,15 +96,17 @@ func TestYaimPromises(t *testing.T) {
 		node1.start()
 		c.even(addresses, node1, node2, node3)
 	})
-	step("an address on a second node does not stay there", func(*testing.T) {
+	step("an address on a second node does not stay there", func(t *testing.T) {
 		other := node1
 		if len(c.has(node1, addresses[:1])) > 0 {
 			other = node2
 		}
-		c.must(other.AddAddress(lab.Link, netip.PrefixFrom(addresses[0], 32)))
-		c.until("the address to be on two nodes", func() bool { return c.forgive() })
+		c.must(other.AddAddress("eth0", netip.PrefixFrom(addresses[0], 32)))
 		c.until("the second to be removed", func() bool { return len(c.has(other, addresses[:1])) == 0 })
 		c.even(addresses, node1, node2, node3)
+		c.mu.Lock()
+		c.doubly = nil // the test made it
+		c.mu.Unlock()
 	})
 	step("the node goes down: kill -9", func(*testing.T) {
 		begin := time.Now()
@@ -135,28 +135,26 @@ func TestYaimPromises(t *testing.T) {
 		node1.configure(plain)
 		node1.start()
 		c.even(addresses, node1, node2, node3)
-		c.must(node1.Down(lab.Link))
+		c.must(node1.Down("eth0"))
 		c.even(addresses, node2, node3)
-		c.must(node1.Up(lab.Link))
+		c.must(node1.Up("eth0"))
 		c.even(addresses, node1, node2, node3)
 	})
 	step("SIGHUP reads yaim.yml again, and SIGUSR2 ends for another program: no address moves", func(t *testing.T) {
 		before := c.has(node1, addresses)
 		node1.configure(plain + "retry_num: [2]\n")
 		c.must(node1.berth.Signal(unix.SIGHUP))
-		c.says(node1, "yaim.yml:14: retry_num: found a list", time.Time{})
-		node1.configure(plain + "label: yaim\n")
-		again := time.Now()
+		c.says(node1, "yaim.yml:16: retry_num: ")
+		node1.configure(plain + "log-level: debug\n")
 		c.must(node1.berth.Signal(unix.SIGHUP))
-		c.says(node1, "label-unused", again)
-		c.says(node1, "lease-adopted", again)
+		c.says(node1, "DEBUG")
 		c.must(node1.berth.Signal(unix.SIGUSR2))
 		if status := node1.ended(); status != 0 {
 			t.Errorf("want exit status 0, got %d", status)
 		}
 		node1.start()
 		node1.answers(http.StatusOK, healthy)
-		c.says(node1, "lease-adopted", time.Time{})
+		c.says(node1, "taking part in the election")
 		if after := c.has(node1, addresses); !slices.Equal(before, after) {
 			t.Errorf("node1 has had %v and has %v", before, after)
 		}

@@ -207,11 +207,11 @@ func (n *yaimNode) ended() int {
 	return n.berth.ExitCode()
 }
 
-// says waits until yaim of a node has written a text into its log after a moment.
-func (c *cluster) says(n *yaimNode, text string, since time.Time) {
+// says waits until yaim of a node has written a text into its log.
+func (c *cluster) says(n *yaimNode, text string) {
 	c.t.Helper()
 	c.until(fmt.Sprintf("%s to say %q", n.Name, text), func() bool {
-		_, ok := n.berth.Log.Find(since, contains(text))
+		_, ok := n.berth.Log.Find(time.Time{}, contains(text))
 		return ok
 	})
 }
@@ -255,16 +255,6 @@ func (c *cluster) once() {
 		c.t.Errorf("want each address on one node at most, got %q", c.doubly)
 	}
 	c.doubly = nil
-}
-
-// forgive reports whether two nodes have had an address at once since the last call of
-// once, which it makes undone: the test has put the address there.
-func (c *cluster) forgive() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	twice := len(c.doubly) > 0
-	c.doubly = nil
-	return twice
 }
 
 // even waits until the addresses are all on these nodes, each on one, and no two nodes

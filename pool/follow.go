@@ -1,0 +1,141 @@
+package pool
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"slices"
+	"time"
+
+	"berth/election"
+
+	"go.uber.org/zap"
+)
+
+// follow takes the keys of the pool and carries out what follows from them.
+func (p *Pool) follow(ctx context.Context, keys election.PoolKeys, known bool) {
+	switch {
+	case !known:
+		p.seen = situation{list: p.book.list}
+	case !p.seen.known || keys.Revision != p.seen.revision || keys.Era != p.book.era:
+		p.learn(keys)
+	}
+	if !p.retry.IsZero() && !time.Now().Before(p.retry) {
+		p.manage()
+	}
+	p.steer(ctx)
+}
+
+// learn derives the situation from the keys, and tells what is new.
+func (p *Pool) learn(keys election.PoolKeys) {
+	former := p.seen
+	p.book.follow(keys.IPs, keys.Era)
+	p.seen = assess(p.Name, keys, &p.book)
+	if !former.known || !slices.Equal(former.list, p.seen.list) || former.stands != p.seen.stands || former.drained != p.seen.drained {
+		p.record.put(p.seen.list, p.seen.stands, p.seen.drained)
+	}
+	if p.seen.stands {
+		p.lost.Fail(listLost, errListLost, zap.Int("addresses", len(p.seen.list)))
+	} else {
+		p.lost.Clear()
+	}
+	if sum := digest(p.seen.list); sum != p.sum {
+		p.change(func() { p.sum = sum })
+		select {
+		case p.revalue <- struct{}{}:
+		default:
+		}
+	}
+	p.tellStrays()
+	p.wakeMember(p.seen.drained)
+	p.manage()
+	p.tellAssignment(former)
+}
+
+var errListLost = errors.New("the keys below ips/ are gone since etcd was restored, wiped, or replaced by another cluster")
+
+// tellStrays logs once each key that has no effect, and each address that is not served
+// here.
+func (p *Pool) tellStrays() {
+	now := map[string]bool{}
+	for _, st := range p.seen.strays {
+		if now[st.key] = true; !p.told[st.key] {
+			p.Journal.Tell(keyForeign, zap.String("key", st.key), zap.String("reason", st.reason))
+		}
+	}
+	for _, ip := range p.seen.list {
+		a := ip.Addr()
+		if by := p.Taken[a]; by != "" {
+			if now[a.String()] = true; !p.told[a.String()] {
+				p.Journal.Tell(addressTaken, zap.Stringer("address", a), zap.String("reason", "it stands in "+by))
+			}
+		}
+	}
+	p.told = now
+}
+
+// tellAssignment logs how many addresses this member gets and gives away.
+func (p *Pool) tellAssignment(former situation) {
+	gained, lost := 0, 0
+	for a, m := range p.seen.assigned {
+		if m == p.Name && former.assigned[a] != p.Name {
+			gained++
+		}
+	}
+	for a, m := range former.assigned {
+		if m == p.Name && p.seen.assigned[a] != p.Name {
+			lost++
+		}
+	}
+	if gained+lost > 0 {
+		p.Journal.Tell(assignmentChanged, zap.Int("gained", gained), zap.Int("lost", lost),
+			zap.Int("assigned", len(p.seen.mine(p.Name))), zap.Int("addresses", len(p.seen.list)), zap.Int("members", len(p.seen.members)))
+	}
+}
+
+// manageAgain is the pause before the interface is asked again to manage addresses that
+// it cannot: a person has to set something right.
+const manageAgain = 10 * time.Second
+
+// refusals returns the addresses that an error of Manage is about, and why.
+func refusals(err error) map[netip.Addr]string {
+	var errs []error
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		errs = joined.Unwrap()
+	}
+	refused := map[netip.Addr]string{}
+	for _, err := range errs {
+		var one interface {
+			error
+			Unmanaged() netip.Prefix
+		}
+		if errors.As(err, &one) {
+			refused[one.Unmanaged().Addr()] = err.Error()
+		}
+	}
+	return refused
+}
+
+// manage makes the interface ready for the addresses of the list.
+func (p *Pool) manage() {
+	if p.Interface == nil {
+		return
+	}
+	var all []netip.Prefix
+	for _, ip := range p.book.list {
+		if p.Taken[ip.Addr()] == "" {
+			all = append(all, ip.Prefix)
+		}
+	}
+	if p.managed != nil && p.retry.IsZero() && slices.Equal(all, p.managed) {
+		return
+	}
+	p.managed, p.retry = append([]netip.Prefix{}, all...), time.Time{}
+	err := p.Interface.Manage(all)
+	if p.refused = refusals(err); err != nil {
+		p.retry = time.Now().Add(manageAgain)
+		p.unusable.Fail(addressesUnusable, err)
+		return
+	}
+	p.unusable.Clear()
+}

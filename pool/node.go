@@ -1,0 +1,54 @@
+package pool
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"time"
+
+	"berth/vrrp"
+)
+
+// maxWeight is the highest weight that counts; a person may have put a key there.
+const maxWeight = 1000
+
+// node is the value of the key of a member below nodes/.
+type node struct {
+	Member string    `json:"member"` // for people: the key says it too
+	Weight int       `json:"weight"`
+	Since  time.Time `json:"since"` // for people
+	// List is the digest of the list that the member follows. When etcd has lost the list,
+	// the members that stand by the same one share its addresses.
+	List string `json:"list"`
+}
+
+var errNode = errors.New("it has no weight from 1 to 1000")
+
+func parseNode(value []byte) (node, error) {
+	var n node
+	if err := json.Unmarshal(value, &n); err != nil {
+		return node{}, err
+	}
+	if n.Weight < 1 || n.Weight > maxWeight {
+		return node{}, errNode
+	}
+	return n, nil
+}
+
+func (n node) encode() []byte {
+	text, err := json.Marshal(n)
+	if err != nil {
+		panic(err) // texts, a number and a time always have a form
+	}
+	return text
+}
+
+// digest tells lists apart.
+func digest(list []vrrp.FloatingIP) string {
+	h := sha256.New()
+	for _, ip := range list {
+		h.Write([]byte(ip.String() + "\n"))
+	}
+	return hex.EncodeToString(h.Sum(nil)[:8])
+}
