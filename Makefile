@@ -16,7 +16,7 @@ FUZZ      ?= 20000x
 FUZZ_CONF ?= 20000x
 # Packages whose tests start an etcd server.
 ETCD_TESTS := ./election ./internal/etcdtest
-PACKAGES   := keepalived etcd-server etcd-client curl iproute2 iputils-ping procps util-linux bsdutils systemd postgresql-15 python3 gcc libc6-dev groff-base
+PACKAGES   := keepalived etcd-server etcd-client curl iproute2 iputils-ping procps util-linux bsdutils systemd postgresql patroni python3-etcd python3 gcc libc6-dev groff-base
 
 export CGO_ENABLED ?= 1
 export PATH := $(BIN):$(PATH)
