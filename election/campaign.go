@@ -16,7 +16,7 @@ var (
 	// ErrHandOver says that another member was asked to take over.
 	ErrHandOver = errors.New("handing over as asked")
 	// ErrReachable ends acting without etcd.
-	ErrReachable = errors.New("etcd answers again")
+	ErrReachable = errors.New("etcd serves this host again, or another member is the owner")
 )
 
 // UnableError says that this host cannot own an instance now.
@@ -34,23 +34,13 @@ type Grant struct {
 }
 
 // End returns the earliest moment at which another member can become owner. It
-// moves on as the lease is renewed. For an owner that acts without etcd it is
-// always some time ahead.
-func (g Grant) End() time.Time {
-	if g.term == nil {
-		return time.Now().Add(time.Minute)
-	}
-	return g.term.End()
-}
+// moves on as the lease is renewed. For an owner that acts without etcd it is as far
+// ahead as that of a lease, and moves on for as long as this process runs.
+func (g Grant) End() time.Time { return g.term.End() }
 
 // Check returns nil while the permission stands. Call it immediately before each
 // write to the outside.
-func (g Grant) Check() error {
-	if g.term == nil {
-		return nil
-	}
-	return g.term.Check()
-}
+func (g Grant) Check() error { return g.term.Check() }
 
 // Status is what a candidate knows of its instance.
 type Status struct {
@@ -70,8 +60,8 @@ type Campaign struct {
 	Addresses []string // for people who read the keys in etcd
 	// Able holds while this host can own the instance. Nil always holds.
 	Able condition.Condition
-	// Alone lets the member act without etcd when that has not answered for
-	// longer than the lease.
+	// Alone lets the member act without etcd when that has acknowledged no lease, or taken
+	// no key, for longer than the lease, unless another member is known to be the owner.
 	Alone bool
 	// Joined, which may be nil, is called while this member owns the instance when
 	// another member has come into the queue: a network that was cut may be whole

@@ -35,6 +35,7 @@ type candidate struct {
 	// obstructed is the revision of the key of another member that was found in the place
 	// of this one's.
 	obstructed int64
+	unwritable time.Time // since when etcd has not taken or deleted a key of this member
 }
 
 // retryHolding spaces the attempts of an owner whose holding failed at once, so that
@@ -103,21 +104,25 @@ func (k *candidate) round(ctx context.Context) error {
 	if !k.vacant(ctx, term) {
 		return nil
 	}
+	asked := time.Now()
 	token, put, err := k.enter(ctx, term)
 	if errors.Is(err, errObstructed) {
+		k.written()
 		return nil
 	}
 	if err != nil {
-		k.backOff(ctx, term, keyRefused, "cannot put this member's key into the queue of the election", err)
+		k.backOff(ctx, term, asked, keyRefused, "cannot put this member's key into the queue of the election", err)
 		return nil
 	}
-	k.writing.Clear()
+	k.written()
 	if k.tenure = unknown; put {
 		k.tenure = neverOwned
 	}
 	if k.await(ctx, term, token) {
 		k.tenure = hasOwned
 		err = k.own(ctx, term, token)
+	} else if v, _ := k.m.observer.view(k.ref()); k.mayActAlone(v) {
+		return nil
 	}
 	// While the lease lives, no other member becomes the owner before the key is gone.
 	// The next owner may not know the former owner for which this member waited; it
@@ -143,7 +148,10 @@ func (k *candidate) mustWait() bool {
 
 // backOff waits after etcd did not do what was asked, and tells it if a person has to
 // set something right.
-func (k *candidate) backOff(ctx context.Context, term *Term, refusal journal.Kind, what string, err error) {
+func (k *candidate) backOff(ctx context.Context, term *Term, asked time.Time, refusal journal.Kind, what string, err error) {
+	if ctx.Err() == nil && term.ctx.Err() == nil {
+		k.unwritten(asked)
+	}
 	wait := hedge // the lease is gone, or etcd is; the session finds out which
 	if stubborn(err) && ctx.Err() == nil && term.ctx.Err() == nil {
 		wait = refusedWait
@@ -152,9 +160,11 @@ func (k *candidate) backOff(ctx context.Context, term *Term, refusal journal.Kin
 	} else {
 		k.Journal.Debug(what, zap.Error(err))
 	}
+	v, _ := k.m.observer.view(k.ref())
 	select {
 	case <-ctx.Done():
 	case <-term.ctx.Done():
+	case <-k.untilAlone(v):
 	case <-time.After(wait):
 	}
 }
@@ -162,7 +172,7 @@ func (k *candidate) backOff(ctx context.Context, term *Term, refusal journal.Kin
 // answerTime is how long etcd may take to answer before that is told.
 const answerTime = time.Second
 
-var errAlone = errors.New("etcd has not answered for longer than the lease")
+var errAlone = errors.New("etcd has not served this member for longer than the lease")
 
 // ready waits until the member has a lease, the host is able and no other member is
 // wanted. It returns as well when there is a key to give up.
@@ -174,20 +184,17 @@ func (k *candidate) ready(ctx context.Context) (*Term, error) {
 		if term != nil && term.Lease != k.lease {
 			k.lease, k.unsettled, k.settled = term.Lease, 0, 0
 		}
-		if term != nil && (!ok || k.yields(v)) && k.findLeftover(v, term) {
+		if fresh(term) && (!ok || k.yields(v)) && k.findLeftover(v, term) {
 			return term, nil
 		}
 		var silent <-chan time.Time
 		switch {
 		case !ok:
 			k.tell(Status{State: vrrp.Fault, Reason: why})
-		case term == nil:
-			quiet := time.Since(acknowledged)
-			if k.Alone && quiet >= max(answerTime, k.m.session.TTL) {
-				k.tell(Status{State: vrrp.Fault, Reason: ErrNoAnswer.Error()})
-				return nil, errAlone
-			}
-			silent = k.withoutLease(quiet)
+		case k.mayActAlone(v):
+			return nil, errAlone
+		case !fresh(term):
+			silent = k.withoutLease(time.Since(acknowledged), v)
 		case k.yields(v):
 			k.tell(Status{State: vrrp.Backup, Owner: v.owner(), Reason: ErrHandOver.Error()})
 		default:
@@ -206,20 +213,17 @@ func (k *candidate) ready(ctx context.Context) (*Term, error) {
 
 // withoutLease tells that there is no lease, and returns a channel that tells when the
 // silence of etcd, which has lasted for quiet, means more; nil for never.
-func (k *candidate) withoutLease(quiet time.Duration) <-chan time.Time {
+func (k *candidate) withoutLease(quiet time.Duration, v view) <-chan time.Time {
 	switch {
 	case quiet >= answerTime:
 		k.tell(Status{State: vrrp.Fault, Reason: ErrNoAnswer.Error()})
 	case k.status.State == vrrp.Master:
 		k.tell(Status{State: vrrp.Fault, Reason: "without a lease in etcd"})
 	}
-	switch {
-	case quiet < answerTime:
+	if quiet < answerTime {
 		return time.After(answerTime - quiet)
-	case k.Alone:
-		return time.After(k.m.session.TTL - quiet)
 	}
-	return nil
+	return k.untilAlone(v)
 }
 
 // findLeftover finds a key of this member from before: adopted, or put by a request
@@ -259,9 +263,11 @@ func (k *candidate) enter(ctx context.Context, term *Term) (token int64, put boo
 	if err != nil {
 		return 0, false, err
 	}
+	ctx, cancel := context.WithTimeoutCause(ctx, term.length(), ErrNoAnswer)
+	defer cancel()
 	ctx, stop := joined(ctx, term.ctx)
 	defer stop()
-	r, err := k.m.commit(ctx, key, transaction{
+	r, err := k.m.writer.commit(ctx, key, transaction{
 		when: clientv3.Compare(clientv3.CreateRevision(key), "=", 0),
 		then: []clientv3.Op{clientv3.OpPut(key, string(value), clientv3.WithLease(term.Lease))},
 		not:  []clientv3.Op{clientv3.OpGet(key)},
@@ -320,8 +326,9 @@ func (v view) position(era int, token int64) position {
 // await waits for this member's turn and reports whether it has come.
 func (k *candidate) await(ctx context.Context, term *Term, token int64) bool {
 	for {
+		_, _, newTerm := k.m.session.state()
 		v, changed := k.m.observer.view(k.ref())
-		if ok, _ := k.Able.State(); !ok || k.yields(v) {
+		if ok, _ := k.Able.State(); !ok || k.yields(v) || k.mayActAlone(v) {
 			return false
 		}
 		var turn <-chan time.Time
@@ -352,7 +359,9 @@ func (k *candidate) await(ctx context.Context, term *Term, token int64) bool {
 			return false
 		case <-changed:
 		case <-k.ableChanged:
+		case <-newTerm:
 		case <-turn:
+		case <-k.untilAlone(v):
 		}
 	}
 }

@@ -39,6 +39,8 @@ type Member struct {
 	// Moved, which may be nil, is told when an owner may have changed, here or
 	// elsewhere. It must neither block nor call the member.
 	Moved func()
+	// Claims says that campaigns may act alone, also before etcd has ever answered.
+	Claims bool
 	// Doubled, which may be nil, is told when another host takes part in the election
 	// of an instance, or in that of PoolInstance, under the name of this one, and when that
 	// has ended. It must
@@ -49,6 +51,8 @@ type Member struct {
 
 	session  *Session
 	observer *observer
+	writer   *writer
+	lone     *lone
 }
 
 // Init completes a member whose exported fields are set. Call it before
@@ -62,7 +66,12 @@ func (m *Member) Init() {
 	if m.Moved == nil {
 		m.Moved = func() {}
 	}
+	if m.Renewed == nil {
+		m.Renewed = func() {}
+	}
 	m.observer = newObserver(m)
+	m.writer = newWriter(m.Etcd, m.observer.span)
+	m.lone = &lone{ttl: m.TTL, renewed: m.Renewed, metrics: m.Metrics, wake: make(chan struct{}, 1)}
 	m.Etcd.history.begin(m.Prefix, m.Past, m.Journal)
 	m.Metrics.begin()
 }
@@ -71,12 +80,14 @@ func (m *Member) Init() {
 // they have ended, with the cause of their end. Then the lease is revoked,
 // unless that cause matches ErrLeave. It returns what run returned.
 func (m *Member) Run(ctx context.Context, run func(context.Context) error) error {
-	m.session.acknowledged() // the time without an answer of etcd counts from here
+	m.session.begin() // the time without an answer of etcd counts from here
 	// The lease outlives the campaigns, which need it to end in order.
 	parts, end := context.WithCancelCause(context.WithoutCancel(ctx))
 	var running sync.WaitGroup
 	running.Go(func() { _ = m.session.Run(parts) })
 	running.Go(func() { _ = m.observer.run(parts) })
+	running.Go(func() { m.writer.run(parts) })
+	running.Go(func() { m.lone.run(parts) })
 	running.Go(func() { _ = m.observer.sampleLeases(parts, m.session.Lease, m.tellDoubles) })
 	running.Go(func() { m.resignUnclaimed(parts) })
 	running.Go(func() { m.watchHistory(parts) })
@@ -103,12 +114,13 @@ func (m *Member) candidacy() candidacy { return candidacy{Member: m.Name, Identi
 // the one before it.
 func (m *Member) is(e entry) bool { return m.session.had(e.lease) || e.same(m.candidacy()) }
 
-// End returns when the lease ends, the zero time if there is none.
+// End returns when the permissions of this member's campaigns end unless they are
+// renewed: with the lease, or that to act without etcd; the zero time if there is neither.
 func (m *Member) End() time.Time {
 	if t, _, _ := m.session.state(); t != nil {
 		return t.End()
 	}
-	return time.Time{}
+	return m.lone.until()
 }
 
 // Retained reports whether this member goes on although etcd has not acknowledged its
@@ -141,8 +153,21 @@ func (m *Member) Seen() (p Past, ok bool) {
 }
 
 // Begun waits until etcd has acknowledged a lease and the keys in etcd are known,
-// and reports whether the lease is the one to adopt.
+// and reports whether the lease is the one to adopt. With Claims it waits for no longer
+// than a lease lasts.
 func (m *Member) Begun(ctx context.Context) (adopted bool, err error) {
+	if !m.Claims {
+		return m.begun(ctx)
+	}
+	waiting, cancel := context.WithDeadline(ctx, m.session.begun().Add(m.TTL))
+	defer cancel()
+	if adopted, err = m.begun(waiting); err != nil && ctx.Err() == nil {
+		return false, nil
+	}
+	return adopted, err
+}
+
+func (m *Member) begun(ctx context.Context) (adopted bool, err error) {
 	for {
 		t, _, changed := m.session.state()
 		if t != nil {
@@ -171,7 +196,7 @@ func (m *Member) resignUnclaimed(ctx context.Context) {
 	if m.Adopt == 0 {
 		return
 	}
-	if adopted, err := m.Begun(ctx); err != nil || !adopted {
+	if adopted, err := m.begun(ctx); err != nil || !adopted {
 		return
 	}
 	select {

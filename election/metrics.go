@@ -1,11 +1,16 @@
 package election
 
-import "berth/internal/metrics"
+import (
+	"sync/atomic"
+
+	"berth/internal/metrics"
+)
 
 // Metrics tell how this member fares with etcd. Nil counts nothing.
 type Metrics struct {
 	leased   *metrics.Gauge
 	alone    *metrics.Gauge
+	without  atomic.Int32 // parts that go on without etcd
 	renewals *metrics.Counter
 }
 
@@ -38,9 +43,14 @@ func (m *Metrics) lease(valid bool) {
 	}
 }
 
+// degraded counts a part that begins, or ends, to go on without etcd.
 func (m *Metrics) degraded(now bool) {
-	if m != nil {
-		m.alone.Set(number(now))
+	switch {
+	case m == nil:
+	case now:
+		m.alone.Set(number(m.without.Add(1) > 0))
+	default:
+		m.alone.Set(number(m.without.Add(-1) > 0))
 	}
 }
 

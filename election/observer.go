@@ -22,6 +22,7 @@ type queue struct {
 	// withdrawn are tokens that were given up unused, since decideWaits was last called.
 	withdrawn   []int64
 	until       time.Time    // no new owner before this moment, see decideWaits
+	vacated     time.Time    // when the last entry, of another member, vanished
 	former      string       // the member because of which
 	unconfirmed []expiry     // to be confirmed by the next owner
 	unrecorded  []unrecorded // before that the next owner reads the records
@@ -83,7 +84,9 @@ type view struct {
 	// broken says that until is that of a break of etcd's history.
 	broken bool
 	// valid says that this is what etcd has now, as far as the watch tells.
-	valid bool
+	valid   bool
+	read    bool      // it was read once
+	vacated time.Time // when the last entry, of another member, vanished
 }
 
 // newest returns the token of the last in the queue, 0 if the queue is empty.
@@ -109,7 +112,7 @@ func (o *observer) view(r ref) (view, <-chan struct{}) {
 	defer o.mu.Unlock()
 	q := o.queue(r)
 	v := view{slices.Clone(q.entries), q.until, q.former, slices.Clone(q.unconfirmed), slices.Clone(q.unrecorded), q.wanted,
-		q.place.revision, q.place.era, false, o.valid(q.place)}
+		q.place.revision, q.place.era, false, o.valid(q.place), q.place.read, q.vacated}
 	if until := o.quarantined(); until.After(v.until) {
 		v.until, v.former, v.broken = until, "", true
 	}
@@ -217,8 +220,11 @@ func (q *queue) forgettable() bool {
 }
 
 // vanish notes that the former owner has no entry any more, if that is so.
-func (q *queue) vanish(owner entry) {
+func (o *observer) vanish(q *queue, owner entry) {
 	if !slices.ContainsFunc(q.entries, func(e entry) bool { return e.token == owner.token }) {
 		q.vanished = append(q.vanished, owner)
+	}
+	if len(q.entries) == 0 && !o.had(owner.lease) {
+		q.vacated = time.Now()
 	}
 }

@@ -56,6 +56,7 @@ func (s *Session) obtain(ctx context.Context, lease clientv3.LeaseID) (renewal, 
 // next attempt. After a refusal, that etcd does not answer is not news: where an outage
 // is now the one and now the other, it is told once.
 func (s *Session) unobtained(err error) (wait time.Duration) {
+	s.failed(err)
 	endpoints := zap.Strings("endpoints", s.Etcd.options.Endpoints)
 	switch {
 	case stubborn(err):

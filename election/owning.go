@@ -94,28 +94,3 @@ func (k *candidate) ended(ctx context.Context, err error) error {
 	}
 	return err
 }
-
-// alone acts without etcd until that answers.
-func (k *candidate) alone(ctx context.Context) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	k.tell(Status{State: vrrp.Master, Owner: k.m.Name, Reason: "etcd does not answer; acting without it"})
-	k.Journal.Tell(instanceUnfenced)
-	k.m.Metrics.degraded(true)
-	defer k.m.Metrics.degraded(false)
-	done := make(chan error, 1)
-	go func() { done <- k.holding(ctx, Grant{}) }()
-	for {
-		term, _, newTerm := k.m.session.state()
-		if term != nil {
-			cancel(ErrReachable)
-		}
-		select {
-		case err := <-done:
-			return k.ended(ctx, err)
-		case <-ctx.Done():
-			return k.ended(ctx, <-done)
-		case <-newTerm:
-		}
-	}
-}

@@ -89,7 +89,7 @@ func (p *presence) put(ctx context.Context, term *Term, revision int64, value []
 	}
 	ctx, stop := joined(ctx, term.ctx)
 	defer stop()
-	r, err := p.m.commit(ctx, p.key, transaction{
+	r, err := p.m.writer.commit(ctx, p.key, transaction{
 		when: clientv3.Compare(clientv3.ModRevision(p.key), "=", revision),
 		then: []clientv3.Op{clientv3.OpPut(p.key, string(text), clientv3.WithLease(term.Lease))},
 	})
@@ -117,7 +117,7 @@ func (p *presence) wait(err error) time.Duration {
 func (p *presence) delete(ctx context.Context, term *Term) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), resignTime)
 	defer cancel()
-	_, err := p.m.commit(ctx, p.key, transaction{
+	_, err := p.m.writer.commit(ctx, p.key, transaction{
 		when: clientv3.Compare(clientv3.LeaseValue(p.key), "=", term.Lease),
 		then: []clientv3.Op{clientv3.OpDelete(p.key)},
 	})

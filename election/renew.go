@@ -173,10 +173,10 @@ func (r *renewer) answered(a answer) error {
 	}
 	r.newest = a.begun
 	r.s.Metrics.renewal(true)
-	r.s.acknowledged()
 	r.s.Etcd.prefer(a.endpoint)
 	r.open, r.denied = 0, nil
 	if r.t.extend(a.renewal, r.lead) {
+		r.s.acknowledged()
 		r.setRetained(false)
 		r.due = r.t.before(r.lead)
 		r.end.Reset(time.Until(r.due))
@@ -192,6 +192,7 @@ func (r *renewer) answered(a answer) error {
 // fail tells that etcd does not acknowledge the lease. While the term is retained that
 // was told.
 func (r *renewer) fail(err error) {
+	r.s.failed(err)
 	if !r.retained {
 		r.s.outage.Fail(leaseUnacknowledged, err, zap.Duration("left", time.Until(r.t.before(leaseMargin(r.t.length()))).Round(time.Millisecond)))
 	}
@@ -212,11 +213,11 @@ func (r *renewer) overdue() error {
 		// taken the addresses away.
 		return fmt.Errorf("%w, and %w", ErrOverdue, errStalled)
 	}
+	r.t.retain()
 	if !r.retained {
 		r.s.outage.Fail(leaseIgnored, ErrOverdue)
 		r.setRetained(true)
 	}
-	r.t.retain()
 	r.due = time.Now().Add(retainTick)
 	r.end.Reset(retainTick)
 	r.s.renewed()
@@ -228,5 +229,8 @@ func (r *renewer) setRetained(now bool) {
 	if r.retained != now {
 		r.retained = now
 		r.s.Metrics.degraded(now)
+		r.s.mu.Lock()
+		r.s.ring()
+		r.s.mu.Unlock()
 	}
 }

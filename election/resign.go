@@ -24,8 +24,8 @@ const (
 )
 
 // resign gives the key up, in one transaction with the record of what the member has
-// done with it. Unless ctx has ended it tries for as long as the term lasts: the key
-// must not be used again while a request to delete it may be under way.
+// done with it. The key must not be used again while a request to delete it may be under
+// way.
 func (k *candidate) resign(ctx context.Context, term *Term, token int64) {
 	k.unsettled = token
 	asking := ctx
@@ -34,13 +34,16 @@ func (k *candidate) resign(ctx context.Context, term *Term, token int64) {
 		defer cancel()
 		asking = end
 	}
+	asking, cancel := context.WithTimeoutCause(asking, term.length(), ErrNoAnswer)
+	defer cancel()
 	asking, stop := joined(asking, term.ctx)
 	defer stop()
+	asked := time.Now()
 	if err := k.m.resign(asking, k.ref(), k.key(term.Lease), token, k.tenure); err != nil {
-		k.backOff(ctx, term, keyUndeletable, "cannot delete the key in the election", err)
+		k.backOff(ctx, term, asked, keyUndeletable, "cannot delete the key in the election", err)
 		return
 	}
-	k.writing.Clear()
+	k.written()
 	k.unsettled, k.settled = 0, token
 }
 
@@ -53,7 +56,7 @@ func (m *Member) resign(ctx context.Context, r ref, key string, token int64, t t
 		return err
 	}
 	erase := func(ops ...clientv3.Op) error {
-		_, err := m.commit(ctx, key, transaction{when: clientv3.Compare(clientv3.CreateRevision(key), "=", token), then: ops})
+		_, err := m.writer.commit(ctx, key, transaction{when: clientv3.Compare(clientv3.CreateRevision(key), "=", token), then: ops})
 		return err
 	}
 	ops := []clientv3.Op{clientv3.OpDelete(key)}

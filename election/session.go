@@ -3,6 +3,7 @@ package election
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -41,13 +42,16 @@ type Session struct {
 
 	mu       sync.Mutex
 	term     *Term              // nil while there is none
-	answered time.Time          // when etcd last acknowledged anything
+	started  time.Time          // when Run was called
+	answered time.Time          // when etcd last acknowledged a lease, so that it moved the end of a term
+	failure  error              // of the last attempt that etcd did not acknowledge
 	past     []clientv3.LeaseID // leases that are or were this session's
 	changed  chan struct{}
 }
 
-// state returns the term that stands, nil if none does, when etcd last
-// acknowledged anything, and a channel that is closed at the next change.
+// state returns the term that stands, nil if none does, when etcd last acknowledged a
+// lease, and a channel that is closed at the next change of the term or of whether it is
+// retained.
 func (s *Session) state() (*Term, time.Time, <-chan struct{}) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -65,10 +69,47 @@ func (s *Session) publish(t *Term) {
 		s.past = append(s.past, t.Lease)
 		s.past = s.past[max(0, len(s.past)-maxPast):]
 	}
+	s.ring()
+}
+
+// ring is called with the lock held.
+func (s *Session) ring() {
 	if s.changed != nil {
 		close(s.changed)
 		s.changed = nil
 	}
+}
+
+// begin notes that the time without an answer of etcd counts from now.
+func (s *Session) begin() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.started = time.Now()
+	s.answered = s.started
+}
+
+// begun returns when begin was called.
+func (s *Session) begun() time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.started
+}
+
+// failed notes why etcd has not acknowledged the lease.
+func (s *Session) failed(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.failure = err
+}
+
+// unserved returns the error that etcd has acknowledged no lease for that long.
+func (s *Session) unserved(d time.Duration) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.failure == nil {
+		return fmt.Errorf("etcd has acknowledged no lease for %v", d)
+	}
+	return fmt.Errorf("etcd has acknowledged no lease for %v: %w", d, s.failure)
 }
 
 // had reports whether a lease is or was this session's.
@@ -82,7 +123,7 @@ func (s *Session) had(lease clientv3.LeaseID) bool {
 // queue.
 const maxPast = 100
 
-// acknowledged notes that etcd has just acknowledged something.
+// acknowledged notes that etcd has just acknowledged a lease.
 func (s *Session) acknowledged() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -118,7 +159,7 @@ func (s *Session) Run(ctx context.Context) error {
 		if lease = first.lease; lease == s.Adopt && first.ttl != s.TTL {
 			s.Journal.Tell(leaseDiffers, zap.Duration("ttl", first.ttl), zap.Duration("configured", s.TTL))
 		}
-		t := &Term{Lease: lease, era: first.era, sent: first.sent, boot: first.boot, ttl: first.ttl, acknowledged: first.sent}
+		t := &Term{Lease: lease, era: first.era, begun: time.Now(), sent: first.sent, boot: first.boot, ttl: first.ttl, acknowledged: first.sent}
 		t.ctx, t.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
 		if s.Leased != nil {
 			s.Leased(lease)

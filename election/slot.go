@@ -17,8 +17,9 @@ func (k *candidate) vacant(ctx context.Context, term *Term) bool {
 		return true
 	}
 	for {
+		_, _, newTerm := k.m.session.state()
 		v, changed := k.m.observer.view(k.ref())
-		if ok, _ := k.Able.State(); !ok {
+		if ok, _ := k.Able.State(); !ok || k.mayActAlone(v) {
 			return false
 		}
 		// The watch may not have told yet of the key that was in the way.
@@ -36,6 +37,8 @@ func (k *candidate) vacant(ctx context.Context, term *Term) bool {
 			return false
 		case <-changed:
 		case <-k.ableChanged:
+		case <-newTerm:
+		case <-k.untilAlone(v):
 		}
 	}
 }

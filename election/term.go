@@ -51,6 +51,7 @@ type Term struct {
 	Lease clientv3.LeaseID
 
 	era    int // of etcd's history
+	begun  time.Time
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 

@@ -112,6 +112,7 @@ func TestANewOwnerWaitsForALeaseThatLivesThoughItCouldHaveExpired(t *testing.T) 
 	var parts sync.WaitGroup
 	parts.Go(func() { _ = m.session.Run(ctx) })
 	parts.Go(func() { _ = m.observer.run(ctx) })
+	parts.Go(func() { m.writer.run(ctx) })
 	parts.Go(func() {
 		changed := func(s Status) {
 			if s.State == vrrp.Backup {

@@ -43,9 +43,7 @@ func (o *observer) runSpan(ctx context.Context, s *span) {
 	defer s.watching.Drop()
 	for n := 0; ; n++ {
 		current, err := o.follow(ctx, s, o.etcd.pick(n))
-		o.mu.Lock()
-		s.current = false
-		o.mu.Unlock()
+		o.interrupted(s)
 		if ctx.Err() != nil {
 			return
 		}
@@ -59,6 +57,21 @@ func (o *observer) runSpan(ctx context.Context, s *span) {
 		select {
 		case <-ctx.Done():
 		case <-time.After(reconnect):
+		}
+	}
+}
+
+// interrupted notes that the watch of a span has ended.
+func (o *observer) interrupted(s *span) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if !s.current {
+		return
+	}
+	s.current = false
+	for _, q := range o.queues { // the owner is not known any more
+		if q.place == s {
+			q.ring()
 		}
 	}
 }
@@ -146,7 +159,7 @@ func (o *observer) load(s *span, kvs []*mvccpb.KeyValue, revision int64, era int
 	}
 	for r, q := range o.queues {
 		if owner, owned := owners[r]; owned {
-			q.vanish(owner)
+			o.vanish(q, owner)
 		}
 		o.decideWaits(q)
 	}
@@ -294,7 +307,7 @@ func (o *observer) remove(key string) (r ref, ok bool) {
 		}
 		owner := q.entries[0]
 		q.entries = slices.DeleteFunc(q.entries, func(e entry) bool { return e.key == key })
-		q.vanish(owner)
+		o.vanish(q, owner)
 	case releasedDir:
 		q.released = 0
 	case wantedDir:
