@@ -93,8 +93,10 @@ func (o *observer) follow(ctx context.Context, s *span, endpoint int) (read bool
 	if err != nil {
 		return false, o.etcd.at(endpoint, fmt.Errorf("list %s: %w", s.prefix, err))
 	}
-	// The library does not close the channel when ctx ends before it has begun.
-	changes := c.Watch(ctx, s.prefix, clientv3.WithPrefix(), clientv3.WithRev(all.Header.Revision+1))
+	// The library does not close the channel when ctx ends before it has begun. The changes
+	// of the revision that was read come again, without effect: since 3.6 etcd tells no
+	// progress to a watch that begins after its newest revision (progressIfSync).
+	changes := c.Watch(ctx, s.prefix, clientv3.WithPrefix(), clientv3.WithRev(all.Header.Revision))
 	// From here on the watch ends with the connection, and so with this history.
 	if err := o.etcd.history.check(listCtx, c); err != nil {
 		return false, o.etcd.at(endpoint, fmt.Errorf("compare the history below %s: %w", s.prefix, err))
