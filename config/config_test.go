@@ -116,13 +116,13 @@ fencing: {enabled: true, on-etcd-loss: allow}
 election:
   interface: eth1
   on-etcd-loss: keep
-  instances: [{name: a b, addresses: [192.0.2.1, "2001:db8::1/64"]}, {name: c, interface: wan0, addresses: [192.0.2.3/24]}]
+  instances: [{name: a b, addresses: [192.0.2.1, "2001:db8::1/64"]}, {name: c, key: /c/d, interface: wan0, addresses: [192.0.2.3/24]}]
   announce: {count: 2, interval: 3s, refresh: 4s}
 `)
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := `{[https://192.0.2.9:2379 https://[2001:db8::9]:2379] /ca /c /k u *****  /x/ m 8s} {true allow} {eth1 keep [] [{a b eth1 [192.0.2.1/32 2001:db8::1/64] []} {c wan0 [192.0.2.3/24] []}] {2 3s 4s}}`
+	want := `{[https://192.0.2.9:2379 https://[2001:db8::9]:2379] /ca /c /k u *****  /x/ m 8s} {true allow} {eth1 keep wait [] [{a b  eth1 [192.0.2.1/32 2001:db8::1/64] []} {c /c/d/ wan0 [192.0.2.3/24] []}] {2 3s 4s}}`
 	if diff := cmp.Diff(want, fmt.Sprint(c.Etcd, c.Fencing, c.Election)); diff != "" {
 		t.Errorf("configuration (-want +got):\n%s", diff)
 	}
@@ -234,7 +234,21 @@ func TestMistakes(t *testing.T) {
 		{"lease of half a second", "etcd: {lease-ttl: 4500ms}\n", "berth.yml:1: etcd.lease-ttl: found 4.5s; write whole seconds, as etcd counts these, such as 6s"},
 		{"policy that fencing does not have", "fencing: {on-etcd-loss: keep}\n", "berth.yml:1: fencing.on-etcd-loss: found a text of 4 characters; write one of refuse, allow"},
 		{"policy that elections do not have", etcdOf("5s") + "election: {interface: eth0, on-etcd-loss: allow, instances: [{name: a, addresses: [192.0.2.1]}]}\n",
-			"berth.yml:2: election.on-etcd-loss: found a text of 5 characters; write one of release, keep"},
+			"berth.yml:2: election.on-etcd-loss: found a text of 5 characters; write one of release, keep, claim"},
+		{"an end without etcd beside a policy that goes on without it", etcdOf("5s") + "election: {interface: eth0, on-etcd-loss: claim, without-etcd: exit, instances: [{name: a, addresses: [192.0.2.1]}]}\n",
+			"berth.yml:2: election.without-etcd: found exit beside on-etcd-loss: claim, which goes on without etcd; write wait, or on-etcd-loss: release"},
+		{"key of an instance that is no path", etcdOf("5s") + "election: {interface: eth0, instances: [{name: a, key: place, addresses: [192.0.2.1]}]}\n",
+			"berth.yml:2: election.instances, number 1, key: found a text of 5 characters; write a path such as /other/place"},
+		{"key of an instance below the prefix", etcdOf("5s") + "election: {interface: eth0, instances: [{name: a, key: /berth/elections/a, addresses: [192.0.2.1]}]}\n",
+			"berth.yml:2: election.instances, number 1, key: found a key that lies below etcd.prefix, or the other way round; write a key of its own, such as /other/place, or leave the key out"},
+		{"key of an instance above the prefix", etcdOf("5s") + "election: {interface: eth0, instances: [{name: a, key: /, addresses: [192.0.2.1]}]}\n",
+			"berth.yml:2: election.instances, number 1, key: found a key that lies below etcd.prefix, or the other way round; write a key of its own, such as /other/place, or leave the key out"},
+		{"key of an instance within the pool", etcdOf("5s") + "pool: {enabled: true, prefix: /pool}\nelection: {interface: eth0, instances: [{name: a, key: /pool/a, addresses: [192.0.2.1]}]}\n",
+			"berth.yml:3: election.instances, number 1, key: found a key that lies below pool.prefix, or the other way round; write a key of its own, such as /other/place, or leave the key out"},
+		{"two instances with one key", etcdOf("5s") + "election: {interface: eth0, instances: [{name: a, key: /x, addresses: [192.0.2.1]}, {name: b, key: /x/, addresses: [192.0.2.2]}]}\n",
+			"berth.yml:2: election.instances, number 2, key: found the key of instance a, or one that lies below it or above; write a key of its own"},
+		{"an instance that is called like an address of the pool", etcdOf("5s") + "pool: {enabled: true, prefix: /berth}\nelection: {interface: eth0, instances: [{name: 192.0.2.9, addresses: [192.0.2.1]}]}\n",
+			"berth.yml:3: election.instances, number 1, name: found an address, beside a pool below the same prefix; write another name, or a pool.prefix that is not etcd.prefix"},
 		{"election of nothing", etcdOf("5s") + "election: {interface: eth0}\n",
 			"berth.yml:2: election.instances: missing; write some, such as [{name: api, addresses: [192.0.2.254]}]"},
 		{"election without interface and provider", etcdOf("5s") + "election: {instances: [{name: a, addresses: [192.0.2.1]}]}\n",

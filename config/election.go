@@ -12,16 +12,18 @@ import (
 
 // Election is the instances in whose elections `berth elect` takes part.
 type Election struct {
-	Interface  string   // of the instances that name none
-	OnEtcdLoss string   // Free or Keep
-	Health     []Health // of all instances, beside those of the host
-	Instances  []ElectionInstance
-	Announce   Announce
+	Interface   string   // of the instances that name none
+	OnEtcdLoss  string   // Free, Keep or Claim
+	WithoutEtcd string   // Wait or Exit
+	Health      []Health // of all instances, beside those of the host
+	Instances   []ElectionInstance
+	Announce    Announce
 }
 
 // ElectionInstance is a set of addresses that have one owner.
 type ElectionInstance struct {
 	Name      string
+	Key       string            // below which the candidates stand in etcd, ends in a slash; empty for the usual place
 	Interface string            // to which the addresses are bound; empty: none, the instance has floating IPs alone
 	Addresses []vrrp.FloatingIP // as /32 or /128 unless written with a length
 	Health    []Health          // beside those of the election
@@ -43,6 +45,18 @@ func (e *Election) Addresses() []vrrp.FloatingIP {
 		all = append(all, in.Addresses...)
 	}
 	return all
+}
+
+// Places returns the keys below which the candidates of some instances stand, by
+// instance. The others have the usual place.
+func (e *Election) Places() map[string]string {
+	places := map[string]string{}
+	for _, in := range e.Instances {
+		if in.Key != "" {
+			places[in.Name] = in.Key
+		}
+	}
+	return places
 }
 
 // onInterfaces returns the addresses that the election may bind to each interface.
@@ -68,32 +82,46 @@ type Announce struct {
 
 // The policies of an owner when etcd cannot be reached for longer than the lease lasts.
 const (
-	Free = "release" // it unbinds the addresses before the lease ends
-	Keep = "keep"    // it stays the owner
+	Free  = "release" // it unbinds the addresses before the lease ends
+	Keep  = "keep"    // it stays the owner
+	Claim = "claim"   // it stays the owner, and each healthy host becomes one that does not know of another
+)
+
+// The ways in which a host takes that etcd has given it no lease for longer than a lease
+// lasts.
+const (
+	Wait = "wait" // it goes on asking
+	Exit = "exit" // berth ends with an error
 )
 
 func defaultElection() Election {
-	return Election{OnEtcdLoss: Free, Announce: Announce{Count: 5, Interval: time.Second, Refresh: time.Minute}}
+	return Election{OnEtcdLoss: Free, WithoutEtcd: Wait, Announce: Announce{Count: 5, Interval: time.Second, Refresh: time.Minute}}
 }
 
-// fillElection reads the section. Provider and pool must have been read.
-func fillElection(top *section.Section, c *Config) {
+// fillElection reads the section, and returns the sections of its instances, for
+// checkKeys. Provider and pool must have been read.
+func fillElection(top *section.Section, c *Config) (instances []*section.Section) {
 	e := &c.Election
 	s := top.Sub("election", section.Keys{
 		"interface":    &e.Interface,
 		"on-etcd-loss": &e.OnEtcdLoss,
+		"without-etcd": &e.WithoutEtcd,
 		"instances":    section.List,
 		"announce":     section.Any,
 		"health":       section.List,
 	})
-	s.Choice("on-etcd-loss", &e.OnEtcdLoss, e.OnEtcdLoss, Free, Keep)
+	s.Choice("on-etcd-loss", &e.OnEtcdLoss, e.OnEtcdLoss, Free, Keep, Claim)
+	s.Choice("without-etcd", &e.WithoutEtcd, e.WithoutEtcd, Wait, Exit)
+	if e.WithoutEtcd == Exit && e.OnEtcdLoss != Free && !s.Wrong("on-etcd-loss") {
+		s.Refuse("without-etcd", "exit beside on-etcd-loss: "+e.OnEtcdLoss+", which goes on without etcd", "wait, or on-etcd-loss: release")
+	}
 	c.Follow.refuse(s, "on-etcd-loss", "without-etcd")
 	checkInterface(s, e.Interface)
 	fillAnnounce(s, &e.Announce)
 	e.Health = fillHealth(s, c.HealthChecks())
-	fillInstances(s, c)
+	instances = fillInstances(s, c)
 	if !top.Given("election") {
-		return
+		return instances
 	}
 	// An unknown provider is a problem already; its election may need no interface.
 	unknown := top.Given("provider") && c.Provider == ""
@@ -104,6 +132,7 @@ func fillElection(top *section.Section, c *Config) {
 	if s.Empty("instances") && !c.Pool.Enabled {
 		s.Missing("instances", "some, such as [{name: api, addresses: [192.0.2.254]}]")
 	}
+	return instances
 }
 
 func fillAnnounce(s *section.Section, a *Announce) {
@@ -117,13 +146,13 @@ func fillAnnounce(s *section.Section, a *Announce) {
 	}
 }
 
-func fillInstances(s *section.Section, c *Config) {
+func fillInstances(s *section.Section, c *Config) (items []*section.Section) {
 	e := &c.Election
 	names, seen := map[string]bool{}, map[netip.Addr]bool{}
 	for i := range s.Len("instances") {
 		var in ElectionInstance
 		var list []string
-		item := s.Item("instances", i, section.Keys{"name": &in.Name, "interface": &in.Interface, "addresses": &list, "health": section.List})
+		item := s.Item("instances", i, section.Keys{"name": &in.Name, "key": &in.Key, "interface": &in.Interface, "addresses": &list, "health": section.List})
 		if !item.Given("name") {
 			item.Missing("name", "a name such as api")
 		} else if names[in.Name] {
@@ -148,9 +177,48 @@ func fillInstances(s *section.Section, c *Config) {
 			in.Interface = e.Interface
 		}
 		in.Health = fillHealth(item, c.HealthChecks())
-		e.Instances = append(e.Instances, in)
+		if in.Key != "" {
+			if !strings.HasPrefix(in.Key, "/") {
+				item.Refuse("key", "", "a path such as /other/place")
+			}
+			in.Key = strings.TrimRight(in.Key, "/") + "/"
+		}
+		e.Instances, items = append(e.Instances, in), append(items, item)
+	}
+	return items
+}
+
+// checkKeys checks where in etcd the candidates of instances stand: no other key may be
+// there. Etcd and the pool must have been read.
+func checkKeys(items []*section.Section, c *Config) {
+	type directory struct{ path, key string }
+	reserved := []directory{{c.Etcd.Prefix, "etcd.prefix"}}
+	if c.Pool.Enabled && !within(c.Pool.Prefix, c.Etcd.Prefix) {
+		reserved = append(reserved, directory{c.Pool.Prefix, "pool.prefix"})
+	}
+	for i, in := range c.Election.Instances {
+		// Both would have records of the same name.
+		if _, err := netip.ParseAddr(in.Name); err == nil && c.Pool.Enabled && c.Pool.Prefix == c.Etcd.Prefix {
+			items[i].Refuse("name", "an address, beside a pool below the same prefix", "another name, or a pool.prefix that is not etcd.prefix")
+		}
+		if in.Key == "" || items[i].Wrong("key") {
+			continue
+		}
+		for _, d := range reserved {
+			if within(in.Key, d.path) || within(d.path, in.Key) {
+				items[i].Refuse("key", "a key that lies below "+d.key+", or the other way round", "a key of its own, such as /other/place, or leave the key out")
+			}
+		}
+		for _, other := range c.Election.Instances[:i] {
+			if other.Key != "" && (within(in.Key, other.Key) || within(other.Key, in.Key)) {
+				items[i].Refuse("key", "the key of instance "+other.Name+", or one that lies below it or above", "a key of its own")
+			}
+		}
 	}
 }
+
+// within reports whether one directory in etcd is another, or lies below it.
+func within(key, directory string) bool { return strings.HasPrefix(key, directory) }
 
 // maxInterface is IFNAMSIZ without the final zero, see netdevice(7).
 const maxInterface = 15

@@ -37,6 +37,15 @@ func (e *Etcd) MemberName() string {
 	return name
 }
 
+// EtcdPrefix returns the prefix of the elections in etcd, or that of the pool where
+// nothing else is in use: then no key outside of it is read.
+func (c *Config) EtcdPrefix() string {
+	if c.Pool.Enabled && len(c.Election.Instances) == 0 && !c.Fencing.Enabled {
+		return c.Pool.Prefix
+	}
+	return c.Etcd.Prefix
+}
+
 // Least lease times, see docs/fencing.md.
 const (
 	minElectTTL   = 4 * time.Second

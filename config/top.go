@@ -89,9 +89,10 @@ func fill(c *Config, doc *yaml.Node, o Options) []*section.Problem {
 	if c.Pool.Enabled {
 		c.Follow.refuse(pool, "enabled")
 	}
-	fillElection(s, c)
+	instances := fillElection(s, c)
 	fillEtcd(s, c)
 	completePool(s, pool, c)
+	checkKeys(instances, c)
 	all := problemsOf(s.Err())
 	for _, name := range slices.Sorted(maps.Keys(o.Sections)) {
 		if node := s.Node(name); node != nil {

@@ -16,7 +16,7 @@ var (
 	// ErrHandOver says that another member was asked to take over.
 	ErrHandOver = errors.New("handing over as asked")
 	// ErrReachable ends acting without etcd.
-	ErrReachable = errors.New("etcd serves this host again, or another member is the owner")
+	ErrReachable = errors.New("etcd answers again")
 )
 
 // UnableError says that this host cannot own an instance now.

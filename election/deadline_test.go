@@ -31,7 +31,7 @@ func TestASilentEtcdIsToldWithTheReasonOfEachEndpoint(t *testing.T) {
 	defer etcd.Close()
 	ctx, cancel := context.WithTimeoutCause(t.Context(), time.Second, errors.New("gave up"))
 	defer cancel()
-	_, err = etcd.Owners(ctx, prefix)
+	_, err = etcd.Owners(ctx, prefix, nil)
 	if err == nil {
 		t.Fatal("want an error, got an answer")
 	}

@@ -54,7 +54,7 @@ var (
 	instanceAcquired = journal.Kind{Code: "instance-acquired", Level: zap.InfoLevel, Text: "became the owner"}
 	instanceLost     = journal.Kind{Code: "instance-lost", Level: zap.InfoLevel, Text: "no longer the owner"}
 	instanceUnfenced = journal.Kind{Code: "instance-unfenced", Level: zap.ErrorLevel,
-		Text: "etcd does not answer; acting without it, as on-etcd-loss says"}
+		Text: "etcd does not serve this host; acting without it, as on-etcd-loss says"}
 	instanceUnholdable = journal.Kind{Code: "instance-unholdable", Level: zap.ErrorLevel, Distinct: true,
 		Text: "cannot own the instance; letting other members be elected first", Over: "the instance can be owned again"}
 	instanceWaits = journal.Kind{Code: "instance-waits-for-owner", Level: zap.WarnLevel,

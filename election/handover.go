@@ -58,9 +58,9 @@ func doubled(queue []candidacy, member string) bool {
 
 // Takeover asks the owner of an instance to give up in favour of a member that
 // takes part in its election, and returns when that is the owner. It fails if
-// the member does not take part or does not become the owner.
-func Takeover(ctx context.Context, e *Etcd, prefix, instance string, a Asker) error {
-	h := handover{etcd: e, prefix: prefix, instance: instance, wanted: wanted{Member: a.Member, Identity: a.Identity}}
+// the member does not take part or does not become the owner. places are as in Member.
+func Takeover(ctx context.Context, e *Etcd, prefix string, places map[string]string, instance string, a Asker) error {
+	h := handover{etcd: e, keys: keyspace{prefix: prefix, places: places}, instance: instance, wanted: wanted{Member: a.Member, Identity: a.Identity}}
 	h.possible = func(queue []candidacy) (bool, error) {
 		if !slices.ContainsFunc(queue, func(c candidacy) bool { return a.is(c, queue) }) {
 			return false, fmt.Errorf("member %s of this host does not take part in the election of %s; %s", a.Member, instance, present(queue))
@@ -77,8 +77,8 @@ func Takeover(ctx context.Context, e *Etcd, prefix, instance string, a Asker) er
 // Release asks a member to give up an instance to any other, and returns when
 // another is the owner. It fails if the member is not the owner, or if there is no
 // other member.
-func Release(ctx context.Context, e *Etcd, prefix, instance string, a Asker) error {
-	h := handover{etcd: e, prefix: prefix, instance: instance, wanted: wanted{Except: a.Member, Identity: a.Identity}}
+func Release(ctx context.Context, e *Etcd, prefix string, places map[string]string, instance string, a Asker) error {
+	h := handover{etcd: e, keys: keyspace{prefix: prefix, places: places}, instance: instance, wanted: wanted{Except: a.Member, Identity: a.Identity}}
 	h.possible = func(queue []candidacy) (bool, error) {
 		if err := a.ambiguous(queue); err != nil {
 			return false, err
@@ -117,9 +117,10 @@ func present(queue []candidacy) string {
 
 // handover is a request to hand an instance over.
 type handover struct {
-	etcd             *Etcd
-	prefix, instance string
-	wanted           wanted
+	etcd     *Etcd
+	keys     keyspace
+	instance string
+	wanted   wanted
 	// possible reports whether the owner is the wanted one already, and returns why it
 	// never will be.
 	possible func(queue []candidacy) (already bool, err error)
@@ -195,7 +196,7 @@ func (h handover) put(ctx context.Context) (withdraw func(), err error) {
 		if err != nil {
 			return 0, err
 		}
-		_, err = c.Put(ctx, h.prefix+wantedDir+url.PathEscape(h.instance), string(value), clientv3.WithLease(l.ID))
+		_, err = c.Put(ctx, h.keys.prefix+wantedDir+url.PathEscape(h.instance), string(value), clientv3.WithLease(l.ID))
 		return l.ID, err
 	})
 	if err != nil {
@@ -212,7 +213,7 @@ func (h handover) put(ctx context.Context) (withdraw func(), err error) {
 
 // queue reads the queue of the instance, the owner first.
 func (h handover) queue(ctx context.Context) ([]candidacy, error) {
-	dir := keyspace{prefix: h.prefix}.place(ref{name: h.instance})
+	dir := h.keys.place(ref{name: h.instance})
 	r, err := call(ctx, h.etcd, func(ctx context.Context, c *clientv3.Client) (*clientv3.GetResponse, error) {
 		return c.Get(ctx, dir, clientv3.WithPrefix(), clientv3.WithSort(clientv3.SortByCreateRevision, clientv3.SortAscend))
 	})

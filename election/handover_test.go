@@ -22,7 +22,7 @@ func TestAWantedMemberTakesOverFromTheEndOfTheQueue(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer etcd.Close()
-	if err := election.Takeover(t.Context(), etcd, prefix, instance, election.Asker{Member: "c"}); err != nil {
+	if err := election.Takeover(t.Context(), etcd, prefix, nil, instance, election.Asker{Member: "c"}); err != nil {
 		t.Fatal(err)
 	}
 	if e := s.next("a", "ends"); !errors.Is(e.why, election.ErrHandOver) {
@@ -33,10 +33,10 @@ func TestAWantedMemberTakesOverFromTheEndOfTheQueue(t *testing.T) {
 	if took := s.next("c", "holds").at.Sub(gone.at); took > ttl/2 {
 		t.Errorf("want c not to wait, it took %v", took)
 	}
-	if err := election.Takeover(t.Context(), etcd, prefix, instance, election.Asker{Member: "absent"}); err == nil {
+	if err := election.Takeover(t.Context(), etcd, prefix, nil, instance, election.Asker{Member: "absent"}); err == nil {
 		t.Error("want a refusal to hand over to a member that is not there")
 	}
-	if err := election.Release(t.Context(), etcd, prefix, instance, election.Asker{Member: "c"}); err != nil {
+	if err := election.Release(t.Context(), etcd, prefix, nil, instance, election.Asker{Member: "c"}); err != nil {
 		t.Fatal(err)
 	}
 	s.next("c", "ends")
@@ -44,7 +44,7 @@ func TestAWantedMemberTakesOverFromTheEndOfTheQueue(t *testing.T) {
 	if e := <-s.events; e.what != "holds" || e.player == "c" {
 		t.Errorf("want another one to hold, got that %s %s", e.player, e.what)
 	}
-	if err := election.Release(t.Context(), etcd, prefix, "other", election.Asker{Member: "c"}); err == nil || !strings.Contains(err.Error(), "no other member takes part") {
+	if err := election.Release(t.Context(), etcd, prefix, nil, "other", election.Asker{Member: "c"}); err == nil || !strings.Contains(err.Error(), "no other member takes part") {
 		t.Errorf("want a refusal to hand over where no other member is, got %v", err)
 	}
 }
@@ -65,7 +65,7 @@ func TestTwoHostsOfOneNameAreToldOnBothAndHandOverByIdentity(t *testing.T) {
 	second := s.play("vm", 0, identified("2222", two))
 	second.until(vrrp.Backup)
 	etcd := s.asker()
-	release := election.Release(t.Context(), etcd, prefix, instance, election.Asker{Member: "vm", Identity: "2222"})
+	release := election.Release(t.Context(), etcd, prefix, nil, instance, election.Asker{Member: "vm", Identity: "2222"})
 	if release == nil || !strings.Contains(release.Error(), "vm (identity 1111) is the owner of api") {
 		t.Errorf("want a refusal that names the owner, got %v", release)
 	}
@@ -79,13 +79,13 @@ func TestTwoHostsOfOneNameAreToldOnBothAndHandOverByIdentity(t *testing.T) {
 			t.Error("want it told on both hosts")
 		}
 	}
-	if owners, err := etcd.Owners(t.Context(), prefix); err != nil || !owners[instance].Doubled {
+	if owners, err := etcd.Owners(t.Context(), prefix, nil); err != nil || !owners[instance].Doubled {
 		t.Errorf("want it shown, got %v, %v", owners, err)
 	}
-	if err := election.Takeover(t.Context(), etcd, prefix, instance, election.Asker{Member: "vm"}); err == nil || !strings.Contains(err.Error(), "two hosts have the member name vm") {
+	if err := election.Takeover(t.Context(), etcd, prefix, nil, instance, election.Asker{Member: "vm"}); err == nil || !strings.Contains(err.Error(), "two hosts have the member name vm") {
 		t.Errorf("want a refusal without an identity, got %v", err)
 	}
-	if err := election.Takeover(t.Context(), etcd, prefix, instance, election.Asker{Member: "vm", Identity: "2222"}); err != nil {
+	if err := election.Takeover(t.Context(), etcd, prefix, nil, instance, election.Asker{Member: "vm", Identity: "2222"}); err != nil {
 		t.Fatal(err)
 	}
 	if e := s.next("vm", "ends"); !errors.Is(e.why, election.ErrHandOver) {
@@ -134,7 +134,7 @@ func TestAMemberThatIsNotTheOwnerHasNothingToRelease(t *testing.T) {
 	s.play("a", 0, nil)
 	s.next("a", "holds")
 	s.play("b", 0, nil).until(vrrp.Backup)
-	err := election.Release(t.Context(), s.asker(), prefix, instance, election.Asker{Member: "b"})
+	err := election.Release(t.Context(), s.asker(), prefix, nil, instance, election.Asker{Member: "b"})
 	if err == nil || !strings.Contains(err.Error(), "a is the owner of api, not b of this host") {
 		t.Errorf("want an error that names the owner, got %v", err)
 	}

@@ -69,7 +69,7 @@ func handedOver(t *testing.T, members int, change func(*election.Member, *electi
 func (s *stage) takeover(from, to string) {
 	s.Helper()
 	for owner, asker := from, s.asker(); owner != to; {
-		if err := election.Takeover(s.Context(), asker, prefix, instance, election.Asker{Member: to}); err != nil {
+		if err := election.Takeover(s.Context(), asker, prefix, nil, instance, election.Asker{Member: to}); err != nil {
 			s.Fatal(err)
 		}
 		owner = s.alone(owner).player

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -49,19 +50,23 @@ type Owner struct {
 	Doubled bool
 }
 
-// Owners returns the members that own the instances below a prefix.
-func (e *Etcd) Owners(ctx context.Context, prefix string) (map[string]Owner, error) {
-	r, err := call(ctx, e, func(ctx context.Context, c *clientv3.Client) (*clientv3.GetResponse, error) {
-		return c.Get(ctx, prefix+electionsDir, clientv3.WithPrefix(), clientv3.WithSort(clientv3.SortByCreateRevision, clientv3.SortDescend))
-	})
-	if err != nil {
-		return nil, fmt.Errorf("read the elections below %s: %w", prefix, err)
-	}
+// Owners returns the members that own the instances below a prefix, and those at the
+// places of instances, as in Member.
+func (e *Etcd) Owners(ctx context.Context, prefix string, places map[string]string) (map[string]Owner, error) {
+	keys := keyspace{prefix: prefix, places: places}
 	queues := map[string][]candidacy{}
-	for _, kv := range r.Kvs { // the owner comes last
-		var c candidacy
-		if _, r, _ := (keyspace{prefix: prefix}).parse(string(kv.Key)); json.Unmarshal(kv.Value, &c) == nil {
-			queues[r.name] = append(queues[r.name], c)
+	for _, below := range append(slices.Sorted(maps.Values(places)), prefix+electionsDir) {
+		r, err := call(ctx, e, func(ctx context.Context, c *clientv3.Client) (*clientv3.GetResponse, error) {
+			return c.Get(ctx, below, clientv3.WithPrefix(), clientv3.WithSort(clientv3.SortByCreateRevision, clientv3.SortDescend))
+		})
+		if err != nil {
+			return nil, fmt.Errorf("read the elections below %s: %w", below, err)
+		}
+		for _, kv := range r.Kvs { // the owner comes last
+			var c candidacy
+			if _, r, _ := keys.parse(string(kv.Key)); r.name != "" && json.Unmarshal(kv.Value, &c) == nil {
+				queues[r.name] = append(queues[r.name], c)
+			}
 		}
 	}
 	owners := map[string]Owner{}

@@ -251,6 +251,9 @@ func (m *Member) Unserved(ctx context.Context) error {
 		term, acknowledged, changed := m.session.state()
 		var late <-chan time.Time
 		if term == nil {
+			if acknowledged.IsZero() { // the member does not run yet
+				acknowledged = time.Now()
+			}
 			left := time.Until(acknowledged.Add(m.TTL))
 			if left <= 0 {
 				return m.session.unserved(m.TTL)

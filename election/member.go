@@ -124,17 +124,20 @@ func (m *Member) End() time.Time {
 }
 
 // Retained reports whether this member goes on although etcd has not acknowledged its
-// lease in time. A successor could not adopt the lease now.
+// lease in time. A successor could not take over what it owns now.
 func (m *Member) Retained() bool {
 	return !m.Unacknowledged().IsZero()
 }
 
-// Unacknowledged returns since when etcd has not acknowledged the lease of a member
-// that goes on without it, the zero time if it does not.
+// Unacknowledged returns since when etcd has acknowledged no lease of a member that goes
+// on all the same, the zero time if it does not.
 func (m *Member) Unacknowledged() time.Time {
-	t, _, _ := m.session.state()
+	t, acknowledged, _ := m.session.state()
 	if t == nil {
-		return time.Time{}
+		if m.lone.until().IsZero() {
+			return time.Time{}
+		}
+		return acknowledged
 	}
 	retained, since := t.isRetained()
 	if !retained {

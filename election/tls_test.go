@@ -105,7 +105,7 @@ func TestUserAndPassword(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer etcd.Close()
-	if err := election.Takeover(t.Context(), etcd, prefix, instance, election.Asker{Member: "a"}); err == nil || !strings.Contains(err.Error(), "authentication failed") {
+	if err := election.Takeover(t.Context(), etcd, prefix, nil, instance, election.Asker{Member: "a"}); err == nil || !strings.Contains(err.Error(), "authentication failed") {
 		t.Errorf("want a refusal of the wrong password, got %v", err)
 	}
 }

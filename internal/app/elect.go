@@ -186,7 +186,9 @@ func (e *electMode) build() (err error) {
 		return err
 	}
 	if e.member != nil {
-		e.member.Retain = e.cfg.Election.OnEtcdLoss == config.Keep
+		e.host.Alone = e.cfg.Election.OnEtcdLoss == config.Claim
+		e.member.Claims = e.host.Alone
+		e.member.Retain = e.host.Alone || e.cfg.Election.OnEtcdLoss == config.Keep
 		e.member.Renewed, e.member.Moved, e.member.Doubled = e.network.Renewed, e.network.Moved, e.board.Doubled
 		e.member.Init()
 	}
@@ -232,6 +234,9 @@ func (e *electMode) run(ctx context.Context, stop func(error)) (again bool, err 
 			run.Task{Name: "election", Run: func(ctx context.Context) error { return e.member.Run(ctx, e.takePart) }},
 			run.Task{Name: "record", Run: func(ctx context.Context) error { return e.place.Run(ctx, e.member.End, e.member.Unacknowledged) }},
 			run.Task{Name: "history", Run: func(ctx context.Context) error { return e.history.Run(ctx, e.member.Seen) }})
+	}
+	if e.cfg.Election.WithoutEtcd == config.Exit {
+		tasks = append(tasks, run.Task{Name: "etcd", Run: e.member.Unserved})
 	}
 	if e.cloud != nil {
 		for _, w := range e.cfg.Immovable() {

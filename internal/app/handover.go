@@ -23,7 +23,7 @@ func (o *Options) Release(ctx context.Context, configPath, instance string) erro
 }
 
 func (o *Options) handOver(ctx context.Context, configPath, instance string,
-	ask func(ctx context.Context, e *election.Etcd, prefix, instance string, a election.Asker) error, done string) error {
+	ask func(ctx context.Context, e *election.Etcd, prefix string, places map[string]string, instance string, a election.Asker) error, done string) error {
 	if o.DryRun {
 		return errDryElection
 	}
@@ -44,7 +44,7 @@ func (o *Options) handOver(ctx context.Context, configPath, instance string,
 	defer etcd.Close()
 	ctx, cancel := context.WithTimeoutCause(ctx, cfg.LockTimeout, election.ErrNoAnswer)
 	defer cancel()
-	if err := ask(ctx, etcd, cfg.Etcd.Prefix, instance, election.Asker{Member: cfg.Etcd.MemberName(), Identity: seat.ReadIdentity(cfg.RunDirectory)}); err != nil {
+	if err := ask(ctx, etcd, cfg.Etcd.Prefix, cfg.Election.Places(), instance, election.Asker{Member: cfg.Etcd.MemberName(), Identity: seat.ReadIdentity(cfg.RunDirectory)}); err != nil {
 		return err
 	}
 	_, err = fmt.Fprintf(o.Stdout, done, instance, cfg.Etcd.MemberName())

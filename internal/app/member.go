@@ -25,7 +25,7 @@ func (o *Options) newMember(cfg *config.Config, place *seat.Seat, metrics *elect
 	}
 	history, past := seat.OpenHistory(where)
 	m := &election.Member{
-		Etcd: etcd, Prefix: cfg.Etcd.Prefix, Name: cfg.Etcd.MemberName(), Identity: seat.Identity(cfg.RunDirectory, o.Journal()), Past: past,
+		Etcd: etcd, Prefix: cfg.EtcdPrefix(), Places: cfg.Election.Places(), Name: cfg.Etcd.MemberName(), Identity: seat.Identity(cfg.RunDirectory, o.Journal()), Past: past,
 		TTL: cfg.Etcd.LeaseTTL, Metrics: metrics, Journal: o.Journal(),
 	}
 	if cfg.Pool.Enabled {

@@ -100,7 +100,7 @@ func (o *Options) checks(configPath string) ([]selftest.Check, error) {
 		}
 		checks = append(checks, selftest.Etcd(func(ctx context.Context) ([]selftest.EtcdMember, []string, error) {
 			defer etcd.Close()
-			return probe.Etcd(ctx, etcd, cfg.Etcd.Prefix)
+			return probe.Etcd(ctx, etcd, cfg.EtcdPrefix(), cfg.Election.Places())
 		}))
 	}
 	if how := cfg.Pointing(o.DryRun); how == config.Nothing || how == config.Print {

@@ -110,7 +110,7 @@ func (o *Options) showOwners(ctx context.Context, cfg *config.Config, all *overv
 	defer etcd.Close()
 	ctx, cancel := context.WithTimeoutCause(ctx, cfg.LockTimeout, election.ErrNoAnswer)
 	defer cancel()
-	owners, err := etcd.Owners(ctx, cfg.Etcd.Prefix)
+	owners, err := etcd.Owners(ctx, cfg.EtcdPrefix(), cfg.Election.Places())
 	for i := range all.Instances {
 		in := &all.Instances[i]
 		owner := owners[in.Name]

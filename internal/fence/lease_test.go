@@ -111,7 +111,7 @@ type unanswered struct{}
 
 func (unanswered) Campaign(ctx context.Context, c election.Campaign, own func(context.Context, fence.Grant) error) error {
 	if c.Alone {
-		c.Changed(election.Status{State: vrrp.Master, Owner: "h1", Reason: "etcd does not answer; acting without it"})
+		c.Changed(election.Status{State: vrrp.Master, Owner: "h1", Reason: "etcd does not serve this host; acting without it"})
 		return own(ctx, election.Grant{})
 	}
 	c.Changed(election.Status{State: vrrp.Fault, Reason: "etcd does not answer"})

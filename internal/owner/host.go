@@ -50,6 +50,8 @@ type Host struct {
 	Awaits  string // the system whose word the decider waits for at first, such as "etcd", for people
 	Network Network
 	Status  Status
+	// Alone lets this host be the owner without the decider, see election.Campaign.
+	Alone bool
 	// Adopts says that the process before this one may have left what this one goes on
 	// with. The addresses that it left bound stay until the decider tells whether they do.
 	Adopts bool
@@ -125,7 +127,7 @@ func (h *Host) owns(p netip.Prefix) bool {
 }
 
 func (h *Host) campaign(ctx context.Context, o *Owner) error {
-	c := election.Campaign{Instance: o.Instance, Changed: h.tell, Journal: o.Journal}
+	c := election.Campaign{Instance: o.Instance, Alone: h.Alone, Changed: h.tell, Journal: o.Journal}
 	for _, ip := range o.Addresses {
 		c.Addresses = append(c.Addresses, ip.String())
 	}

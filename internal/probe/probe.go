@@ -87,15 +87,16 @@ func Movable(b *reading.Book, managed []vrrp.FloatingIP) []vrrp.FloatingIP {
 	return once
 }
 
-// Etcd returns what the endpoints answer, and who owns each instance.
-func Etcd(ctx context.Context, etcd *election.Etcd, prefix string) (members []selftest.EtcdMember, owners []string, err error) {
+// Etcd returns what the endpoints answer, and who owns each instance. places are those of
+// instances whose candidates do not stand below the prefix.
+func Etcd(ctx context.Context, etcd *election.Etcd, prefix string, places map[string]string) (members []selftest.EtcdMember, owners []string, err error) {
 	for _, a := range etcd.Ask(ctx, prefix) {
 		members = append(members, selftest.EtcdMember(a))
 	}
 	if !slices.ContainsFunc(members, func(m selftest.EtcdMember) bool { return m.Err == nil }) {
 		return members, nil, nil
 	}
-	found, err := etcd.Owners(ctx, prefix)
+	found, err := etcd.Owners(ctx, prefix, places)
 	for _, name := range slices.Sorted(maps.Keys(found)) {
 		line := fmt.Sprintf("%s is owned by %s", name, found[name].Member)
 		if found[name].Doubled {
