@@ -117,6 +117,7 @@ func TestMistakesOfHealthChecks(t *testing.T) {
 		{"code", "{http: {url: \"http://h/\", code: 99}}", `http, code: found a number; write a status code from 100 to 599, a range such as "200-299", or a list of these`},
 		{"range that goes down", "{http: {url: \"http://h/\", code: 299-200}}", `http, code: found a text of 7 characters; write a status code from 100 to 599, a range such as "200-299", or a list of these`},
 		{"list with a word", "{http: {url: \"http://h/\", code: [200, ok]}}", `http, code: found a list; write a status code from 100 to 599, a range such as "200-299", or a list of these`},
+		{"no code", "{http: {url: \"http://h/\", code: []}}", "http, code: missing; write some, or leave the key out for 200-299"},
 		{"method", "{http: {url: \"http://h/\", method: \"GE T\"}}", "http, method: found a text of 4 characters; write a method of HTTP such as GET or HEAD"},
 		{"expression", "{http: {url: \"http://h/\", matches: \"(S3CRET\"}}", "http, matches: found a text of 7 characters; write a regular expression as RE2 has them, see https://github.com/google/re2/wiki/Syntax"},
 		{"header", "{http: {url: \"http://h/\", headers: {X: \"a\\nb\"}}}", "http, headers: found a text of 3 characters; write a name and a text of one line, such as Host: api.example.com"},
@@ -238,6 +239,8 @@ func TestConnectionStringInAFile(t *testing.T) {
 
 func FuzzHealth(f *testing.F) {
 	f.Add(everyCheck)
+	f.Add("health:\n  - http: {Cde}") // meant to be code, and without a value
+	f.Add("x: &a 200\nhealth: [{http: {url: \"http://h\", code: [*a]}}]")
 	f.Add("health: [{http: {url: \"http://h\", code: [1-, -2]}}]")
 	f.Fuzz(func(t *testing.T, text string) {
 		c, err := parse(text)

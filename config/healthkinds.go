@@ -146,15 +146,22 @@ func absolute(s *section.Section, key, path, example string) {
 
 // fillCodes reads a status code, a range of them, or a list of both.
 func fillCodes(s *section.Section, c *HTTPCheck) {
-	if !s.Given("code") {
+	node := s.Node("code")
+	if node == nil || !s.Given("code") { // a misspelt key may mean it
 		return
 	}
-	nodes := []*yaml.Node{s.Node("code")}
-	if nodes[0].Kind == yaml.SequenceNode {
-		nodes = nodes[0].Content
+	nodes := []*yaml.Node{node}
+	if node.Kind == yaml.SequenceNode {
+		nodes = node.Content
 	}
 	c.Codes = nil
+	if len(nodes) == 0 {
+		s.Missing("code", "some, or leave the key out for 200-299")
+	}
 	for _, n := range nodes {
+		if n.Kind == yaml.AliasNode {
+			n = n.Alias
+		}
 		first, last, isRange := strings.Cut(n.Value, "-")
 		if !isRange {
 			last = first

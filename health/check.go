@@ -35,7 +35,7 @@ func line(text string) string {
 			switch {
 			case r == '\t':
 				return ' '
-			case unicode.IsControl(r), r == utf8.RuneError:
+			case !unicode.IsGraphic(r), r == utf8.RuneError:
 				return -1
 			}
 			return r

@@ -81,6 +81,7 @@ func (c *Checker) Run(ctx context.Context) error {
 	c.mu.Unlock()
 	c.tell()
 	defer c.failing.Drop()
+	defer c.Metrics.end(c.Name)
 	defer c.leave()
 	for {
 		begin := time.Now()
@@ -184,6 +185,7 @@ func (c *Checker) take(err error) {
 		}
 	}
 	is := c.state
+	c.Metrics.up(c.Name, is.Healthy)
 	c.mu.Unlock()
 	if is != was {
 		c.tell()

@@ -254,6 +254,10 @@ func TestUnhealthyIsToldOnceAndSoIsHealthyAgain(t *testing.T) {
 		synctest.Wait()
 		wantSeries(t, r, `berth_health_up{check="web"} 1`, `berth_health_runs_total{check="web",result="failed"} 5`, `berth_health_run_duration_seconds_count{check="web"} `)
 		stop()
+		var text strings.Builder
+		if err := r.WriteText(&text); err != nil || strings.Contains(text.String(), "berth_health_up{") {
+			t.Errorf("a check that does not run any more has a state: %v\n%s", err, text.String())
+		}
 		var lines []string
 		for _, l := range logs.All() {
 			m := l.ContextMap()

@@ -44,6 +44,14 @@ func (m *Metrics) begin(check string) {
 	m.runs.Add(0, check, failed)
 }
 
+// end makes the state of a check disappear. If the next generation of a configuration has
+// the check too, its next run shows the state again.
+func (m *Metrics) end(check string) {
+	if m != nil {
+		m.healthy.Delete(check)
+	}
+}
+
 func (m *Metrics) up(check string, healthy bool) {
 	switch {
 	case m == nil:
