@@ -86,6 +86,15 @@ func TestExecThatEndsIsNotHeldUpByAGrandchild(t *testing.T) {
 	}
 }
 
+// A child that the program leaves behind in its group is killed.
+func TestExecLeavesNoChildBehind(t *testing.T) {
+	pids := filepath.Join(t.TempDir(), "pids")
+	if got := look(t, sh("sleep 60 & echo $! >"+pids).Check); got != "" {
+		t.Errorf("got the reason %q", got)
+	}
+	gone(t, pids)
+}
+
 // gone waits until no process of the file is there any more, not even as a zombie.
 func gone(t *testing.T, path string) {
 	t.Helper()

@@ -24,8 +24,9 @@ type GRPC struct {
 // Check is a Check.
 func (g GRPC) Check(ctx context.Context) error {
 	options := []grpc.DialOption{
-		grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithNoProxy(), grpc.WithDisableServiceConfig(),
+		grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithDisableServiceConfig(),
 		grpc.WithUserAgent(userAgent),
+		// With a dialer of its own, gRPC takes no proxy from the environment.
 		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return dial(ctx, g.Address) }),
 	}
 	if strings.HasPrefix(g.Address, "unix:") {

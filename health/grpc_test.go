@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -12,6 +13,7 @@ import (
 	"google.golang.org/grpc"
 	grpchealth "google.golang.org/grpc/health"
 	"google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/metadata"
 )
 
 // hanging is a server that never answers.
@@ -22,6 +24,18 @@ type hanging struct {
 func (hanging) Check(ctx context.Context, _ *grpc_health_v1.HealthCheckRequest) (*grpc_health_v1.HealthCheckResponse, error) {
 	<-ctx.Done()
 	return nil, ctx.Err()
+}
+
+// local is a server that serves requests to localhost.
+type local struct {
+	grpc_health_v1.UnimplementedHealthServer
+}
+
+func (local) Check(ctx context.Context, _ *grpc_health_v1.HealthCheckRequest) (*grpc_health_v1.HealthCheckResponse, error) {
+	if md, _ := metadata.FromIncomingContext(ctx); !slices.Equal(md.Get(":authority"), []string{"localhost"}) {
+		return &grpc_health_v1.HealthCheckResponse{Status: grpc_health_v1.HealthCheckResponse_NOT_SERVING}, nil
+	}
+	return &grpc_health_v1.HealthCheckResponse{Status: grpc_health_v1.HealthCheckResponse_SERVING}, nil
 }
 
 // grpcAt starts a server and returns its address.
@@ -64,6 +78,7 @@ func TestGRPC(t *testing.T) {
 		{"service", health.GRPC{Address: at, Service: "api.V1"}, ""},
 		{"IPv6", health.GRPC{Address: grpcAt(t, "tcp", "[::1]:0", h)}, ""},
 		{"socket", health.GRPC{Address: grpcAt(t, "unix", filepath.Join(t.TempDir(), "s"), h)}, ""},
+		{"authority of a socket", health.GRPC{Address: grpcAt(t, "unix", filepath.Join(t.TempDir(), "s"), local{})}, ""},
 		{"does not serve", health.GRPC{Address: at, Service: "api.V2"}, "NOT_SERVING"},
 		{"does not know", health.GRPC{Address: at, Service: "api.V3"}, "UNKNOWN"},
 		{"no such service", health.GRPC{Address: at, Service: "api.V4"}, "NotFound: unknown service"},

@@ -227,3 +227,55 @@ func TestPostgresThatIsFrozen(t *testing.T) {
 	running.Wait()
 	leavesNothing(t)
 }
+
+// The cancellation of a query is not waited for longer than a moment either.
+func TestPostgresThatFreezesDuringAQuery(t *testing.T) {
+	s := newServer(t)
+	ctx, cancel := context.WithCancelCause(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- s.query("SELECT pg_sleep(600)", "").Check(ctx) }()
+	running := s.query("SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%'", "1")
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for range 1000 {
+		if look(t, running.Check) == "" {
+			break
+		}
+		<-tick.C
+	}
+	if err := s.cmd.Process.Signal(unix.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	cancel(errors.New("timed out"))
+	if err := <-done; err == nil || err.Error() != "timed out" {
+		t.Errorf("got %v", err)
+	}
+	leavesNothing(t)
+}
+
+// A server, or a program between, that repeats what it was told.
+func TestPostgresRepeatsNoPassword(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		c, err := l.Accept()
+		if err != nil {
+			return
+		}
+		defer c.Close()
+		_, _ = c.Read(make([]byte, 1024))
+		// ErrorResponse, https://www.postgresql.org/docs/current/protocol-message-formats.html
+		text := "SFATAL\x00C28000\x00Mnot with S3CRET\x00\x00"
+		_, _ = c.Write(append([]byte{'E', 0, 0, 0, byte(len(text) + 4)}, text...))
+	}()
+	defer func() { l.Close(); <-done }()
+	_, port, _ := net.SplitHostPort(l.Addr().String())
+	got := look(t, pg("host=127.0.0.1 sslmode=disable user=u password=S3CRET port="+port, "SELECT 1", "").Check)
+	if !strings.Contains(got, "FATAL: not with ***** (SQLSTATE 28000)") {
+		t.Errorf("got the reason %q", got)
+	}
+}
