@@ -38,9 +38,9 @@ var allowed = map[string]string{
 	// condition: an interface that is up; files: the record of what is bound. It decides
 	// nothing about the owner of an address
 	"berth/netif": "internal/condition internal/files internal/journal internal/metrics",
-	// condition: what a candidate needs; files: certificates and keys; program, run: how a
-	// program runs, and checks beside each other
-	"berth/health":   "internal/condition internal/files internal/journal internal/metrics internal/program internal/run",
+	// condition: what a candidate needs; certs: TLS material; program, run: how a program
+	// runs, and checks beside each other
+	"berth/health":   "internal/certs internal/condition internal/journal internal/metrics internal/program internal/run",
 	"berth/selftest": "", // probes arrive as functions
 	// boot, files, rundir: the stored ids, which a new boot ends, and their lock; files: a
 	// ca-file; names: the addresses of the API's host

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -14,7 +13,7 @@ import (
 	"regexp"
 	"slices"
 
-	"berth/internal/files"
+	"berth/internal/certs"
 )
 
 // HTTP is a request to an HTTP server. The server is well if it answers with a code of
@@ -34,9 +33,6 @@ type HTTP struct {
 
 // maxBody bounds how much of a body is read, in bytes.
 const maxBody = 1 << 20
-
-// maxFile bounds a file with certificates or keys, in bytes.
-const maxFile = 1 << 20
 
 // userAgent is how a server can tell the checks apart from its users.
 const userAgent = "berth-health"
@@ -96,30 +92,5 @@ func (h HTTP) Usable() error {
 
 // tls reads the files.
 func (h HTTP) tls() (*tls.Config, error) {
-	conf := &tls.Config{MinVersion: tls.VersionTLS12}
-	if h.CAFile != "" {
-		text, err := files.Read(h.CAFile, maxFile)
-		if err != nil {
-			return nil, fmt.Errorf("ca-file: %w", err)
-		}
-		if conf.RootCAs = x509.NewCertPool(); !conf.RootCAs.AppendCertsFromPEM(text) {
-			return nil, fmt.Errorf("ca-file: %s has no certificate", h.CAFile)
-		}
-	}
-	if h.CertFile != "" {
-		cert, err := files.Read(h.CertFile, maxFile)
-		if err != nil {
-			return nil, fmt.Errorf("cert-file: %w", err)
-		}
-		key, err := files.Read(h.KeyFile, maxFile)
-		if err != nil {
-			return nil, fmt.Errorf("key-file: %w", err)
-		}
-		pair, err := tls.X509KeyPair(cert, key)
-		if err != nil {
-			return nil, fmt.Errorf("cert-file %s with key-file %s: %w", h.CertFile, h.KeyFile, err)
-		}
-		conf.Certificates = []tls.Certificate{pair}
-	}
-	return conf, nil
+	return certs.Client{CAFile: h.CAFile, CertFile: h.CertFile, KeyFile: h.KeyFile}.Now()
 }

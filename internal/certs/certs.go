@@ -14,7 +14,7 @@ import (
 
 // Client are the files of a client. Any may be empty.
 type Client struct {
-	Section  string // of the configuration that names the files, for errors
+	Section  string // of the configuration that names the files, for errors; may be empty
 	CAFile   string // instead of the system's certificate authorities
 	CertFile string // certificate of the client, with KeyFile
 	KeyFile  string
@@ -63,6 +63,27 @@ func (c Client) Config(name string) *tls.Config {
 	return conf
 }
 
+// Now returns the configuration with the files as they are now, for a client that makes
+// one connection.
+func (c Client) Now() (*tls.Config, error) {
+	conf := &tls.Config{MinVersion: tls.VersionTLS12}
+	if c.CAFile != "" {
+		pool, err := c.pool()
+		if err != nil {
+			return nil, err
+		}
+		conf.RootCAs = pool
+	}
+	if c.CertFile != "" {
+		pair, err := c.keyPair()
+		if err != nil {
+			return nil, err
+		}
+		conf.Certificates = []tls.Certificate{*pair}
+	}
+	return conf, nil
+}
+
 // maxPEM bounds a file of certificates or of a key, in bytes.
 const maxPEM = 8 << 20
 
@@ -96,5 +117,8 @@ func (c Client) pool() (*x509.CertPool, error) {
 
 // wrong returns an error about the value of a key of the configuration.
 func (c Client) wrong(key string, err error) error {
-	return &section.Problem{Key: c.Section + "." + key, Text: err.Error()}
+	if c.Section != "" {
+		key = c.Section + "." + key
+	}
+	return &section.Problem{Key: key, Text: err.Error()}
 }

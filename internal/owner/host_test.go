@@ -124,6 +124,8 @@ func TestWhatAnEarlierRunLeftIsRemovedButForWhatAnAdoptedLeaseOwns(t *testing.T)
 				m := &member{stage: s, begun: make(chan struct{}), adopted: tt.adopted, owners: map[string]bool{"owned": true, "elsewhere": false}}
 				board := status.NewBoard(t.TempDir(), status.Instance{Mode: "elect"}, journal.New(nil))
 				h := &owner.Host{Awaits: "etcd", Decider: m, Network: &network{s, []netip.Prefix{owned, elsewhere, unknown, prefixes[0]}}, Status: board, Adopts: tt.record}
+				told := false
+				h.Adopted = func() { told = len(m.campaigns) == 0 }
 				for name, p := range map[string]netip.Prefix{"owned": owned, "elsewhere": elsewhere, "unknown": unknown} {
 					h.Owners = append(h.Owners, owner.New(owner.Options{Instance: name, Interface: &iface{stage: &stage{}}, Report: silent,
 						Addresses: []vrrp.FloatingIP{floatingIP(p.String())}}))
@@ -142,6 +144,9 @@ func TestWhatAnEarlierRunLeftIsRemovedButForWhatAnAdoptedLeaseOwns(t *testing.T)
 				}
 				close(m.begun)
 				synctest.Wait()
+				if told != tt.adopted {
+					t.Errorf("told of the adoption, before the campaigns: %t, want %t", told, tt.adopted)
+				}
 				if got := s.take(); got != tt.after {
 					t.Errorf("after etcd has answered: want %q, got %q", tt.after, got)
 				}
