@@ -74,6 +74,13 @@ func TestHealth(t *testing.T) {
 			t.Errorf("instances of %s: got %q, want %q", check, got, want)
 		}
 	}
+	c, err = parse(etcdOf("5s") + "health: [{tcp: {address: \"h:1\"}}]\n" + electedBy + "pool: {enabled: true, health: [{tcp: {address: \"h:2\"}}, {tcp: {address: \"h:1\"}}]}\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := c.HealthOf(config.PoolInstance), []string{"tcp h:1", "tcp h:2"}; !cmp.Equal(got, want) || !cmp.Equal(c.HealthConcerns("tcp h:2"), []string{config.PoolInstance}) {
+		t.Errorf("checks of the pool: got %q, want %q", got, want)
+	}
 	c, err = parse("health: [{http: {url: \"http://h/\"}}, {postgres: {dsn-file: /d}}]\n")
 	if err != nil {
 		t.Fatal(err)

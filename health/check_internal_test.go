@@ -7,7 +7,8 @@ import (
 	"unicode/utf8"
 )
 
-// What another program says is shown in a terminal, in a line of a table.
+// A reason is shown in a terminal, in a line of a table, also where it comes from another
+// program.
 func FuzzReasonIsOneShortLine(f *testing.F) {
 	for _, s := range []string{"", "\n \n ill\nmore", "\x1b[2J\x00a\tb\r", "\xff\xfe", strings.Repeat("\u00e9", 200), "\u2028\u202e"} {
 		f.Add(s)
