@@ -8,6 +8,9 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"berth/internal/etcdtest"
+	"berth/test/lab"
 )
 
 // takeOver is how long addresses may stay without an owner after a fault of a node.
@@ -18,13 +21,14 @@ const takeOver = yaimLease + time.Second
 // two subtests.
 func TestYaimPromises(t *testing.T) {
 	t.Parallel()
-	c := newCluster(t, 3)
+	c := newCluster(t, 3, etcdtest.Options{})
 	addresses := []netip.Addr{netip.MustParseAddr("10.78.0.201"), netip.MustParseAddr("10.78.0.202"), netip.MustParseAddr("10.78.0.203"),
 		netip.MustParseAddr("10.78.0.204"), netip.MustParseAddr("2001:db8:78::205"), netip.MustParseAddr("10.78.0.206")}
 	node1, node2, node3 := c.nodes[0], c.nodes[1], c.nodes[2]
-	for _, n := range c.nodes {
-		n.configure(plain)
-	}
+	node1.configure(plain)
+	// One of two endpoints does not answer; a list, and a text with commas.
+	node2.configure("dcs_endpoints: [http://10.78.0.1:2379, http://10.78.0.1:2999]\ninterface: eth0\n")
+	node3.configure("dcs-endpoints: http://10.78.0.1:2999,http://10.78.0.1:2379\ninterface: eth0\n")
 	step := func(name string, f func(t *testing.T)) {
 		if t.Failed() {
 			return // what follows needs the state that this should have left
@@ -44,11 +48,30 @@ func TestYaimPromises(t *testing.T) {
 		c.add(addresses[0])
 		c.even(addresses[:1], node1, node2)
 	})
-	step("simply create a key: yaim will then register that a new IP is available", func(*testing.T) {
+	step("simply create a key: yaim will then register that a new IP is available", func(t *testing.T) {
 		begin := time.Now()
 		c.add(addresses[1:]...)
 		c.even(addresses, node1, node2)
-		c.within(waitLimit, begin, "adding")
+		c.within(2*time.Second, begin, "adding")
+		for _, a := range addresses {
+			if got := c.length(a); got != a.BitLen() {
+				t.Errorf("want %v without other addresses of its network, got /%d", a, got)
+			}
+		}
+	})
+	step("netmask: an address has another length if its key says so", func(t *testing.T) {
+		other := netip.MustParsePrefix("10.78.0.207/24")
+		for _, n := range c.nodes {
+			c.must(n.Sysctl("net/ipv4/conf/eth0/promote_secondaries", "1"))
+		}
+		c.etcdctl("put", yaimPrefix+"ips/"+other.String(), "")
+		c.even([]netip.Addr{other.Addr()}, node1, node2)
+		if got := c.length(other.Addr()); got != other.Bits() {
+			t.Errorf("want %v, got /%d", other, got)
+		}
+		c.etcdctl("del", yaimPrefix+"ips/"+other.String())
+		c.none([]netip.Addr{other.Addr()})
+		c.even(addresses, node1, node2)
 	})
 	step("roughly equal distribution among all nodes", func(*testing.T) {
 		node3.start()
@@ -96,17 +119,15 @@ func TestYaimPromises(t *testing.T) {
 		node1.start()
 		c.even(addresses, node1, node2, node3)
 	})
-	step("an address on a second node does not stay there", func(t *testing.T) {
+	step("an address on a second node does not stay there", func(*testing.T) {
 		other := node1
 		if len(c.has(node1, addresses[:1])) > 0 {
 			other = node2
 		}
-		c.must(other.AddAddress("eth0", netip.PrefixFrom(addresses[0], 32)))
+		c.must(other.AddAddress(lab.Link, netip.PrefixFrom(addresses[0], 32)))
+		c.until("the address to be on two nodes", func() bool { return c.forgive() })
 		c.until("the second to be removed", func() bool { return len(c.has(other, addresses[:1])) == 0 })
 		c.even(addresses, node1, node2, node3)
-		c.mu.Lock()
-		c.doubly = nil // the test made it
-		c.mu.Unlock()
 	})
 	step("the node goes down: kill -9", func(*testing.T) {
 		begin := time.Now()
@@ -135,26 +156,28 @@ func TestYaimPromises(t *testing.T) {
 		node1.configure(plain)
 		node1.start()
 		c.even(addresses, node1, node2, node3)
-		c.must(node1.Down("eth0"))
+		c.must(node1.Down(lab.Link))
 		c.even(addresses, node2, node3)
-		c.must(node1.Up("eth0"))
+		c.must(node1.Up(lab.Link))
 		c.even(addresses, node1, node2, node3)
 	})
 	step("SIGHUP reads yaim.yml again, and SIGUSR2 ends for another program: no address moves", func(t *testing.T) {
 		before := c.has(node1, addresses)
 		node1.configure(plain + "retry_num: [2]\n")
 		c.must(node1.berth.Signal(unix.SIGHUP))
-		c.says(node1, "yaim.yml:16: retry_num: ")
-		node1.configure(plain + "log-level: debug\n")
+		c.says(node1, "yaim.yml:14: retry_num: found a list", time.Time{})
+		node1.configure(plain + "label: yaim\n")
+		again := time.Now()
 		c.must(node1.berth.Signal(unix.SIGHUP))
-		c.says(node1, "DEBUG")
+		c.says(node1, "label-unused", again)
+		c.says(node1, "lease-adopted", again)
 		c.must(node1.berth.Signal(unix.SIGUSR2))
 		if status := node1.ended(); status != 0 {
 			t.Errorf("want exit status 0, got %d", status)
 		}
 		node1.start()
 		node1.answers(http.StatusOK, healthy)
-		c.says(node1, "taking part in the election")
+		c.says(node1, "lease-adopted", time.Time{})
 		if after := c.has(node1, addresses); !slices.Equal(before, after) {
 			t.Errorf("node1 has had %v and has %v", before, after)
 		}

@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"berth/internal/etcdtest"
 	"berth/internal/testnet"
@@ -73,20 +74,25 @@ func TestYaimDocumentedCommands(t *testing.T) {
 }
 
 // etcd_user and etcd_password are "credentials to a user that may read and write within
-// the dcs-namespace/dcs-clustername directory", and nothing else.
+// the dcs-namespace/dcs-clustername directory", and nothing else. This etcd takes no client
+// without a certificate.
 func TestYaimUserMayTouchItsDirectoryAlone(t *testing.T) {
 	t.Parallel()
-	c := newCluster(t, 1)
+	c := newCluster(t, 1, etcdtest.Options{TLS: true})
 	node, password := c.nodes[0], "UpiU178oURwaK4RQ7Gw"
-	commands := strings.ReplaceAll(documented(t, "http://"+yaimEtcd+":2379")[2], "PASSWORD", password)
+	commands := strings.ReplaceAll(documented(t, c.endpoint())[2], "PASSWORD", password)
 	for _, script := range []string{commands, "etcdctl user add root:" + password + "\netcdctl user grant-role root root\netcdctl auth enable\n"} {
-		out, err := c.router.Run(t.Context(), "/bin/bash", "-euc", "export ETCDCTL_API=3 ETCDCTL_ENDPOINTS=http://"+yaimEtcd+":2379\n"+script)
+		out, err := c.router.Run(t.Context(), "/bin/bash", "-euc", "export "+strings.Join(c.operator(), " ")+"\n"+script)
 		if err != nil {
 			t.Fatalf("%v:\n%s", err, out)
 		}
 	}
 	address := netip.MustParseAddr("10.78.0.201")
-	node.configure(plain + "etcd_user: yaim\netcd_password: " + password + "\n")
+	cert, key, err := c.etcd.ClientCertificate("node1", time.Hour)
+	c.must(err)
+	c.must(install(node.Node, filepath.Dir(cert)))
+	node.configure("interface: " + lab.Link + "\ndcs-endpoints: " + c.endpoint() + "\netcd_user: yaim\netcd_password: " + password +
+		"\netcd-ca-file: " + c.etcd.CAFile() + "\netcd-cert-file: " + cert + "\netcd-key-file: " + key + "\n")
 	node.start()
 	c.etcdctl("--user", "yaim:"+password, "put", yaimPrefix+"ips/"+address.String(), "")
 	c.even([]netip.Addr{address}, node)
@@ -102,7 +108,7 @@ func TestYaimUserMayTouchItsDirectoryAlone(t *testing.T) {
 		if strings.Contains(line.Text, password) {
 			t.Errorf("the password is in the log: %s", line.Text)
 		}
-		if strings.Contains(strings.ToLower(line.Text), "permission denied") {
+		if strings.Contains(line.Text, "etcdserver: permission denied") {
 			t.Errorf("berth did what its user may not: %s", line.Text)
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -35,11 +36,13 @@ type cluster struct {
 	t      *testing.T
 	router *testnet.Node // the segment; etcd runs on it
 	etcd   *etcdtest.Cluster
+	scheme string
 	nodes  []*yaimNode
 
-	mu     sync.Mutex
-	owners map[netip.Addr][]string // by address, the nodes that have it now
-	doubly []string                // moments when two nodes had an address
+	mu      sync.Mutex
+	owners  map[netip.Addr][]string // by address, the nodes that have it now
+	lengths map[netip.Addr]int      // by address, the length with which it was bound last
+	doubly  []string                // moments when two nodes had an address
 }
 
 // yaimNode is a node, and the component whose health decides about it.
@@ -55,7 +58,7 @@ type yaimNode struct {
 }
 
 // newCluster makes a cluster that ends with the test. etcd starts with it.
-func newCluster(t *testing.T, nodes int) *cluster {
+func newCluster(t *testing.T, nodes int, o etcdtest.Options) *cluster {
 	t.Helper()
 	testnet.Require(t, "etcdctl")
 	binary, err := etcdtest.Binary()
@@ -65,7 +68,7 @@ func newCluster(t *testing.T, nodes int) *cluster {
 		}
 		t.Skip(err)
 	}
-	c := &cluster{t: t, owners: map[netip.Addr][]string{}}
+	c := &cluster{t: t, owners: map[netip.Addr][]string{}, lengths: map[netip.Addr]int{}, scheme: "http://"}
 	t.Cleanup(func() {
 		for _, n := range c.nodes {
 			n.answers(http.StatusOK, "") // let go of requests that hang
@@ -93,7 +96,18 @@ func newCluster(t *testing.T, nodes int) *cluster {
 	p := lab.EtcdPlace(c.router, c.Record)
 	at := netip.MustParseAddr(yaimEtcd)
 	p.Client, p.Peer, p.Metrics = netip.AddrPortFrom(at, 2379), netip.AddrPortFrom(at, 2380), netip.AddrPortFrom(at, 2381)
-	c.etcd, err = etcdtest.New(path, t.TempDir(), []etcdtest.Place{p}, etcdtest.Options{})
+	dir := t.TempDir()
+	if o.TLS {
+		c.scheme = "https://"
+		run := p.Run
+		p.Run = func(name, path string, args ...string) (etcdtest.Process, error) {
+			if err := install(c.router, dir); err != nil {
+				return nil, err
+			}
+			return run(name, path, args...)
+		}
+	}
+	c.etcd, err = etcdtest.New(path, dir, []etcdtest.Place{p}, o)
 	c.must(err)
 	c.OnClose(func() error {
 		c.etcd.Close()
@@ -101,6 +115,16 @@ func newCluster(t *testing.T, nodes int) *cluster {
 	})
 	c.ready()
 	return c
+}
+
+// install gives a node the files of a directory, at the same paths.
+func install(n *testnet.Node, dir string) error {
+	files, err := os.ReadDir(dir)
+	for _, f := range files {
+		path := filepath.Join(dir, f.Name())
+		err = errors.Join(err, n.Install(path, path, 0o600))
+	}
+	return err
 }
 
 // join makes a node on the segment.
@@ -207,11 +231,11 @@ func (n *yaimNode) ended() int {
 	return n.berth.ExitCode()
 }
 
-// says waits until yaim of a node has written a text into its log.
-func (c *cluster) says(n *yaimNode, text string) {
+// says waits until yaim of a node has written a text into its log after a moment.
+func (c *cluster) says(n *yaimNode, text string, since time.Time) {
 	c.t.Helper()
 	c.until(fmt.Sprintf("%s to say %q", n.Name, text), func() bool {
-		_, ok := n.berth.Log.Find(time.Time{}, contains(text))
+		_, ok := n.berth.Log.Find(since, contains(text))
 		return ok
 	})
 }
@@ -225,7 +249,7 @@ func (c *cluster) see(e testnet.AddressEvent) {
 	case e.Lost:
 		c.doubly = append(c.doubly, "events were lost")
 	case e.Added:
-		c.owners[a] = append(c.owners[a], e.Node.Name)
+		c.owners[a], c.lengths[a] = append(c.owners[a], e.Node.Name), e.Address.Bits()
 		if len(c.owners[a]) > 1 {
 			c.doubly = append(c.doubly, fmt.Sprintf("%v at %s on %v", a, e.Time.Format("05.000"), c.owners[a]))
 		}
@@ -246,6 +270,13 @@ func (c *cluster) has(n *yaimNode, addresses []netip.Addr) (list []netip.Addr) {
 	return list
 }
 
+// length returns the length of the prefix with which an address was bound last.
+func (c *cluster) length(a netip.Addr) int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.lengths[a]
+}
+
 // once fails the test if two nodes had an address at once, ever since the last call.
 func (c *cluster) once() {
 	c.t.Helper()
@@ -255,6 +286,16 @@ func (c *cluster) once() {
 		c.t.Errorf("want each address on one node at most, got %q", c.doubly)
 	}
 	c.doubly = nil
+}
+
+// forgive reports whether two nodes have had an address at once since the last call of
+// once, which it makes undone: the test has put the address there.
+func (c *cluster) forgive() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	twice := len(c.doubly) > 0
+	c.doubly = nil
+	return twice
 }
 
 // even waits until the addresses are all on these nodes, each on one, and no two nodes
@@ -284,10 +325,26 @@ func (c *cluster) none(addresses []netip.Addr) {
 	})
 }
 
+// endpoint is the URL of etcd.
+func (c *cluster) endpoint() string { return c.scheme + yaimEtcd + ":2379" }
+
+// operator returns the environment of etcdctl on the router.
+func (c *cluster) operator() []string {
+	c.t.Helper()
+	all := []string{"ETCDCTL_API=3", "ETCDCTL_ENDPOINTS=" + c.endpoint()}
+	if ca := c.etcd.CAFile(); ca != "" {
+		cert, key, err := c.etcd.ClientCertificate("operator", time.Hour)
+		c.must(err)
+		c.must(install(c.router, filepath.Dir(ca)))
+		all = append(all, "ETCDCTL_CACERT="+ca, "ETCDCTL_CERT="+cert, "ETCDCTL_KEY="+key)
+	}
+	return all
+}
+
 // etcdctl runs etcdctl on the router.
 func (c *cluster) etcdctl(args ...string) string {
 	c.t.Helper()
-	out, err := c.router.Run(c.t.Context(), "/usr/bin/env", append([]string{"ETCDCTL_API=3", "ETCDCTL_ENDPOINTS=http://" + yaimEtcd + ":2379", "etcdctl"}, args...)...)
+	out, err := c.router.Run(c.t.Context(), "/usr/bin/env", append(append(c.operator(), "etcdctl"), args...)...)
 	if err != nil {
 		c.t.Fatalf("etcdctl %s: %v\n%s", strings.Join(args, " "), err, out)
 	}
