@@ -22,7 +22,8 @@ func ms(n int) time.Duration { return time.Duration(n) * time.Millisecond }
 // story makes a history of words: "100+a" is the address coming to host a after
 // 100 ms, "-a" leaving it, "!a" announced by it, "#" an act that allows 20 ms of
 // two owners, "?" an act after which the client hears only the victim, "*"
-// the end of a fault, "&" an act after which several owners are the price of a policy,
+// the end of a fault, "@" one after which the LAN does not carry everything for 400 ms,
+// "&" an act after which several owners are the price of a policy,
 // "%a" one after which a may not own the address, "(" its removal from the pool, ")"
 // its return, "~" the client losing service, "=" having it again. The
 // client asks every 10 ms but where "z" says that the machine ran nothing for
@@ -36,7 +37,7 @@ func story(t *testing.T, text string) *faults.History {
 	lost := make(map[int]bool) // by the request's number: from here lost or not
 	stalls := make(map[int]bool)
 	for word := range strings.FieldsSeq(text) {
-		i := strings.IndexAny(word, "+-!#?*&%()~=z")
+		i := strings.IndexAny(word, "+-!#?*@&%()~=z")
 		n, err := strconv.Atoi(word[:i])
 		if err != nil {
 			t.Fatal(err)
@@ -53,6 +54,8 @@ func story(t *testing.T, text string) *faults.History {
 			h.Acts = append(h.Acts, faults.Act{At: at, What: "split", Deaf: true})
 		case '*':
 			h.Acts = append(h.Acts, faults.Act{At: at, What: "healed", Heal: true})
+		case '@':
+			h.Acts = append(h.Acts, faults.Act{At: at, What: "healed", Heal: true, Reunited: ms(400)})
 		case '&':
 			h.Acts = append(h.Acts, faults.Act{At: at, What: "fault", Shared: true})
 		case '%':
@@ -130,6 +133,7 @@ func TestJudge(t *testing.T) {
 			[]string{"announced 2 times by b within 1s"}},
 		{"announced too seldom, hit by a fault", "500-a 501+b 502!b 503!b 900#", faults.Figures{NoOwner: ms(1), NoOwnerMax: ms(1), Announced: ms(1), Owners: []string{"a", "b"}, Moves: 1}, nil},
 		{"announced to a client that was cut off", "400? 500-a 501+b 600* 1400!b", faults.Figures{NoOwner: ms(1), NoOwnerMax: ms(1), Announced: ms(800), Down: ms(200), Owners: []string{"a", "b"}, Moves: 1}, nil},
+		{"announced before the LAN carries everything again", "500-a 600@ 650+b 1100!b", faults.Figures{NoOwner: ms(150), NoOwnerMax: ms(150), Announced: ms(100), Down: ms(0), Owners: []string{"a", "b"}, Moves: 1}, nil},
 		{"not announced anew after a split", "400? 500-a 501+b 502!b 503!b 504!b 600* 2700!b", faults.Figures{NoOwner: ms(1), NoOwnerMax: ms(1), Down: ms(200), Owners: []string{"a", "b"}, Moves: 1},
 			[]string{"announced 0 times by b within 2s of 03:04:05.600"}},
 		{"several owners that the policy allows", "495& 1700+b 1900* 2000-b", faults.Figures{TwoOwners: ms(300), TwoOwnersMax: ms(300), OneAgain: ms(100), Down: ms(1405), Owners: []string{"a"}}, nil},

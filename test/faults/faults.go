@@ -60,8 +60,8 @@ type Limits struct {
 	// Unseen is added to NoOwner for the outage of the client: the owner has the
 	// address but cannot be reached, or cannot be found at once.
 	Unseen time.Duration
-	// Reunited is added to the time that the client may be without service after
-	// the heal.
+	// Reunited is how long after the heal the LAN may take to carry everything again. It
+	// is added to the time that the client may be without service after the heal.
 	Reunited time.Duration
 	// Shared says that an address may have several owners from the fault on, until
 	// OneAgain after the heal at most.
@@ -128,6 +128,7 @@ const (
 	leaseLost    = Lease + time.Second     // etcd lost the lease itself
 	historyLost  = Lease + 4*time.Second   // etcd's data were replaced: the members find a leader first
 	handOver     = 50 * time.Millisecond   // by agreement
+	linkBack     = 400 * time.Millisecond  // until the switch forwards what the host sends again
 	linkLost     = 200 * time.Millisecond  // the interface can serve no address
 	thawed       = 20 * time.Millisecond   // until a process that was frozen has run
 	crowd        = 200                     // instances, with five addresses each

@@ -36,6 +36,8 @@ type Act struct {
 	Allow time.Duration
 	// Deaf says that from here to the next heal the client hears only the victim.
 	Deaf bool
+	// Reunited is for how long after the act the client may not hear everybody yet.
+	Reunited time.Duration
 	// Shared says that from here on an address may have several owners.
 	Shared bool
 	// Barred names a host that may not own an address from here to the next heal.
@@ -133,12 +135,14 @@ func (h *History) healed() time.Time {
 	return time.Time{}
 }
 
-// deafUntil returns the end of a time in which the client could hear only the
-// victim, if a moment lies in one.
+// deafUntil returns the end of a time in which the client did not hear everybody, if a
+// moment lies in one.
 func (h *History) deafUntil(at time.Time) (until time.Time) {
 	deaf := false
 	for _, a := range h.Acts {
 		switch {
+		case !a.At.After(at) && at.Sub(a.At) < a.Reunited:
+			return a.At.Add(a.Reunited)
 		case a.At.After(at) && deaf && a.Heal:
 			return a.At
 		case !a.At.After(at):

@@ -143,7 +143,7 @@ func TestNetworkFaults(t *testing.T) {
 		if got := reaches(); got != tt.etcd {
 			t.Errorf("%s: want etcd to be reached: %t, got %t", tt.name, tt.etcd, got)
 		}
-		if err := r.Heal(tt.name, 0); err != nil {
+		if err := r.Heal(tt.name, faults.Limits{}); err != nil {
 			t.Fatal(err)
 		}
 		if tt.name == "link-down" { // takes the IPv6 address away
@@ -172,7 +172,7 @@ func TestDeadHostOwnsNothingAndComesBackEmpty(t *testing.T) {
 	if l.Owner() != nil {
 		t.Error("want no owner after its death, got one")
 	}
-	if err := r.Heal("host-death", 0); err != nil {
+	if err := r.Heal("host-death", faults.Limits{}); err != nil {
 		t.Fatal(err)
 	}
 	if l.Owner() != nil {
@@ -292,7 +292,7 @@ func TestHealthFaults(t *testing.T) {
 		if got := ask(len(strings.Fields(tt.want))); got != tt.want {
 			t.Errorf("%s: want %s, got %s", tt.fault, tt.want, got)
 		}
-		if err := r.Heal(tt.fault, 0); err != nil {
+		if err := r.Heal(tt.fault, faults.Limits{}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -22,7 +22,8 @@ func poolFaults() []Fault {
 		{Name: "pool-clean-stop", Lasts: shorter, Inject: cleanStop, Limits: Limits{NoOwner: handOver}},
 		{Name: "pool-host-death", Lasts: longer, Inject: hostDeath, Limits: Limits{Median: 5 * time.Second, NoOwner: hostGone}},
 		{Name: "pool-partition-etcd", Lasts: longer, Inject: partitionEtcd, Limits: Limits{NoOwner: kernel}},
-		{Name: "pool-link-down", Lasts: longer, Inject: linkDown, Limits: Limits{NoOwner: linkLost}},
+		// The host that is back gets its share while its port of the switch is about to forward.
+		{Name: "pool-link-down", Lasts: longer, Inject: linkDown, Limits: Limits{NoOwner: linkLost, Reunited: linkBack}},
 		{Name: "pool-drain", Lasts: shorter, Inject: drain, Limits: Limits{NoOwner: handOver, Left: atOnce}},
 		{Name: "pool-retract-add", Lasts: shorter, Inject: retract, Limits: Limits{NoOwner: handOver, Dropped: atOnce}},
 		{Name: "pool-start-together", Alone: true, Lasts: shorter, Inject: startTogether, Limits: Limits{NoOwner: startUp}},

@@ -94,10 +94,11 @@ func episode(t *testing.T, l *faults.Lab, o faults.Options, dice *rand.Rand) err
 	if err != nil {
 		return err
 	}
-	var allow time.Duration
+	var allowed faults.Limits
 	name := ""
 	for _, f := range chosen {
-		allow = max(allow, f.Limits.TwoOwners)
+		allowed.TwoOwners = max(allowed.TwoOwners, f.Limits.TwoOwners)
+		allowed.Reunited = max(allowed.Reunited, f.Limits.Reunited)
 		name += " " + f.Name
 		if err := r.Begin(f); err != nil {
 			return err
@@ -106,7 +107,7 @@ func episode(t *testing.T, l *faults.Lab, o faults.Options, dice *rand.Rand) err
 	if err := r.Pass(time.Duration(dice.Int64N(int64(faults.Lease + 3*time.Second)))); err != nil {
 		return err
 	}
-	if err := r.Heal("of"+name, allow); err != nil {
+	if err := r.Heal("of"+name, allowed); err != nil {
 		return err
 	}
 	if err := l.Settle(t.Context()); err != nil {

@@ -56,7 +56,7 @@ func Do(ctx context.Context, l *Lab, f Fault, phase float64) (*History, error) {
 	if err == nil {
 		err = r.Pass(f.Lasts)
 	}
-	err = errors.Join(err, r.Heal(f.Name, f.Limits.TwoOwners))
+	err = errors.Join(err, r.Heal(f.Name, f.Limits))
 	healed := time.Now()
 	if err == nil {
 		err = l.Until(ctx, "one owner and service after "+f.Name, func() bool { return l.Served(healed) })
@@ -66,18 +66,18 @@ func Do(ctx context.Context, l *Lab, f Fault, phase float64) (*History, error) {
 }
 
 // Heal ends all that was injected, the last first.
-func (r *Run) Heal(what string, allow time.Duration) error {
+func (r *Run) Heal(what string, l Limits) error {
 	if len(r.undo) == 0 {
 		return nil
 	}
 	// Two owners may come of the end of a fault as of its beginning.
-	r.record.act(Act{What: "heal " + what, Healing: true, Allow: allow})
+	r.record.act(Act{What: "heal " + what, Healing: true, Allow: l.TwoOwners})
 	var errs []error
 	for _, u := range slices.Backward(r.undo) {
 		errs = append(errs, u())
 	}
 	r.undo = nil
-	r.record.act(Act{What: "healed " + what, Heal: true, Allow: allow})
+	r.record.act(Act{What: "healed " + what, Heal: true, Allow: l.TwoOwners, Reunited: l.Reunited})
 	return errors.Join(errs...)
 }
 
