@@ -15,6 +15,7 @@ import (
 	"berth/internal/etcdtest"
 	"berth/internal/testnet"
 	"berth/test/faults"
+	"berth/test/lab"
 )
 
 var (
@@ -186,6 +187,13 @@ func tell(t *testing.T, l *faults.Lab, h *faults.History) {
 		}
 		for _, a := range h.Acts {
 			all = append(all, entry{a.At, "--- " + a.What})
+		}
+		if samples := h.Samples[h.Addresses[0]]; len(samples) > 0 {
+			for i, s := range samples[1:] {
+				if took := s.Sent.Sub(samples[i].Sent); s.Sent.After(h.Begin) && took > 5*lab.Interval {
+					all = append(all, entry{s.Sent, fmt.Sprintf("client: asked nothing for %v", took)})
+				}
+			}
 		}
 		for _, address := range h.Addresses {
 			for _, o := range h.Outages(address) {

@@ -19,6 +19,12 @@ func TestRandomFaultsAndHeals(t *testing.T) {
 	random(t, faults.Options{Health: true}, time.Minute)
 }
 
+// The same with a pool. At the end of each round it is spread evenly.
+func TestRandomFaultsAndHealsOfPool(t *testing.T) {
+	t.Parallel()
+	random(t, faults.Options{Pool: faults.PoolSize, Health: true}, 30*time.Second)
+}
+
 func random(t *testing.T, o faults.Options, last time.Duration) {
 	number := *seed
 	if number == 0 {
