@@ -45,8 +45,9 @@ const (
 	// afterLoss is how late an announcement may be heard.
 	afterLoss = 20 * time.Millisecond
 	// beforeGain is how late the change may be heard: the kernel tells of a new
-	// IPv6 address from a work queue, when it is in use already.
-	beforeGain = 100 * time.Millisecond
+	// IPv6 address from a work queue, when it is in use already. With hundreds of
+	// addresses at once the queue takes 110 ms.
+	beforeGain = 200 * time.Millisecond
 )
 
 // reunion is how long after the end of a split the hosts may take to find each
