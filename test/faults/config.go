@@ -8,6 +8,10 @@ import (
 // config is the configuration of the host's berth.
 func (h *Host) config() string {
 	o := h.lab.options
+	instance := fmt.Sprintf("  instances:\n    - {name: %s, addresses: [%v/32, \"%v/128\"]}\n", Instance, Address4, Address6)
+	if o.Patroni {
+		return fmt.Sprintf("run-directory: /run/berth\nfollow: {patroni: {url: \"http://127.0.0.1:8008\", role: leader}}\nelection:\n  interface: %s\n%s", ServiceLink, instance)
+	}
 	member := h.member
 	if member == "" {
 		member = h.Name()
@@ -32,7 +36,7 @@ election:
 		}
 		return text
 	}
-	text += fmt.Sprintf("  instances:\n    - {name: %s, addresses: [%v/32, \"%v/128\"]}\n", Instance, Address4, Address6)
+	text += instance
 	for i := range o.Crowd {
 		var list []string
 		for _, a := range CrowdAddresses(i) {

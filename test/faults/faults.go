@@ -15,6 +15,8 @@ type Fault struct {
 	Name string
 	// OnEtcdLoss is the policy that the lab must have, if not release.
 	OnEtcdLoss string
+	// Patroni says that the hosts must follow Patroni.
+	Patroni bool
 	// Clock says that berth must come from BuildWithClock.
 	Clock bool
 	// Crowd is how many instances the lab must have beside Instance, on two hosts, of
@@ -251,12 +253,13 @@ func All() []Fault {
 	}
 	all = append(all, healthFaults()...)
 	all = append(all, claimFaults()...)
-	return append(all, poolFaults()...)
+	all = append(all, poolFaults()...)
+	return append(all, patroniFaults()...)
 }
 
 // Options returns those of a lab for the fault.
 func (f Fault) Options() Options {
-	o := Options{OnEtcdLoss: f.OnEtcdLoss, Clock: f.Clock, Crowd: f.Crowd, Named: f.Named, Health: f.Health}
+	o := Options{OnEtcdLoss: f.OnEtcdLoss, Clock: f.Clock, Crowd: f.Crowd, Named: f.Named, Health: f.Health, Patroni: f.Patroni}
 	if f.Crowd > 0 {
 		o.Hosts = 2
 	}
@@ -277,6 +280,9 @@ func (f Fault) Applies(o Options) error {
 		return errors.New("needs a pool")
 	case !f.Pool && o.Pool > 0:
 		return errors.New("needs the instance")
+	}
+	if f.Patroni != o.Patroni {
+		return errors.New("needs hosts that follow Patroni, or that do not")
 	}
 	if f.Health && !o.Health {
 		return errors.New("needs health checks")

@@ -85,6 +85,11 @@ func newLab(t *testing.T, o faults.Options) *faults.Lab {
 		t.Skip(err)
 	}
 	testnet.Require(t)
+	if o.Patroni {
+		if err := lab.PatroniAvailable(); err != nil {
+			t.Fatal(err) // they run by name only
+		}
+	}
 	o.Etcd = etcd
 	l, err := faults.New(o)
 	if err != nil {
@@ -110,6 +115,12 @@ func newElection(t *testing.T, o faults.Options) *faults.Lab {
 			t.Fatal(err)
 		}
 	}
+	if o.Patroni {
+		if err := errors.Join(l.Ready(t.Context()), l.StartPatroni(t.Context())); err != nil {
+			tell(t, l, nil)
+			t.Fatal(err)
+		}
+	}
 	for _, h := range l.Hosts {
 		if err := h.Start(); err != nil {
 			t.Fatal(err)
@@ -124,7 +135,7 @@ func newElection(t *testing.T, o faults.Options) *faults.Lab {
 func TestFaults(t *testing.T) {
 	for _, f := range selection() {
 		t.Run(f.Name, func(t *testing.T) {
-			if f.Crowd == 0 { // a crowd wants the machine for itself
+			if f.Crowd == 0 && !f.Patroni { // these want the machine for themselves
 				t.Parallel()
 			}
 			var got []faults.Figures

@@ -14,12 +14,15 @@ import (
 	"golang.org/x/sys/unix"
 
 	"berth/internal/testnet"
+	"berth/test/lab"
 )
 
 // A Host is one of the machines that may own the addresses.
 type Host struct {
 	Node  *testnet.Node    // another one after a death
 	Berth *testnet.Process // the last one started
+	// Patroni is the host's member of the cluster, with Options.Patroni.
+	Patroni *lab.Patroni
 
 	number  int
 	lab     *Lab
@@ -60,6 +63,11 @@ func (h *Host) boot() error {
 	}
 	if l.options.Health {
 		if err := h.serve(); err != nil {
+			return err
+		}
+	}
+	if l.options.Patroni {
+		if err := h.addPatroni(); err != nil {
 			return err
 		}
 	}

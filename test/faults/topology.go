@@ -70,6 +70,8 @@ type Options struct {
 	Pool int
 	// Health says that every host has a health check, of a service that the lab runs.
 	Health bool
+	// Patroni says that the hosts follow Patroni, see StartPatroni, and elect no owner.
+	Patroni bool
 	// Named says that the hosts know etcd's members by name, from two name servers
 	// of which the first never answers.
 	Named bool
@@ -280,6 +282,9 @@ func (l *Lab) Settle(ctx context.Context) error {
 	since := time.Now()
 	if err := l.Until(ctx, "one owner and service", func() bool { return l.Served(since) }); err != nil {
 		return err
+	}
+	if l.options.Patroni {
+		return l.replicated(ctx, l.Owner())
 	}
 	want, dir := 0, prefix+"elections/"
 	if l.options.Pool > 0 {
