@@ -46,6 +46,9 @@ func (p *Pool) learn(keys election.PoolKeys) {
 		default:
 		}
 	}
+	if former.known && p.Interface != nil && p.seen.joined(former) {
+		p.Interface.Announce() // a network that was cut may be whole again
+	}
 	p.tellStrays()
 	p.wakeMember(p.seen.drained)
 	p.manage()

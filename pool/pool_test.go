@@ -404,3 +404,27 @@ func TestNoAddressEverHasTwoOwners(t *testing.T) {
 		e.want("")
 	})
 }
+
+// Clients on the other side of a cut know the hosts that had the addresses there.
+func TestAddressesAreAnnouncedAnewWhenAMemberComes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEtcd(t)
+		e.list(true, names(2)...)
+		a, b := e.start("a", nil), e.start("b", nil)
+		e.want("a:1 b:1")
+		a.announced = 0
+		b.stop(errStop)
+		e.list(true, names(3)...)
+		e.want("a:3")
+		if a.announced != 0 {
+			t.Errorf("want no new announcements when a member leaves, and when the list changes, got %d", a.announced)
+		}
+		b = e.start("b", nil)
+		synctest.Wait()
+		if a.announced != 1 {
+			t.Errorf("want new announcements when a member comes, once, got %d", a.announced)
+		}
+		b.stop(errStop)
+		a.stop(errStop)
+	})
+}

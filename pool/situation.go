@@ -65,6 +65,13 @@ func (s situation) mine(name string) []vrrp.FloatingIP {
 	return slices.DeleteFunc(slices.Clone(s.list), func(ip vrrp.FloatingIP) bool { return s.assigned[ip.Addr()] != name })
 }
 
+// joined reports whether a member takes part that did not before.
+func (s situation) joined(before situation) bool {
+	return slices.ContainsFunc(s.members, func(m Share) bool {
+		return !slices.ContainsFunc(before.members, func(b Share) bool { return b.Member == m.Member })
+	})
+}
+
 // unserved counts the addresses that no member has.
 func (s situation) unserved() int {
 	n := 0

@@ -87,12 +87,13 @@ func (e *etcd) holders() string {
 // member is a member of the fake, with the interface of its host.
 type member struct {
 	*etcd
-	name   string
-	behind bool // it does not hear of changes
-	copy   election.PoolKeys
-	lost   bool // etcd acknowledges nothing
-	refuse map[netip.Addr]bool
-	manage []netip.Prefix
+	name      string
+	behind    bool // it does not hear of changes
+	copy      election.PoolKeys
+	lost      bool // etcd acknowledges nothing
+	refuse    map[netip.Addr]bool
+	announced int // how often all addresses were announced anew
+	manage    []netip.Prefix
 	condition.Value
 }
 
@@ -251,7 +252,12 @@ func (m *member) Bind(ctx context.Context, addrs []netip.Prefix, bound func()) e
 }
 
 func (m *member) Sweep(func(netip.Prefix) bool) error { return nil }
-func (m *member) Announce()                           {}
+
+func (m *member) Announce() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.announced++
+}
 
 // host is a member with its pool.
 type host struct {
