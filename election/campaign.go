@@ -64,8 +64,9 @@ type Campaign struct {
 	// no key, for longer than the lease, unless another member is known to be the owner.
 	Alone bool
 	// Joined, which may be nil, is called while this member owns the instance when
-	// another member has come into the queue: a network that was cut may be whole
-	// again. It must not block.
+	// another member has come into the queue, and when etcd acknowledges the lease again
+	// without which this member went on: a network that was cut may be whole again, and
+	// others that were owners without etcd cease to be. It must not block.
 	Joined func()
 	// Changed, which may be nil, is told of each change of status. It must not
 	// block.

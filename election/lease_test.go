@@ -47,7 +47,10 @@ func TestAnOwnerCutOffFromEtcdEndsBeforeItsLease(t *testing.T) {
 
 func TestRetainGoesOnWithoutEtcdUntilEtcdSaysThatTheLeaseIsGone(t *testing.T) {
 	s := newStage(t, 1)
-	a := s.play("a", 0, func(m *election.Member, _ *election.Campaign) { m.Retain = true })
+	joined := make(chan struct{}, 10)
+	a := s.play("a", 0, func(m *election.Member, c *election.Campaign) {
+		m.Retain, c.Joined = true, func() { joined <- struct{}{} }
+	})
 	held := s.next("a", "holds")
 	lease := <-a.leased
 	if err := s.cluster.Member(0).Kill(); err != nil {
@@ -64,8 +67,16 @@ func TestRetainGoesOnWithoutEtcdUntilEtcdSaysThatTheLeaseIsGone(t *testing.T) {
 	if left := time.Until(held.End()); left < ttl/2 {
 		t.Errorf("want the end to move on, got %v left", left)
 	}
+	if n := len(joined); n != 0 {
+		t.Errorf("want the owner to be told of nobody meanwhile, it was %d times", n)
+	}
 	if err := s.cluster.Member(0).Restart(); err != nil {
 		t.Fatal(err)
+	}
+	select { // others may have been owners meanwhile
+	case <-joined:
+	case <-time.After(limit):
+		t.Error("want the owner to be told when etcd acknowledges its lease again")
 	}
 	if err := s.cluster.Ready(t.Context()); err != nil {
 		t.Fatal(err)

@@ -23,12 +23,15 @@ func (k *candidate) own(campaign context.Context, term *Term, token int64) error
 	go func() { done <- k.holding(ctx, Grant{Token: token, term: term}) }()
 	lasts := time.After(retryHolding)
 	v, _ := k.m.observer.view(k.ref())
-	for newest := v.newest(); ; {
+	newest, acknowledged := v.newest(), fresh(term)
+	for {
+		_, _, newTerm := k.m.session.state()
 		v, changed := k.m.observer.view(k.ref())
-		if n := v.newest(); n > newest && k.Joined != nil {
-			newest = n
+		n, now := v.newest(), fresh(term)
+		if (n > newest || now && !acknowledged) && k.Joined != nil {
 			k.Joined()
 		}
+		newest, acknowledged = max(newest, n), now
 		if cause := k.mustEnd(v, term, token); cause != nil {
 			cancel(cause)
 		}
@@ -43,6 +46,7 @@ func (k *candidate) own(campaign context.Context, term *Term, token int64) error
 		case <-lasts:
 			k.owning.Clear()
 		case <-changed:
+		case <-newTerm:
 		case <-k.ableChanged:
 		}
 	}
