@@ -165,12 +165,7 @@ func All() []Fault {
 			return errors.Join(r.Switch.Unplug(r.Victim.servicePort()), r.Switch.Unplug(r.Victim.etcdPort()))
 		}, Limits: Limits{Median: 5 * time.Second, NoOwner: hostGone, Unseen: Lease}},
 		// The client stays with the former owner, and knows its hardware address.
-		{Name: "partition-with-client", CI: true, Owner: true, Deaf: true, Lasts: longest, Inject: func(r *Run) error {
-			r.unplug("service", r.Victim.servicePort())
-			r.unplug("service", clientPort)
-			r.unplug("etcd", r.Victim.etcdPort())
-			return errors.Join(r.Switch.Plug("aside", r.Victim.servicePort()), r.Switch.Plug("aside", clientPort), r.Switch.Unplug(r.Victim.etcdPort()))
-		}, Limits: Limits{NoOwner: kernel, Unseen: longest, Reunited: reunion}},
+		{Name: "partition-with-client", CI: true, Owner: true, Deaf: true, Lasts: longest, Inject: partitionWithClient, Limits: Limits{NoOwner: kernel, Unseen: longest, Reunited: reunion}},
 		{Name: "partition-etcd", CI: true, Lasts: longer, Inject: partitionEtcd, Limits: Limits{NoOwner: kernel}},
 		{Name: "partition-asymmetric-answers", Lasts: longer, Inject: func(r *Run) error {
 			return r.mute(func(i int) (mute, unmute func() error) {

@@ -55,6 +55,14 @@ func (r *Run) unplug(bridge, port string) {
 	r.heal(func() error { return r.Switch.Plug(bridge, port) })
 }
 
+// partitionWithClient leaves the victim and the client with each other alone.
+func partitionWithClient(r *Run) error {
+	r.unplug("service", r.Victim.servicePort())
+	r.unplug("service", clientPort)
+	r.unplug("etcd", r.Victim.etcdPort())
+	return errors.Join(r.Switch.Plug("aside", r.Victim.servicePort()), r.Switch.Plug("aside", clientPort), r.Switch.Unplug(r.Victim.etcdPort()))
+}
+
 func partitionEtcd(r *Run) error {
 	r.unplug("etcd", r.Victim.etcdPort())
 	return r.Switch.Unplug(r.Victim.etcdPort())

@@ -21,6 +21,7 @@ func poolFaults() []Fault {
 		{Name: "pool-freeze", Lasts: longer, Inject: freeze, Limits: Limits{NoOwner: kernel, TwoOwners: thawed}},
 		{Name: "pool-clean-stop", CI: true, Lasts: shorter, Inject: cleanStop, Limits: Limits{NoOwner: handOver}},
 		{Name: "pool-host-death", Lasts: longer, Inject: hostDeath, Limits: Limits{Median: 5 * time.Second, NoOwner: hostGone}},
+		{Name: "pool-partition-with-client", Owner: true, Deaf: true, Lasts: longest, Inject: partitionWithClient, Limits: Limits{NoOwner: kernel, Unseen: longest, Reunited: reunion}},
 		{Name: "pool-partition-etcd", Lasts: longer, Inject: partitionEtcd, Limits: Limits{NoOwner: kernel}},
 		// The host that is back gets its share while its port of the switch is about to forward.
 		{Name: "pool-link-down", Lasts: longer, Inject: linkDown, Limits: Limits{NoOwner: linkLost, Reunited: linkBack}},
