@@ -199,24 +199,29 @@ func (m *Member) Heal() error {
 
 // Metric returns the value of one of the member's metrics without labels, "" if
 // there is no answer.
-func (m *Member) Metric(ctx context.Context, name string) string {
+func (m *Member) Metric(ctx context.Context, name string) string { return m.Metrics(ctx)[name] }
+
+// Metrics returns the values of all metrics of the member by their names, with labels
+// where there are any; nil if there is no answer.
+func (m *Member) Metrics(ctx context.Context) map[string]string {
 	ctx, cancel := context.WithTimeout(ctx, askTime)
 	defer cancel()
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+m.place.Metrics.String()+"/metrics", nil)
 	if err != nil {
-		return ""
+		return nil
 	}
 	answer, err := m.cluster.http.Do(r)
 	if err != nil {
-		return ""
+		return nil
 	}
 	defer answer.Body.Close()
+	values := map[string]string{}
 	for s := bufio.NewScanner(answer.Body); s.Scan(); {
-		if value, ok := strings.CutPrefix(s.Text(), name+" "); ok {
-			return value
+		if at := strings.LastIndexByte(s.Text(), ' '); at > 0 && s.Text()[0] != '#' {
+			values[s.Text()[:at]] = s.Text()[at+1:]
 		}
 	}
-	return ""
+	return values
 }
 
 // tail returns the last lines that a member of this machine has logged.
