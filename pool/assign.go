@@ -48,14 +48,41 @@ func Assign(members []Share, addresses []netip.Addr, holder map[netip.Addr]strin
 		}
 		free = append(free, a)
 	}
-	for _, q := range shares {
-		n := q.due - q.count
-		for _, a := range free[:n] {
-			assigned[a] = q.Member
-		}
-		free = free[n:]
+	for _, a := range free {
+		q := preferred(shares, a)
+		q.count++
+		assigned[a] = q.Member
 	}
 	return assigned
+}
+
+// preferred returns the member that gets an address without a holder: the first in an
+// order of the address' own (rendezvous hashing) that has not its share yet. When the
+// list grows, or members begin one after the other, most of these addresses stay with
+// their member: what is being carried out already is not in vain.
+func preferred(shares []*quota, a netip.Addr) (first *quota) {
+	var most uint64
+	for _, q := range shares {
+		if n := affinity(a, q.Member); q.count < q.due && (first == nil || n > most) {
+			first, most = q, n
+		}
+	}
+	return first
+}
+
+// affinity is a number for a pair, which is the same on all members: FNV-1a, and then the
+// finalizer of MurmurHash3, without which the highest bits of similar names are similar.
+func affinity(a netip.Addr, member string) uint64 {
+	h := uint64(14695981039346656037)
+	for _, b := range a.As16() {
+		h = (h ^ uint64(b)) * 1099511628211
+	}
+	for i := range len(member) {
+		h = (h ^ uint64(member[i])) * 1099511628211
+	}
+	h = (h ^ h>>33) * 0xff51afd7ed558ccd
+	h = (h ^ h>>33) * 0xc4ceb9fe1a85ec53
+	return h ^ h>>33
 }
 
 // quota is how many addresses a member is to have.

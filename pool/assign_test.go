@@ -222,6 +222,33 @@ func TestAMemberThatLeavesMovesItsOwnAddressesAlone(t *testing.T) {
 	}
 }
 
+// The list comes in several transactions, and members begin one after the other: an
+// address that is being taken must not be assigned to another member at each of them.
+func TestMostAddressesWithoutAHolderStayWithTheirMember(t *testing.T) {
+	members := []pool.Share{{"a", 1}, {"b", 1}, {"c", 1}, {"d", 1}, {"e", 1}}
+	list := addressesTo(1000)
+	for _, tt := range []struct {
+		name          string
+		before, after scene
+		most          int // addresses that may change their member, of those that need not
+	}{
+		{"the list grows", scene{members: members, addresses: list[:640]}, scene{members: members, addresses: list[:768]}, 640 / 10},
+		{"a member begins", scene{members: members[:4], addresses: list}, scene{members: members, addresses: list}, 800 / 10},
+		{"the list shrinks", scene{members: members, addresses: list}, scene{members: members, addresses: list[:640]}, 640 / 10},
+	} {
+		changed := 0
+		after := tt.after.assign()
+		for a, m := range tt.before.assign() {
+			if after[a] != "" && after[a] != m && after[a] != "e" {
+				changed++
+			}
+		}
+		if changed > tt.most {
+			t.Errorf("%s: want %d addresses with another member at the most, got %d", tt.name, tt.most, changed)
+		}
+	}
+}
+
 func FuzzAssign(f *testing.F) {
 	f.Add(uint64(1), uint8(3), uint8(10), uint8(1))
 	f.Add(uint64(9), uint8(5), uint8(200), uint8(250))
