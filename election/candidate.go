@@ -63,6 +63,9 @@ func (m *Member) Campaign(ctx context.Context, c Campaign, holding func(context.
 	for {
 		err := k.round(ctx)
 		if ctx.Err() != nil {
+			if k.unsettled != 0 {
+				m.left.add(leftKey{k.ref(), k.key(k.lease), k.unsettled, k.tenure, k.lease})
+			}
 			return context.Cause(ctx)
 		}
 		if err != nil {

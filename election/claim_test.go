@@ -58,7 +58,7 @@ func (l *tally) during(d time.Duration) {
 func (l *tally) one(what string) {
 	l.s.Helper()
 	for end := time.After(limit); ; {
-		settled := time.After(2 * ttl)
+		settled := time.After(ttl / 2)
 		if len(l.holding) != 1 {
 			settled = nil
 		}
@@ -156,7 +156,7 @@ func TestWithClaimThereIsAnOwnerHoweverEtcdIsLost(t *testing.T) {
 				}
 				row.lose(t, s)
 				l.longest = 0
-				l.during(2*ttl + time.Second)
+				l.during(ttl + 3*time.Second)
 				// The owner of before falls ill while etcd is lost.
 				able[owner].Set(false, "ill")
 				l.during(ttl + 2*time.Second)

@@ -53,6 +53,7 @@ type Member struct {
 	observer *observer
 	writer   *writer
 	lone     *lone
+	left     left
 }
 
 // Init completes a member whose exported fields are set. Call it before
@@ -90,6 +91,8 @@ func (m *Member) Run(ctx context.Context, run func(context.Context) error) error
 	running.Go(func() { m.lone.run(parts) })
 	running.Go(func() { _ = m.observer.sampleLeases(parts, m.session.Lease, m.tellDoubles) })
 	running.Go(func() { m.resignUnclaimed(parts) })
+	running.Go(func() { m.resignLeft(parts) })
+	running.Go(func() { m.tidyRecords(parts) })
 	running.Go(func() { m.watchHistory(parts) })
 	err := run(ctx)
 	end(err)

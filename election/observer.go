@@ -21,6 +21,7 @@ type queue struct {
 	released  int64
 	// withdrawn are tokens that were given up unused, since decideWaits was last called.
 	withdrawn   []int64
+	gaveUp      bool         // there is a record of such a token
 	until       time.Time    // no new owner before this moment, see decideWaits
 	vacated     time.Time    // when the last entry, of another member, vanished
 	former      string       // the member because of which

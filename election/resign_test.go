@@ -1,6 +1,8 @@
 package election_test
 
 import (
+	"context"
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -164,5 +166,44 @@ func TestTheEndOfAnOwnershipIsToldWhileEtcdIsSilent(t *testing.T) {
 	a.until(vrrp.Fault)
 	if took := time.Since(lost); took > long/3 {
 		t.Errorf("want it told at once, it took %v", took)
+	}
+}
+
+// An address of a pool is retracted while etcd hangs for a moment: the campaign ends, and
+// the process goes on.
+func TestAKeyThatIsLeftWhenItsCampaignEndsIsGivenUpLater(t *testing.T) {
+	s := newStage(t, 1)
+	etcd, err := election.NewEtcd(election.Options{Endpoints: s.cluster.Endpoints()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer etcd.Close()
+	m := &election.Member{Etcd: etcd, Prefix: prefix, PoolPrefix: poolPrefix, Name: "a", TTL: 3 * ttl}
+	m.Init()
+	ctx, cancel := context.WithCancelCause(t.Context())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = m.Run(ctx, func(ctx context.Context) error {
+			one, end := context.WithCancelCause(ctx)
+			_ = m.Campaign(one, election.Campaign{Pool: true, Instance: slot}, func(ctx context.Context, _ election.Grant) error {
+				s.cluster.Member(0).Hang()
+				end(errors.New("retracted"))
+				return nil
+			})
+			s.events <- event{player: "a", what: "ended"}
+			<-ctx.Done()
+			return context.Cause(ctx)
+		})
+	}()
+	defer func() { cancel(errors.New("test ends")); <-done }()
+	s.next("a", "ended")
+	if err := s.cluster.Member(0).Heal(); err != nil {
+		t.Fatal(err)
+	}
+	s.play("b", 0, pooled)
+	healed := time.Now()
+	if took := s.next("b", "holds").at.Sub(healed); took > ttl {
+		t.Errorf("want b to hold soon, it took %v", took)
 	}
 }

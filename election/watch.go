@@ -193,7 +193,7 @@ func (o *observer) clear(s *span, broken bool) map[ref]entry {
 			q.entries = nil
 		}
 		if q.records == s {
-			q.released, q.withdrawn, q.wanted = 0, nil, wanted{}
+			q.released, q.withdrawn, q.gaveUp, q.wanted = 0, nil, false, wanted{}
 		}
 		if _, owned := owners[r]; !owned && q.place == s && q.records == s && q.forgettable() {
 			delete(o.queues, r)
@@ -263,7 +263,7 @@ func (o *observer) put(s *span, kv *mvccpb.KeyValue) (r ref, ok bool) {
 		var v released
 		o.decode(kv, &v)
 		q := o.queue(r)
-		q.withdrawn = append(q.withdrawn, v.Token)
+		q.withdrawn, q.gaveUp = append(q.withdrawn, v.Token), true
 	case wantedDir:
 		var w wanted
 		o.decode(kv, &w)
@@ -312,6 +312,8 @@ func (o *observer) remove(key string) (r ref, ok bool) {
 		o.vanish(q, owner)
 	case releasedDir:
 		q.released = 0
+	case withdrawnDir:
+		q.gaveUp = false
 	case wantedDir:
 		q.wanted = wanted{}
 	}

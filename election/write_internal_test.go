@@ -50,3 +50,19 @@ func TestARequestHasNoMoreThanEtcdTakes(t *testing.T) {
 		})
 	}
 }
+
+// etcd without space still deletes, and refuses a request whole that puts a key as well.
+func TestWhatDeletesAloneIsNotSentWithWhatPuts(t *testing.T) {
+	m := &Member{Etcd: &Etcd{history: newHistory()}, Prefix: "/berth/", Places: map[string]string{"db": "/db/"}}
+	m.Init()
+	ended, end := context.WithCancel(t.Context())
+	end()
+	for _, op := range []clientv3.Op{clientv3.OpPut("/berth/a", ""), clientv3.OpDelete("/berth/b"), clientv3.OpPut("/db/1", ""), clientv3.OpDelete("/berth/c")} {
+		if _, err := m.writer.commit(ended, string(op.KeyBytes()), transaction{then: []clientv3.Op{op}}); err == nil {
+			t.Error("want the end of the context")
+		}
+	}
+	if got := len(m.writer.lanes); got != 3 {
+		t.Errorf("want what puts, what deletes and another place apart, got %d", got)
+	}
+}

@@ -114,6 +114,11 @@ func TestAnAddressThatAnotherMemberHasFailsNoOther(t *testing.T) {
 	s.heldBy(held, 1)
 	others, _ := s.together(o, "b", campaigns)
 	s.heldBy(others, len(campaigns)-1)
+	before := s.calls("KV", "Txn")
+	<-time.After(time.Second)
+	if n := s.calls("KV", "Txn") - before; n > 1 {
+		t.Errorf("want the address not asked for while another member has it, got %d requests", n)
+	}
 	stop()
 	s.heldBy(others, 1)
 }

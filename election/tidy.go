@@ -1,0 +1,81 @@
+package election
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
+)
+
+// Addresses of a pool come and go, and the records of those that are gone must not stay
+// for ever. One member deletes them, when no former holder can act any more.
+
+// tidyInterval is how often records are deleted. A record goes in the second round in
+// which its address is not in the pool, so that each lease of before has ended.
+const tidyInterval = maxTTL
+
+// tidyRecords deletes records of addresses that are not in the pool any more, until ctx
+// ends.
+func (m *Member) tidyRecords(ctx context.Context) {
+	if m.PoolPrefix == "" {
+		return
+	}
+	var before []ref
+	tick := time.NewTicker(tidyInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		unused := m.observer.unusedRecords(m.Name)
+		for _, r := range unused {
+			if slices.Contains(before, r) {
+				m.deleteRecords(ctx, r)
+			}
+		}
+		before = unused
+	}
+}
+
+// unusedRecords returns the addresses with records that are neither in the pool nor held,
+// where the member is the one that deletes them: the first of those that take part.
+func (o *observer) unusedRecords(member string) (unused []ref) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	p := o.pool
+	for name := range p.nodes {
+		if name < member {
+			return nil
+		}
+	}
+	listed := map[string]bool{}
+	for ip := range p.ips {
+		address, _, _ := strings.Cut(ip, "/")
+		listed[address] = true
+	}
+	for r, q := range o.queues {
+		if r.pool && !listed[r.name] && len(q.entries) == 0 && (q.released != 0 || q.gaveUp) {
+			unused = append(unused, r)
+		}
+	}
+	return unused
+}
+
+// deleteRecords deletes the records of an address that no member holds.
+func (m *Member) deleteRecords(ctx context.Context, r ref) {
+	ctx, cancel := context.WithTimeout(ctx, requestTime)
+	defer cancel()
+	held := m.observer.keys.place(r)
+	_, err := m.writer.commit(ctx, held, transaction{
+		when: clientv3.Compare(clientv3.CreateRevision(held), "=", 0),
+		then: []clientv3.Op{clientv3.OpDelete(m.observer.keys.record(releasedDir, r)), clientv3.OpDelete(m.observer.keys.record(withdrawnDir, r))},
+	})
+	if err != nil { // the next round does
+		m.Journal.Debug("cannot delete the records of an address that is not in the pool", zap.String("instance", r.name), zap.Error(err))
+	}
+}
