@@ -280,3 +280,21 @@ func TestAMemberThatIsNotServedIsToldWhy(t *testing.T) {
 		t.Errorf("want it after %v, it took %v", ttl, took)
 	}
 }
+
+func TestAMemberThatActsAloneEndsWhenItIsUnableAndComesBack(t *testing.T) {
+	s := newStage(t, 1)
+	if err := s.cluster.Member(0).Kill(); err != nil {
+		t.Fatal(err)
+	}
+	able, depending := ability(true)
+	s.play("a", 0, both(claiming, depending))
+	s.next("a", "holds")
+	able.Set(false, noCarrier)
+	if e := s.next("a", "ends"); e.why.Error() != noCarrier {
+		t.Errorf("want the reason, got %v", e.why)
+	}
+	s.next("a", "gone")
+	s.quiet(time.Second)
+	able.Set(true, "")
+	s.next("a", "holds")
+}

@@ -187,7 +187,7 @@ func TestAKeyThatIsLeftWhenItsCampaignEndsIsGivenUpLater(t *testing.T) {
 		_ = m.Run(ctx, func(ctx context.Context) error {
 			one, end := context.WithCancelCause(ctx)
 			_ = m.Campaign(one, election.Campaign{Pool: true, Instance: slot}, func(ctx context.Context, _ election.Grant) error {
-				s.cluster.Member(0).Hang()
+				s.cluster.Member(0).Cut()
 				end(errors.New("retracted"))
 				return nil
 			})
