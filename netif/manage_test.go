@@ -3,6 +3,7 @@ package netif
 import (
 	"context"
 	"errors"
+	"maps"
 	"net/netip"
 	"path/filepath"
 	"slices"
@@ -332,6 +333,11 @@ func TestWhatIsToldOfAnAddressEndsWhenItLeaves(t *testing.T) {
 		defer mu.Unlock()
 		told[what] = on
 	}
+	all := func() map[string]bool {
+		mu.Lock()
+		defer mu.Unlock()
+		return maps.Clone(told)
+	}
 	inBubble(t, func(o *Options) {
 		o.Managed, o.Metrics = nil, NewMetrics(&r)
 		o.Elsewhere = func(p netip.Prefix) bool { return p == v6 }
@@ -347,11 +353,11 @@ func TestWhatIsToldOfAnAddressEndsWhenItLeaves(t *testing.T) {
 			time.Sleep(defenceGap)
 			synctest.Wait()
 		}
-		wantEqual(t, map[string]bool{"contested 192.0.2.254/32": true, "astray 2001:db8::254/128": true}, told)
+		wantEqual(t, map[string]bool{"contested 192.0.2.254/32": true, "astray 2001:db8::254/128": true}, all())
 		must(t, b.i.Manage(nil))
-		wantEqual(t, map[string]bool{"contested 192.0.2.254/32": true, "astray 2001:db8::254/128": false}, told)
+		wantEqual(t, map[string]bool{"contested 192.0.2.254/32": true, "astray 2001:db8::254/128": false}, all())
 		end(errDemoted)
-		wantEqual(t, map[string]bool{"contested 192.0.2.254/32": false, "astray 2001:db8::254/128": false}, told)
+		wantEqual(t, map[string]bool{"contested 192.0.2.254/32": false, "astray 2001:db8::254/128": false}, all())
 		var text strings.Builder
 		must(t, r.WriteText(&text))
 		if strings.Contains(text.String(), "address=") {
