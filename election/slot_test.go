@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -199,8 +200,9 @@ func TestThePoolShowsItsKeysAtOneRevision(t *testing.T) {
 	s := newStage(t, 1)
 	c := s.etcd()
 	weight := make(chan struct{}, 1)
-	value := []byte(`{"weight": 1}`)
-	w := s.show("a/1", func() []byte { return value }, weight, nil)
+	var value atomic.Value
+	value.Store([]byte(`{"weight": 1}`))
+	w := s.show("a/1", func() []byte { return value.Load().([]byte) }, weight, nil)
 	keys := w.until(t, "its own member", func(k election.PoolKeys) bool { return k.Nodes["a/1"].Own })
 	if got := string(keys.Nodes["a/1"].Value); got != `{"weight":1}` {
 		t.Errorf("want the value, got %s", got)
@@ -219,7 +221,7 @@ func TestThePoolShowsItsKeysAtOneRevision(t *testing.T) {
 	if want := "true [192.0.2.1 2001:db8::1/64] map[b:true] map[192.0.2.1:{b false}]"; got != want {
 		t.Errorf("want %s, got %s", want, got)
 	}
-	value = []byte(`{"weight":2}`)
+	value.Store([]byte(`{"weight":2}`))
 	weight <- struct{}{}
 	w.until(t, "the new value", func(k election.PoolKeys) bool { return string(k.Nodes["a/1"].Value) == `{"weight":2}` })
 	if _, err := c.Delete(t.Context(), poolPrefix, clientv3.WithPrefix()); err != nil {
