@@ -28,10 +28,13 @@ type Kind interface {
 const maxReason = 256
 
 // line returns the first line of a text of another program that is not empty, without
-// what would disturb a terminal or a table.
-func line(text string) string {
+// what would disturb a terminal or a table, cut to the length of a reason.
+func line(text string) string { return cut(first(text)) }
+
+// first is line, of any length.
+func first(text string) string {
 	for l := range strings.Lines(text) {
-		l = strings.Map(func(r rune) rune {
+		l = strings.TrimSpace(strings.Map(func(r rune) rune {
 			switch {
 			case r == '\t':
 				return ' '
@@ -39,16 +42,20 @@ func line(text string) string {
 				return -1
 			}
 			return r
-		}, l)
-		if l = strings.TrimSpace(l); l == "" {
-			continue
+		}, l))
+		if l != "" {
+			return l
 		}
-		if len(l) > maxReason {
-			l = strings.ToValidUTF8(l[:maxReason], "") + "..."
-		}
-		return l
 	}
 	return ""
+}
+
+// cut cuts a line to the length of a reason.
+func cut(l string) string {
+	if len(l) > maxReason {
+		return strings.ToValidUTF8(l[:maxReason], "") + "..."
+	}
+	return l
 }
 
 // reasonOf returns the text of an error as a reason. A deadline that has passed is told
@@ -76,16 +83,31 @@ func network(address string) (network, target string) {
 	return "tcp", address
 }
 
-// dial connects to an address of the configuration. The connection ends with ctx.
-func dial(ctx context.Context, address string) (net.Conn, error) {
+// connect connects to an address of the configuration.
+func connect(ctx context.Context, address string) (net.Conn, error) {
 	network, target := network(address)
 	var d net.Dialer
-	c, err := d.DialContext(ctx, network, target)
+	return d.DialContext(ctx, network, target)
+}
+
+// dial is connect for a connection whose reads and writes end with ctx.
+func dial(ctx context.Context, address string) (net.Conn, error) {
+	c, err := connect(ctx, address)
 	if err != nil {
 		return nil, err
 	}
-	if deadline, ok := ctx.Deadline(); ok {
-		_ = c.SetDeadline(deadline)
-	}
-	return c, nil
+	stop := context.AfterFunc(ctx, func() { _ = c.SetDeadline(time.Unix(1, 0)) })
+	return bound{c, stop}, nil
+}
+
+// bound is a connection that ends with a context.
+type bound struct {
+	net.Conn
+	stop func() bool
+}
+
+// Close closes the connection.
+func (b bound) Close() error {
+	b.stop()
+	return b.Conn.Close()
 }

@@ -106,8 +106,8 @@ func (c *Checker) pause() time.Duration {
 	return c.Interval - time.Duration(rand.Int64N(int64(c.Interval/10)+1))
 }
 
-// grace is how long a check may take to return after its time is over, with more than
-// that to say.
+// grace is how long a check may take to return after its time is over, or after the end
+// of the checker.
 const grace = 50 * time.Millisecond
 
 // errUnended is the reason of a run that did not begin.
@@ -139,12 +139,14 @@ func (c *Checker) once(ctx context.Context) error {
 		defer close(ended)
 		err = c.Check(ctx)
 	}()
-	over := time.NewTimer(c.Timeout + grace)
-	defer over.Stop()
 	select {
 	case <-ended:
-	case <-over.C:
-		return late
+	case <-ctx.Done():
+		select {
+		case <-ended:
+		case <-time.After(grace):
+		}
+		return context.Cause(ctx)
 	}
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
@@ -152,12 +154,13 @@ func (c *Checker) once(ctx context.Context) error {
 	return err
 }
 
-// leave waits for the end of the newest run, for as long as a run may take: a program in
-// an uninterruptible sleep must not keep berth from ending.
+// leave waits for the end of the newest run, whose time is over, for a moment: neither a
+// program in an uninterruptible sleep nor a read from a file server that does not answer
+// may keep berth from ending, because its successor has to go on within a lease.
 func (c *Checker) leave() {
 	select {
 	case <-c.running:
-	case <-time.After(c.Timeout + grace):
+	case <-time.After(grace):
 	}
 }
 

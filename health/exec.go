@@ -45,18 +45,31 @@ func (e Exec) Check(ctx context.Context) error {
 	case exit == nil:
 		return reasonOf(ctx, fmt.Errorf("run program: %w", err))
 	}
-	if reason := cmp.Or(line(string(out)), line(string(said))); reason != "" {
-		return fmt.Errorf("%s: %s", exit, e.redacted(reason))
+	if reason := cmp.Or(first(string(out)), first(string(said))); reason != "" {
+		return fmt.Errorf("%s: %s", exit, cut(e.redacted(reason)))
 	}
 	return errors.New(exit.String())
 }
 
-// redacted returns what the program said without what only the program was told.
+// leastSecret is the length, in bytes, of the shortest value that counts as a secret: to
+// hide each 3 would make a reason unreadable.
+const leastSecret = 8
+
+// redacted returns a line that the program said without what only the program was told:
+// the values of its environment, each line of these, the longest first, because one may
+// contain another.
 func (e Exec) redacted(text string) string {
-	for _, secret := range e.Environment {
-		if len(secret) >= 8 {
-			text = strings.ReplaceAll(text, secret, "*****")
+	var secrets []string
+	for _, value := range e.Environment {
+		for l := range strings.Lines(value) {
+			if l = first(l); len(l) >= leastSecret {
+				secrets = append(secrets, l)
+			}
 		}
+	}
+	slices.SortFunc(secrets, func(a, b string) int { return len(b) - len(a) })
+	for _, secret := range secrets {
+		text = strings.ReplaceAll(text, secret, "*****")
 	}
 	return text
 }

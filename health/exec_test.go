@@ -17,6 +17,15 @@ import (
 // sh is a check that runs a line of shell.
 func sh(line string) health.Exec { return health.Exec{Command: []string{"/bin/sh", "-c", line}} }
 
+// tells is a check that fails and says a text, with some values in its environment.
+func tells(text string, values ...string) health.Exec {
+	e := health.Exec{Command: []string{"/bin/sh", "-c", `printf %s "$1"; exit 1`, "sh", text}, Environment: map[string]string{}}
+	for i, v := range values {
+		e.Environment["V"+strconv.Itoa(i)] = v
+	}
+	return e
+}
+
 func TestExec(t *testing.T) {
 	t.Setenv("BERTH_ETCD_PASSWORD", "S3CRET-OF-BERTH")
 	for _, tt := range []struct {
@@ -35,6 +44,11 @@ func TestExec(t *testing.T) {
 		{"no such program", health.Exec{Command: []string{"/nowhere/check"}}, "run program: fork/exec /nowhere/check: no such file or directory"},
 		{"no such name", health.Exec{Command: []string{"nosuchcheck"}}, `run program: exec: "nosuchcheck": executable file not found in $PATH`},
 		{"environment", health.Exec{Command: []string{"/bin/sh", "-c", `echo "$TOKEN $BERTH_ETCD_PASSWORD"; exit 1`}, Environment: map[string]string{"TOKEN": "S3CRET-TOKEN"}}, "exit status 1: *****"},
+		{"a secret where the reason is cut", tells(strings.Repeat("x", 250)+"S3CRET-TOKEN more", "S3CRET-TOKEN"), "exit status 1: " + strings.Repeat("x", 250) + "***** ..."},
+		{"a secret that is the beginning of another", tells("S3CRET-TOKEN-LONG", "S3CRET-TOKEN", "S3CRET-TOKEN-LONG"), "exit status 1: *****"},
+		{"a secret with terminal codes", tells("S3C\x1bRET-TOKEN", "S3C\x1bRET-TOKEN"), "exit status 1: *****"},
+		{"a secret of several lines", tells("SECOND-LINE", "FIRST-LINE\nSECOND-LINE\n"), "exit status 1: *****"},
+		{"a short value", tells("level 3", "3"), "exit status 1: level 3"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			if got := within(t, tt.check.Check, timeFor(tt.want)); got != tt.want {

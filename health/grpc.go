@@ -27,10 +27,10 @@ func (g GRPC) Check(ctx context.Context) error {
 		grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithDisableServiceConfig(),
 		grpc.WithUserAgent(userAgent),
 		// With a dialer of its own, gRPC takes no proxy from the environment.
-		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return dial(ctx, g.Address) }),
+		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return connect(ctx, g.Address) }),
 	}
 	if strings.HasPrefix(g.Address, "unix:") {
-		options = append(options, grpc.WithAuthority("localhost")) // a path is no authority
+		options = append(options, grpc.WithAuthority("localhost")) // a path cannot be an authority
 	}
 	conn, err := grpc.NewClient("passthrough:///"+g.Address, options...)
 	if err != nil {

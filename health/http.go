@@ -7,11 +7,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/textproto"
 	"net/url"
 	"regexp"
 	"slices"
+	"strings"
 
 	"berth/internal/certs"
 )
@@ -59,7 +61,7 @@ func (h HTTP) Check(ctx context.Context) error {
 	defer transport.CloseIdleConnections()
 	client := http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	if h.FollowRedirects {
-		client.CheckRedirect = nil // up to ten
+		client.CheckRedirect = h.redirected
 	}
 	res, err := client.Do(req)
 	if err != nil {
@@ -82,6 +84,40 @@ func (h HTTP) Check(ctx context.Context) error {
 		return fmt.Errorf("HTTP status %d, and the body (bytes: %d) does not match the expression of matches", res.StatusCode, len(body))
 	}
 	return nil
+}
+
+// maxRedirects is how many redirects are followed.
+const maxRedirects = 10
+
+// redirected prepares the request that follows a redirect. What the configuration tells
+// the server of the URL, its headers and the URL itself, is no other server's business,
+// nor is it sent again after another server was asked.
+func (h HTTP) redirected(req *http.Request, via []*http.Request) error {
+	if len(via) >= maxRedirects {
+		return fmt.Errorf("more than %d redirects", maxRedirects)
+	}
+	req.Header.Del("Referer") // the URL before may have a key in its query
+	if slices.ContainsFunc(slices.Concat(via[1:], []*http.Request{req}), func(r *http.Request) bool { return origin(r.URL) != origin(via[0].URL) }) {
+		for name := range h.Headers {
+			req.Header.Del(name)
+		}
+		req.Host = ""
+		req.Header.Set("User-Agent", userAgent)
+	}
+	return nil
+}
+
+// origin returns scheme, host and port of a URL (RFC 6454).
+func origin(u *url.URL) string {
+	port := u.Port()
+	switch {
+	case port != "":
+	case u.Scheme == "http":
+		port = "80"
+	default:
+		port = "443"
+	}
+	return u.Scheme + "://" + net.JoinHostPort(strings.ToLower(u.Hostname()), port)
 }
 
 // Usable returns an error while a file that the check needs cannot be used.

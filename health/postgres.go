@@ -53,13 +53,18 @@ func (p Postgres) Check(ctx context.Context) error {
 	}
 	_, err = result.Close()
 	if err != nil {
+		err = p.reason(ctx, conf, err) // before ctx ends, which would be the reason then
+	}
+	if conn.IsClosed() { // the end of ctx has ended the connection, and pgconn cancels the query
 		select {
-		case <-conn.CleanupDone(): // pgconn cancels the query if ctx has ended
+		case <-conn.CleanupDone():
 		case <-time.After(cancelTime):
 		}
-		return p.reason(ctx, conf, err)
 	}
 	_ = conn.Close(ctx)
+	if err != nil {
+		return err
+	}
 	switch {
 	case p.Expect == "" || found && value == p.Expect:
 		return nil
@@ -101,11 +106,11 @@ func (p Postgres) reason(ctx context.Context, conf *pgconn.Config, err error) er
 	if e, ok := errors.AsType[*pgconn.ConnectError](err); ok {
 		err = e.Unwrap() // beside the user and the database
 	}
-	text := strings.Join(strings.Fields(strings.ReplaceAll(err.Error(), "\n", "; ")), " ")
+	text := err.Error()
 	if conf.Password != "" {
 		text = strings.ReplaceAll(text, conf.Password, "*****")
 	}
-	return reasonOf(ctx, errors.New(text))
+	return reasonOf(ctx, errors.New(strings.Join(strings.Fields(strings.ReplaceAll(text, "\n", "; ")), " ")))
 }
 
 // conns are the connections of one run: the first, and one that cancels its query. The

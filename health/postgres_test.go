@@ -167,6 +167,23 @@ func TestPostgres(t *testing.T) {
 	}
 }
 
+// There is nothing to cancel in a server that has refused a query, and nothing to wait for.
+func TestPostgresThatRefusesAQueryIsNotWaitedFor(t *testing.T) {
+	s := newServer(t)
+	least := time.Hour
+	for range 5 { // a busy machine is slow now and then
+		begin := time.Now()
+		if got := look(t, s.query("SELECT nosuch", "").Check); !strings.Contains(got, "nosuch") {
+			t.Fatalf("got the reason %q", got)
+		}
+		least = min(least, time.Since(begin))
+	}
+	if least > 400*time.Millisecond {
+		t.Errorf("took %v", least)
+	}
+	leavesNothing(t)
+}
+
 // A query that hangs must not fill the server with queries that nobody waits for.
 func TestPostgresCancelsAQueryThatHangs(t *testing.T) {
 	s := newServer(t)

@@ -1,10 +1,13 @@
 package health_test
 
 import (
+	"context"
+	"errors"
 	"net"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"berth/health"
 )
@@ -72,5 +75,28 @@ func TestTCP(t *testing.T) {
 				t.Errorf("got the reason %q, want %q", got, tt.want)
 			}
 		})
+	}
+}
+
+// A server that accepts the connection and says nothing is not waited for in the end.
+func TestTCPEndsWithItsContext(t *testing.T) {
+	check := health.TCP{Address: serves(t, "tcp", "127.0.0.1:0", true, "220 "), Banner: "ESMTP"}
+	ctx, cancel := context.WithCancelCause(t.Context())
+	errEnd := errors.New("the test ends")
+	done := make(chan error, 1)
+	go func() { done <- check.Check(ctx) }()
+	select {
+	case err := <-done:
+		t.Fatalf("want it to wait for the banner, got %v", err)
+	case <-time.After(100 * time.Millisecond):
+	}
+	cancel(errEnd)
+	select {
+	case err := <-done:
+		if err != errEnd {
+			t.Errorf("want the cause, got %v", err)
+		}
+	case <-time.After(30 * time.Second):
+		t.Error("the check did not end")
 	}
 }
