@@ -166,7 +166,7 @@ const elected = "election: {interface: eth0, instances: [{name: a, addresses: [1
 func leads(keys string) string { return "follow: {patroni: {" + keys + "}}\n" }
 
 const (
-	loopback = "; write a loopback address of Patroni's REST interface, such as http://127.0.0.1:8008; where Patroni's restapi.listen is 0.0.0.0:8008, that is one"
+	loopback = "; write a loopback address of Patroni's REST interface, such as http://127.0.0.1:8008; Patroni listens there as well where its restapi.listen is 0.0.0.0:8008"
 	beside   = "a key about etcd, although Patroni alone decides (follow.patroni.role is leader); write no such key, or another role"
 )
 
@@ -309,6 +309,15 @@ func TestMistakes(t *testing.T) {
 		{"policy for etcd where Patroni decides", leads("role: leader") + "election: {interface: eth0, on-etcd-loss: keep, instances: [{name: a, addresses: [192.0.2.1]}]}\n", "berth.yml:2: election.on-etcd-loss: found " + beside},
 		{"etcd where Patroni decides", leads("role: leader") + etcdOf("5s") + elected, "berth.yml:2: etcd.endpoints: found " + beside},
 		{"pool where Patroni decides", leads("role: leader") + "pool: {enabled: true}\n" + elected, "berth.yml:2: pool.enabled: found " + beside},
+		{"fencing where Patroni decides", leads("role: leader") + "fencing: {enabled: true}\n" + elected, "berth.yml:2: fencing.enabled: found " + beside},
+		{"fencing where Patroni decides, with etcd", leads("role: leader") + etcdOf("3s") + "fencing: {enabled: true}\n" + elected,
+			"berth.yml:2: etcd.endpoints: found " + beside + "\nberth.yml:3: fencing.enabled: found " + beside},
+		{"checks of instances without instances", etcdOf("5s") + "pool: {enabled: true}\nelection: {interface: eth0, health: [{tcp: {address: \"h:1\"}}]}\n",
+			"berth.yml:3: election.health: found the checks of instances, of which there are none; write these below pool.health, or below health at the top of the file"},
+		{"checks of instances with a list of none", etcdOf("5s") + "pool: {enabled: true}\nelection: {interface: eth0, instances: [], health: [{tcp: {address: \"h:1\"}}]}\n",
+			"berth.yml:3: election.health: found the checks of instances, of which there are none; write these below pool.health, or below health at the top of the file"},
+		{"checks beside misspelt instances", etcdOf("5s") + "pool: {enabled: true}\nelection: {interface: eth0, instance: [{name: a, addresses: [192.0.2.1]}], health: [{tcp: {address: \"h:1\"}}]}\n",
+			`berth.yml:3: election: unknown key "instance"; did you mean instances?`},
 		{"replica without etcd", leads("role: replica") + elected,
 			"berth.yml:2: etcd.endpoints: missing; write the URLs of the etcd members, such as [https://192.0.2.1:2379]; fencing and elections need them, and so does follow.patroni with the role replica, which several hosts can have"},
 		{"sync-standby in a pool without etcd", leads("role: sync-standby") + "pool: {enabled: true, interface: eth0}\n",

@@ -120,6 +120,10 @@ func fillElection(top *section.Section, c *Config) (instances []*section.Section
 	fillAnnounce(s, &e.Announce)
 	e.Health = fillHealth(s, c.HealthChecks())
 	instances = fillInstances(s, c)
+	misspelt := s.Node("instances") == nil && s.Given("instances")
+	if c.Pool.Enabled && s.Given("health") && s.Empty("instances") && !misspelt {
+		s.Refuse("health", "the checks of instances, of which there are none", "these below pool.health, or below health at the top of the file")
+	}
 	if !top.Given("election") {
 		return instances
 	}

@@ -16,8 +16,9 @@ const (
 
 func defaultFencing() Fencing { return Fencing{OnEtcdLoss: Refuse} }
 
-func fillFencing(top *section.Section, c *Config) {
+func fillFencing(top *section.Section, c *Config) *section.Section {
 	f := &c.Fencing
 	s := top.Sub("fencing", section.Keys{"enabled": &f.Enabled, "on-etcd-loss": &f.OnEtcdLoss})
 	s.Choice("on-etcd-loss", &f.OnEtcdLoss, f.OnEtcdLoss, Refuse, Allow)
+	return s
 }

@@ -71,7 +71,7 @@ func fillFollow(top *section.Section, c *Config) {
 	}
 	u, found := loopbackURL(p.URL)
 	if u == nil {
-		sub.Refuse("url", found, "a loopback address of Patroni's REST interface, such as http://127.0.0.1:8008; where Patroni's restapi.listen is 0.0.0.0:8008, that is one")
+		sub.Refuse("url", found, "a loopback address of Patroni's REST interface, such as http://127.0.0.1:8008; Patroni listens there as well where its restapi.listen is 0.0.0.0:8008")
 		return
 	}
 	p.URL = u.Scheme + "://" + u.Host

@@ -7,8 +7,10 @@ import (
 	"reflect"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"berth/internal/journal"
 	"berth/internal/section"
@@ -153,23 +155,30 @@ func (c *Config) WarnOfHealth(j *journal.Journal) {
 	}
 }
 
-// secret reports whether the check has a secret in the configuration itself.
+// harmless are the headers that no key or password is sent in. All others may have one.
+var harmless = []string{"Accept", "Accept-Charset", "Accept-Encoding", "Accept-Language", "Cache-Control", "Connection", "Content-Type", "Host", "Origin",
+	"Pragma", "User-Agent", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto"}
+
+// secret reports whether the check has what may be a secret in the configuration itself.
 func (h Health) secret() bool {
 	switch {
 	case h.Postgres != nil:
 		text := h.Postgres.DSN.Reveal()
-		if u, err := url.Parse(text); err == nil && u.User != nil {
+		if u, err := url.Parse(text); err == nil && u.User != nil && oneUser(u, text) {
 			_, set := u.User.Password()
-			return set || u.Query().Has("password")
+			return set || strings.Contains(u.RawQuery, "password")
 		}
-		return strings.Contains(text, "password")
+		return strings.Contains(text, "password") || strings.Contains(text, "@")
 	case h.HTTP != nil:
 		for name := range h.HTTP.Headers {
-			switch textproto.CanonicalMIMEHeaderKey(name) {
-			case "Authorization", "Proxy-Authorization", "Cookie", "X-Api-Key":
+			if !slices.Contains(harmless, textproto.CanonicalMIMEHeaderKey(name)) {
 				return true
 			}
 		}
+		u, err := url.Parse(h.HTTP.URL)
+		return err != nil || strings.Contains(u.RawQuery, "=") || !oneUser(u, h.HTTP.URL)
+	case h.Exec != nil:
+		return len(h.Exec.Environment) > 0
 	}
 	return false
 }
@@ -179,9 +188,15 @@ const (
 	leastInterval   = 100 * time.Millisecond
 	defaultInterval = 2 * time.Second
 	defaultTimeout  = time.Second
+	maxInterval     = time.Hour
 	maxStreak       = 100
 	maxName         = 128
 )
+
+var nameWanted = fmt.Sprintf("a text of one line and %d bytes at most", maxName)
+
+// unprintable reports whether a character disturbs a terminal or a table.
+func unprintable(r rune) bool { return !unicode.IsPrint(r) }
 
 // fillHealth reads the list of health checks that a section has under the key health.
 // before are the checks that were read before: one of the same name must be the same.
@@ -202,8 +217,8 @@ func fillHealth(s *section.Section, before []Health) []Health {
 		target := fillKind(item, &h)
 		if h.Name == "" {
 			h.Name = target
-		} else if len(h.Name) > maxName || strings.ContainsFunc(h.Name, func(r rune) bool { return r < ' ' || r == 0x7f }) {
-			item.Refuse("name", "", fmt.Sprintf("a text of one line and %d bytes at most", maxName))
+		} else if len(h.Name) > maxName || strings.ContainsFunc(h.Name, unprintable) {
+			item.Refuse("name", "", nameWanted)
 		}
 		if h.Name == "" {
 			continue // a problem is known
@@ -243,15 +258,20 @@ func fillTimes(item *section.Section, h *Health) {
 	default:
 		item.Refuse("timeout", h.Timeout.String(), "no more than the interval, "+h.Interval.String())
 	}
-	if h.Interval < leastInterval {
+	switch {
+	case h.Interval < leastInterval:
 		item.Refuse("interval", h.Interval.String(), leastInterval.String()+" or more")
+	case h.Interval > maxInterval && item.Given("interval"):
+		item.Refuse("interval", h.Interval.String(), maxInterval.String()+" or less")
+	case h.Interval > maxInterval:
+		item.Refuse("timeout", h.Timeout.String(), maxInterval.String()+" or less")
 	}
 	for _, streak := range []struct {
 		key string
 		n   int
 	}{{"rise", h.Rise}, {"fall", h.Fall}} {
 		if streak.n < 1 || streak.n > maxStreak {
-			item.Refuse(streak.key, "", fmt.Sprintf("a whole number from 1 to %d", maxStreak))
+			item.Refuse(streak.key, strconv.Itoa(streak.n), fmt.Sprintf("a whole number from 1 to %d", maxStreak))
 		}
 	}
 }

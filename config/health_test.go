@@ -1,12 +1,14 @@
 package config_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+	"unicode"
 
 	"berth/config"
 	"berth/internal/journal"
@@ -20,7 +22,7 @@ const everyCheck = `
 provider: none
 etcd: {endpoints: ["http://192.0.2.9:2379"]}
 health:
-  - http: {url: "https://127.0.0.1:6443/healthz?key=S3CRET", method: HEAD, code: [200, "300-399"], contains: ok, matches: '^o', headers: {Host: api}, ca-file: /ca, cert-file: /c, key-file: /k, follow-redirects: true}
+  - http: {url: "https://127.0.0.1:6443/healthz?key=S3CRET", method: POST, code: [200, "300-399"], contains: ok, matches: '^o', headers: {Host: api}, ca-file: /ca, cert-file: /c, key-file: /k, follow-redirects: true}
   - {tcp: {address: "127.0.0.1:25", banner: ESMTP}, name: mail, interval: 5s, timeout: 3s, rise: 1, fall: 10}
 election:
   interface: eth0
@@ -59,7 +61,7 @@ func TestHealth(t *testing.T) {
 		t.Errorf("matches: %v", h.Matches)
 	}
 	h.Matches = nil
-	if diff := cmp.Diff(&config.HTTPCheck{URL: "https://127.0.0.1:6443/healthz?key=S3CRET", Method: "HEAD", Codes: [][2]int{{200, 200}, {300, 399}}, Contains: "ok",
+	if diff := cmp.Diff(&config.HTTPCheck{URL: "https://127.0.0.1:6443/healthz?key=S3CRET", Method: "POST", Codes: [][2]int{{200, 200}, {300, 399}}, Contains: "ok",
 		Headers: map[string]string{"Host": "api"}, CAFile: "/ca", CertFile: "/c", KeyFile: "/k", FollowRedirects: true}, h); diff != "" {
 		t.Errorf("http (-want +got):\n%s", diff)
 	}
@@ -95,6 +97,19 @@ func TestNamesOfDatabaseChecksHaveNoPassword(t *testing.T) {
 	for dsn, want := range map[string]string{
 		"postgres://u:S3CRET@db.example.com:5432/app?x=S3CRET":      "postgres db.example.com:5432/app",
 		"postgres://u:S3C/RET@db/app":                               "postgres",
+		"postgres://berth:/S3CRET@127.0.0.1/db":                     "postgres",
+		"postgres://u:12#S3CRET@db/app":                             "postgres",
+		"postgres://u:12?S3CRET@db/app":                             "postgres",
+		"postgres://u:a@S3C/RET@db/app":                             "postgres",
+		"postgres://db:5432/app":                                    "postgres db:5432/app",
+		"postgres://u@db/app":                                       "postgres db/app",
+		"host=h dbname=postgres://u:S3CRET@h/db":                    "postgres",
+		"dbname=postgres://u:S3CRET@h/db":                           "postgres",
+		"host=h dbname=u:S3CRET@h":                                  "postgres",
+		"host=h password= dbname=S3CRET":                            "postgres",
+		"host=h password = dbname=S3CRET":                           "postgres",
+		"host=h dbname=password=S3CRET":                             "postgres",
+		"host=h port=1 dbname=app":                                  "postgres h:1 app",
 		"user=u password=S3CRET":                                    "postgres",
 		"host=h user=u password='S3CRET host=S3CRET dbname=S3CRET'": "postgres",
 		`host=h password=a\ host=S3CRET`:                            "postgres",
@@ -109,6 +124,53 @@ func TestNamesOfDatabaseChecksHaveNoPassword(t *testing.T) {
 	}
 }
 
+// Wherever a password stands in a connection string or a URL, in whatever characters, the
+// name is the same as with another password, or says nothing.
+func FuzzNamesHaveNoPassword(f *testing.F) {
+	for _, s := range []string{"/Xy9secretpw", "12#ab", "12/ab", "12?ab", "a@b", "a@b/c", "a b", "postgres://u:p@h", "%", "a=b", "\x00", "5432", "::", "[1]"} {
+		f.Add(s)
+	}
+	name := func(kind, text string) (string, bool) {
+		encoded, err := json.Marshal(text)
+		if err != nil {
+			return "", false
+		}
+		c, err := parse("health: [{" + kind + ": " + strings.ReplaceAll(string(encoded), "\x7f", "\\u007f") + "}}]\n")
+		if err != nil {
+			return "", false
+		}
+		return c.Health[0].Name, true
+	}
+	f.Fuzz(func(t *testing.T, secret string) {
+		for _, in := range []struct {
+			kind, before, after string
+			plain               bool // the form has no spaces and quotes in a value
+		}{
+			{"postgres: {dsn", "postgres://user:", "@db.example.com:5432/app", false},
+			{"postgres: {dsn", "postgresql://user:", "@db.example.com/app?sslmode=disable", false},
+			{"postgres: {dsn", "postgres://db.example.com/app?password=", "", false},
+			{"postgres: {dsn", "host=db.example.com dbname=app password=", "", true},
+			{"postgres: {dsn", "host=db.example.com dbname=app password = ", " user=u", true},
+			{"postgres: {dsn", "host=db.example.com password=", " dbname=postgres", true},
+			{"postgres: {dsn", "dbname=postgres://user:", "@db.example.com/app", true},
+			{"http: {url", "http://db.example.com/app?key=", "", false},
+			{"http: {url", "http://user:", "@db.example.com/app", false},
+		} {
+			if in.plain && strings.ContainsFunc(secret, func(r rune) bool { return unicode.IsSpace(r) || r == '\'' || r == '\\' }) {
+				continue
+			}
+			got, ok := name(in.kind, in.before+secret+in.after)
+			if !ok {
+				continue
+			}
+			want, _ := name(in.kind, in.before+"x"+in.after)
+			if got != want && got != "postgres" && got != "http" {
+				t.Errorf("%s%q%s: got the name %q", in.before, secret, in.after, got)
+			}
+		}
+	})
+}
+
 func TestMistakesOfHealthChecks(t *testing.T) {
 	for _, tt := range []struct{ name, item, want string }{
 		{"no kind", "{name: x}", `http: missing; write what to check: one of http, tcp, exec, postgres and grpc, such as http: {url: "http://127.0.0.1/"}`},
@@ -120,7 +182,7 @@ func TestMistakesOfHealthChecks(t *testing.T) {
 		{"no URL", "{http: {url: \"127.0.0.1:80\"}}", "http, url: found a text of 12 characters; write a URL such as http://127.0.0.1:8080/healthz"},
 		{"other scheme", "{http: {url: \"ftp://h/\"}}", "http, url: found a text of 8 characters; write a URL such as http://127.0.0.1:8080/healthz"},
 		{"password in the URL", "{http: {url: \"http://u:S3CRET@h/\"}}", "http, url: found a URL with a user or password (headers: {Authorization: ...} is for these); write a URL such as http://127.0.0.1:8080/healthz"},
-		{"port of the URL", "{http: {url: \"http://h:99999/\"}}", "http, url: found a URL with a port that is none; write a URL such as http://127.0.0.1:8080/healthz"},
+		{"port of the URL", "{http: {url: \"http://h:99999/\"}}", "http, url: found a URL whose port is not a number from 1 to 65535; write a URL such as http://127.0.0.1:8080/healthz"},
 		{"code", "{http: {url: \"http://h/\", code: 99}}", `http, code: found a number; write a status code from 100 to 599, a range such as "200-299", or a list of these`},
 		{"range that goes down", "{http: {url: \"http://h/\", code: 299-200}}", `http, code: found a text of 7 characters; write a status code from 100 to 599, a range such as "200-299", or a list of these`},
 		{"list with a word", "{http: {url: \"http://h/\", code: [200, ok]}}", `http, code: found a list; write a status code from 100 to 599, a range such as "200-299", or a list of these`},
@@ -128,7 +190,7 @@ func TestMistakesOfHealthChecks(t *testing.T) {
 		{"method", "{http: {url: \"http://h/\", method: \"GE T\"}}", "http, method: found a text of 4 characters; write a method of HTTP such as GET or HEAD"},
 		{"expression", "{http: {url: \"http://h/\", matches: \"(S3CRET\"}}", "http, matches: found a text of 7 characters; write a regular expression as RE2 has them, see https://github.com/google/re2/wiki/Syntax"},
 		{"header", "{http: {url: \"http://h/\", headers: {X: \"a\\nb\"}}}", "http, headers: found a text of 3 characters; write a name and a text of one line, such as Host: api.example.com"},
-		{"relative file", "{http: {url: \"https://h/\", ca-file: ca.pem}}", "http, ca-file: found a text of 6 characters; write an absolute path such as /etc/berth/ca.pem"},
+		{"no path of a file", "{http: {url: \"https://h/\", ca-file: \"-----BEGIN CERTIFICATE\"}}", "http, ca-file: found a text of 22 characters; write a path such as /etc/berth/ca.pem"},
 		{"file without TLS", "{http: {url: \"http://h/\", ca-file: /ca}}", "http, ca-file: found a url without TLS; write a url that begins with https://, or leave this key out"},
 		{"certificate without its key", "{http: {url: \"https://h/\", cert-file: /c}}", "http, key-file: missing; write the path of the key of cert-file"},
 		{"key without its certificate", "{http: {url: \"https://h/\", key-file: /k}}", "http, cert-file: missing; write the path of the certificate of key-file"},
@@ -141,10 +203,19 @@ func TestMistakesOfHealthChecks(t *testing.T) {
 		{"relative program", "{exec: {command: [bin/check]}}", "exec, command, number 1: found a text of 9 characters; write the absolute path of a program, or its name, which PATH leads to"},
 		{"two connection strings", "{postgres: {dsn: S3CRET, dsn-file: /d}}", "postgres, dsn-file: found beside health, number 1, postgres, dsn; write one of the two"},
 		{"no connection string", "{postgres: {query: SELECT 2}}", `postgres, dsn: missing; write a connection string such as "host=/run/postgresql user=berth dbname=postgres", or dsn-file, the path of a file that has one`},
-		{"relative file of a connection string", "{postgres: {dsn-file: dsn}}", "postgres, dsn-file: found a text of 3 characters; write an absolute path such as /etc/berth/dsn"},
-		{"rise", "{tcp: {address: \"h:1\"}, rise: 0}", "rise: found a number; write a whole number from 1 to 100"},
-		{"fall", "{tcp: {address: \"h:1\"}, fall: 101}", "fall: found a number; write a whole number from 1 to 100"},
+		{"connection string as its file", "{postgres: {dsn-file: \"host=h password=S3CRET\"}}", "postgres, dsn-file: found a text of 22 characters; write a path such as /etc/berth/dsn"},
+		{"rise", "{tcp: {address: \"h:1\"}, rise: 0}", "rise: found 0; write a whole number from 1 to 100"},
+		{"fall", "{tcp: {address: \"h:1\"}, fall: 101}", "fall: found 101; write a whole number from 1 to 100"},
 		{"interval", "{tcp: {address: \"h:1\"}, interval: 1ms}", "interval: found 1ms; write 100ms or more"},
+		{"interval of hours", "{tcp: {address: \"h:1\"}, interval: 61m}", "interval: found 1h1m0s; write 1h0m0s or less"},
+		{"timeout of hours", "{tcp: {address: \"h:1\"}, timeout: 2h}", "timeout: found 2h0m0s; write 1h0m0s or less"},
+		{"both of hours", "{tcp: {address: \"h:1\"}, interval: 2h, timeout: 2h}", "interval: found 2h0m0s; write 1h0m0s or less"},
+		{"socket of two lines", "{tcp: {address: \"unix:/s\\nx\"}}", "name: found a target with characters that cannot be shown; write a text of one line and 128 bytes at most"},
+		{"command with terminal codes", "{exec: {command: [\"/bin/\\x1b[2J\"]}}", "name: found a target with characters that cannot be shown; write a text of one line and 128 bytes at most"},
+		{"service that is written from right to left", "{grpc: {address: \"h:1\", service: \"a\\u202eb\"}}", "name: found a target with characters that cannot be shown; write a text of one line and 128 bytes at most"},
+		{"name with a tab", "{tcp: {address: \"h:1\"}, name: \"a\\tb\"}", "name: found a text of 3 characters; write a text of one line and 128 bytes at most"},
+		{"contains of HEAD", "{http: {url: \"http://h/\", method: HEAD, contains: ok}}", "http, contains: found a text for the body, which an answer to HEAD does not have; write another method, such as GET, or leave this key out"},
+		{"matches of HEAD", "{http: {url: \"http://h/\", method: HEAD, matches: ok}}", "http, matches: found a text for the body, which an answer to HEAD does not have; write another method, such as GET, or leave this key out"},
 		{"timeout that is longer than the interval", "{tcp: {address: \"h:1\"}, interval: 1s, timeout: 3s}", "timeout: found 3s; write no more than the interval, 1s"},
 		{"name of two lines", "{tcp: {address: \"h:1\"}, name: \"a\\nb\"}", "name: found a text of 3 characters; write a text of one line and 128 bytes at most"},
 	} {
@@ -197,6 +268,14 @@ func TestSecretsOfHealthChecksThatEveryUserCanRead(t *testing.T) {
 		{"in a file", `{postgres: {dsn-file: /d}}`, 0o644, ""},
 		{"header", `{http: {url: "http://h", headers: {authorization: S3CRET}}}`, 0o644, "health, number 1, http 2"},
 		{"harmless header", `{http: {url: "http://h", headers: {Host: x}}}`, 0o644, ""},
+		{"password of a URL that is not escaped", `{postgres: {dsn: "postgres://u:/S3CRET@h/"}}`, 0o644, "health, number 1, postgres 2"},
+		{"password of a URL as a database", `{postgres: {dsn: "dbname=postgres://u:S3CRET@h/"}}`, 0o644, "health, number 1, postgres 2"},
+		{"password in the query of a URL", `{postgres: {dsn: "postgres://u@h/?password=S3CRET"}}`, 0o644, "health, number 1, postgres 2"},
+		{"some other header", `{http: {url: "http://h", headers: {X-Vault-Token: S3CRET}}}`, 0o644, "health, number 1, http 2"},
+		{"key in the URL", `{http: {url: "http://h/?key=S3CRET"}}`, 0o644, "health, number 1, http 2"},
+		{"word in the URL", `{http: {url: "http://h/readyz?verbose"}}`, 0o644, ""},
+		{"environment of a program", `{exec: {command: [/c], environment: {TOKEN: S3CRET}}}`, 0o644, "health, number 1, exec 2"},
+		{"program", `{exec: {command: [/c]}}`, 0o644, ""},
 		{"readable by its group", `{postgres: {dsn: "user=u password=S3CRET"}}`, 0o640, ""},
 	} {
 		path := filepath.Join(t.TempDir(), "berth.yml")

@@ -47,6 +47,10 @@ func fillKind(item *section.Section, h *Health) (name string) {
 	if name == "" {
 		return ""
 	}
+	if strings.ContainsFunc(name, unprintable) {
+		item.Refuse("name", "a target with characters that cannot be shown", nameWanted)
+		return ""
+	}
 	return shortened(strings.TrimSpace(kind + " " + strings.TrimSpace(name)))
 }
 
@@ -85,11 +89,19 @@ func fillHTTP(item *section.Section, h *Health) (name string) {
 		} else {
 			// A query may have a key in it.
 			target = u.Scheme + "://" + u.Host + u.EscapedPath()
+			if !oneUser(u, c.URL) {
+				target = " "
+			}
 			fillTLS(s, c, u.Scheme == "https")
 		}
 	}
 	if !httpguts.ValidHeaderFieldName(c.Method) { // RFC 9110, 9.1: a method is a token, too
 		s.Refuse("method", "", "a method of HTTP such as GET or HEAD")
+	}
+	for _, key := range []string{"contains", "matches"} {
+		if c.Method == "HEAD" && s.Given(key) {
+			s.Refuse(key, "a text for the body, which an answer to HEAD does not have", "another method, such as GET, or leave this key out")
+		}
 	}
 	fillCodes(s, c)
 	if matches != "" {
@@ -115,32 +127,20 @@ func checkURL(text string) (u *url.URL, found string) {
 	case u.User != nil:
 		return nil, "a URL with a user or password (headers: {Authorization: ...} is for these)"
 	case u.Port() != "" && !isPort(u.Port()):
-		return nil, "a URL with a port that is none"
+		return nil, "a URL whose port is not a number from 1 to 65535"
 	}
 	return u, ""
 }
 
 func fillTLS(s *section.Section, c *HTTPCheck, tls bool) {
-	for _, f := range []struct{ key, path, example string }{
-		{"ca-file", c.CAFile, "/etc/berth/ca.pem"}, {"cert-file", c.CertFile, "/etc/berth/client.pem"}, {"key-file", c.KeyFile, "/etc/berth/client-key.pem"},
-	} {
-		absolute(s, f.key, f.path, f.example)
-		if s.Given(f.key) && !tls {
-			s.Refuse(f.key, "a url without TLS", "a url that begins with https://, or leave this key out")
+	s.Path("ca-file", c.CAFile, "/etc/berth/ca.pem")
+	s.Path("cert-file", c.CertFile, "/etc/berth/client.pem")
+	s.Path("key-file", c.KeyFile, "/etc/berth/client-key.pem")
+	s.Pair("cert-file", "key-file")
+	for _, key := range []string{"ca-file", "cert-file", "key-file"} {
+		if !tls && s.Given(key) {
+			s.Refuse(key, "a url without TLS", "a url that begins with https://, or leave this key out")
 		}
-	}
-	switch {
-	case s.Given("cert-file") && !s.Given("key-file"):
-		s.Missing("key-file", "the path of the key of cert-file")
-	case s.Given("key-file") && !s.Given("cert-file"):
-		s.Missing("cert-file", "the path of the certificate of key-file")
-	}
-}
-
-// absolute refuses a path that depends on the directory in which berth was started.
-func absolute(s *section.Section, key, path, example string) {
-	if path != "" && !strings.HasPrefix(path, "/") {
-		s.Refuse(key, "", "an absolute path such as "+example)
 	}
 }
 
@@ -245,7 +245,7 @@ func fillPostgres(item *section.Section, h *Health) (name string) {
 	h.Postgres = c
 	s := item.Sub("postgres", section.Keys{"dsn": &dsn, "dsn-file": &c.DSNFile, "query": &c.Query, "expect": &c.Expect})
 	c.DSN = Secret(dsn)
-	absolute(s, "dsn-file", c.DSNFile, "/etc/berth/dsn")
+	s.Path("dsn-file", c.DSNFile, "/etc/berth/dsn")
 	s.Exclusive("dsn", "dsn-file")
 	switch {
 	case s.Given("dsn"):
@@ -260,19 +260,40 @@ func fillPostgres(item *section.Section, h *Health) (name string) {
 // database returns the host and the database of a connection string, for a name; it is
 // empty where the form of the string leaves a doubt what is a password.
 func database(dsn string) string {
-	if u, err := url.Parse(dsn); err == nil && (u.Scheme == "postgres" || u.Scheme == "postgresql") {
-		return u.Host + u.Path
+	host, name := "", ""
+	if u, err := url.Parse(dsn); strings.HasPrefix(dsn, "postgres://") || strings.HasPrefix(dsn, "postgresql://") {
+		if err != nil || !oneUser(u, dsn) {
+			return ""
+		}
+		host, name = u.Host, u.Path
+	} else {
+		if strings.ContainsAny(dsn, `'\`) {
+			return ""
+		}
+		parts := map[string]string{}
+		for field := range strings.FieldsSeq(dsn) {
+			key, value, _ := strings.Cut(field, "=")
+			if key == "" || value == "" { // spaces around the sign, after which a password may come
+				return ""
+			}
+			parts[key] = value
+		}
+		if parts["port"] != "" {
+			parts["host"] += ":" + parts["port"]
+		}
+		host, name = parts["host"], " "+parts["dbname"]
 	}
-	if strings.ContainsAny(dsn, `'\`) {
+	// A name of a database can be a connection string to libpq.
+	if strings.ContainsAny(host+name, "@=") || strings.Contains(host+name, "://") {
 		return ""
 	}
-	parts := map[string]string{}
-	for field := range strings.FieldsSeq(dsn) {
-		key, value, _ := strings.Cut(field, "=")
-		parts[key] = value
-	}
-	if parts["port"] != "" {
-		parts["host"] += ":" + parts["port"]
-	}
-	return strings.TrimSpace(parts["host"] + " " + parts["dbname"])
+	return strings.TrimSpace(host + name)
+}
+
+// oneUser reports whether the sign that ends user and password is the only one of its kind
+// in the text of a URL: otherwise a password that is not escaped may have been taken for
+// a host, a port or a path.
+func oneUser(u *url.URL, text string) bool {
+	n := strings.Count(text, "@")
+	return n == 0 && u.User == nil || n == 1 && u.User != nil
 }

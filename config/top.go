@@ -82,12 +82,16 @@ func fill(c *Config, doc *yaml.Node, o Options) []*section.Problem {
 	}
 	fillBackOff(s, c)
 	fillMetrics(s, c)
-	fillFencing(s, c)
+	fencing := fillFencing(s, c)
 	c.Health = fillHealth(s, nil)
 	pool := fillPool(s, c)
 	fillFollow(s, c)
 	if c.Pool.Enabled {
 		c.Follow.refuse(pool, "enabled")
+	}
+	if c.Fencing.Enabled && c.Follow.Decides() {
+		c.Follow.refuse(fencing, "enabled")
+		c.Fencing.Enabled = false // what it would need is not missing
 	}
 	instances := fillElection(s, c)
 	fillEtcd(s, c)
