@@ -311,7 +311,13 @@ func inLine(failures []error) (err error) {
 
 // definitive reports whether an error is etcd's answer and not the lack of one.
 func definitive(err error) bool {
-	return errors.Is(err, rpctypes.ErrLeaseNotFound) || stubborn(err)
+	return errors.Is(err, rpctypes.ErrLeaseNotFound) || oversized(err) || stubborn(err)
+}
+
+// oversized reports whether etcd takes no request of that size: its --max-txn-ops and
+// --max-request-bytes can be less than the defaults.
+func oversized(err error) bool {
+	return errors.Is(err, rpctypes.ErrTooManyOps) || errors.Is(err, rpctypes.ErrRequestTooLarge)
 }
 
 // stubborn reports whether etcd will give the same answer until a person has set

@@ -2,13 +2,11 @@ package election
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"sync"
 	"sync/atomic"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
-	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
@@ -180,7 +178,7 @@ func (w *writer) deliver(ctx context.Context, d *due, batch []*write) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	d.sending = false
-	if len(batch) > 1 && (errors.Is(err, rpctypes.ErrTooManyOps) || errors.Is(err, rpctypes.ErrRequestTooLarge)) {
+	if len(batch) > 1 && oversized(err) {
 		// This etcd takes less. It has carried out nothing.
 		d.most = max(2, d.most/2)
 		d.waiting = append(batch, d.waiting...)

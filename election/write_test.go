@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"berth/election"
+	"berth/internal/etcdtest"
 	"berth/vrrp"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -100,6 +101,21 @@ func TestManyInstancesEnterAndResignInFewRequests(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+func TestAnEtcdThatTakesFewerOperationsGetsSmallerRequests(t *testing.T) {
+	t.Parallel()
+	s := &stage{T: t, cluster: etcdtest.Start(t, 1, etcdtest.Options{MaxTxnOps: 20}), events: make(chan event, 100)}
+	var campaigns []election.Campaign
+	for i := range 100 {
+		campaigns = append(campaigns, election.Campaign{Instance: fmt.Sprintf("instance %d", i)})
+	}
+	held, stop := s.together(election.Options{Endpoints: s.cluster.Endpoints()}, "a", campaigns)
+	s.heldBy(held, len(campaigns))
+	stop()
+	if left, err := s.root().Get(t.Context(), prefix, clientv3.WithPrefix(), clientv3.WithCountOnly()); err != nil || left.Count != int64(len(campaigns)) {
+		t.Errorf("want a record of each release, got %d keys, %v", left.Count, err)
 	}
 }
 

@@ -46,6 +46,8 @@ type Options struct {
 	// User, if not empty, turns authentication on. It is a user with all
 	// rights, whose password is Password.
 	User, Password string
+	// MaxTxnOps is etcd's --max-txn-ops; 0 for etcd's default, 128.
+	MaxTxnOps int
 }
 
 // A Cluster is a number of members that have each other as peers. Its methods

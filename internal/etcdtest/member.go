@@ -83,6 +83,9 @@ logger: zap
 log-level: info
 log-outputs: [stderr]
 `, m.Name, m.data(), c.scheme(), p.Client, m.Endpoint(), p.Peer, p.Peer, p.Metrics, peers, token)
+	if n := c.options.MaxTxnOps; n > 0 {
+		text += fmt.Sprintf("max-txn-ops: %d\n", n)
+	}
 	if c.ca != nil {
 		// For the gateway, which is a client of its own member, the server's
 		// certificate is a client's as well.

@@ -105,6 +105,11 @@ func TestALeaseThatComesBackCallsActAgainAndTheStatusSaysWhoOwns(t *testing.T) {
 	})
 }
 
+// lasting is a grant that stands.
+type lasting struct{}
+
+func (lasting) Check() error { return nil }
+
 // unanswered are elections in which etcd does not answer: a campaign with Alone acts by a
 // grant without a term.
 type unanswered struct{}
@@ -112,7 +117,7 @@ type unanswered struct{}
 func (unanswered) Campaign(ctx context.Context, c election.Campaign, own func(context.Context, fence.Grant) error) error {
 	if c.Alone {
 		c.Changed(election.Status{State: vrrp.Master, Owner: "h1", Reason: "etcd does not serve this host; acting without it"})
-		return own(ctx, election.Grant{})
+		return own(ctx, lasting{})
 	}
 	c.Changed(election.Status{State: vrrp.Fault, Reason: "etcd does not answer"})
 	<-ctx.Done()

@@ -50,7 +50,7 @@ func (m *member) Campaign(ctx context.Context, c election.Campaign, holding func
 	m.campaigns = append(m.campaigns, c)
 	m.mu.Unlock()
 	c.Changed(election.Status{Instance: c.Instance, State: vrrp.Master, Owner: "h1", Token: 7, Reason: "elected"})
-	_ = holding(ctx, 7, election.Grant{Token: 7})
+	_ = holding(ctx, 7, grant{time.Now().Add(time.Hour)})
 	m.did("give up the key of %s", c.Instance)
 	return context.Cause(ctx)
 }
