@@ -77,7 +77,7 @@ func electCommand(o *app.Options) *cobra.Command {
 		Short: "Elect owners by etcd, and bind and announce their addresses",
 		Long: `Take part in the elections that the configuration names. The owner of an
 instance binds its addresses, announces them, and points the floating IPs if a
-provider is configured.
+provider is configured. With follow.patroni the leader of Patroni is the owner.
 
 At SIGTERM berth unbinds its addresses and resigns; at SIGHUP it reads the
 configuration again, and at SIGUSR2 it ends for an upgrade, in both cases without

@@ -111,6 +111,26 @@ func TestPoolExampleIsComplete(t *testing.T) {
 	}
 }
 
+// The example for Patroni loads, and so do the configurations of its document.
+func TestPatroniExamplesAreComplete(t *testing.T) {
+	c, err := config.Load("dist/berth-patroni.yml", config.Options{Sections: map[string]config.SectionCheck{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !c.Follow.Decides() || len(c.Election.Instances) != 1 || c.NeedsEtcd() {
+		t.Errorf("want that Patroni decides who owns an instance, got %+v, %+v", c.Follow, c.Election)
+	}
+	text, err := os.ReadFile("docs/patroni.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range regexp.MustCompile("(?ms)^```yaml\n(.*?)^```$").FindAllStringSubmatch(string(text), -1) {
+		if _, err := config.Parse(m[1], "docs/patroni.md", config.Options{}); err != nil {
+			t.Errorf("%v, in\n%s", err, m[1])
+		}
+	}
+}
+
 // The example of an election loads; its certificate and key need not exist for that.
 func TestElectionExampleIsComplete(t *testing.T) {
 	c, err := config.Load("dist/berth-elect.yml", config.Options{Sections: map[string]config.SectionCheck{}})

@@ -162,6 +162,21 @@ func Etcd(ask func(ctx context.Context) (members []EtcdMember, owners []string, 
 	}}
 }
 
+// Patroni reports whether the Patroni at a URL says that this host has a role. ask returns
+// an error if the answer says neither.
+func Patroni(url, role string, ask func(ctx context.Context) (has bool, err error)) Check {
+	return Check{"Patroni", func(ctx context.Context) []Finding {
+		has, err := ask(ctx)
+		switch {
+		case err != nil:
+			return one(Fail, url+": "+err.Error(), "check that Patroni runs and that its restapi.listen includes this address: curl -i "+url)
+		case !has:
+			return one(OK, url+" answers: this host is not "+role, "")
+		}
+		return one(OK, url+" answers: this host is "+role, "")
+	}}
+}
+
 // Interface reports whether addresses can be bound to the interface of an election.
 // check returns the error with which berth elect would refuse to start, and the reason
 // why the interface cannot be used now, "" if it can.

@@ -109,7 +109,7 @@ type electMode struct {
 	// follower asks Patroni, nil where that is not followed. Where it decides, member and
 	// history are nil, and the place is a lock alone.
 	follower *patroni.Follower
-	able     []condition.Condition // of all instances
+	able     []condition.Condition // of all instances, and of the pool
 }
 
 // elect does the work of Elect with these meters, and reports whether it is to begin

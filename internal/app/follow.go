@@ -20,14 +20,15 @@ func newFollower(cfg *config.Config, m *patroni.Metrics, j *journal.Journal, ren
 	if !p.Followed {
 		return nil, nil
 	}
-	f, err := patroni.New(patroni.Options{
-		Server: patroni.Server{URL: p.URL, ServerName: p.ServerName, CAFile: p.CAFile, CertFile: p.CertFile, KeyFile: p.KeyFile},
-		Role:   patroni.Role(p.Role), Name: cfg.Etcd.MemberName(), Renewed: renewed, Moved: moved, Metrics: m, Journal: j,
-	})
+	f, err := patroni.New(patroni.Options{Server: patroniServer(p), Role: patroni.Role(p.Role), Name: cfg.Etcd.MemberName(), Renewed: renewed, Moved: moved, Metrics: m, Journal: j})
 	if err != nil {
 		return nil, &UsageError{cfg.Located("follow.patroni", fmt.Errorf("follow.patroni: %w", err))}
 	}
 	return f, nil
+}
+
+func patroniServer(p config.Patroni) patroni.Server {
+	return patroni.Server{URL: p.URL, ServerName: p.ServerName, CAFile: p.CAFile, CertFile: p.CertFile, KeyFile: p.KeyFile}
 }
 
 // follow builds the follower. Where Patroni decides there is no member of an election;

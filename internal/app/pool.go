@@ -17,7 +17,7 @@ import (
 // newPool builds this host's part in the pool.
 func (e *electMode) newPool() *pool.Pool {
 	o := pool.Options{Instance: config.PoolInstance, Name: e.member.Name, Weight: e.cfg.Pool.Weight, Member: e.member,
-		Able:  e.health.Conditions(e.cfg.HealthOf(config.PoolInstance)),
+		Able:  append(e.health.Conditions(e.cfg.HealthOf(config.PoolInstance)), e.able...),
 		Taken: e.cfg.Taken(), Addresses: addresses, Status: e.board, Lease: e.place.Path(),
 		Record:  rundir.Dir(e.cfg.RunDirectory).Pool(config.EscapeName(e.cfg.Etcd.Prefix + e.member.Name)),
 		Metrics: e.meters.pool, Journal: e.journal}

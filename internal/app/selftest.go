@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"berth/config"
+	"berth/internal/patroni"
 	"berth/internal/presence"
 	"berth/internal/probe"
 	"berth/keepalivedconf"
@@ -102,6 +103,10 @@ func (o *Options) checks(configPath string) ([]selftest.Check, error) {
 			defer etcd.Close()
 			return probe.Etcd(ctx, etcd, cfg.EtcdPrefix(), cfg.Election.Places())
 		}))
+	}
+	if p := cfg.Follow.Patroni; p.Followed {
+		role := patroni.Role(p.Role)
+		checks = append(checks, selftest.Patroni(p.URL, role.String(), func(ctx context.Context) (bool, error) { return patroniServer(p).Ask(ctx, role) }))
 	}
 	if how := cfg.Pointing(o.DryRun); how == config.Nothing || how == config.Print {
 		return checks, nil

@@ -142,3 +142,24 @@ func ask(ctx context.Context, via http.RoundTripper, where string, answered func
 	// Patroni logs an error for a client that leaves before it has written all.
 	_, _ = io.CopyN(io.Discard, resp.Body, bodySize)
 }
+
+// Ask asks once whether this host has a role. An error says that there is no answer, or
+// one that is not Patroni's.
+func (s Server) Ask(ctx context.Context, r Role) (has bool, err error) {
+	via, err := s.transport()
+	if err != nil {
+		return false, err
+	}
+	ask(ctx, via, s.URL+r.path(), func(answer error) {
+		if has = answer == nil; !errors.Is(answer, errNo) || isOdd(answer) {
+			err = answer
+		}
+	})
+	return has, err
+}
+
+// isOdd reports whether an answer is not one of Patroni's.
+func isOdd(answer error) bool {
+	_, odd := errors.AsType[statusError](answer)
+	return odd
+}

@@ -190,7 +190,7 @@ func (p *poll) answered(a answer) {
 	p.open, p.none = 0, errors.New("no answer")
 	p.next.Reset(time.Until(latest(p.counted.Add(interval), p.newest.Add(retry))))
 	p.silence.Reset(time.Until(p.counted.Add(patience)))
-	if _, odd := errors.AsType[statusError](a.err); odd {
+	if isOdd(a.err) {
 		f.asking.Fail(unusable, a.err, zap.String("url", f.where))
 		return
 	}
