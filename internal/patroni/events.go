@@ -1,6 +1,8 @@
 package patroni
 
 import (
+	"time"
+
 	"berth/internal/journal"
 
 	"go.uber.org/zap"
@@ -9,9 +11,8 @@ import (
 var (
 	roleTaken = journal.Kind{Code: "patroni-role-taken", Level: zap.InfoLevel, Text: "Patroni says that this host has the role"}
 	roleEnded = journal.Kind{Code: "patroni-role-ended", Level: zap.InfoLevel, Text: "this host does not have the role of Patroni any more"}
-	// Lost in one place of a follower: Distinct, because a refusal has another cure than
-	// silence.
-	unanswered = journal.Kind{Code: "patroni-unanswered", Level: zap.WarnLevel, Distinct: true,
+	// A request that is lost now and then, or a REST interface that begins anew, is not said.
+	unanswered = journal.Kind{Code: "patroni-unanswered", Level: zap.WarnLevel, Lasting: time.Second,
 		Text: "Patroni does not answer; trying again", Over: "Patroni answers again"}
 	unusable = journal.Kind{Code: "patroni-answer-unusable", Level: zap.ErrorLevel, Distinct: true,
 		Text: "the answer is not one of Patroni's REST interface; it counts as no", Over: "Patroni answers again"}
