@@ -42,8 +42,12 @@ func (i *Interface) reconcile() time.Time {
 		i.observing.Clear()
 	}
 	now = time.Now()
-	i.takeEvents(now) // they tell why an address is missing that was there a moment ago
 	at := earliest(now.Add(time.Hour))
+	// Events tell why an address is missing that was there a moment ago. One that came
+	// after the kernel had been asked is about what was not seen yet.
+	if i.takeEvents(now) {
+		at.by(now)
+	}
 	// The addresses that were observed last are renewed even if the kernel did not answer:
 	// a missing answer is not a reason to let an address expire.
 	i.renew(now, renewed, &at)

@@ -162,3 +162,17 @@ func TestDecide(t *testing.T) {
 		}
 	}
 }
+
+// The second address comes while the kernel is answering for the first.
+func TestAnAddressThatComesWhileTheKernelIsAskedIsSeen(t *testing.T) {
+	inBubble(t, func(o *Options) { o.Elsewhere = func(netip.Prefix) bool { return true } }, func(t *testing.T, b *bubble) {
+		synctest.Wait()
+		b.k.alter(func() { b.k.slow = 10 * time.Millisecond })
+		b.add(v4)
+		time.Sleep(5 * time.Millisecond)
+		b.add(v6)
+		time.Sleep(150 * time.Millisecond)
+		b.k.alter(func() { b.k.slow = 0 })
+		wantEqual(t, "", b.has())
+	})
+}
