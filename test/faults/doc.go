@@ -10,7 +10,8 @@
 //
 // In place of the instance the hosts may have a pool of ten addresses, each of which is
 // judged by itself. The hosts may have a health check, of a service whose answers the
-// lab gives.
+// lab gives, and they may follow Patroni, which then runs on each of them with its
+// PostgreSQL.
 //
 // A fault is a name in a table ([All]). A run injects it, heals it, and leaves
 // a [History]: which host had the address when, as the kernels reported it in one order;

@@ -3,7 +3,6 @@ package faults
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/netip"
 	"slices"
 )
@@ -46,10 +45,10 @@ func (l *Lab) remove(ctx context.Context, key string) error {
 
 // List adds addresses to the pool.
 func (l *Lab) List(ctx context.Context, addresses ...netip.Addr) error {
-	// An address may have an owner before the answer of etcd is read.
-	l.record.act(Act{What: fmt.Sprint("list ", addresses), Listed: addresses})
 	var errs []error
 	for _, a := range addresses {
+		// The address may have an owner before the answer of etcd is read.
+		l.record.act(Act{What: "list " + a.String(), Listed: []netip.Addr{a}})
 		errs = append(errs, l.put(ctx, listDir+a.String()))
 	}
 	return errors.Join(errs...)
@@ -57,9 +56,9 @@ func (l *Lab) List(ctx context.Context, addresses ...netip.Addr) error {
 
 // Retract removes addresses from the pool.
 func (l *Lab) Retract(ctx context.Context, addresses ...netip.Addr) error {
-	l.record.act(Act{What: fmt.Sprint("retract ", addresses), Retracted: addresses})
 	var errs []error
 	for _, a := range addresses {
+		l.record.act(Act{What: "retract " + a.String(), Retracted: []netip.Addr{a}})
 		errs = append(errs, l.remove(ctx, listDir+a.String()))
 	}
 	return errors.Join(errs...)

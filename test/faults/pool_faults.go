@@ -10,6 +10,10 @@ import (
 const (
 	atOnce  = 100 * time.Millisecond // what etcd says has its effect on every host
 	startUp = time.Second            // of a program, until it serves
+	// passedOn is handOver for an address of the pool, which takes two transactions of etcd,
+	// one after the other: the former owner deletes its key, the next one puts its own. That
+	// of an election stands in the queue already.
+	passedOn = 2 * handOver
 )
 
 // poolFaults are the faults of a lab with a pool.
@@ -19,20 +23,20 @@ func poolFaults() []Fault {
 		{Name: "pool-kill9-restart", Lasts: shorter, Stays: true, Inject: restart(unix.SIGKILL)},
 		{Name: "pool-upgrade", Lasts: shorter, Stays: true, Inject: restart(unix.SIGUSR2)},
 		{Name: "pool-freeze", Lasts: longer, Inject: freeze, Limits: Limits{NoOwner: kernel, TwoOwners: thawed}},
-		{Name: "pool-clean-stop", CI: true, Lasts: shorter, Inject: cleanStop, Limits: Limits{NoOwner: handOver}},
+		{Name: "pool-clean-stop", CI: true, Lasts: shorter, Inject: cleanStop, Limits: Limits{NoOwner: passedOn}},
 		{Name: "pool-host-death", Lasts: longer, Inject: hostDeath, Limits: Limits{Median: 5 * time.Second, NoOwner: hostGone}},
 		{Name: "pool-partition-with-client", Owner: true, Deaf: true, Lasts: longest, Inject: partitionWithClient, Limits: Limits{NoOwner: kernel, Unseen: longest, Reunited: reunion}},
 		{Name: "pool-partition-etcd", Lasts: longer, Inject: partitionEtcd, Limits: Limits{NoOwner: kernel}},
 		// The host that is back gets its share while its port of the switch is about to forward.
 		{Name: "pool-link-down", Lasts: longer, Inject: linkDown, Limits: Limits{NoOwner: linkLost, Reunited: linkBack}},
-		{Name: "pool-drain", CI: true, Lasts: shorter, Inject: drain, Limits: Limits{NoOwner: handOver, Left: atOnce}},
-		{Name: "pool-retract-add", CI: true, Lasts: shorter, Inject: retract, Limits: Limits{NoOwner: handOver, Dropped: atOnce}},
+		{Name: "pool-drain", CI: true, Lasts: shorter, Inject: drain, Limits: Limits{NoOwner: passedOn, Left: atOnce}},
+		{Name: "pool-retract-add", CI: true, Lasts: shorter, Inject: retract, Limits: Limits{NoOwner: passedOn, Dropped: atOnce}},
 		{Name: "pool-start-together", Alone: true, CI: true, Lasts: shorter, Inject: startTogether, Limits: Limits{NoOwner: startUp}},
 
-		{Name: "pool-health-fail", Health: true, Lasts: unwell, Inject: answers(failing), Limits: Limits{NoOwner: handOver, Left: givenUp}},
-		{Name: "pool-health-hang", Health: true, CI: true, Lasts: unwell, Inject: answers(hanging), Limits: Limits{NoOwner: handOver, Left: givenUp}},
+		{Name: "pool-health-fail", Health: true, Lasts: unwell, Inject: answers(failing), Limits: Limits{NoOwner: passedOn, Left: givenUp}},
+		{Name: "pool-health-hang", Health: true, CI: true, Lasts: unwell, Inject: answers(hanging), Limits: Limits{NoOwner: passedOn, Left: givenUp}},
 		{Name: "pool-health-flap-below", Health: true, Lasts: longer, Stays: true, Inject: answers(seldom...)},
-		{Name: "pool-health-flap", Health: true, Lasts: longer, Inject: answers(often...), Limits: Limits{NoOwner: handOver, Moves: flaps * 2 * (PoolSize/3 + 1)}},
+		{Name: "pool-health-flap", Health: true, Lasts: longer, Inject: answers(often...), Limits: Limits{NoOwner: passedOn, Moves: flaps * 2 * (PoolSize/3 + 1)}},
 
 		{Name: "pool-etcd-leader-killed", Etcd: true, Lasts: 4 * time.Second, Inject: etcdLeaderKilled, Limits: Limits{NoOwner: leaseLost}},
 		{Name: "pool-etcd-leader-hung", Etcd: true, Lasts: longer, Inject: etcdLeaderHung, Limits: Limits{NoOwner: leaseLost}},
