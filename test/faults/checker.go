@@ -225,7 +225,8 @@ func judgeAnnouncements(h *History, address netip.Addr, spans []Span) (heard tim
 }
 
 // owned reports whether the sender of an announcement had the address when it sent
-// the announcement, as far as the order of the two is known.
+// the announcement, as far as the order of the two is known. An IPv6 address that is
+// removed within milliseconds comes and goes with one event of the kernel, the removal.
 func (h *History) owned(a Announcement) bool {
 	var before, next Change // of the sender's
 	for _, c := range h.Changes {
@@ -239,7 +240,7 @@ func (h *History) owned(a Announcement) bool {
 	}
 	return before.Owned ||
 		!before.At.IsZero() && a.At.Sub(before.At)-h.Stalled(before.At, a.At) <= afterLoss ||
-		next.Owned && next.At.Sub(a.At)-h.Stalled(a.At, next.At) <= beforeGain
+		!next.At.IsZero() && next.At.Sub(a.At)-h.Stalled(a.At, next.At) <= beforeGain
 }
 
 func clock(t time.Time) string { return t.Format("15:04:05.000") }

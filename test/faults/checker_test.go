@@ -127,6 +127,7 @@ func TestJudge(t *testing.T) {
 			[]string{"announced by a at 03:04:05.530, which had it not"}},
 		{"announced just before it was lost", "499!a 500-a 501+b 502!b 503!b 504!b 505!a", faults.Figures{NoOwner: ms(1), NoOwnerMax: ms(1), Announced: ms(1), Owners: []string{"a", "b"}, Moves: 1}, nil},
 		{"announcement heard before the change", "500-a 501!b 502!b 503!b 510+b", faults.Figures{NoOwner: ms(10), NoOwnerMax: ms(10), Owners: []string{"a", "b"}, Moves: 1}, nil},
+		{"announced by a host that had it for a moment, of which the kernel told the end alone", "500-a 501!b 511-b 520+c 521!c 522!c 523!c", faults.Figures{NoOwner: ms(20), NoOwnerMax: ms(20), Announced: ms(1), Owners: []string{"a", "c"}, Moves: 1}, nil},
 		{"announced too early", "500-a 501!b 730+b 731!b 732!b 733!b", faults.Figures{NoOwner: ms(230), NoOwnerMax: ms(230), Announced: ms(1), Owners: []string{"a", "b"}, Moves: 1},
 			[]string{"announced by b at 03:04:05.501, which had it not"}},
 		{"announced too seldom", "500-a 501+b 502!b 503!b 1600!b", faults.Figures{NoOwner: ms(1), NoOwnerMax: ms(1), Announced: ms(1), Owners: []string{"a", "b"}, Moves: 1},
