@@ -169,11 +169,7 @@ func (o *observer) poolKeys() *PoolKeys {
 // has granted one, nor while this member goes on without its answers.
 func (m *Member) Acknowledged() bool {
 	t, _, _ := m.session.state()
-	if t == nil {
-		return false
-	}
-	retained, _ := t.isRetained()
-	return !retained
+	return fresh(t)
 }
 
 // Holder is Owner for an address of the pool.

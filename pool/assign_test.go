@@ -203,7 +203,7 @@ func TestTheAssignmentStaysTheSameWhileItIsCarriedOut(t *testing.T) {
 }
 
 func TestAMemberThatLeavesMovesItsOwnAddressesAlone(t *testing.T) {
-	s := scene{members: []pool.Share{{"a", 1}, {"b", 1}, {"c", 1}}, addresses: addressesTo(10)}
+	s := scene{members: []pool.Share{{Member: "a", Weight: 1}, {Member: "b", Weight: 1}, {Member: "c", Weight: 1}}, addresses: addressesTo(10)}
 	s.holder = s.assign()
 	if want, got := map[string]int{"a": 4, "b": 3, "c": 3}, counts(s.holder); !maps.Equal(want, got) {
 		t.Fatalf("want %v, got %v", want, got)
@@ -225,7 +225,7 @@ func TestAMemberThatLeavesMovesItsOwnAddressesAlone(t *testing.T) {
 // The list comes in several transactions, and members begin one after the other: an
 // address that is being taken must not be assigned to another member at each of them.
 func TestMostAddressesWithoutAHolderStayWithTheirMember(t *testing.T) {
-	members := []pool.Share{{"a", 1}, {"b", 1}, {"c", 1}, {"d", 1}, {"e", 1}}
+	members := []pool.Share{{Member: "a", Weight: 1}, {Member: "b", Weight: 1}, {Member: "c", Weight: 1}, {Member: "d", Weight: 1}, {Member: "e", Weight: 1}}
 	list := addressesTo(1000)
 	for _, tt := range []struct {
 		name          string
@@ -245,6 +245,48 @@ func TestMostAddressesWithoutAHolderStayWithTheirMember(t *testing.T) {
 		}
 		if changed > tt.most {
 			t.Errorf("%s: want %d addresses with another member at the most, got %d", tt.name, tt.most, changed)
+		}
+	}
+}
+
+// Addresses that some members refuse have another member, at the cost of an even spread, and
+// the assignment comes to rest.
+func TestAnAddressThatAMemberRefusesGoesToAnother(t *testing.T) {
+	r := rand.New(rand.NewPCG(9, 10))
+	for range runs / 3 {
+		s := randomScene(r, 5, 30, 4)
+		refusers := map[netip.Addr]int{}
+		able := 0
+		for i := range s.members {
+			if s.members[i].Weight > 0 {
+				able++
+			}
+			s.members[i].Refuses = map[netip.Addr]bool{}
+			for _, a := range s.addresses {
+				if r.IntN(6) == 0 && s.members[i].Weight > 0 {
+					s.members[i].Refuses[a] = true
+					refusers[a]++
+				}
+			}
+		}
+		for rounds := 0; ; rounds++ {
+			assigned := s.assign()
+			for _, a := range s.addresses {
+				m, ok := assigned[a]
+				if ok != (refusers[a] < able) {
+					t.Fatalf("%+v: %v is refused by %d of %d, and assigned to %q", s, a, refusers[a], able, m)
+				}
+				if i := slices.IndexFunc(s.members, func(o pool.Share) bool { return o.Member == m }); ok && s.members[i].Refuses[a] {
+					t.Fatalf("%+v: %v is assigned to %s, which refuses it", s, a, m)
+				}
+			}
+			if maps.Equal(assigned, s.holder) {
+				break
+			}
+			if rounds == 10 {
+				t.Fatalf("%+v: want that the assignment comes to rest, got %v", s, assigned)
+			}
+			s.holder = assigned
 		}
 	}
 }

@@ -138,7 +138,7 @@ func (p *Pool) start(ctx context.Context, ip vrrp.FloatingIP) {
 	p.running.Go(func() {
 		defer end(nil)
 		// It returns the cause of its end, which this package knows.
-		_ = p.Member.Campaign(ctx, e, func(ctx context.Context, g election.Grant) error { return o.Run(ctx, g.Token, g) })
+		_ = p.Decider.Campaign(ctx, e, o.Run)
 		p.change(func() { delete(p.campaigns, a) })
 	})
 }

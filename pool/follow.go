@@ -22,6 +22,7 @@ func (p *Pool) follow(ctx context.Context, keys election.PoolKeys, known bool) {
 	}
 	if !p.retry.IsZero() && !time.Now().Before(p.retry) {
 		p.manage()
+		p.revise()
 	}
 	p.steer(ctx)
 }
@@ -39,20 +40,35 @@ func (p *Pool) learn(keys election.PoolKeys) {
 	} else {
 		p.lost.Clear()
 	}
-	if sum := digest(p.seen.list); sum != p.sum {
-		p.change(func() { p.sum = sum })
-		select {
-		case p.revalue <- struct{}{}:
-		default:
-		}
-	}
 	if former.known && p.Interface != nil && p.seen.joined(former) {
 		p.Interface.Announce() // a network that was cut may be whole again
 	}
 	p.tellStrays()
 	p.wakeMember(p.seen.drained)
 	p.manage()
+	p.revise()
 	p.tellAssignment(former)
+}
+
+// revise has the key of this member tell which list it follows, and which addresses of the
+// list it cannot serve: the others serve them.
+func (p *Pool) revise() {
+	list, refuses := digest(p.seen.list), []netip.Addr(nil)
+	for _, ip := range p.seen.list {
+		if a := ip.Addr(); p.Taken[a] != "" || p.refused[a] != "" {
+			refuses = append(refuses, a)
+		}
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if list == p.own.List && slices.Equal(refuses, p.own.Refuses) {
+		return
+	}
+	p.own.List, p.own.Refuses = list, refuses
+	select {
+	case p.revalue <- struct{}{}:
+	default:
+	}
 }
 
 var errListLost = errors.New("the keys below ips/ are gone since etcd was restored, wiped, or replaced by another cluster")

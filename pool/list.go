@@ -40,6 +40,9 @@ var (
 	errNoHost    = errors.New("no host can have it as an address of its own")
 )
 
+// Mistaken reports whether an error is about an address that a person has written.
+func Mistaken(err error) bool { return errors.Is(err, errNoAddress) || errors.Is(err, errNoHost) }
+
 // ParseAddress reads an address of a pool: the text that follows ips/ in its key. Host
 // bits are kept; without a length it is /32 or /128.
 func ParseAddress(text string) (vrrp.FloatingIP, error) {

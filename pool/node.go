@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"net/netip"
 	"time"
 
 	"berth/vrrp"
@@ -21,6 +22,8 @@ type node struct {
 	// List is the digest of the list that the member follows. When etcd has lost the list,
 	// the members that stand by the same one share its addresses.
 	List string `json:"list"`
+	// Refuses are the addresses of the list that the member cannot serve, in order.
+	Refuses []netip.Addr `json:"refuses,omitempty"`
 }
 
 var errNode = errors.New("it has no weight from 1 to 1000")
@@ -42,6 +45,18 @@ func (n node) encode() []byte {
 		panic(err) // texts, a number and a time always have a form
 	}
 	return text
+}
+
+// share returns what the member has a share by.
+func (n node) share(member string) Share {
+	s := Share{Member: member, Weight: n.Weight}
+	for _, a := range n.Refuses {
+		if s.Refuses == nil {
+			s.Refuses = map[netip.Addr]bool{}
+		}
+		s.Refuses[a] = true
+	}
+	return s
 }
 
 // digest tells lists apart.

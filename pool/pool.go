@@ -28,10 +28,14 @@ type Member interface {
 	// Present keeps the key of this member below nodes/ with the value, which is asked for
 	// again after changed, until ctx ends.
 	Present(ctx context.Context, value func() []byte, changed <-chan struct{}) error
-	// Campaign is that of an election; c.Pool is set.
-	Campaign(ctx context.Context, c election.Campaign, holding func(context.Context, election.Grant) error) error
 	// Acknowledged reports whether etcd acknowledges the lease of this member.
 	Acknowledged() bool
+}
+
+// Decider has the campaigns of the member, which is what owner.Elections returns for it.
+type Decider interface {
+	// Campaign is that of an owner.Decider; c.Pool is set.
+	Campaign(ctx context.Context, c election.Campaign, holding func(ctx context.Context, token int64, g owner.Grant) error) error
 }
 
 // Interface is where the addresses are bound, which is a *netif.Interface.
@@ -56,6 +60,7 @@ type Options struct {
 	Name     string // of this member
 	Weight   int    // among the others, 1 at the least
 	Member   Member
+	Decider  Decider
 	// Interface gets the addresses. It is nil where they are pointed at this host and bound
 	// by other means.
 	Interface Interface
@@ -66,7 +71,7 @@ type Options struct {
 	// the lease.
 	Alone bool
 	// Taken says for which addresses another part of the configuration is responsible, and
-	// which part; they are not served for the pool.
+	// which part; this host does not serve them for the pool.
 	Taken map[netip.Addr]string
 	// Loop makes the loop that points an address here, as that of an owner. It is nil
 	// without a provider.
@@ -87,7 +92,6 @@ type Pool struct {
 	able   condition.Condition
 	awake  *condition.Value // this member is known not to be drained
 	record *record
-	since  time.Time // for people
 
 	wake    chan struct{} // one slot: look again
 	revalue chan struct{} // one slot: the value of the key below nodes/ has changed
@@ -106,7 +110,7 @@ type Pool struct {
 	running sync.WaitGroup // the campaigns
 
 	mu        sync.Mutex
-	sum       string // digest of the list
+	own       node // the value of the key of this member below nodes/
 	campaigns map[netip.Addr]*campaign
 }
 
@@ -115,7 +119,7 @@ func New(o Options) *Pool {
 	if o.Journal == nil {
 		o.Journal = journal.New(nil)
 	}
-	p := &Pool{Options: o, plain: o.Journal, awake: &condition.Value{}, since: time.Now().UTC(),
+	p := &Pool{Options: o, plain: o.Journal, awake: &condition.Value{}, own: node{Member: o.Name, Weight: o.Weight, Since: time.Now().UTC()},
 		wake: make(chan struct{}, 1), revalue: make(chan struct{}, 1),
 		told: map[string]bool{}, campaigns: map[netip.Addr]*campaign{}}
 	p.Journal = o.Journal.With(zap.String("instance", o.Instance))
@@ -180,7 +184,6 @@ func (p *Pool) Run(ctx context.Context) error {
 
 // assign carries out the assignment, at each change of it.
 func (p *Pool) assign(ctx context.Context) error {
-	defer p.running.Wait()
 	able, stop := condition.Signal(p.able)
 	defer stop()
 	for {
@@ -262,5 +265,5 @@ func (p *Pool) presentWhileAble(ctx context.Context, changed <-chan struct{}) er
 func (p *Pool) value() []byte {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return node{Member: p.Name, Weight: p.Weight, Since: p.since, List: p.sum}.encode()
+	return p.own.encode()
 }

@@ -295,32 +295,6 @@ func TestASuccessorMovesNothing(t *testing.T) {
 	})
 }
 
-// An address that a host cannot manage is told, and is served when that has changed.
-func TestAnAddressThatCannotBeManagedIsTriedAgain(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		e := newEtcd(t)
-		a := e.start("a", nil)
-		e.mu.Lock()
-		a.refuse = map[netip.Addr]bool{netip.MustParseAddr("192.0.2.1"): true}
-		e.mu.Unlock()
-		e.list(true, "192.0.2.1/24", "192.0.2.2")
-		time.Sleep(time.Second)
-		e.want("a:1")
-		if in := a.status(); in.State != vrrp.Master || !strings.Contains(in.Reason, "192.0.2.1: manage 192.0.2.1/24: net") {
-			t.Errorf("want the reason in the status, got %+v", in)
-		}
-		if got := a.lines("pool-addresses-unusable"); len(got) != 1 || !strings.Contains(got[0], "promote_secondaries") {
-			t.Errorf("want the reason in the log, got %q", got)
-		}
-		e.mu.Lock()
-		a.refuse = nil
-		e.mu.Unlock()
-		time.Sleep(15 * time.Second)
-		e.want("a:2")
-		a.stop(errStop)
-	})
-}
-
 // With claim every host that is able and has lost etcd has all addresses; a host that
 // has etcd only those that are assigned to it.
 func TestHostsWithoutEtcdClaimAllAddresses(t *testing.T) {

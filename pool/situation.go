@@ -41,7 +41,7 @@ func assess(name string, keys election.PoolKeys, b *book) situation {
 		case b.stands && v.List != digest(b.list):
 			// It has another list, or none.
 		default:
-			s.members = append(s.members, Share{member, v.Weight})
+			s.members = append(s.members, v.share(member))
 		}
 	}
 	for text, h := range keys.Held {

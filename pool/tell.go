@@ -20,6 +20,11 @@ type told struct {
 func (p *Pool) tell() {
 	able, why := p.able.State()
 	held, trouble, reports := p.gather()
+	for _, ip := range p.seen.list {
+		if a := ip.Addr(); trouble == "" && p.refused[a] != "" {
+			trouble = a.String() + ": " + p.refused[a]
+		}
+	}
 	mine := len(p.seen.mine(p.Name))
 	p.Metrics.show(facts{addresses: len(p.seen.list), assigned: mine, held: held, unserved: p.seen.unserved(),
 		members: len(p.seen.members), able: able, lost: p.seen.stands})

@@ -15,6 +15,7 @@ import (
 	"berth/election"
 	"berth/internal/condition"
 	"berth/internal/journal"
+	"berth/internal/owner"
 	"berth/internal/status"
 	"berth/pool"
 	"berth/refresher"
@@ -131,7 +132,7 @@ func (m *member) Present(ctx context.Context, value func() []byte, changed <-cha
 }
 
 // Campaign has the key of an address while the address is free and the condition holds.
-func (m *member) Campaign(ctx context.Context, c election.Campaign, holding func(context.Context, election.Grant) error) error {
+func (m *member) Campaign(ctx context.Context, c election.Campaign, holding func(context.Context, int64, owner.Grant) error) error {
 	able, stop := condition.Signal(c.Able)
 	defer stop()
 	for ctx.Err() == nil {
@@ -163,7 +164,7 @@ func (m *member) Campaign(ctx context.Context, c election.Campaign, holding func
 	return context.Cause(ctx)
 }
 
-func (m *member) own(ctx context.Context, c election.Campaign, able <-chan struct{}, holding func(context.Context, election.Grant) error, key bool) {
+func (m *member) own(ctx context.Context, c election.Campaign, able <-chan struct{}, holding func(context.Context, int64, owner.Grant) error, key bool) {
 	if key {
 		m.change(func() {
 			if h := m.held[c.Instance]; h != "" && h != m.name {
@@ -180,7 +181,7 @@ func (m *member) own(ctx context.Context, c election.Campaign, able <-chan struc
 	defer cancel(nil)
 	c.Changed(election.Status{Instance: c.Instance, State: vrrp.Master, Owner: m.name})
 	done := make(chan error, 1)
-	go func() { done <- holding(ctx, election.Grant{Token: 1}) }()
+	go func() { done <- holding(ctx, 1, grant{}) }()
 	for {
 		if ok, why := c.Able.State(); !ok {
 			cancel(&election.UnableError{Reason: why})
@@ -199,6 +200,12 @@ func (m *member) own(ctx context.Context, c election.Campaign, able <-chan struc
 		}
 	}
 }
+
+// grant is a permission that stands.
+type grant struct{}
+
+func (grant) Check() error   { return nil }
+func (grant) End() time.Time { return time.Now().Add(4 * time.Second) }
 
 // The methods of the interface.
 
@@ -276,7 +283,7 @@ func (e *etcd) start(name string, set func(*pool.Options)) *host {
 	h.Set(true, "")
 	j := journal.New(zap.New(core))
 	h.board = status.NewBoard(e.t.TempDir(), status.Instance{Mode: "elect"}, j)
-	h.o = pool.Options{Instance: "pool", Name: name, Weight: 1, Member: h.member, Interface: h.member, Status: h.board, Journal: j,
+	h.o = pool.Options{Instance: "pool", Name: name, Weight: 1, Member: h.member, Decider: h.member, Interface: h.member, Status: h.board, Journal: j,
 		Addresses: func(r []refresher.Report) (list []status.Address) {
 			for _, a := range r {
 				list = append(list, status.Address{Address: a.Address, Owner: a.Owner})

@@ -16,9 +16,9 @@ import (
 
 // newPool builds this host's part in the pool.
 func (e *electMode) newPool() *pool.Pool {
-	o := pool.Options{Instance: config.PoolInstance, Name: e.member.Name, Weight: e.cfg.Pool.Weight, Member: e.member,
+	o := pool.Options{Instance: config.PoolInstance, Name: e.member.Name, Weight: e.cfg.Pool.Weight, Member: e.member, Decider: e.host.Decider,
 		Able:  append(e.health.Conditions(e.cfg.HealthOf(config.PoolInstance)), e.able...),
-		Taken: e.cfg.Taken(), Addresses: addresses, Status: e.board, Lease: e.place.Path(),
+		Alone: e.host.Alone, Taken: e.cfg.Taken(), Addresses: addresses, Status: e.board, Lease: e.place.Path(),
 		Record:  rundir.Dir(e.cfg.RunDirectory).Pool(config.EscapeName(e.cfg.Etcd.Prefix + e.member.Name)),
 		Metrics: e.meters.pool, Journal: e.journal}
 	if i := e.network.Interface(e.cfg.Pool.Interface); i != nil {
@@ -102,6 +102,9 @@ func (o *Options) changePool(ctx context.Context, path string, texts []string, c
 		changes, err := change(c, ctx, texts)
 		for _, ch := range changes {
 			fmt.Fprintln(o.Stdout, ch)
+		}
+		if pool.Mistaken(err) {
+			return &UsageError{err}
 		}
 		return err
 	})
