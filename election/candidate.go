@@ -130,6 +130,9 @@ func (k *candidate) round(ctx context.Context) error {
 	// While the lease lives, no other member becomes the owner before the key is gone.
 	// The next owner may not know the former owner for which this member waited; it
 	// waits too if nothing is written.
+	if k.tenure == neverOwned {
+		k.resolve(ctx, term)
+	}
 	waiting := k.mustWait()
 	if k.tenure == neverOwned && waiting {
 		k.tenure = unknown
@@ -139,6 +142,25 @@ func (k *candidate) round(ctx context.Context) error {
 		k.resign(ctx, term, token)
 	}
 	return err
+}
+
+// resolve asks etcd what is not known of former owners, which the next owner would have
+// to wait for otherwise. A campaign that ends asks too, within the time of a resignation.
+func (k *candidate) resolve(ctx context.Context, term *Term) {
+	asking, cancel := context.WithTimeout(context.WithoutCancel(ctx), resignTime)
+	defer cancel()
+	asking, stop := joined(asking, term.ctx)
+	defer stop()
+	for asking.Err() == nil {
+		switch v, _ := k.m.observer.view(k.ref()); {
+		case len(v.unrecorded) > 0:
+			k.m.observer.readRecords(asking, k.ref(), v.unrecorded)
+		case len(v.unconfirmed) > 0:
+			k.m.observer.confirm(asking, v.unconfirmed[0].lease)
+		default:
+			return
+		}
+	}
 }
 
 // mustWait reports whether a former owner may still act.
@@ -331,7 +353,7 @@ func (k *candidate) await(ctx context.Context, term *Term, token int64) bool {
 	for {
 		_, _, newTerm := k.m.session.state()
 		v, changed := k.m.observer.view(k.ref())
-		if ok, _ := k.Able.State(); !ok || k.yields(v) || k.mayActAlone(v) {
+		if ok, _ := k.Able.State(); !ok || k.yields(v) || k.mayActAlone(v) || ctx.Err() != nil || term.ctx.Err() != nil {
 			return false
 		}
 		var turn <-chan time.Time
@@ -344,7 +366,7 @@ func (k *candidate) await(ctx context.Context, term *Term, token int64) bool {
 				continue
 			}
 			if len(v.unconfirmed) > 0 {
-				k.m.observer.confirm(ctx, k.ref(), v.unconfirmed[0])
+				k.m.observer.confirm(ctx, v.unconfirmed[0].lease)
 				continue
 			}
 			if time.Until(v.until) <= 0 {

@@ -47,20 +47,22 @@ type observer struct {
 	moved   func()                      // told of each change, with the lock held; must not block
 	journal *journal.Journal
 
-	mu        sync.Mutex
-	queues    map[ref]*queue
-	pool      *poolCopy // nil without a pool
-	samples   map[clientv3.LeaseID]sample
-	longest   time.Duration                  // time to live of a lease in use
-	firstSeen map[clientv3.LeaseID]time.Time // leases of others under this member's name
-	unsampled chan struct{}                  // one slot: a lease may be new
-	complete  bool                           // everything was read for the first time
-	read      chan struct{}                  // closed then
+	mu      sync.Mutex
+	queues  map[ref]*queue
+	pool    *poolCopy // nil without a pool
+	samples map[clientv3.LeaseID]sample
+	// confirming has the leases about which etcd is being asked; see confirm.
+	confirming map[clientv3.LeaseID]chan struct{}
+	longest    time.Duration                  // time to live of a lease in use
+	firstSeen  map[clientv3.LeaseID]time.Time // leases of others under this member's name
+	unsampled  chan struct{}                  // one slot: a lease may be new
+	complete   bool                           // everything was read for the first time
+	read       chan struct{}                  // closed then
 }
 
 func newObserver(m *Member) *observer {
 	o := &observer{etcd: m.Etcd, keys: m.keys(), ttl: m.TTL, had: m.session.had, moved: m.Moved, journal: m.Journal,
-		queues: map[ref]*queue{}, samples: map[clientv3.LeaseID]sample{}, firstSeen: map[clientv3.LeaseID]time.Time{},
+		queues: map[ref]*queue{}, samples: map[clientv3.LeaseID]sample{}, confirming: map[clientv3.LeaseID]chan struct{}{}, firstSeen: map[clientv3.LeaseID]time.Time{},
 		longest:   max(m.TTL, time.Duration(m.Past.Longest)*time.Second),
 		unsampled: make(chan struct{}, 1), read: make(chan struct{})}
 	for _, prefix := range o.keys.spans() {

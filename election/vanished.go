@@ -82,19 +82,43 @@ func (q *queue) wait(until time.Time, former string) {
 	}
 }
 
-// confirm asks etcd whether a lease that should have expired is gone. New owners wait
-// for a lease that lives, and for one about which etcd does not answer.
-func (o *observer) confirm(ctx context.Context, r ref, e expiry) {
-	ctx, cancel := context.WithTimeout(ctx, sampleInterval)
+// confirm asks etcd whether a lease that should have expired is gone, for all that waits
+// for the answer: a lease can have hundreds of keys. New owners wait for a lease that
+// lives, and for one about which etcd does not answer. It returns after the answer, or
+// when ctx ends.
+func (o *observer) confirm(ctx context.Context, lease clientv3.LeaseID) {
+	o.mu.Lock()
+	answered, asked := o.confirming[lease]
+	if !asked {
+		answered = make(chan struct{})
+		o.confirming[lease] = answered
+	}
+	o.mu.Unlock()
+	if asked {
+		select {
+		case <-ctx.Done():
+		case <-answered:
+		}
+		return
+	}
+	asking, cancel := context.WithTimeout(ctx, sampleInterval)
 	defer cancel()
-	_, alive, err := o.timeToLive(ctx, e.lease)
+	_, alive, err := o.timeToLive(asking, lease)
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	q := o.queue(r)
-	if alive || err != nil {
-		q.wait(e.until, e.member)
+	delete(o.confirming, lease)
+	close(answered)
+	if ctx.Err() != nil {
+		return // another that waits asks again
 	}
-	q.unconfirmed = slices.DeleteFunc(q.unconfirmed, func(other expiry) bool { return other == e })
+	for _, q := range o.queues {
+		q.unconfirmed = slices.DeleteFunc(q.unconfirmed, func(e expiry) bool {
+			if e.lease == lease && (alive || err != nil) {
+				q.wait(e.until, e.member)
+			}
+			return e.lease == lease
+		})
+	}
 }
 
 // readRecords asks etcd whether keys that vanished were given up, and has new owners wait
