@@ -225,15 +225,18 @@ Exit status 1 when a check failed; 2 when none is configured.`,
 
 func configCommand(o *app.Options) *cobra.Command {
 	c := &cobra.Command{Use: "config", Short: "Check a configuration", Args: arguments(cobra.NoArgs)}
-	c.AddCommand(&cobra.Command{
+	withoutFiles := false
+	check := &cobra.Command{
 		Use:   "check CONFIG",
 		Short: "Report every mistake in a configuration, with its line",
 		Long: `Read a configuration as the other commands do, with the secrets that it names,
 and report every mistake in it. berth config check makes no call and changes
 nothing; berth --test does call the provider.`,
 		Args: arguments(cobra.ExactArgs(1)),
-		RunE: func(_ *cobra.Command, args []string) error { return o.CheckConfig(args[0]) },
-	})
+		RunE: func(_ *cobra.Command, args []string) error { return o.CheckConfig(args[0], withoutFiles) },
+	}
+	check.Flags().BoolVar(&withoutFiles, "without-files", false, "leave out the files and programs of health checks, which are read at each run")
+	c.AddCommand(check)
 	return c
 }
 

@@ -94,6 +94,19 @@ func (h *Host) Sweep(wanted func(netip.Prefix) bool) error {
 	return errors.Join(errs...)
 }
 
+// Left reports whether an address that berth has bound is still on one of the interfaces.
+// Before the first call of Bind, it tells of a process that ran until a moment ago or has
+// not removed its addresses, because these outlive it by their lifetime alone. An interface
+// that cannot be read has none.
+func (h *Host) Left() bool {
+	for _, i := range h.interfaces {
+		if i.left() {
+			return true
+		}
+	}
+	return false
+}
+
 // Moved is [Interface.Moved] of all interfaces.
 func (h *Host) Moved() {
 	for _, i := range h.interfaces {

@@ -3,6 +3,7 @@ package netif
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -51,4 +52,12 @@ func (i *Interface) Sweep(wanted func(netip.Prefix) bool) error {
 	}
 	i.reconcileAt = time.Time{}
 	return nil
+}
+
+// left reports whether an address that berth has bound is still on the interface.
+func (i *Interface) left() bool {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	l, all, err := i.kernel.state(false)
+	return err == nil && slices.ContainsFunc(all, func(a address) bool { return a.on == l.index && i.record.has(a) })
 }

@@ -1,6 +1,7 @@
 package netif
 
 import (
+	"errors"
 	"net/netip"
 	"path/filepath"
 	"strings"
@@ -33,6 +34,29 @@ func TestSweepRemovesLeftoversAndNothingElse(t *testing.T) {
 		if got, want := w.has(), "203.0.113.1/32"; !strings.Contains(got, want) {
 			t.Errorf("want %s to stay, got %q", want, got)
 		}
+	})
+}
+
+func TestWhatTheProcessBeforeLeftIsThere(t *testing.T) {
+	inBothWorlds(t, func(t *testing.T, w *world) {
+		o := options(t)
+		o.Record = filepath.Join(t.TempDir(), "bound")
+		next := func(want bool, why string) *Interface {
+			t.Helper()
+			i := running(t, w, o)
+			if i.left() != want {
+				t.Errorf("%s: want %t", why, want)
+			}
+			return i
+		}
+		first := next(false, "nothing was bound")
+		end := bind(t, first, v4)
+		end(ErrLeave)
+		second := next(true, "an address was left")
+		end = bind(t, second, v4)
+		end(errors.New("the end"))
+		w.add(v4) // by another program
+		next(false, "no address was left")
 	})
 }
 

@@ -7,7 +7,7 @@ import (
 )
 
 var (
-	memberUnable = journal.Kind{Code: "pool-member-unable", Level: zap.WarnLevel, Distinct: true,
+	memberUnable = journal.Kind{Code: "pool-member-unable", Level: zap.WarnLevel,
 		Text: "this host cannot serve addresses of the pool; the other members get them", Over: "this host takes part in the pool"}
 	assignmentChanged = journal.Kind{Code: "pool-assigned", Level: zap.InfoLevel,
 		Text: "the addresses of the pool that are assigned to this host have changed"}

@@ -128,6 +128,24 @@ func TestAddressesAreAddedAndRetracted(t *testing.T) {
 	})
 }
 
+// A reason that has a number in it does not fill the log.
+func TestWhyAHostIsNotAbleIsToldOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEtcd(t)
+		e.list(true, names(10)...)
+		var health condition.Value
+		a := e.start("a", func(o *pool.Options) { o.Able = []condition.Condition{&health} })
+		for i := range 20 {
+			health.Set(false, fmt.Sprintf("load: %d", i))
+			e.want("")
+		}
+		if got := a.lines("pool-member-unable"); len(got) != 1 {
+			t.Errorf("want one line, got %q", got)
+		}
+		a.stop(errStop)
+	})
+}
+
 func TestAHostThatIsNotAbleHasNoKeyAndNoAddress(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := newEtcd(t)

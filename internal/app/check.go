@@ -34,6 +34,9 @@ func (o *Options) Check(ctx context.Context, configPath string, co CheckOptions)
 			wanted = append(wanted, healthOptions(h))
 		}
 	}
+	if len(wanted) == 0 && len(checks) > 0 {
+		return &UsageError{cfg.Located("health", fmt.Errorf("health: no health checks are configured for %q; write some for it or for all, such as health: [{tcp: {address: \"127.0.0.1:443\"}}] at the top of the file", co.Instance))}
+	}
 	if len(wanted) == 0 {
 		return &UsageError{cfg.Located("health", errors.New("health: no health checks are configured; write some, such as health: [{tcp: {address: \"127.0.0.1:443\"}}]"))}
 	}

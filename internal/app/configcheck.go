@@ -10,13 +10,19 @@ import (
 
 // CheckConfig reads a configuration as every other command does and builds the parts
 // that follow from it, without a call. It prints that the configuration is good, or
-// returns every mistake in it.
-func (o *Options) CheckConfig(path string) error {
+// returns every mistake in it. withoutFiles leaves out the files and programs of the
+// health checks: a process that goes on without them, with checks that fail, must also
+// be able to be replaced.
+func (o *Options) CheckConfig(path string, withoutFiles bool) error {
 	cfg, err := o.load(path)
 	if err != nil {
 		return err
 	}
-	if err := o.buildable(cfg); err != nil {
+	err = o.buildable(cfg)
+	if !withoutFiles {
+		err = errors.Join(usable(cfg), err)
+	}
+	if err != nil {
 		return err
 	}
 	cfg.WarnOfHealth(o.Journal())
@@ -29,6 +35,18 @@ func (o *Options) CheckConfig(path string) error {
 	return err
 }
 
+// usable returns an error for each file and program of a health check that cannot be used
+// now.
+func usable(cfg *config.Config) error {
+	var errs []error
+	for _, h := range cfg.HealthChecks() {
+		if err := healthKind(h).Usable(); err != nil {
+			errs = append(errs, &UsageError{cfg.Located("health", h.Problem(err))})
+		}
+	}
+	return errors.Join(errs...)
+}
+
 // buildable returns all mistakes that only the making of the parts can find: a secret
 // that is missing or that every user can read, a file that is not a certificate, a
 // log-file in a directory that does not exist.
@@ -36,11 +54,6 @@ func (o *Options) buildable(cfg *config.Config) error {
 	var errs []error
 	if err := logs.Check(cfg.LogFile); err != nil {
 		errs = append(errs, &UsageError{cfg.Located("log-file", fmt.Errorf("log-file: %w", err))})
-	}
-	for _, h := range cfg.HealthChecks() {
-		if err := healthKind(h).Usable(); err != nil {
-			errs = append(errs, &UsageError{cfg.Located("health", h.Problem(err))})
-		}
 	}
 	if cfg.NeedsEtcd() {
 		_, err := o.newEtcd(cfg, "")

@@ -28,5 +28,8 @@ func (o *Options) onUpgrade(check []string, replaceable func() error, stop func(
 	})
 }
 
-// checking returns the arguments with which a program of berth checks a configuration.
-func checking(configPath string) []string { return []string{"config", "check", configPath} }
+// checking returns the arguments with which a program of berth checks a configuration
+// before it takes over.
+func checking(configPath string) []string {
+	return []string{"config", "check", "--without-files", configPath}
+}

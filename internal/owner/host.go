@@ -21,6 +21,8 @@ type Network interface {
 	Serve(ctx context.Context, f func(context.Context) error) error
 	// Sweep removes what an earlier run left and is not wanted.
 	Sweep(wanted func(netip.Prefix) bool) error
+	// Left reports whether an address that an earlier run bound is still there.
+	Left() bool
 }
 
 // Pool is addresses that come and go while this host takes part, which is a *pool.Pool.
@@ -55,7 +57,10 @@ type Host struct {
 	// Adopts says that the process before this one may have left what this one goes on
 	// with. The addresses that it left bound stay until the decider tells whether they do.
 	Adopts bool
-	// Adopted, which may be nil, is called when they do, before the campaigns begin.
+	// Adopted, which may be nil, is called when they do, before the campaigns begin, for
+	// what the process before this one knew a moment ago. Without a lease, which lives no
+	// longer than that process by much, an address that it left must show that, whose
+	// lifetime is as short: the decider's word can be for a process that ended long ago.
 	Adopted func()
 	Lease   string           // the file with the lease, for people; "" for none
 	Journal *journal.Journal // nil tells nothing
@@ -86,7 +91,7 @@ func (h *Host) takePart(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if adopted && h.Adopted != nil {
+	if adopted && h.Adopted != nil && (h.Lease != "" || h.Network.Left()) {
 		h.Adopted()
 	}
 	owns := h.owns

@@ -67,6 +67,8 @@ func (n *network) Serve(ctx context.Context, f func(context.Context) error) erro
 	return err
 }
 
+func (n *network) Left() bool { return len(n.left) > 0 }
+
 func (n *network) Sweep(wanted func(netip.Prefix) bool) error {
 	kept := []string{}
 	for _, p := range n.left {
@@ -153,6 +155,39 @@ func TestWhatAnEarlierRunLeftIsRemovedButForWhatAnAdoptedLeaseOwns(t *testing.T)
 				cancel(errDemoted)
 				<-done
 			})
+		})
+	}
+}
+
+// Patroni says who the leader is, also to a process that begins long after the one before
+// it has ended: what that one knew counts only while an address of it is there. A lease
+// does not outlive its process by much.
+func TestAProcessThatEndedLongAgoIsNotSucceeded(t *testing.T) {
+	for _, tt := range []struct {
+		name, lease string
+		left        []netip.Prefix
+		want        bool
+	}{
+		{"an address is there", "", prefixes[:1], true},
+		{"no address is there", "", nil, false},
+		{"no address is there, and a lease is adopted", "etcd-h1.json", nil, true},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			s := &stage{}
+			m := &member{stage: s, begun: make(chan struct{}), adopted: true}
+			close(m.begun)
+			board := status.NewBoard(t.TempDir(), status.Instance{Mode: "elect"}, journal.New(nil))
+			told := false
+			h := &owner.Host{Awaits: "Patroni", Decider: m, Network: &network{s, tt.left}, Status: board, Adopts: true, Lease: tt.lease, Adopted: func() { told = true }}
+			ctx, cancel := context.WithCancelCause(t.Context())
+			done := make(chan error, 1)
+			go func() { done <- h.Run(ctx) }()
+			synctest.Wait()
+			if told != tt.want {
+				t.Errorf("%s: told of the adoption: %t, want %t", tt.name, told, tt.want)
+			}
+			cancel(errDemoted)
+			<-done
 		})
 	}
 }

@@ -2,6 +2,7 @@ package patroni_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -115,6 +116,23 @@ func TestAMomentWithoutAnAnswerChangesNothing(t *testing.T) {
 					t.Errorf("want the role throughout, got %q", why)
 				}
 			})
+		})
+	}
+}
+
+// A Patroni that takes its time is not told of with each request.
+func TestAPatroniThatIsSlowIsNotTold(t *testing.T) {
+	for _, takes := range []time.Duration{300 * time.Millisecond, 900 * time.Millisecond, 1500 * time.Millisecond} {
+		synctest.Test(t, func(t *testing.T) {
+			r := newREST(yes)
+			r.answers(yes, takes)
+			s := follow(t, patroni.Leader, r)
+			defer s.stop(t)
+			time.Sleep(10 * time.Minute)
+			got := strings.Count(s.codes(), "patroni-unanswered")
+			if most := 2; got > most {
+				t.Errorf("answers that take %v: %d lines in ten minutes", takes, got)
+			}
 		})
 	}
 }

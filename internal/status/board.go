@@ -25,6 +25,7 @@ type Board struct {
 	dirty       map[string]bool // instances whose file is to be written
 	changed     chan struct{}   // one slot: something is dirty
 	state       chan struct{}   // one slot: a state is among what is dirty
+	reason      chan struct{}   // one slot: something is dirty by its reason alone
 	subscribers map[*func(Instance)]struct{}
 }
 
@@ -32,6 +33,7 @@ type Board struct {
 type facts struct {
 	Instance
 	withheld string    // why the holding may not act
+	lapsed   string    // what withheld was before the newest State, which was as the one before
 	blocked  string    // what keeps the holding from its addresses
 	loops    []Address // what the loops tell
 	gone     []Address // suspended: gone from the host without an event
@@ -41,7 +43,7 @@ type facts struct {
 // entries share: PID, Start, Mode, Prefix and Member.
 func NewBoard(runDirectory string, self Instance, j *journal.Journal) *Board {
 	return &Board{dir: rundir.Dir(runDirectory).Status(), self: self, writing: j.Condition(),
-		known: map[string]*facts{}, dirty: map[string]bool{}, changed: make(chan struct{}, 1), state: make(chan struct{}, 1),
+		known: map[string]*facts{}, dirty: map[string]bool{}, changed: make(chan struct{}, 1), state: make(chan struct{}, 1), reason: make(chan struct{}, 1),
 		subscribers: map[*func(Instance)]struct{}{}}
 }
 
@@ -57,7 +59,8 @@ type State struct {
 // MASTER. It is called by the table of machines, by the campaign for the instance where
 // there is an election, and by the process of a notify script for its event.
 func (b *Board) State(instance string, s State) {
-	b.change(instance, func(f *facts) {
+	b.changeReason(instance, func(f *facts) bool {
+		same := f.State == s.State && f.Priority == s.Priority && f.Reason != "" && s.Reason != ""
 		switch {
 		case !s.Since.IsZero():
 			f.Since = s.Since
@@ -65,9 +68,13 @@ func (b *Board) State(instance string, s State) {
 			f.Since = time.Now()
 		}
 		f.Instance.State, f.Priority, f.Reason = s.State, s.Priority, s.Reason
+		if f.lapsed = cmp.Or(f.withheld, f.lapsed); !same {
+			f.lapsed = ""
+		}
 		if s.State != vrrp.Master {
 			f.withheld, f.blocked, f.loops, f.gone = "", "", nil, nil
 		}
+		return same
 	})
 }
 
@@ -88,14 +95,16 @@ type Ownership struct {
 // Ownership puts on the board who owns an instance. Where the host may not act, the
 // addresses are not told any more. It is called by the campaign for the instance.
 func (b *Board) Ownership(instance string, o Ownership) {
-	b.change(instance, func(f *facts) {
-		f.Owner, f.Token, f.withheld = o.Owner, o.Token, o.Withheld
+	b.changeReason(instance, func(f *facts) bool {
+		same := f.Owner == o.Owner && f.Token == o.Token && cmp.Or(f.withheld, f.lapsed) != "" && o.Withheld != ""
+		f.Owner, f.Token, f.withheld, f.lapsed = o.Owner, o.Token, o.Withheld, ""
 		if o.Lease != "" {
 			f.Instance.Lease = o.Lease
 		}
 		if o.Withheld != "" {
 			f.loops, f.gone = nil, nil
 		}
+		return same
 	})
 }
 
@@ -183,10 +192,14 @@ func (b *Board) Health(instances []string, is Health) {
 		b.health = append(b.health, healthOf{instances: instances})
 		i = len(b.health) - 1
 	}
+	soon := b.changed
+	if former := b.health[i]; former.Reason != "" && former.Healthy == is.Healthy {
+		soon = b.reason
+	}
 	b.health[i].Health = is
 	for name, f := range b.known {
 		if b.health[i].about(name) {
-			b.touch(f)
+			b.touch(f, soon)
 		}
 	}
 }
@@ -205,12 +218,17 @@ func (b *Board) Configuration(note string) {
 	b.self.Configuration = note
 	for _, f := range b.known {
 		f.Instance.Configuration = note
-		b.touch(f)
+		b.touch(f, b.changed)
 	}
 }
 
 // change changes the facts of an instance.
 func (b *Board) change(instance string, change func(*facts)) {
+	b.changeReason(instance, func(f *facts) bool { change(f); return false })
+}
+
+// changeReason is change where nothing but a reason may have changed, as change reports.
+func (b *Board) changeReason(instance string, change func(*facts) bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	f, ok := b.known[instance]
@@ -219,9 +237,11 @@ func (b *Board) change(instance string, change func(*facts)) {
 		f.Instance.Instance = instance
 		b.known[instance] = f
 	}
-	former := f.Instance.State
-	change(f)
-	b.touch(f)
+	former, soon := f.Instance.State, b.changed
+	if change(f) {
+		soon = b.reason
+	}
+	b.touch(f, soon)
 	if f.Instance.State != former {
 		select {
 		case b.state <- struct{}{}:
@@ -230,13 +250,13 @@ func (b *Board) change(instance string, change func(*facts)) {
 	}
 }
 
-// touch tells the subscribers of an instance and has its file written soon. It is
-// called with the lock held.
-func (b *Board) touch(f *facts) {
+// touch tells the subscribers of an instance and has its file written, by Run when that
+// receives from soon. It is called with the lock held.
+func (b *Board) touch(f *facts, soon chan struct{}) {
 	f.Updated = time.Now()
 	b.dirty[f.Instance.Instance] = true
 	select {
-	case b.changed <- struct{}{}:
+	case soon <- struct{}{}:
 	default:
 	}
 	for subscriber := range b.subscribers {

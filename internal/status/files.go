@@ -22,6 +22,10 @@ const flushDelay = 200 * time.Millisecond
 // handed an instance over asks for its state.
 const stateDelay = 20 * time.Millisecond
 
+// reasonDelay takes its place when nothing but a reason has changed: one that varies with
+// each run of a health check must not have the files written all the time.
+const reasonDelay = time.Second
+
 // Run writes what changed until ctx ends, then writes the rest and returns
 // ctx's cause.
 func (b *Board) Run(ctx context.Context) error {
@@ -31,6 +35,14 @@ func (b *Board) Run(ctx context.Context) error {
 			b.Flush()
 			return context.Cause(ctx)
 		case <-b.changed:
+		case <-b.reason:
+			select {
+			case <-ctx.Done():
+			case <-b.changed:
+			case <-time.After(reasonDelay):
+				b.Flush()
+				continue
+			}
 		}
 		select {
 		case <-ctx.Done():

@@ -2,6 +2,7 @@ package status_test
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -22,6 +23,54 @@ import (
 func board(t *testing.T, dir string) (*status.Board, *observer.ObservedLogs) {
 	core, logs := observer.New(zap.WarnLevel)
 	return status.NewBoard(dir, status.Instance{PID: 7, Start: 8, Mode: "fifo"}, journal.New(zap.New(core))), logs
+}
+
+// A reason that varies with each run of a health check does not have the files written all
+// the time.
+func TestAReasonThatVariesIsWrittenOnceASecond(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := filepath.Join(t.TempDir(), "run")
+		b, _ := board(t, dir)
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { defer close(done); _ = b.Run(ctx) }()
+		read := func() string {
+			t.Helper()
+			all, err := status.Read(dir)
+			if err != nil || len(all) != 1 {
+				return ""
+			}
+			return all[0].Reason + all[0].Error + all[0].Health[0].Reason
+		}
+		written, last := 0, ""
+		for i := range 100 {
+			reason := fmt.Sprintf("%d ms", i)
+			b.Health(nil, status.Health{Check: "web", Reason: reason})
+			b.State("db", status.State{State: vrrp.Fault, Reason: reason})
+			b.Ownership("db", status.Ownership{Withheld: reason})
+			time.Sleep(100 * time.Millisecond)
+			synctest.Wait()
+			if now := read(); now != last {
+				written, last = written+1, now
+			}
+		}
+		if written < 8 || written > 12 {
+			t.Errorf("written %d times in 10 s", written)
+		}
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if got := read(); got != "99 ms99 ms99 ms" {
+			t.Errorf("want the last reason, got %q", got)
+		}
+		b.Health(nil, status.Health{Check: "web", Healthy: true})
+		time.Sleep(300 * time.Millisecond)
+		synctest.Wait()
+		if got := read(); got != "99 ms99 ms" {
+			t.Errorf("want that healthy is written soon, got %q", got)
+		}
+		cancel()
+		<-done
+	})
 }
 
 func TestWhatIsWrittenIsRead(t *testing.T) {
