@@ -89,6 +89,9 @@ func (i *Interface) manageable(all []netip.Prefix) (wanted map[netip.Addr]netip.
 			continue
 		}
 		err := unfit[a]
+		if b := i.bindings[a]; b != nil && b.bound && b.prefix == p {
+			err = nil // it is here, and what has changed since concerns its removal
+		}
 		switch {
 		case !p.IsValid() || a.Zone() != "" || a.Is4In6() || a.IsUnspecified() || a.IsMulticast() || a.IsLoopback():
 			err = errNotUnicast

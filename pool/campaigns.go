@@ -61,7 +61,7 @@ var errNotOurs = errors.New("the address is not assigned to this member")
 func (p *Pool) steer(ctx context.Context) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	listed := map[netip.Addr]vrrp.FloatingIP{}
+	listed, fresh := map[netip.Addr]vrrp.FloatingIP{}, []*campaign(nil)
 	for _, ip := range p.seen.list {
 		a := ip.Addr()
 		if p.Taken[a] != "" {
@@ -69,12 +69,12 @@ func (p *Pool) steer(ctx context.Context) {
 		}
 		listed[a] = ip
 		if p.campaigns[a] == nil && (p.Alone || p.seen.own[a] || p.seen.assigned[a] == p.Name) {
-			p.start(ctx, ip)
+			fresh = append(fresh, p.prepare(ip))
 		}
 	}
 	for a := range p.seen.own { // put by the process before this one, or by a request that came through late
 		if p.campaigns[a] == nil && listed[a] == (vrrp.FloatingIP{}) {
-			p.start(ctx, single(a))
+			fresh = append(fresh, p.prepare(single(a)))
 		}
 	}
 	now := time.Now()
@@ -83,7 +83,7 @@ func (p *Pool) steer(ctx context.Context) {
 		ok = ok && ip == c.ip
 		c.wish.claims.Store(p.Alone && ok)
 		assigned := p.seen.assigned[a]
-		switch refused := p.refused[a]; {
+		switch refused := p.refusal(a); {
 		case ok && refused != "":
 			c.wish.claims.Store(false)
 			c.wish.Set(false, refused)
@@ -110,22 +110,33 @@ func (p *Pool) steer(ctx context.Context) {
 			c.end(errNotOurs)
 		}
 	}
+	for _, c := range fresh {
+		p.start(ctx, c)
+	}
 }
 
 func single(a netip.Addr) vrrp.FloatingIP {
 	return vrrp.FloatingIP{Prefix: netip.PrefixFrom(a, a.BitLen())}
 }
 
+// prepare makes a campaign, which start is to begin after it has its wish: without one it
+// would give up the key of an address that the process before this one has. It is called
+// with the lock held.
+func (p *Pool) prepare(ip vrrp.FloatingIP) *campaign {
+	c := &campaign{ip: ip, wish: &wish{acknowledged: p.Member.Acknowledged}, end: func(error) {}}
+	p.campaigns[ip.Addr()] = c
+	return c
+}
+
 // start begins a campaign. It is called with the lock held.
-func (p *Pool) start(ctx context.Context, ip vrrp.FloatingIP) {
+func (p *Pool) start(ctx context.Context, c *campaign) {
+	ip, a := c.ip, c.ip.Addr()
 	if ctx.Err() != nil {
+		delete(p.campaigns, a)
 		return
 	}
 	ctx, end := context.WithCancelCause(ctx)
-	a := ip.Addr()
-	c := &campaign{ip: ip, wish: &wish{acknowledged: p.Member.Acknowledged}, end: end}
-	c.wish.Set(false, waiting)
-	p.campaigns[a] = c
+	c.end = end
 	options := owner.Options{Instance: p.Instance, Addresses: []vrrp.FloatingIP{ip}, Loop: p.Loop, Journal: p.plain,
 		Report: func(r []refresher.Report) { p.change(func() { c.reports = r }) }}
 	e := election.Campaign{Pool: true, Instance: a.String(), Addresses: []string{ip.String()},
@@ -138,8 +149,27 @@ func (p *Pool) start(ctx context.Context, ip vrrp.FloatingIP) {
 	p.running.Go(func() {
 		defer end(nil)
 		// It returns the cause of its end, which this package knows.
-		_ = p.Decider.Campaign(ctx, e, o.Run)
+		_ = p.Decider.Campaign(ctx, e, func(ctx context.Context, token int64, g owner.Grant) error {
+			err := o.Run(ctx, token, g)
+			if ctx.Err() == nil && err != nil {
+				p.fail(a, err)
+			}
+			return err
+		})
 		p.change(func() { delete(p.campaigns, a) })
+	})
+}
+
+// fail notes that this member could not serve an address that it has. After the second
+// time in a row the others are to have the address for a while.
+func (p *Pool) fail(a netip.Addr, err error) {
+	p.change(func() {
+		now := time.Now()
+		f := failure{reason: err.Error(), at: now}
+		if former, again := p.failed[a]; again && now.Sub(former.at) < manageAgain {
+			f.until = now.Add(manageAgain)
+		}
+		p.failed[a] = f
 	})
 }
 
@@ -156,10 +186,18 @@ func (p *Pool) next() time.Time {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	at := p.retry
-	for _, c := range p.campaigns {
-		if due := c.unwanted.Add(linger); !c.unwanted.IsZero() && (at.IsZero() || due.Before(at)) {
+	by := func(due time.Time) {
+		if at.IsZero() || due.Before(at) {
 			at = due
 		}
+	}
+	for _, c := range p.campaigns {
+		if !c.unwanted.IsZero() {
+			by(c.unwanted.Add(linger))
+		}
+	}
+	for _, f := range p.failed {
+		by(f.over())
 	}
 	return at
 }

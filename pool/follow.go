@@ -3,6 +3,7 @@ package pool
 import (
 	"context"
 	"errors"
+	"maps"
 	"net/netip"
 	"slices"
 	"time"
@@ -22,6 +23,9 @@ func (p *Pool) follow(ctx context.Context, keys election.PoolKeys, known bool) {
 	}
 	if !p.retry.IsZero() && !time.Now().Before(p.retry) {
 		p.manage()
+	}
+	p.retryFailed()
+	if known {
 		p.revise()
 	}
 	p.steer(ctx)
@@ -32,6 +36,10 @@ func (p *Pool) learn(keys election.PoolKeys) {
 	former := p.seen
 	p.book.follow(keys.IPs, keys.Era)
 	p.seen = assess(p.Name, keys, &p.book)
+	if p.seen.stands { // the keys of drained members are lost with the list
+		p.seen.drained = p.seen.drained || p.drained
+	}
+	p.drained = p.seen.drained
 	if !former.known || !slices.Equal(former.list, p.seen.list) || former.stands != p.seen.stands || former.drained != p.seen.drained {
 		p.record.put(p.seen.list, p.seen.stands, p.seen.drained)
 	}
@@ -46,21 +54,20 @@ func (p *Pool) learn(keys election.PoolKeys) {
 	p.tellStrays()
 	p.wakeMember(p.seen.drained)
 	p.manage()
-	p.revise()
 	p.tellAssignment(former)
 }
 
 // revise has the key of this member tell which list it follows, and which addresses of the
 // list it cannot serve: the others serve them.
 func (p *Pool) revise() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	list, refuses := digest(p.seen.list), []netip.Addr(nil)
 	for _, ip := range p.seen.list {
-		if a := ip.Addr(); p.Taken[a] != "" || p.refused[a] != "" {
+		if a := ip.Addr(); p.Taken[a] != "" || p.refusal(a) != "" {
 			refuses = append(refuses, a)
 		}
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
 	if list == p.own.List && slices.Equal(refuses, p.own.Refuses) {
 		return
 	}
@@ -69,6 +76,26 @@ func (p *Pool) revise() {
 	case p.revalue <- struct{}{}:
 	default:
 	}
+}
+
+// refusal returns why this member cannot serve an address of the list now, "" if it can. It
+// is called with the lock held.
+func (p *Pool) refusal(a netip.Addr) string {
+	if why := p.refused[a]; why != "" {
+		return why
+	}
+	if f := p.failed[a]; !f.until.IsZero() {
+		return f.reason
+	}
+	return ""
+}
+
+// retryFailed has addresses tried again whose time has come.
+func (p *Pool) retryFailed() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := time.Now()
+	maps.DeleteFunc(p.failed, func(_ netip.Addr, f failure) bool { return !now.Before(f.over()) })
 }
 
 var errListLost = errors.New("the keys below ips/ are gone since etcd was restored, wiped, or replaced by another cluster")

@@ -103,6 +103,7 @@ type Pool struct {
 	told    map[string]bool // what a line was logged about
 	managed []netip.Prefix
 	refused map[netip.Addr]string // why the interface does not manage an address
+	drained bool                  // as etcd told last while it had the list
 	retry   time.Time             // when Manage is to be called again, zero for never
 	seen    situation
 	shown   told
@@ -112,6 +113,22 @@ type Pool struct {
 	mu        sync.Mutex
 	own       node // the value of the key of this member below nodes/
 	campaigns map[netip.Addr]*campaign
+	failed    map[netip.Addr]failure // what this member had and could not serve
+}
+
+// failure is why and when this member could not serve an address, and until when it leaves
+// the address to others.
+type failure struct {
+	reason    string
+	at, until time.Time
+}
+
+// over returns when the failure does not count any more.
+func (f failure) over() time.Time {
+	if f.until.IsZero() {
+		return f.at.Add(manageAgain)
+	}
+	return f.until
 }
 
 // New returns the pool. It starts nothing.
@@ -121,7 +138,7 @@ func New(o Options) *Pool {
 	}
 	p := &Pool{Options: o, plain: o.Journal, awake: &condition.Value{}, own: node{Member: o.Name, Weight: o.Weight, Since: time.Now().UTC()},
 		wake: make(chan struct{}, 1), revalue: make(chan struct{}, 1),
-		told: map[string]bool{}, campaigns: map[netip.Addr]*campaign{}}
+		told: map[string]bool{}, campaigns: map[netip.Addr]*campaign{}, failed: map[netip.Addr]failure{}}
 	p.Journal = o.Journal.With(zap.String("instance", o.Instance))
 	p.unable, p.lost, p.unusable = p.Journal.Condition(), p.Journal.Condition(), p.Journal.Condition()
 	p.record = newRecord(o.Record, p.Journal)
@@ -148,6 +165,7 @@ func (p *Pool) Waiting(reason string) {
 func (p *Pool) Prepare() (owns func(netip.Prefix) bool) {
 	var drained bool
 	p.book, drained = p.record.read()
+	p.drained = drained
 	keys, known, _ := p.Member.Pool()
 	switch {
 	case known:

@@ -57,3 +57,28 @@ func TestAnAddressThatOneHostRefusesIsServedByAnother(t *testing.T) {
 		a.stop(errStop)
 	})
 }
+
+// The kernel of one host does not take an address that its interface manages.
+func TestAnAddressThatOneHostCannotBindIsServedByAnother(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEtcd(t)
+		v6 := netip.MustParseAddr("2001:db8::1")
+		a := e.start("a", nil)
+		e.mu.Lock()
+		a.unbindable = map[netip.Addr]bool{v6: true}
+		e.mu.Unlock()
+		e.list(true, v6.String())
+		time.Sleep(5 * time.Second) // the only host tries twice
+		e.want("")
+		b := e.start("b", nil)
+		time.Sleep(5 * time.Second)
+		e.want("b:1")
+		b.stop(errStop)
+		e.mu.Lock()
+		a.unbindable = nil
+		e.mu.Unlock()
+		time.Sleep(12 * time.Second)
+		e.want("a:1")
+		a.stop(errStop)
+	})
+}

@@ -21,8 +21,8 @@ func (p *Pool) tell() {
 	able, why := p.able.State()
 	held, trouble, reports := p.gather()
 	for _, ip := range p.seen.list {
-		if a := ip.Addr(); trouble == "" && p.refused[a] != "" {
-			trouble = a.String() + ": " + p.refused[a]
+		if a := ip.Addr(); trouble == "" && p.refusal(a) != "" {
+			trouble = a.String() + ": " + p.refusal(a)
 		}
 	}
 	mine := len(p.seen.mine(p.Name))

@@ -88,13 +88,15 @@ func (e *etcd) holders() string {
 // member is a member of the fake, with the interface of its host.
 type member struct {
 	*etcd
-	name      string
-	behind    bool // it does not hear of changes
-	copy      election.PoolKeys
-	lost      bool // etcd acknowledges nothing
-	refuse    map[netip.Addr]bool
-	announced int // how often all addresses were announced anew
-	manage    []netip.Prefix
+	name   string
+	behind bool // it does not hear of changes
+	copy   election.PoolKeys
+	lost   bool // etcd acknowledges nothing
+	refuse map[netip.Addr]bool
+	// unbindable are addresses that the kernel of this host does not take.
+	unbindable map[netip.Addr]bool
+	announced  int // how often all addresses were announced anew
+	manage     []netip.Prefix
 	condition.Value
 }
 
@@ -133,6 +135,10 @@ func (m *member) Present(ctx context.Context, value func() []byte, changed <-cha
 
 // Campaign has the key of an address while the address is free and the condition holds.
 func (m *member) Campaign(ctx context.Context, c election.Campaign, holding func(context.Context, int64, owner.Grant) error) error {
+	// A campaign without a wish would give up the key of an address that was adopted.
+	if ok, why := c.Able.State(); !ok && why == "waiting for etcd" {
+		m.t.Errorf("want the wish for %s before its campaign begins", c.Instance)
+	}
 	able, stop := condition.Signal(c.Able)
 	defer stop()
 	for ctx.Err() == nil {
@@ -238,6 +244,10 @@ func (m *member) Bind(ctx context.Context, addrs []netip.Prefix, bound func()) e
 		if !slices.Contains(m.manage, p) {
 			m.mu.Unlock()
 			return fmt.Errorf("bind %v: it is not among the managed addresses", p)
+		}
+		if m.unbindable[p.Addr()] {
+			m.mu.Unlock()
+			return fmt.Errorf("bind %v: permission denied", p)
 		}
 		if other := m.bound[p.Addr()]; other != "" {
 			m.twice = append(m.twice, fmt.Sprintf("%v on %s and %s", p, other, m.name))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"berth/config"
 	"berth/internal/journal"
@@ -92,6 +93,13 @@ func sameSeat(cfg, next *config.Config) error {
 	if next.Etcd.MemberName() != cfg.Etcd.MemberName() || next.Etcd.Prefix != cfg.Etcd.Prefix || next.RunDirectory != cfg.RunDirectory {
 		return errors.New("etcd.member, etcd.prefix and run-directory change with a stop and a start of berth only; " +
 			"a process with other values would not find what this process owns")
+	}
+	places := next.Election.Places()
+	for _, in := range cfg.Election.Instances {
+		if slices.Contains(next.Election.Names(), in.Name) && places[in.Name] != in.Key {
+			return fmt.Errorf("election.instances: the key of %s changes with a stop and a start of berth on all hosts only; "+
+				"hosts with different keys would each elect an owner", in.Name)
+		}
 	}
 	if cfg.Pool.Enabled && (!next.Pool.Enabled || next.Pool.Prefix != cfg.Pool.Prefix) {
 		return errors.New("pool.prefix changes, and pool.enabled ends, with a stop and a start of berth only; " +

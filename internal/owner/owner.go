@@ -150,7 +150,10 @@ const sweepInterval = 100 * time.Millisecond
 // renewed. Before that the permission must not be given up.
 func (o *Owner) untilGone(end time.Time, j *journal.Journal) {
 	removing := j.Condition()
-	others := func(p netip.Prefix) bool { return !slices.Contains(o.prefixes, p) }
+	// By address: the prefix length that is managed may be another one by now.
+	others := func(p netip.Prefix) bool {
+		return !slices.ContainsFunc(o.prefixes, func(own netip.Prefix) bool { return own.Addr() == p.Addr() })
+	}
 	for time.Now().Before(end) {
 		err := o.Interface.Sweep(others)
 		if err == nil {
