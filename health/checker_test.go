@@ -189,6 +189,7 @@ func TestACheckThatReturnsTooLateHasFailed(t *testing.T) {
 			t.Errorf("got %v %q", holds, reason)
 		}
 		stop()
+		time.Sleep(2 * time.Second) // the end does not wait for the run
 	})
 }
 

@@ -89,9 +89,9 @@ func (h HTTP) Check(ctx context.Context) error {
 // maxRedirects is how many redirects are followed.
 const maxRedirects = 10
 
-// redirected prepares the request that follows a redirect. What the configuration tells
-// the server of the URL, its headers and the URL itself, is no other server's business,
-// nor is it sent again after another server was asked.
+// redirected prepares the request that follows a redirect. The headers of the
+// configuration and the URL are for the server of the URL alone: they are not sent to
+// another server, nor again after another server was asked.
 func (h HTTP) redirected(req *http.Request, via []*http.Request) error {
 	if len(via) >= maxRedirects {
 		return fmt.Errorf("more than %d redirects", maxRedirects)

@@ -131,8 +131,8 @@ func TestHTTP(t *testing.T) {
 	}
 }
 
-// What the configuration tells one server is not told to another to which it redirects,
-// nor to the first after that.
+// The headers of the configuration are not sent to another server, to which the first
+// redirects, nor to the first after that.
 func TestHTTPTellsNoOtherServerItsHeaders(t *testing.T) {
 	var first, second *httptest.Server
 	var mu sync.Mutex
