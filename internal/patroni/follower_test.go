@@ -228,8 +228,8 @@ func TestBeginIsTheFirstAnswerOrTheEndOfTheWaitForIt(t *testing.T) {
 		after         time.Duration
 		adopted, know bool
 	}{
-		{"the leader", yes, 0, 0, true, true},
-		{"another host is the leader", no, 0, 0, false, true},
+		{"the leader", yes, time.Millisecond, time.Millisecond, true, true},
+		{"another host is the leader", no, time.Millisecond, time.Millisecond, false, true},
 		{"a slow answer", yes, time.Second, time.Second, true, true},
 		{"refused", 0, 0, 3 * time.Second, false, false},
 		{"frozen", yes, -1, 3 * time.Second, false, false},
