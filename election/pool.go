@@ -44,6 +44,9 @@ type poolCopy struct {
 	drained map[string]bool
 	doubled *journal.Condition // another host takes part under the name of this one
 
+	presenting int  // calls of Present
+	absent     bool // this member takes no part: the last call has ended, and left nothing to a successor
+
 	// Copies of the maps above, nil after a change. PoolKeys share them.
 	sorted     []string
 	shared     map[string]PoolNode

@@ -21,8 +21,10 @@ import (
 // unless the cause matches ErrLeave. It returns the cause. The key of another host with
 // the name of this one stays that host's. The member must run.
 func (m *Member) Present(ctx context.Context, value func() []byte, changed <-chan struct{}) error {
-	p := &presence{m: m, key: m.PoolPrefix + nodesDir + url.PathEscape(m.Name), refusal: m.Journal.Condition()}
+	p := &presence{m: m, key: m.nodeKey(), refusal: m.Journal.Condition()}
 	defer p.refusal.Drop()
+	m.observer.present()
+	defer func() { m.observer.presented(!errors.Is(context.Cause(ctx), ErrLeave)) }()
 	for ctx.Err() == nil {
 		term, _, newTerm := m.session.state()
 		n, there, seen, next := p.node()
@@ -87,6 +89,8 @@ func (p *presence) put(ctx context.Context, term *Term, revision int64, value []
 	if err != nil {
 		return err
 	}
+	ctx, cancel := context.WithTimeoutCause(ctx, term.length(), ErrNoAnswer)
+	defer cancel()
 	ctx, stop := joined(ctx, term.ctx)
 	defer stop()
 	r, err := p.m.writer.commit(ctx, p.key, transaction{
@@ -121,7 +125,78 @@ func (p *presence) delete(ctx context.Context, term *Term) {
 		when: clientv3.Compare(clientv3.LeaseValue(p.key), "=", term.Lease),
 		then: []clientv3.Op{clientv3.OpDelete(p.key)},
 	})
-	if err != nil { // the end of the lease deletes it
+	if err != nil { // see withdrawNode
 		p.m.Journal.Debug("cannot delete the key of this member in the pool", zap.Error(err))
+	}
+}
+
+// nodeKey is the key of this member below nodesDir.
+func (m *Member) nodeKey() string { return m.PoolPrefix + nodesDir + url.PathEscape(m.Name) }
+
+// present notes that a call of Present begins, presented that it has ended, and whether the
+// key of this member must go.
+func (o *observer) present() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.pool.presenting++
+}
+
+func (o *observer) presented(absent bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.pool.presenting--
+	o.pool.absent = absent
+}
+
+// unclaimed notes that the key of an adopted lease must go, unless Present was called.
+func (o *observer) unclaimed() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.pool != nil {
+		o.pool.absent = true
+	}
+}
+
+// stray returns the key of this member if it is under a lease of this process although
+// the member takes no part in the pool.
+func (o *observer) stray(member string) (n node, stray bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	p := o.pool
+	n, there := p.nodes[member]
+	return n, there && p.absent && p.presenting == 0 && o.had(n.lease)
+}
+
+// withdrawNode deletes the key of this member while it takes no part in the pool, until
+// ctx ends. The deletion at the end of Present can fail, and a request to put the key can
+// come through after it: the others would leave a share of the addresses to this member.
+func (m *Member) withdrawNode(ctx context.Context) {
+	if m.PoolPrefix == "" {
+		return
+	}
+	tick := time.NewTicker(resignTime)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if n, stray := m.observer.stray(m.Name); stray {
+			m.deleteNode(ctx, n.modified)
+		}
+	}
+}
+
+// deleteNode deletes the key of this member if it is that of a revision.
+func (m *Member) deleteNode(ctx context.Context, revision int64) {
+	ctx, cancel := context.WithTimeout(ctx, requestTime)
+	defer cancel()
+	_, err := m.writer.commit(ctx, m.nodeKey(), transaction{
+		when: clientv3.Compare(clientv3.ModRevision(m.nodeKey()), "=", revision),
+		then: []clientv3.Op{clientv3.OpDelete(m.nodeKey())},
+	})
+	if err != nil { // and again in a while
+		m.Journal.Debug("cannot delete the key of this member in the pool", zap.Error(err))
 	}
 }
