@@ -363,7 +363,10 @@ func TestWhatIsToldOfAnAddressEndsWhenItLeaves(t *testing.T) {
 		if strings.Contains(text.String(), "address=") {
 			t.Errorf("want no series of the addresses that have left, got:\n%s", text.String())
 		}
-		wantEqual(t, 0, len(b.i.disputes)+len(b.i.astray)+len(b.i.present)+len(b.i.onOthers)+len(b.i.leaving))
+		b.i.mu.Lock()
+		remain := len(b.i.disputes) + len(b.i.astray) + len(b.i.present) + len(b.i.onOthers) + len(b.i.leaving)
+		b.i.mu.Unlock()
+		wantEqual(t, 0, remain)
 		// It comes back without its dispute.
 		must(t, b.i.Manage([]netip.Prefix{v4}))
 		bind(t, b.i, v4)
