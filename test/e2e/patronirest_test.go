@@ -193,3 +193,52 @@ func TestAnAddressEndsInTimeAfterTheLastAnswer(t *testing.T) {
 	gone++
 	f.until(gone, gone) // by the next request
 }
+
+// What the process before found of the health checks counts for one that takes its place
+// within the lifetime of the addresses, and not for one that begins later, although Patroni
+// says that the host is the leader.
+func TestAFollowerThatBeginsLaterAsksItsChecksFirst(t *testing.T) {
+	t.Parallel()
+	f := newFollower(t)
+	f.must(f.host.WriteFile(lab.BerthConf, leaderConf+`health: [{tcp: {address: "127.0.0.1:5432"}, interval: 500ms, rise: 1, fall: 4}]`+"\n", 0o600))
+	var db net.Listener
+	f.must(f.host.Do(func() (err error) {
+		db, err = net.Listen("tcp", "127.0.0.1:5432")
+		return err
+	}))
+	defer db.Close()
+	f.elects()
+	f.until(1, 0)
+	f.must(f.berth.Signal(unix.SIGTERM))
+	f.until(1, 1)
+	<-f.berth.Done()
+	f.must(db.Close())
+	f.elects()
+	f.says("a health check has failed too often in a row", time.Time{})
+	if n := f.bound.Load(); n != 1 {
+		t.Errorf("want the address bound by no process whose check never passed, it was bound %d times", n)
+	}
+}
+
+// A check that hangs does not keep a process from ending before its addresses do.
+func TestACheckThatHangsDoesNotHoldUpTheEnd(t *testing.T) {
+	t.Parallel()
+	f := newFollower(t)
+	f.must(f.host.WriteFile(lab.BerthConf, leaderConf+`health: [{tcp: {address: "127.0.0.1:5432", banner: ready}, interval: 1m, timeout: 1m, rise: 1}]`+"\n", 0o600))
+	var db net.Listener
+	f.must(f.host.Do(func() (err error) {
+		db, err = net.Listen("tcp", "127.0.0.1:5432")
+		return err
+	}))
+	defer db.Close()
+	f.elects()
+	c, err := db.Accept() // and say nothing
+	f.must(err)
+	defer c.Close()
+	begun := time.Now()
+	f.must(f.berth.Signal(unix.SIGTERM))
+	<-f.berth.Done()
+	if took := time.Since(begun); took > 5*time.Second {
+		t.Errorf("the end took %v", took)
+	}
+}
