@@ -242,3 +242,20 @@ func TestACheckThatHangsDoesNotHoldUpTheEnd(t *testing.T) {
 		t.Errorf("the end took %v", took)
 	}
 }
+
+// A program of a check that is missing is a check that fails, and no mistake for which the
+// process cannot begin anew.
+func TestAMissingProgramOfACheckKeepsNoProcessFromBeingReplaced(t *testing.T) {
+	t.Parallel()
+	f := newFollower(t)
+	f.must(f.host.WriteFile(lab.BerthConf, leaderConf+"health: [{exec: {command: [/nowhere/check]}}]\n", 0o600))
+	f.elects()
+	begun := time.Time{}
+	for _, how := range []unix.Signal{unix.SIGHUP, unix.SIGUSR2} {
+		f.says("a health check has failed too often in a row", begun)
+		begun = time.Now()
+		f.must(f.berth.Signal(how))
+		f.says("addresses stay for the next process", begun)
+	}
+	<-f.berth.Done()
+}
