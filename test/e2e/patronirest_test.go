@@ -194,8 +194,8 @@ func TestAnAddressEndsInTimeAfterTheLastAnswer(t *testing.T) {
 	f.until(gone, gone) // by the next request
 }
 
-// What the process before found of the health checks counts for one that takes its place
-// within the lifetime of the addresses, and not for one that begins later, although Patroni
+// A process that takes the place of another within the lifetime of the addresses goes on with
+// what that one found of the health checks; one that begins later does not, although Patroni
 // says that the host is the leader.
 func TestAFollowerThatBeginsLaterAsksItsChecksFirst(t *testing.T) {
 	t.Parallel()
