@@ -33,9 +33,12 @@ type candidate struct {
 	unsettled, settled int64
 	lease              clientv3.LeaseID
 	// obstructed is the revision of the key of another member that was found in the place
-	// of this one's.
-	obstructed int64
-	unwritable time.Time // since when etcd has not taken or deleted a key of this member
+	// of this one's, in the era obstructedEra.
+	obstructed    int64
+	obstructedEra int
+	// unwritable is since when etcd has not taken or deleted a key of this member, under
+	// this lease and while the host is able: of before nothing is known.
+	unwritable time.Time
 }
 
 // retryHolding spaces the attempts of an owner whose holding failed at once, so that
@@ -59,6 +62,7 @@ func (m *Member) Campaign(ctx context.Context, c Campaign, holding func(context.
 	var stop func()
 	k.ableChanged, stop = condition.Signal(c.Able)
 	defer stop()
+	k.takeOver(m.left.take(c.ref()))
 	defer m.observer.begin(c.ref())()
 	for {
 		err := k.round(ctx)
@@ -77,6 +81,12 @@ func (m *Member) Campaign(ctx context.Context, c Campaign, holding func(context.
 			}
 		}
 	}
+}
+
+// takeOver makes the key that a former campaign of this process has left the one to give
+// up: a request to delete it may be under way, so that it must not be used again.
+func (k *candidate) takeOver(l leftKey) {
+	k.unsettled, k.tenure, k.lease = l.token, l.tenure, l.lease
 }
 
 func (k *candidate) tell(s Status) {
@@ -208,6 +218,10 @@ func (k *candidate) ready(ctx context.Context) (*Term, error) {
 		ok, why := k.Able.State()
 		if term != nil && term.Lease != k.lease {
 			k.lease, k.unsettled, k.settled = term.Lease, 0, 0
+			k.unwritable = time.Time{}
+		}
+		if !ok {
+			k.unwritable = time.Time{}
 		}
 		if fresh(term) && (!ok || k.yields(v)) && k.findLeftover(v, term) {
 			return term, nil
@@ -305,7 +319,7 @@ func (k *candidate) enter(ctx context.Context, term *Term) (token int64, put boo
 	}
 	found := r.responses[0].GetResponseRange().Kvs[0]
 	if clientv3.LeaseID(found.Lease) != term.Lease && k.Pool {
-		k.obstructed = found.ModRevision
+		k.obstructed, k.obstructedEra = found.ModRevision, term.era
 		return 0, false, errObstructed
 	}
 	token = found.CreateRevision

@@ -100,6 +100,20 @@ func (l *left) add(k leftKey) {
 	l.keys = append(l.keys, k)
 }
 
+// take removes the keys of what has a campaign again, which gives them up, and returns the
+// newest: of the others nothing is left in etcd.
+func (l *left) take(r ref) (newest leftKey) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.keys = slices.DeleteFunc(l.keys, func(k leftKey) bool {
+		if k.of == r && k.token > newest.token {
+			newest = k
+		}
+		return k.of == r
+	})
+	return newest
+}
+
 // resignLeft gives such keys up, until ctx ends.
 func (m *Member) resignLeft(ctx context.Context) {
 	tick := time.NewTicker(resignTime)

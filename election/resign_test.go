@@ -207,3 +207,45 @@ func TestAKeyThatIsLeftWhenItsCampaignEndsIsGivenUpLater(t *testing.T) {
 		t.Errorf("want b to hold soon, it took %v", took)
 	}
 }
+
+// A request to delete the key may still come through, and would end what the new campaign
+// of the same process owns.
+func TestAKeyThatIsLeftIsNotUsedByTheNextCampaign(t *testing.T) {
+	s := newStage(t, 1)
+	etcd, err := election.NewEtcd(election.Options{Endpoints: s.cluster.Endpoints()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer etcd.Close()
+	m := &election.Member{Etcd: etcd, Prefix: prefix, PoolPrefix: poolPrefix, Name: "a", TTL: 3 * ttl}
+	m.Init()
+	ctx, cancel := context.WithCancelCause(t.Context())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = m.Run(ctx, func(ctx context.Context) error {
+			one, end := context.WithCancelCause(ctx)
+			_ = m.Campaign(one, election.Campaign{Pool: true, Instance: slot}, func(ctx context.Context, g election.Grant) error {
+				s.cluster.Member(0).Cut()
+				end(errors.New("retracted"))
+				s.events <- event{player: "a", what: "holds", Grant: g}
+				return nil
+			})
+			s.events <- event{player: "a", what: "ended"}
+			return m.Campaign(ctx, election.Campaign{Pool: true, Instance: slot}, func(ctx context.Context, g election.Grant) error {
+				s.events <- event{player: "a", what: "holds", Grant: g}
+				<-ctx.Done()
+				return context.Cause(ctx)
+			})
+		})
+	}()
+	defer func() { cancel(errors.New("test ends")); <-done }()
+	first := s.next("a", "holds")
+	s.next("a", "ended")
+	if err := s.cluster.Member(0).Heal(); err != nil {
+		t.Fatal(err)
+	}
+	if second := s.next("a", "holds"); second.Token <= first.Token {
+		t.Errorf("want a token after %d, got %d", first.Token, second.Token)
+	}
+}

@@ -23,7 +23,7 @@ func (k *candidate) vacant(ctx context.Context, term *Term) bool {
 			return false
 		}
 		// The watch may not have told yet of the key that was in the way.
-		seen := v.era != term.era || v.revision >= k.obstructed
+		seen := k.obstructedEra != term.era || v.era == term.era && v.revision >= k.obstructed
 		if seen && !slices.ContainsFunc(v.entries, func(e entry) bool { return e.lease != term.Lease }) {
 			return true
 		}
