@@ -311,7 +311,13 @@ func inLine(failures []error) (err error) {
 
 // definitive reports whether an error is etcd's answer and not the lack of one.
 func definitive(err error) bool {
-	return errors.Is(err, rpctypes.ErrLeaseNotFound) || oversized(err) || stubborn(err)
+	return errors.Is(err, rpctypes.ErrLeaseNotFound) || oversized(err) || malformed(err) || stubborn(err)
+}
+
+// malformed reports whether no etcd carries out such a transaction.
+func malformed(err error) bool {
+	return errors.Is(err, rpctypes.ErrEmptyKey) || errors.Is(err, rpctypes.ErrDuplicateKey) || errors.Is(err, rpctypes.ErrValueProvided) ||
+		errors.Is(err, rpctypes.ErrLeaseProvided)
 }
 
 // oversized reports whether etcd takes no request of that size: its --max-txn-ops and

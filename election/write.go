@@ -2,11 +2,13 @@ package election
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"sync"
 	"sync/atomic"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
@@ -66,6 +68,7 @@ type write struct {
 	transaction
 	ctx  context.Context
 	done chan result // one slot
+	most int         // transactions in a request with this one, 0 if it was never refused with others
 }
 
 type result struct {
@@ -134,20 +137,24 @@ func (w *writer) run(ctx context.Context) {
 // are about one key. It is called with the lock held.
 func (d *due) take() (batch []*write) {
 	var later []*write
-	keys, inner, size := map[string]bool{}, 0, 0
+	keys, inner, size, most := map[string]bool{}, 0, 0, maxOps
 	for _, p := range d.waiting {
 		if p.ctx.Err() != nil { // its commit has returned
 			continue
 		}
 		ops, bytes := max(1, len(p.then), len(p.not)), p.bytes()
-		fits := len(batch) == 0 || len(batch)+1+max(inner, ops) <= d.most && size+bytes <= maxBytes
+		limit := most
+		if p.most != 0 {
+			limit = min(limit, p.most)
+		}
+		fits := len(batch) == 0 || len(batch) < limit && len(batch)+1+max(inner, ops) <= d.most && size+bytes <= maxBytes
 		if !fits || p.overlaps(keys) {
 			later = append(later, p)
 			p.note(keys) // what is about the same key comes after it
 			continue
 		}
 		p.note(keys)
-		batch, inner, size = append(batch, p), max(inner, ops), size+bytes
+		batch, inner, size, most = append(batch, p), max(inner, ops), size+bytes, limit
 	}
 	d.waiting = later
 	return batch
@@ -178,9 +185,14 @@ func (w *writer) deliver(ctx context.Context, d *due, batch []*write) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	d.sending = false
-	if len(batch) > 1 && oversized(err) {
-		// This etcd takes less. It has carried out nothing.
-		d.most = max(2, d.most/2)
+	if len(batch) > 1 && (oversized(err) || ofOne(err)) { // etcd has carried out nothing
+		if oversized(err) {
+			d.most = max(2, d.most/2) // this etcd takes less
+		} else {
+			for _, p := range batch {
+				p.most = len(batch) / 2 // until the one that is refused is alone
+			}
+		}
 		d.waiting = append(batch, d.waiting...)
 		w.ring()
 		return
@@ -197,8 +209,21 @@ func (w *writer) deliver(ctx context.Context, d *due, batch []*write) {
 	}
 }
 
-// send asks etcd for as long as one of the parts waits for the answer.
+// ofOne reports whether an error that etcd gave to all transactions of a request can be
+// that of one of them.
+func ofOne(err error) bool {
+	return errors.Is(err, rpctypes.ErrPermissionDenied) || errors.Is(err, rpctypes.ErrLeaseNotFound) || malformed(err)
+}
+
+// sendTime bounds a request, which is in the way of others: what is not answered is tried
+// again by those that have time left.
+const sendTime = 2 * requestTime
+
+// send asks etcd for as long as one of the parts waits for the answer, and no longer than
+// sendTime.
 func (w *writer) send(ctx context.Context, batch []*write) ([]outcome, error) {
+	ctx, stop := context.WithTimeoutCause(ctx, sendTime, ErrNoAnswer)
+	defer stop()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var waiting atomic.Int64
