@@ -81,7 +81,7 @@ fuzz:
 
 e2e:
 	@echo "--- end to end: real keepalived, namespaces, packets"
-	BERTH_TEST_REQUIRE_ROOT=$$([ "$$(id -u)" = 0 ] && echo 1) go test -count=1 -timeout 10m $$(go list ./test/... | grep -v /test/faults)
+	BERTH_TEST_REQUIRE_ROOT=$$([ "$$(id -u)" = 0 ] && echo 1) go test -count=1 -timeout 15m $$(go list ./test/... | grep -v /test/faults)
 	BERTH_TEST_REQUIRE_ROOT=$$([ "$$(id -u)" = 0 ] && echo 1) go test -count=1 -timeout 10m ./test/faults/...
 
 # Injects every fault of the lab and prints the table of what was measured; make
