@@ -30,14 +30,14 @@ type item struct {
 type settings struct {
 	path     string
 	all      map[string]setting // by the key with dashes
-	meant    map[string]bool    // keys that were probably meant by an unknown one
+	meant    map[string]bool    // keys that the file has, or has with a mistake in the name
 	problems []*config.Problem
 }
 
 // readSettings reads a flat YAML file, in which a key may be spelled with dashes or with
 // underscores. A variable of the environment, prefix and then the key in upper case with
-// underscores, stands before a key of the file unless it is empty. The keys in lists may
-// have a list.
+// underscores, stands before a key of the file unless it is empty. The keys that are named
+// in lists may have a list of texts.
 func readSettings(text, path, prefix string, getenv func(string) string, keys, lists []string) (*settings, error) {
 	doc, second, err := config.Document(text, path)
 	if err != nil {
@@ -153,8 +153,8 @@ func (s *settings) given(key string) bool { return s.all[key].name != "" }
 // text returns the value of a key, empty if the user has not written it.
 func (s *settings) text(key string) string { return s.all[key].value }
 
-// refuse reports that the value of a key cannot be what it is. found shows nothing that
-// could be a secret; empty, it is the kind of value.
+// refuse reports that a key cannot have its value. found describes the value and shows
+// nothing that could be a secret; "" stands for the kind of the value.
 func (s *settings) refuse(key, found, want string) {
 	if found == "" {
 		found = section.KindOfText(s.all[key].value)
@@ -162,15 +162,16 @@ func (s *settings) refuse(key, found, want string) {
 	s.add(s.all[key].line, s.all[key].name, "found "+found+"; write "+want)
 }
 
-// missing reports that the user has to write a key, unless the user has, and a mistake in
-// it is reported.
+// missing reports that the user has to write a key, unless the key is there with a
+// mistake, which is reported already.
 func (s *settings) missing(key, want string) {
 	if !s.meant[key] {
 		s.add(0, key, "missing; write "+want)
 	}
 }
 
-// number returns the value of a key, without if the user has not written it.
+// number returns the value of a key, or the argument without if the key is not there or
+// has a mistake.
 func (s *settings) number(key string, without, least, most int, want string) int {
 	if !s.given(key) {
 		return without
@@ -187,7 +188,8 @@ func (s *settings) number(key string, without, least, most int, want string) int
 	return n
 }
 
-// choice returns the value of a key in lower case, which must be one of the words.
+// choice returns the value of a key in lower case, which must be one of the words, or the
+// argument without as number does.
 func (s *settings) choice(key, without string, words ...string) string {
 	if !s.given(key) {
 		return without

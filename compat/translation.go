@@ -42,8 +42,8 @@ type note struct {
 	fields []zap.Field
 }
 
-// read reads the translation, for whose file mistakes may be known already. o has what
-// else the configuration depends on, a password included, which is not in the text.
+// read reads the translation. known are mistakes of the file that were found before. o
+// has what else the configuration depends on, such as the password, which the text lacks.
 func (t *Translation) read(known []*config.Problem, o config.Options) (err error) {
 	o.Explain = t.explain
 	t.Config, err = config.Parse(t.Text, t.path, o)
@@ -67,8 +67,8 @@ func (t *Translation) Tell(j *journal.Journal) {
 	}
 }
 
-// explain takes a problem of the translation back to what it was made of. A key that
-// stands below one of these, such as an item of a list, has its place.
+// explain returns a problem of the translation as one of the key of which the translation
+// was made. A key below that one, such as an item of a list, has its place.
 func (t *Translation) explain(p *section.Problem) *config.Problem {
 	for key := p.Key; key != ""; {
 		if from, ok := t.origins[key]; ok {

@@ -28,7 +28,7 @@ var yaimKeys = []string{
 // yaimLists are the keys that have a list, or a text with commas.
 var yaimLists = []string{"dcs-endpoints"}
 
-// yaim's defaults, its level of logging included, which is berth's.
+// Defaults of yaim.
 const (
 	yaimEndpoint   = "http://127.0.0.1:2379"
 	yaimTries      = 3
@@ -105,7 +105,7 @@ func (y *yaimFile) copy(to block, section, key, yaims string) {
 	to.text(key, y.text(yaims))
 }
 
-// note has the user told about a key, which is given.
+// note adds a note about a key that the user has written.
 func (y *yaimFile) note(n note, key string) {
 	s := y.all[key]
 	n.fields = append([]zap.Field{zap.String("key", s.name)}, n.fields...)
@@ -115,7 +115,7 @@ func (y *yaimFile) note(n note, key string) {
 	y.t.notes = append(y.t.notes, n)
 }
 
-// prefix is below what all keys lie.
+// prefix returns the path in etcd below which all keys lie.
 func (y *yaimFile) prefix() string {
 	prefix := "/"
 	for part := range strings.SplitSeq(y.text("dcs-namespace")+"/"+y.text("dcs-clustername"), "/") {
@@ -126,7 +126,7 @@ func (y *yaimFile) prefix() string {
 	return prefix
 }
 
-// etcd writes the section, but for the password.
+// etcd writes the section, and returns the password, which stands beside the text.
 func (y *yaimFile) etcd(to block) (password config.Secret) {
 	y.choice("dcs-type", "etcd", "etcd")
 	y.endpoints(to)
@@ -161,7 +161,7 @@ func (y *yaimFile) endpoints(to block) {
 	to.list("endpoints", urls)
 }
 
-// user writes the user, and returns the password.
+// user writes the name of the user, and returns the password.
 func (y *yaimFile) user(to block) (password config.Secret) {
 	y.copy(to, "etcd", "username", "etcd-user")
 	y.made("etcd.password", "etcd-password")
@@ -182,7 +182,7 @@ func (y *yaimFile) user(to block) (password config.Secret) {
 	return password
 }
 
-// lease writes the lease, in whole seconds as yaim's own keys lived.
+// lease writes the time to live of the lease, in whole seconds, as etcd counts it.
 func (y *yaimFile) lease(to block) {
 	y.made("etcd.lease-ttl", "ttl")
 	const want = "the time after which a node that has died loses its addresses, in milliseconds, such as 6000"
@@ -239,7 +239,7 @@ func (y *yaimFile) health(to block) {
 	if y.given("http-expected-code") {
 		http.word("code", strconv.Itoa(y.number("http-expected-code", 200, 100, 599, "a status code of HTTP such as 200")))
 	}
-	// yaim looks at the second only where the first is not given.
+	// yaim looks at http-expected-response-contains only without http-expected-response.
 	if exact := y.text("http-expected-response"); exact != "" {
 		http.text("matches", `\A`+regexp.QuoteMeta(exact)+`\z`)
 	} else {

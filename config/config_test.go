@@ -301,7 +301,7 @@ func TestMistakes(t *testing.T) {
 		{"Patroni by name", leads(`url: "http://localhost:8008"`) + elected, "berth.yml:1: follow.patroni.url: found a URL with a host name" + loopback},
 		{"Patroni without a port", leads(`url: "http://127.0.0.1"`) + elected, "berth.yml:1: follow.patroni.url: found a URL without a port" + loopback},
 		{"Patroni with a path", leads(`url: "http://127.0.0.1:8008/leader"`) + elected, "berth.yml:1: follow.patroni.url: found a URL with more than scheme, address and port (follow.patroni.role says what is asked)" + loopback},
-		{"Patroni with a password", leads(`url: "http://u:S3CRET@127.0.0.1:8008"`) + elected, "berth.yml:1: follow.patroni.url: found a URL with user or password (Patroni asks for none where berth does)" + loopback},
+		{"Patroni with a password", leads(`url: "http://u:S3CRET@127.0.0.1:8008"`) + elected, "berth.yml:1: follow.patroni.url: found a URL with a user or password (Patroni asks for none at the paths that berth reads)" + loopback},
 		{"Patroni by something else", leads("url: S3CRET") + elected, "berth.yml:1: follow.patroni.url: found a text of 6 characters" + loopback},
 		{"certificate without TLS", leads("ca-file: /ca, server-name: db") + elected, "berth.yml:1: follow.patroni.server-name: found a url without TLS; write a url that begins with https://, or leave this key out\n" +
 			"berth.yml:1: follow.patroni.ca-file: found a url without TLS; write a url that begins with https://, or leave this key out"},

@@ -94,7 +94,7 @@ func loopbackURL(text string) (u *url.URL, found string) {
 	port, perr := strconv.ParseUint(u.Port(), 10, 16)
 	switch {
 	case u.User != nil:
-		return nil, "a URL with user or password (Patroni asks for none where berth does)"
+		return nil, "a URL with a user or password (Patroni asks for none at the paths that berth reads)"
 	case u.Path != "" && u.Path != "/", u.RawQuery != "", u.ForceQuery, u.Fragment != "":
 		return nil, "a URL with more than scheme, address and port (follow.patroni.role says what is asked)"
 	case err != nil:

@@ -88,7 +88,7 @@ type GRPCCheck struct {
 	Service string // empty: the server as a whole
 }
 
-// Problem puts the line and key of the check to an error about it.
+// Problem adds the line and the key of the check to an error about it.
 func (h Health) Problem(err error) error {
 	return &section.Problem{Line: h.line, Key: h.place, Text: err.Error()}
 }

@@ -17,8 +17,8 @@ import (
 	"go.uber.org/zap"
 )
 
-// campaign is one for an address, for as long as the address is assigned to this member
-// or this process still has its key.
+// campaign is the campaign for an address. It goes on while the address is assigned to
+// this member, or this process has its key, and for linger after that.
 type campaign struct {
 	ip       vrrp.FloatingIP
 	wish     *wish
@@ -53,8 +53,8 @@ func (w *wish) State() (holds bool, reason string) {
 // to put the key can still come through, and its answer must not be missed.
 const linger = 5 * time.Second
 
-// errNotOurs ends a campaign whose address another member has, or that is in the list no
-// more.
+// errNotOurs ends a campaign whose address is assigned to another member, or is not in the
+// list any more.
 var errNotOurs = errors.New("the address is not assigned to this member")
 
 // steer begins and ends campaigns according to the situation.
@@ -104,7 +104,7 @@ func (p *Pool) steer(ctx context.Context) {
 		case c.unwanted.IsZero():
 			c.unwanted = now
 		}
-		// The next campaign for the address finds a key that is put late.
+		// A key that is put late is found by the next campaign for the address.
 		replaced := !ok && ip != (vrrp.FloatingIP{})
 		if !c.unwanted.IsZero() && (replaced || now.Sub(c.unwanted) >= linger) {
 			c.end(errNotOurs)
@@ -115,6 +115,7 @@ func (p *Pool) steer(ctx context.Context) {
 	}
 }
 
+// single returns an address without the others of its network.
 func single(a netip.Addr) vrrp.FloatingIP {
 	return vrrp.FloatingIP{Prefix: netip.PrefixFrom(a, a.BitLen())}
 }
@@ -173,7 +174,7 @@ func (p *Pool) fail(a netip.Addr, err error) {
 	})
 }
 
-// change changes what belongs to the lock, and has it looked at.
+// change changes with the lock held what the lock guards, and wakes assign up.
 func (p *Pool) change(change func()) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -202,7 +203,7 @@ func (p *Pool) next() time.Time {
 	return at
 }
 
-// running returns the campaigns in the order of their addresses. It is called with the
+// sorted returns the campaigns in the order of their addresses. It is called with the
 // lock held.
 func (p *Pool) sorted() []*campaign {
 	var all []*campaign

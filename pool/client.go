@@ -17,7 +17,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
-// Etcd carries out transactions, which is an *election.Etcd.
+// Etcd carries out transactions. It is an *election.Etcd.
 type Etcd interface {
 	Transact(ctx context.Context, ops ...clientv3.Op) (*clientv3.TxnResponse, error)
 }
@@ -28,7 +28,7 @@ type Client struct {
 	Prefix string // of the pool, ends in a slash
 }
 
-// content is the keys of a pool at one revision.
+// content has the keys of a pool at one revision.
 type content struct {
 	election.PoolKeys
 	listed map[netip.Addr][]string // keys below ips/ by the address that they list
@@ -65,6 +65,7 @@ func (c *Client) read(ctx context.Context) (content, error) {
 	return all, nil
 }
 
+// take adds a key that is not one of the list; name is without its directory.
 func (all *content) take(dir, name string, value []byte) {
 	switch dir {
 	case "nodes/":
@@ -76,8 +77,8 @@ func (all *content) take(dir, name string, value []byte) {
 	}
 }
 
-// write carries out operations, in as many transactions as etcd needs. After an error
-// some may have been carried out.
+// write carries out operations, in as many transactions as etcd's limit needs. After an
+// error some may have been carried out.
 func (c *Client) write(ctx context.Context, ops []clientv3.Op) error {
 	for batch := range slices.Chunk(ops, election.MaxOps) {
 		if _, err := c.Etcd.Transact(ctx, batch...); err != nil {

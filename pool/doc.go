@@ -9,6 +9,6 @@
 // former holder has unbound it and has given up its key; the protocol of leases, keys and
 // deadlines is that of package election, for a pool as for an instance.
 //
-// The package does no more with etcd than to watch it through the member, and to write
-// the keys that a person could write with etcdctl ([Client]).
+// The package reads etcd through the member, and writes no keys but those that a person
+// could write with etcdctl ([Client]).
 package pool

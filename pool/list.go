@@ -40,7 +40,7 @@ var (
 	errNoHost    = errors.New("no host can have it as an address of its own")
 )
 
-// Mistaken reports whether an error is about an address that a person has written.
+// Mistaken reports whether an error says that a text cannot be an address of a pool.
 func Mistaken(err error) bool { return errors.Is(err, errNoAddress) || errors.Is(err, errNoHost) }
 
 // ParseAddress reads an address of a pool: the text that follows ips/ in its key. Host

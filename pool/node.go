@@ -11,7 +11,8 @@ import (
 	"berth/vrrp"
 )
 
-// maxWeight is the highest weight that counts; a person may have put a key there.
+// maxWeight is the highest weight that counts. A person may have written a higher one
+// into the key.
 const maxWeight = 1000
 
 // node is the value of the key of a member below nodes/.
@@ -47,7 +48,7 @@ func (n node) encode() []byte {
 	return text
 }
 
-// share returns what the member has a share by.
+// share returns the member as Assign takes it.
 func (n node) share(member string) Share {
 	s := Share{Member: member, Weight: n.Weight}
 	for _, a := range n.Refuses {
@@ -59,7 +60,7 @@ func (n node) share(member string) Share {
 	return s
 }
 
-// digest tells lists apart.
+// digest returns a text that is the same for equal lists alone.
 func digest(list []vrrp.FloatingIP) string {
 	h := sha256.New()
 	for _, ip := range list {

@@ -97,7 +97,7 @@ func (c *Client) List(ctx context.Context) (*Overview, error) {
 	return o, nil
 }
 
-// lostNote tells that etcd has lost the list, as the members say.
+// lostNote returns a note if etcd has lost the list, as the members say, else "".
 func lostNote(all content, s situation) string {
 	for _, n := range all.Nodes {
 		if v, err := parseNode(n.Value); err == nil && v.List != digest(nil) && len(all.IPs) == 0 {

@@ -20,7 +20,7 @@ import (
 	"go.uber.org/zap"
 )
 
-// Member takes part in the pool through etcd, which is an *election.Member. It must run.
+// Member takes part in the pool through etcd. It is an *election.Member, and must run.
 type Member interface {
 	// Pool returns the keys of the pool at one revision, whether everything was read, and
 	// a channel that is closed at the next change.
@@ -32,22 +32,23 @@ type Member interface {
 	Acknowledged() bool
 }
 
-// Decider has the campaigns of the member, which is what owner.Elections returns for it.
+// Decider has the campaigns of the member. It is what owner.Elections returns for the
+// member.
 type Decider interface {
 	// Campaign is that of an owner.Decider; c.Pool is set.
 	Campaign(ctx context.Context, c election.Campaign, holding func(ctx context.Context, token int64, g owner.Grant) error) error
 }
 
-// Interface is where the addresses are bound, which is a *netif.Interface.
+// Interface is where the addresses are bound. It is a *netif.Interface.
 type Interface interface {
 	owner.Interface
 	// Manage replaces the addresses that may be bound beside those of the instances. The
 	// error joins an error for each that cannot be managed, with the method Unmanaged of a
-	// *netif.AddressError; the others are.
+	// *netif.AddressError; the others are managed.
 	Manage(all []netip.Prefix) error
 }
 
-// Status is where the pool tells its state, which is a *status.Board.
+// Status is where the pool tells its state. It is a *status.Board.
 type Status interface {
 	State(instance string, s status.State)
 	Ownership(instance string, o status.Ownership)
@@ -100,7 +101,7 @@ type Pool struct {
 
 	// The task that carries the assignment out alone uses these.
 	book    book
-	told    map[string]bool // what a line was logged about
+	told    map[string]bool // keys and addresses about which a line was logged
 	managed []netip.Prefix
 	refused map[netip.Addr]string // why the interface does not manage an address
 	drained bool                  // as etcd told last while it had the list
@@ -183,7 +184,7 @@ func (p *Pool) Prepare() (owns func(netip.Prefix) bool) {
 	return func(b netip.Prefix) bool { return own[b.Addr()] && slices.Contains(p.managed, b) }
 }
 
-// wakeMember takes whether this member is drained.
+// wakeMember has this member take part, unless it is drained.
 func (p *Pool) wakeMember(drained bool) {
 	p.awake.Set(!drained, "this member is drained (berth pool drain --undo ends that)")
 }

@@ -36,7 +36,7 @@ type recorded struct {
 	Addresses []string `json:"addresses"`
 }
 
-// recordMax is more bytes than the list of a pool has.
+// recordMax bounds the file, in bytes. No list of a pool needs so many.
 const recordMax = 16 << 20
 
 func newRecord(path string, j *journal.Journal) *record {

@@ -20,7 +20,7 @@ type situation struct {
 	own      map[netip.Addr]bool   // addresses whose key is that of this process
 	assigned map[netip.Addr]string // the member of each address
 	strays   []stray               // keys below ips/ and nodes/ without effect
-	drained  bool                  // this member
+	drained  bool                  // this member is
 }
 
 // assess derives the situation of the member name from the keys, with the list of the
@@ -37,7 +37,8 @@ func assess(name string, keys election.PoolKeys, b *book) situation {
 		case err != nil:
 			s.strays = append(s.strays, stray{"nodes/" + member, err.Error()})
 		case keys.Drained[member]:
-			// The member ends when it reads the key; nothing waits for that.
+			// The member gives its addresses up when it reads the key; the assignment does not
+			// wait for that.
 		case b.stands && v.List != digest(b.list):
 			// It has another list, or none.
 		default:

@@ -35,7 +35,7 @@ func (c Client) Check() error {
 }
 
 // Config returns the configuration for a server whose certificate must be for name, a
-// host name or an address. Without CAFile the user of the configuration sets the name.
+// host name or an address. Without CAFile ServerName counts, which the caller or its library sets.
 func (c Client) Config(name string) *tls.Config {
 	conf := &tls.Config{MinVersion: tls.VersionTLS12}
 	if c.CertFile != "" {

@@ -15,7 +15,7 @@ import (
 	"go.uber.org/zap"
 )
 
-// Network is all interfaces of the instances, which is a *netif.Host.
+// Network is all interfaces of the instances. It is a *netif.Host.
 type Network interface {
 	// Serve watches the interfaces while f runs, and returns what f returned.
 	Serve(ctx context.Context, f func(context.Context) error) error
@@ -25,7 +25,7 @@ type Network interface {
 	Left() bool
 }
 
-// Pool is addresses that come and go while this host takes part, which is a *pool.Pool.
+// Pool is addresses that come and go while this host takes part. It is a *pool.Pool.
 type Pool interface {
 	// Waiting tells that the decider has not begun yet, for people.
 	Waiting(reason string)
@@ -38,7 +38,7 @@ type Pool interface {
 	Run(ctx context.Context) error
 }
 
-// Status is where the states of the instances are told, which is a *status.Board.
+// Status is where the states of the instances are told. It is a *status.Board.
 type Status interface {
 	State(instance string, s status.State)
 	Ownership(instance string, o status.Ownership)
@@ -57,10 +57,11 @@ type Host struct {
 	// Adopts says that the process before this one may have left what this one goes on
 	// with. The addresses that it left bound stay until the decider tells whether they do.
 	Adopts bool
-	// Adopted, which may be nil, is called when they do, before the campaigns begin, for
-	// what the process before this one knew a moment ago. Without a lease, which lives no
-	// longer than that process by much, an address that it left must show that, whose
-	// lifetime is as short: the decider's word can be for a process that ended long ago.
+	// Adopted, which may be nil, is called before the campaigns begin if this process goes
+	// on with what the process before it left: what that one knew a moment ago counts. A
+	// lease shows that it ended a moment ago. Without one, an address that it left bound
+	// must show that, by its short lifetime, because the decider also goes on with what a
+	// process left that ended long ago.
 	Adopted func()
 	Lease   string           // the file with the lease, for people; "" for none
 	Journal *journal.Journal // nil tells nothing

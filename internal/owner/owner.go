@@ -17,8 +17,8 @@ import (
 	"go.uber.org/zap"
 )
 
-// Interface is the interface to which the addresses of an instance are bound, which is
-// a *netif.Interface. It holds as a condition while addresses can be bound to it.
+// Interface is the interface to which the addresses of an instance are bound. It is a
+// *netif.Interface, and holds as a condition while addresses can be bound to it.
 type Interface interface {
 	condition.Condition
 	// Bind binds the addresses and announces them, calls bound once all are there,
