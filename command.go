@@ -77,7 +77,8 @@ func electCommand(o *app.Options) *cobra.Command {
 		Short: "Elect owners by etcd, and bind and announce their addresses",
 		Long: `Take part in the elections that the configuration names. The owner of an
 instance binds its addresses, announces them, and points the floating IPs if a
-provider is configured. With follow.patroni the leader of Patroni is the owner.
+provider is configured. With pool.enabled the host serves its share of the addresses
+that etcd lists. With follow.patroni the leader of Patroni is the owner.
 
 At SIGTERM berth unbinds its addresses and resigns; at SIGHUP it reads the
 configuration again, and at SIGUSR2 it ends for an upgrade, in both cases without
@@ -94,8 +95,8 @@ func yaimCommand(o *app.Options) *cobra.Command {
 		Use:   "yaim",
 		Short: "Serve a pool of addresses with the configuration of yaim",
 		Long: `Do what berth elect does, with a configuration of yaim: its file yaim.yml, and its
-variables YAIM_*. The addresses of the pool are in etcd, where version 3 of etcd's API
-reads and writes. docs/migrating.md says what differs.
+variables YAIM_*. berth reads the list of addresses by version 3 of etcd's API, yaim by
+version 2. docs/migrating.md says what else differs.
 
 With --print-config berth prints its own configuration that means the same, without a
 password, and exits; berth elect runs with it.

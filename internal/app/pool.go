@@ -43,10 +43,10 @@ func (e *electMode) elsewhere(instance string, p netip.Prefix) bool {
 	return known && other
 }
 
-// poolClient is for the commands about the pool of a configuration.
+// poolClient calls do with a client for the pool of a configuration.
 func (o *Options) poolClient(path string, do func(*config.Config, *pool.Client) error) error {
 	if o.DryRun {
-		return &UsageError{fmt.Errorf("--dry-run is not for the pool: its commands write no more than they say")}
+		return &UsageError{fmt.Errorf("--dry-run is not available for the commands of the pool; berth pool list changes nothing")}
 	}
 	cfg, err := o.load(path)
 	if err == nil && !cfg.Pool.Enabled {

@@ -69,7 +69,7 @@ func (r *recorder) address(e testnet.AddressEvent) {
 	}
 }
 
-// change needs mu.
+// change records a change of an address. It is called with mu held.
 func (r *recorder) change(c Change) {
 	if n := len(r.history.Changes); n > 0 && !c.At.After(r.history.Changes[n-1].At) {
 		c.At = r.history.Changes[n-1].At.Add(1)
