@@ -159,8 +159,8 @@ func (m *Member) Seen() (p Past, ok bool) {
 	return p, p.Cluster != 0 && p.Revision != 0 && !m.Etcd.history.unchecked() && !m.observer.quarantine().After(time.Now())
 }
 
-// Begun waits until etcd has acknowledged a lease and the keys in etcd are known,
-// and reports whether the lease is the one to adopt. With Claims it waits for no longer
+// Begun waits until etcd has acknowledged a lease and the keys in etcd are known, but for
+// those below a place or a prefix of the pool that etcd refuses to tell, and reports whether the lease is the one to adopt. With Claims it waits for no longer
 // than a lease lasts.
 func (m *Member) Begun(ctx context.Context) (adopted bool, err error) {
 	if !m.Claims {
@@ -206,18 +206,25 @@ func (m *Member) resignUnclaimed(ctx context.Context) {
 	if adopted, err := m.begun(ctx); err != nil || !adopted {
 		return
 	}
-	select {
-	case <-ctx.Done():
-		return
-	case <-time.After(claimTime):
-	}
-	m.observer.unclaimed()
-	for r, e := range m.observer.under(m.Adopt) {
-		if m.observer.hasCampaign(r) {
-			continue
+	for checked := map[*span]bool{}; ; {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(claimTime):
 		}
-		if err := m.resign(ctx, r, e.key, e.token, hasOwned); err != nil && !errors.Is(err, context.Canceled) {
-			m.Journal.Tell(keyLeft, zap.String("instance", r.name), zap.Error(err))
+		m.observer.unclaimedNode()
+		found, all := m.observer.unclaimed(m.Adopt, checked)
+		for r, e := range found {
+			if m.observer.hasCampaign(r) {
+				continue
+			}
+			if err := m.resign(ctx, r, e.key, e.token, hasOwned); err != nil && !errors.Is(err, context.Canceled) {
+				m.Journal.Tell(keyLeft, zap.String("instance", r.name), zap.Error(err))
+				m.left.add(leftKey{r, e.key, e.token, hasOwned, e.lease})
+			}
+		}
+		if all {
+			return
 		}
 	}
 }

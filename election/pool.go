@@ -45,6 +45,7 @@ type poolCopy struct {
 	doubled *journal.Condition // another host takes part under the name of this one
 
 	presenting int  // calls of Present
+	presented  bool // it was called
 	absent     bool // this member takes no part: the last call has ended, and left nothing to a successor
 
 	// Copies of the maps above, nil after a change. PoolKeys share them.

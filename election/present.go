@@ -24,7 +24,7 @@ func (m *Member) Present(ctx context.Context, value func() []byte, changed <-cha
 	p := &presence{m: m, key: m.nodeKey(), refusal: m.Journal.Condition()}
 	defer p.refusal.Drop()
 	m.observer.present()
-	defer func() { m.observer.presented(!errors.Is(context.Cause(ctx), ErrLeave)) }()
+	defer func() { m.observer.absent(!errors.Is(context.Cause(ctx), ErrLeave)) }()
 	for ctx.Err() == nil {
 		term, _, newTerm := m.session.state()
 		n, there, seen, next := p.node()
@@ -133,26 +133,27 @@ func (p *presence) delete(ctx context.Context, term *Term) {
 // nodeKey is the key of this member below nodesDir.
 func (m *Member) nodeKey() string { return m.PoolPrefix + nodesDir + url.PathEscape(m.Name) }
 
-// present notes that a call of Present begins, presented that it has ended, and whether the
-// key of this member must go.
+// present notes that a call of Present begins, absent that it has ended, and whether the key
+// of this member must go.
 func (o *observer) present() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.pool.presenting++
+	o.pool.presented = true
 }
 
-func (o *observer) presented(absent bool) {
+func (o *observer) absent(gone bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.pool.presenting--
-	o.pool.absent = absent
+	o.pool.absent = gone
 }
 
-// unclaimed notes that the key of an adopted lease must go, unless Present was called.
-func (o *observer) unclaimed() {
+// unclaimedNode notes that the key of an adopted lease must go, unless Present was called.
+func (o *observer) unclaimedNode() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.pool != nil {
+	if o.pool != nil && !o.pool.presented {
 		o.pool.absent = true
 	}
 }

@@ -13,6 +13,7 @@ type span struct {
 	// The lock of the observer guards the rest.
 	current  bool // the watch is alive
 	read     bool // everything was read once
+	denied   bool // etcd has refused to tell it, until it was read
 	era      int  // of etcd's history, to which the rest belongs
 	revision int64
 }

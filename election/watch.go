@@ -47,6 +47,9 @@ func (o *observer) runSpan(ctx context.Context, s *span) {
 		if ctx.Err() != nil {
 			return
 		}
+		if refused(err) {
+			o.deny(s)
+		}
 		// A watch that has ended is begun anew; a break of the history is said where it
 		// is found.
 		if !current && !errors.Is(err, ErrHistory) {
@@ -165,17 +168,32 @@ func (o *observer) load(s *span, kvs []*mvccpb.KeyValue, revision int64, era int
 		}
 		o.decideWaits(q)
 	}
-	s.revision, s.current, s.read = revision, true, true
-	if !o.complete && !slices.ContainsFunc(o.spans, func(s *span) bool { return !s.read }) {
-		o.complete = true
-		close(o.read)
-	}
+	s.revision, s.current, s.read, s.denied = revision, true, true, false
+	o.completed()
 	o.moved()
 	for _, q := range o.queues {
 		q.ring()
 	}
 	o.pool.ring(s)
 	o.wakeSampler()
+}
+
+// deny notes that etcd has refused to tell a span. Only what lies in that waits for it.
+func (o *observer) deny(s *span) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	s.denied = true
+	o.completed()
+}
+
+// completed tells when all that etcd does not refuse was read for the first time. It is
+// called with the lock held.
+func (o *observer) completed() {
+	read := slices.ContainsFunc(o.spans, func(s *span) bool { return s.read })
+	if !o.complete && read && !slices.ContainsFunc(o.spans, func(s *span) bool { return !s.read && !s.denied }) {
+		o.complete = true
+		close(o.read)
+	}
 }
 
 // clear forgets what a span had, but not a wait that has begun, and returns the owners
