@@ -103,7 +103,10 @@ func (o *observer) putPool(dir, name, rest string, kv *mvccpb.KeyValue) {
 		}
 	case dir == drainedDir:
 		p.drained[name], p.sharedIdle = true, nil
-	case dir == nodesDir && kv.Lease != 0:
+	case dir == nodesDir && kv.Lease == 0: // a person's, perhaps over that of a member
+		delete(p.nodes, name)
+		p.shared = nil
+	case dir == nodesDir:
 		var v nodeValue
 		o.decode(kv, &v)
 		e := entry{v.candidacy, string(kv.Key), clientv3.LeaseID(kv.Lease), kv.CreateRevision}

@@ -96,20 +96,28 @@ func (p *presence) put(ctx context.Context, term *Term, revision int64, value []
 	r, err := p.m.writer.commit(ctx, p.key, transaction{
 		when: clientv3.Compare(clientv3.ModRevision(p.key), "=", revision),
 		then: []clientv3.Op{clientv3.OpPut(p.key, string(text), clientv3.WithLease(term.Lease))},
+		not:  []clientv3.Op{clientv3.OpGet(p.key)},
 	})
 	if err != nil {
 		return err
 	}
-	p.refusal.Clear()
-	if r.succeeded {
-		p.revised, p.era = r.revision, term.era
+	if !r.succeeded { // the watch tells what is there instead, unless a person has put it
+		if found := r.responses[0].GetResponseRange().Kvs; len(found) > 0 && found[0].Lease == 0 {
+			return errForeignNode
+		}
+		return nil
 	}
-	return nil // the watch tells what is there instead
+	p.refusal.Clear()
+	p.revised, p.era = r.revision, term.era
+	return nil
 }
+
+// errForeignNode says that a key that berth did not write is in the place of this member's.
+var errForeignNode = errors.New("a key without a lease is in its place, which berth did not write; delete it")
 
 // wait tells why the key could not be put, and returns how long to wait.
 func (p *presence) wait(err error) time.Duration {
-	if !stubborn(err) {
+	if !stubborn(err) && !errors.Is(err, errForeignNode) {
 		p.m.Journal.Debug("cannot put the key of this member in the pool", zap.Error(err))
 		return hedge
 	}

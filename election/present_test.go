@@ -3,10 +3,15 @@ package election_test
 import (
 	"context"
 	"errors"
+	"runtime"
 	"testing"
 	"time"
 
 	"berth/election"
+	"berth/internal/journal"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 )
 
 // The others would leave a share of the pool to a member that serves nothing.
@@ -65,4 +70,32 @@ func TestAMemberThatDoesNotTakePartGivesUpItsAdoptedKeyInThePool(t *testing.T) {
 	w := &showing{m: m}
 	w.until(t, "its adopted key", func(k election.PoolKeys) bool { return k.Nodes["a"].Own })
 	w.until(t, "it to be gone", func(k election.PoolKeys) bool { return len(k.Nodes) == 0 })
+}
+
+// A person has put a key in the place of a member.
+func TestAForeignKeyInThePlaceOfAMemberOfThePoolIsTold(t *testing.T) {
+	s := newStage(t, 1)
+	c := s.etcd()
+	core, said := observer.New(zap.WarnLevel)
+	w := s.show("a", func() []byte { return []byte("1") }, nil, func(m *election.Member) { m.Journal = journal.New(zap.New(core)) })
+	w.until(t, "its own member", func(k election.PoolKeys) bool { return k.Nodes["a"].Own })
+	if _, err := c.Put(t.Context(), poolPrefix+"nodes/a", "mine"); err != nil {
+		t.Fatal(err)
+	}
+	w.until(t, "that it takes no part", func(k election.PoolKeys) bool { return len(k.Nodes) == 0 })
+	if _, err := c.Put(t.Context(), poolPrefix+"drained/x", ""); err != nil {
+		t.Fatal(err)
+	}
+	for end := time.Now().Add(limit); said.FilterField(zap.String("code", "etcd-pool-member-refused")).Len() == 0; runtime.Gosched() {
+		if time.Now().After(end) {
+			t.Fatal("want it told")
+		}
+	}
+	if _, err := c.Delete(t.Context(), poolPrefix+"nodes/a"); err != nil {
+		t.Fatal(err)
+	}
+	w.until(t, "its own member again", func(k election.PoolKeys) bool { return k.Nodes["a"].Own })
+	if got := said.FilterField(zap.String("code", "etcd-pool-member-refused")).FilterMessageSnippet("cannot").Len(); got != 1 {
+		t.Errorf("want it told once, got %d: %v", got, said.All())
+	}
 }

@@ -2,6 +2,7 @@ package election
 
 import (
 	"context"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -38,6 +39,7 @@ func (m *Member) tidyRecords(ctx context.Context) {
 				m.deleteRecords(ctx, r)
 			}
 		}
+		m.observer.forget()
 		before = unused
 	}
 }
@@ -53,17 +55,46 @@ func (o *observer) unusedRecords(member string) (unused []ref) {
 			return nil
 		}
 	}
-	listed := map[string]bool{}
-	for ip := range p.ips {
-		address, _, _ := strings.Cut(ip, "/")
-		listed[address] = true
-	}
+	listed := p.listed()
 	for r, q := range o.queues {
-		if r.pool && !listed[r.name] && len(q.entries) == 0 && (q.released != 0 || q.gaveUp) {
+		if r.pool && !listed[addressOf(r.name)] && len(q.entries) == 0 && (q.released != 0 || q.gaveUp) {
 			unused = append(unused, r)
 		}
 	}
 	return unused
+}
+
+// listed returns the addresses that are in the pool.
+func (p *poolCopy) listed() map[netip.Addr]bool {
+	listed := map[netip.Addr]bool{}
+	for ip := range p.ips {
+		address, _, _ := strings.Cut(ip, "/")
+		listed[addressOf(address)] = true
+	}
+	delete(listed, netip.Addr{})
+	return listed
+}
+
+// addressOf returns the address that a name in a key is, however it is written; the zero
+// one if it is none.
+func addressOf(name string) netip.Addr {
+	address, _ := netip.ParseAddr(name)
+	return address
+}
+
+// forget forgets addresses that are not in the pool any more, of which nothing is known
+// that any part needs.
+func (o *observer) forget() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	listed, now := o.pool.listed(), time.Now()
+	for r, q := range o.queues {
+		q.expire(now)
+		recorded := q.released != 0 || q.gaveUp
+		if r.pool && !listed[addressOf(r.name)] && !recorded && q.forgettable() && now.Sub(q.vacated) > tidyInterval {
+			delete(o.queues, r)
+		}
+	}
 }
 
 // deleteRecords deletes the records of an address that no member holds.

@@ -39,6 +39,7 @@ type unrecorded struct {
 // lock held, after all that etcd did at once.
 func (o *observer) decideWaits(q *queue) {
 	now := time.Now()
+	q.expire(now)
 	for _, v := range q.vanished {
 		if o.had(v.lease) || !q.split() && (q.released >= v.token || slices.Contains(q.withdrawn, v.token)) {
 			continue
@@ -65,6 +66,12 @@ func (o *observer) decideWaits(q *queue) {
 		}
 	}
 	q.vanished, q.withdrawn = nil, nil
+}
+
+// expire forgets leases that must have ended: their members have, whatever etcd would say.
+func (q *queue) expire(now time.Time) {
+	q.unconfirmed = slices.DeleteFunc(q.unconfirmed, func(e expiry) bool { return !e.until.After(now) })
+	q.unrecorded = slices.DeleteFunc(q.unrecorded, func(u unrecorded) bool { return !u.until.After(now) })
 }
 
 // mustWait has new owners wait, because there is no record that a key was given up.
