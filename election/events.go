@@ -68,7 +68,7 @@ var (
 	nodeRefused = journal.Kind{Code: "etcd-pool-member-refused", Level: zap.ErrorLevel, Distinct: true,
 		Text: "cannot put this member's key into the pool; trying again", Over: "etcd takes the key of this member in the pool again"}
 	keyLeft = journal.Kind{Code: "etcd-key-left", Level: zap.WarnLevel,
-		Text: "cannot delete a key of the adopted lease for which this process has no campaign"}
+		Text: "cannot delete a key of the adopted lease for which this process has no campaign; trying again"}
 	memberDoubled = journal.Kind{Code: "member-doubled", Level: zap.ErrorLevel,
 		Text: "another host takes part in the election under the name of this one; give each an etcd.member of its own",
 		Over: "no other host takes part under the name of this one any more"}
