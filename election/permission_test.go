@@ -38,10 +38,8 @@ func TestAPlaceThatEtcdDoesNotTellStopsNoOther(t *testing.T) {
 		t.Fatal(err)
 	}
 	const own, hidden = prefix + "elections/gone/1", elsewhere + "1"
-	for _, key := range []string{own, hidden} {
-		if err := put(t, root, key, `{"member":"a"}`, lease.ID); err != nil {
-			t.Fatal(err)
-		}
+	if err := put(t, root, own, `{"member":"a"}`, lease.ID); err != nil {
+		t.Fatal(err)
 	}
 	s.permit(prefix)
 	etcd, err := election.NewEtcd(o)
@@ -70,6 +68,11 @@ func TestAPlaceThatEtcdDoesNotTellStopsNoOther(t *testing.T) {
 		}
 	case <-time.After(limit):
 		t.Fatal("want the member to begin")
+	}
+	// A newer etcd (3.7) tells nothing of a lease that has a key without permission, so
+	// that the lease could not be adopted.
+	if err := put(t, root, hidden, `{"member":"a"}`, lease.ID); err != nil {
+		t.Fatal(err)
 	}
 	s.untilGone(root, own)
 	if got := s.keys(root, hidden); len(got) != 1 {
