@@ -23,18 +23,18 @@ func poolFaults() []Fault {
 		{Name: "pool-kill9-restart", Lasts: shorter, Stays: true, Inject: restart(unix.SIGKILL)},
 		{Name: "pool-upgrade", Lasts: shorter, Stays: true, Inject: restart(unix.SIGUSR2)},
 		{Name: "pool-freeze", Lasts: longer, Inject: freeze, Limits: Limits{NoOwner: kernel, TwoOwners: thawed}},
-		{Name: "pool-clean-stop", CI: true, Lasts: shorter, Inject: cleanStop, Limits: Limits{NoOwner: passedOn}},
+		{Name: "pool-clean-stop", Lasts: shorter, Inject: cleanStop, Limits: Limits{NoOwner: passedOn}},
 		{Name: "pool-host-death", Lasts: longer, Inject: hostDeath, Limits: Limits{Median: 5 * time.Second, NoOwner: hostGone}},
 		{Name: "pool-partition-with-client", Owner: true, Deaf: true, Lasts: longest, Inject: partitionWithClient, Limits: Limits{NoOwner: kernel, Unseen: longest, Reunited: reunion}},
 		{Name: "pool-partition-etcd", Lasts: longer, Inject: partitionEtcd, Limits: Limits{NoOwner: kernel}},
 		// The host that is back gets its share while its port of the switch is about to forward.
 		{Name: "pool-link-down", Lasts: longer, Inject: linkDown, Limits: Limits{NoOwner: linkLost, Reunited: linkBack}},
 		{Name: "pool-drain", CI: true, Lasts: shorter, Inject: drain, Limits: Limits{NoOwner: passedOn, Left: atOnce}},
-		{Name: "pool-retract-add", CI: true, Lasts: shorter, Inject: retract, Limits: Limits{NoOwner: passedOn, Dropped: atOnce}},
+		{Name: "pool-retract-add", Lasts: shorter, Inject: retract, Limits: Limits{NoOwner: passedOn, Dropped: atOnce}},
 		{Name: "pool-start-together", Alone: true, CI: true, Lasts: shorter, Inject: startTogether, Limits: Limits{NoOwner: startUp}},
 
 		{Name: "pool-health-fail", Health: true, Lasts: unwell, Inject: answers(failing), Limits: Limits{NoOwner: passedOn, Left: givenUp}},
-		{Name: "pool-health-hang", Health: true, CI: true, Lasts: unwell, Inject: answers(hanging), Limits: Limits{NoOwner: passedOn, Left: givenUp}},
+		{Name: "pool-health-hang", Health: true, Lasts: unwell, Inject: answers(hanging), Limits: Limits{NoOwner: passedOn, Left: givenUp}},
 		{Name: "pool-health-flap-below", Health: true, Lasts: longer, Stays: true, Inject: answers(seldom...)},
 		{Name: "pool-health-flap", Health: true, Lasts: longer, Inject: answers(often...), Limits: Limits{NoOwner: passedOn, Moves: flaps * 2 * (PoolSize/3 + 1)}},
 
