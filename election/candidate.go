@@ -63,7 +63,13 @@ func (m *Member) Campaign(ctx context.Context, c Campaign, holding func(context.
 	k.ableChanged, stop = condition.Signal(c.Able)
 	defer stop()
 	k.takeOver(m.left.take(c.ref()))
-	defer m.observer.begin(c.ref())()
+	end := m.observer.begin(c.ref())
+	defer func() {
+		// A key that is left to a successor must not be taken for one without a campaign.
+		if !errors.Is(context.Cause(ctx), ErrLeave) {
+			end()
+		}
+	}()
 	for {
 		err := k.round(ctx)
 		if ctx.Err() != nil {
