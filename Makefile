@@ -68,7 +68,7 @@ unit: etcdserver
 	@echo "--- unit tests, race detector on"
 	BERTH_TEST_REQUIRE_ROOT=$$([ "$$(id -u)" = 0 ] && echo 1) go test -race -timeout 10m $$(go list ./... | grep -v -e /test/ -e /keepalivedconf)
 	BERTH_TEST_REQUIRE_ROOT=$$([ "$$(id -u)" = 0 ] && echo 1) go test -timeout 10m ./keepalivedconf
-	BERTH_TEST_ETCD=$(BIN)/etcdserver go test -count=1 -parallel 4 -timeout 10m $(ETCD_TESTS)
+	BERTH_TEST_ETCD=$(BIN)/etcdserver go test -count=1 -timeout 10m $(ETCD_TESTS)
 
 fuzz:
 	@echo "--- fuzzing"
