@@ -397,18 +397,28 @@ func (k *candidate) await(ctx context.Context, term *Term, token int64) bool {
 		case waiting:
 			k.tellOwner(v)
 		}
-		select {
-		case <-ctx.Done():
+		if !k.pause(ctx, term, v, changed, newTerm, turn) {
 			return false
-		case <-term.ctx.Done():
-			return false
-		case <-changed:
-		case <-k.ableChanged:
-		case <-newTerm:
-		case <-turn:
-		case <-k.untilAlone(v):
 		}
 	}
+}
+
+// pause waits until something on which the candidate's place depends may have changed, and
+// reports whether campaign and term go on. changed and newTerm are the signals of the view
+// and of the session; turn may be nil.
+func (k *candidate) pause(ctx context.Context, term *Term, v view, changed, newTerm <-chan struct{}, turn <-chan time.Time) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-term.ctx.Done():
+		return false
+	case <-changed:
+	case <-k.ableChanged:
+	case <-newTerm:
+	case <-turn:
+	case <-k.untilAlone(v):
+	}
+	return true
 }
 
 // tellWait tells that this member is the first and has to wait.

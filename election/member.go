@@ -101,6 +101,20 @@ func (m *Member) Run(ctx context.Context, run func(context.Context) error) error
 	return err
 }
 
+// every calls f at an interval until ctx ends, and for the first time after one interval.
+func every(ctx context.Context, interval time.Duration, f func()) {
+	tick := time.NewTicker(interval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			f()
+		}
+	}
+}
+
 // Owner returns the member that owns the instance in etcd and whether that is another
 // process than this one; ok is false while unknown.
 func (m *Member) Owner(instance string) (name string, other, ok bool) {

@@ -183,18 +183,11 @@ func (m *Member) withdrawNode(ctx context.Context) {
 	if m.PoolPrefix == "" {
 		return
 	}
-	tick := time.NewTicker(resignTime)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
+	every(ctx, resignTime, func() {
 		if n, stray := m.observer.stray(m.Name); stray {
 			m.deleteNode(ctx, n.modified)
 		}
-	}
+	})
 }
 
 // deleteNode deletes the key of this member if it is that of a revision.

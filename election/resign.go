@@ -116,14 +116,7 @@ func (l *left) take(r ref) (newest leftKey) {
 
 // resignLeft gives such keys up, until ctx ends.
 func (m *Member) resignLeft(ctx context.Context) {
-	tick := time.NewTicker(resignTime)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
+	every(ctx, resignTime, func() {
 		m.left.mu.Lock()
 		// A key whose instance has a campaign again is the affair of that.
 		m.left.keys = slices.DeleteFunc(m.left.keys, func(k leftKey) bool {
@@ -136,7 +129,7 @@ func (m *Member) resignLeft(ctx context.Context) {
 			resigning.Go(func() { m.resignLeftKey(ctx, k) })
 		}
 		resigning.Wait()
-	}
+	})
 }
 
 func (m *Member) resignLeftKey(ctx context.Context, k leftKey) {

@@ -30,15 +30,8 @@ func (k *candidate) vacant(ctx context.Context, term *Term) bool {
 		if len(v.entries) > 0 {
 			k.tellOwner(v)
 		}
-		select {
-		case <-ctx.Done():
+		if !k.pause(ctx, term, v, changed, newTerm, nil) {
 			return false
-		case <-term.ctx.Done():
-			return false
-		case <-changed:
-		case <-k.ableChanged:
-		case <-newTerm:
-		case <-k.untilAlone(v):
 		}
 	}
 }

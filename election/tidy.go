@@ -25,14 +25,7 @@ func (m *Member) tidyRecords(ctx context.Context) {
 		return
 	}
 	var before []ref
-	tick := time.NewTicker(tidyInterval)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
+	every(ctx, tidyInterval, func() {
 		unused := m.observer.unusedRecords(m.Name)
 		for _, r := range unused {
 			if slices.Contains(before, r) {
@@ -41,7 +34,7 @@ func (m *Member) tidyRecords(ctx context.Context) {
 		}
 		m.observer.forget()
 		before = unused
-	}
+	})
 }
 
 // unusedRecords returns the addresses with records that are neither in the pool nor held,

@@ -13,8 +13,17 @@ type book struct {
 	keys   []string // below ips/, as followed last
 	list   []vrrp.FloatingIP
 	strays []stray
-	era    int  // of etcd's history, to which keys belong
-	stands bool // the list is the last one, and etcd has none
+	era    int    // of etcd's history, to which keys belong
+	stands bool   // the list is the last one, and etcd has none
+	digest string // of list, "" until it is asked for
+}
+
+// sum returns the digest of the list.
+func (b *book) sum() string {
+	if b.digest == "" {
+		b.digest = digest(b.list)
+	}
+	return b.digest
 }
 
 // follow takes the keys below ips/ in an era of etcd's history. A list that is gone
@@ -30,4 +39,5 @@ func (b *book) follow(keys []string, era int) {
 	}
 	b.keys, b.era, b.stands = slices.Clip(append([]string{}, keys...)), era, false
 	b.list, b.strays = parseList(keys)
+	b.digest = ""
 }

@@ -170,7 +170,7 @@ func (p *Pool) fail(a netip.Addr, err error) {
 		if former, again := p.failed[a]; again && now.Sub(former.at) < manageAgain {
 			f.until = now.Add(manageAgain)
 		}
-		p.failed[a] = f
+		p.failed[a], p.failedAnew = f, true
 	})
 }
 

@@ -15,17 +15,19 @@ import (
 
 // follow takes the keys of the pool and carries out what follows from them.
 func (p *Pool) follow(ctx context.Context, keys election.PoolKeys, known bool) {
+	news := p.retryFailed()
 	switch {
 	case !known:
 		p.seen = situation{list: p.book.list}
 	case !p.seen.known || keys.Revision != p.seen.revision || keys.Era != p.book.era:
 		p.learn(keys)
+		news = true
 	}
 	if !p.retry.IsZero() && !time.Now().Before(p.retry) {
 		p.manage()
+		news = true
 	}
-	p.retryFailed()
-	if known {
+	if known && news {
 		p.revise()
 	}
 	p.steer(ctx)
@@ -62,7 +64,7 @@ func (p *Pool) learn(keys election.PoolKeys) {
 func (p *Pool) revise() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	list, refuses := digest(p.seen.list), []netip.Addr(nil)
+	list, refuses := p.book.sum(), []netip.Addr(nil)
 	for _, ip := range p.seen.list {
 		if a := ip.Addr(); p.Taken[a] != "" || p.refusal(a) != "" {
 			refuses = append(refuses, a)
@@ -90,12 +92,16 @@ func (p *Pool) refusal(a netip.Addr) string {
 	return ""
 }
 
-// retryFailed has addresses tried again whose time has come.
-func (p *Pool) retryFailed() {
+// retryFailed has addresses tried again whose time has come, and reports whether the
+// failures are others than at the call before.
+func (p *Pool) retryFailed() (changed bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	now := time.Now()
+	now, before := time.Now(), len(p.failed)
 	maps.DeleteFunc(p.failed, func(_ netip.Addr, f failure) bool { return !now.Before(f.over()) })
+	changed = p.failedAnew || len(p.failed) < before
+	p.failedAnew = false
+	return changed
 }
 
 var errListLost = errors.New("the keys below ips/ are gone since etcd was restored, wiped, or replaced by another cluster")

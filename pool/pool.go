@@ -115,6 +115,8 @@ type Pool struct {
 	own       node // the value of the key of this member below nodes/
 	campaigns map[netip.Addr]*campaign
 	failed    map[netip.Addr]failure // what this member had and could not serve
+	// failedAnew says that an address has failed since retryFailed was called.
+	failedAnew bool
 }
 
 // failure is why and when this member could not serve an address, and until when it leaves

@@ -39,7 +39,7 @@ func assess(name string, keys election.PoolKeys, b *book) situation {
 		case keys.Drained[member]:
 			// The member gives its addresses up when it reads the key; the assignment does not
 			// wait for that.
-		case b.stands && v.List != digest(b.list):
+		case b.stands && v.List != b.sum():
 			// It has another list, or none.
 		default:
 			s.members = append(s.members, v.share(member))
