@@ -20,12 +20,10 @@ import (
 
 	"berth/health"
 	"berth/internal/testnet"
+	"berth/test/lab"
 
 	"golang.org/x/sys/unix"
 )
-
-// postgresBin is where Debian's package has the server.
-const postgresBin = "/usr/lib/postgresql/15/bin/"
 
 // server is a PostgreSQL server of a test.
 type server struct {
@@ -38,9 +36,9 @@ type server struct {
 // has a password.
 func newServer(t *testing.T) *server {
 	t.Helper()
-	_, err := os.Stat(postgresBin + "postgres")
+	bin, err := lab.PostgresBin()
 	if os.Geteuid() != 0 || err != nil {
-		const reason = "needs root, who becomes postgres, and PostgreSQL: apt-get install postgresql-15"
+		const reason = "needs root, who becomes postgres, and PostgreSQL: apt-get install postgresql"
 		if os.Getenv(testnet.RequireEnv) == "1" {
 			t.Fatal(reason)
 		}
@@ -68,7 +66,7 @@ func newServer(t *testing.T) *server {
 	_, port, _ := net.SplitHostPort(l.Addr().String())
 	l.Close()
 	as := func(name string, args ...string) *exec.Cmd {
-		cmd := exec.Command(postgresBin+name, args...)
+		cmd := exec.Command(filepath.Join(bin, name), args...)
 		cmd.Dir = dir
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}, Pdeathsig: syscall.SIGKILL}
 		return cmd
@@ -105,7 +103,7 @@ func newServer(t *testing.T) *server {
 		<-tick.C
 	}
 	for _, statement := range []string{"CREATE ROLE berth LOGIN PASSWORD 'S3CRET pass''word'", "CREATE TABLE t (x int); INSERT INTO t VALUES (7)"} {
-		if out, err := exec.Command(postgresBin+"psql", "-h", dir, "-p", port, "-U", "postgres", "-qc", statement).CombinedOutput(); err != nil {
+		if out, err := exec.Command(filepath.Join(bin, "psql"), "-h", dir, "-p", port, "-U", "postgres", "-qc", statement).CombinedOutput(); err != nil {
 			t.Fatalf("psql: %v\n%s", err, out)
 		}
 	}
