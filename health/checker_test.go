@@ -70,7 +70,7 @@ func TestRiseAndFall(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			o := options(script(tt.runs))
-			o.Interval, o.Timeout = 10*time.Second, 5*time.Second
+			o.Interval, o.Timeout = 10*time.Second, 9*time.Second // eight runs come up to seven seconds early
 			o.Check = stepwise(o.Check)
 			c := health.New(o)
 			if holds, reason := c.State(); holds || reason != "web: not checked yet" {

@@ -20,11 +20,6 @@ type told struct {
 func (p *Pool) tell() {
 	able, why := p.able.State()
 	held, trouble, reports := p.gather()
-	for _, ip := range p.seen.list {
-		if a := ip.Addr(); trouble == "" && p.refusal(a) != "" {
-			trouble = a.String() + ": " + p.refusal(a)
-		}
-	}
 	mine := len(p.seen.mine(p.Name))
 	p.Metrics.show(facts{addresses: len(p.seen.list), assigned: mine, held: held, unserved: p.seen.unserved(),
 		members: len(p.seen.members), able: able, lost: p.seen.stands})
@@ -70,7 +65,8 @@ func (p *Pool) show(now told) {
 }
 
 // gather returns how many addresses this member has, what is reported of them, and why
-// one that is assigned to it is not served, "" if all are.
+// one that is assigned to it is not served, or why it cannot serve one of the list, ""
+// for neither.
 func (p *Pool) gather() (held int, trouble string, reports []refresher.Report) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -83,6 +79,11 @@ func (p *Pool) gather() (held int, trouble string, reports []refresher.Report) {
 			if p.seen.assigned[c.ip.Addr()] == p.Name && trouble == "" {
 				trouble = c.ip.Addr().String() + ": " + c.status.Reason
 			}
+		}
+	}
+	for _, ip := range p.seen.list {
+		if a := ip.Addr(); trouble == "" && p.refusal(a) != "" {
+			trouble = a.String() + ": " + p.refusal(a)
 		}
 	}
 	return held, trouble, reports
