@@ -111,6 +111,7 @@ var allowed = map[string]string{
 	// open; files, rundir: the last good reading
 	"berth/internal/reading":  "vrrp keepalivedconf internal/files internal/journal internal/pidfd internal/rundir",
 	"berth/internal/cloudsim": "internal/journal", // it shares nothing with the providers that it tests
+	"berth/internal/cluster":  "",                 // nouns of the view
 	// the addresses of keepalived.conf beside their holders at the provider
 	"berth/internal/overview": "vrrp keepalivedconf providers",
 	// what a check of the self-test takes
