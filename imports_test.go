@@ -15,8 +15,11 @@ import (
 // addresses.
 var allowed = map[string]string{
 	// the command line, and the log with which the process begins and ends
-	"berth":                "internal/app internal/logs",
-	"berth/vrrp":           "", // the nouns; everything may import it
+	"berth":      "internal/app internal/logs",
+	"berth/vrrp": "", // the nouns; everything may import it
+	// the nouns of the addresses that are added at run time, for the API, its client and all
+	// that have such addresses
+	"berth/ips":            "vrrp",
 	"berth/keepalivedconf": "vrrp",
 	// files: a configuration and its secrets are read with a bound; rundir: the default of
 	// lock-file-template
@@ -97,8 +100,9 @@ var allowed = map[string]string{
 	"berth/internal/reload": "internal/journal", // generations arrive as values
 	// election: the keys of the pool and their campaigns; owner: what the owner of one address
 	// does, with the loops of a provider (refresher); condition: what a member needs; files: the
-	// last list; run: its parts; status: what it tells. etcd and the interface arrive as values
-	"berth/pool": "election refresher vrrp internal/condition internal/files internal/journal internal/metrics internal/owner internal/run internal/status",
+	// last list; run: its parts; status: what it tells; ips: what can be an address. etcd and the
+	// interface arrive as values
+	"berth/pool": "election ips refresher vrrp internal/condition internal/files internal/journal internal/metrics internal/owner internal/run internal/status",
 	// what an owner does, by the grant of the election, with the loops of a holding; condition:
 	// what it needs; run: its parts; status: what it tells. Interfaces arrive as values
 	"berth/internal/owner": "election guard refresher vrrp internal/condition internal/holding internal/journal internal/run internal/status",

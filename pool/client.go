@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"berth/election"
+	"berth/ips"
 	"berth/vrrp"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -52,7 +53,7 @@ func (c *Client) read(ctx context.Context) (content, error) {
 			name := strings.TrimPrefix(string(kv.Key), c.Prefix+dir)
 			if dir == "ips/" {
 				all.IPs = append(all.IPs, name)
-				if ip, err := ParseAddress(name); err == nil {
+				if ip, err := ips.ParseAddress(name); err == nil {
 					all.listed[ip.Addr()] = append(all.listed[ip.Addr()], name)
 				}
 				continue
@@ -93,7 +94,7 @@ func parseAll(texts []string) ([]vrrp.FloatingIP, error) {
 	var all []vrrp.FloatingIP
 	seen := map[netip.Addr]bool{}
 	for _, text := range texts {
-		ip, err := ParseAddress(text)
+		ip, err := ips.ParseAddress(text)
 		if err != nil {
 			return nil, fmt.Errorf("%q cannot be an address of the pool: %w", text, err)
 		}
@@ -169,7 +170,7 @@ func (c *Client) Remove(ctx context.Context, texts []string) ([]Change, error) {
 	seen := map[string]bool{}
 	for _, text := range texts {
 		keys := []string{text} // a key that is not an address can be removed too
-		if ip, err := ParseAddress(text); err == nil {
+		if ip, err := ips.ParseAddress(text); err == nil {
 			keys = all.listed[ip.Addr()]
 		} else if !slices.Contains(all.IPs, text) {
 			keys = nil

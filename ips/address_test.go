@@ -1,12 +1,12 @@
-package pool_test
+package ips_test
 
 import (
 	"testing"
 
-	"berth/pool"
+	"berth/ips"
 )
 
-func TestAddressesOfAPool(t *testing.T) {
+func TestAddressesThatCanBeAdded(t *testing.T) {
 	for _, tt := range []struct{ name, text, want string }{
 		{"IPv4", "192.0.2.1", "192.0.2.1/32"},
 		{"with a length, whose host bits stay", "192.0.2.1/24", "192.0.2.1/24"},
@@ -29,7 +29,7 @@ func TestAddressesOfAPool(t *testing.T) {
 		{"broadcast", "255.255.255.255", ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			ip, err := pool.ParseAddress(tt.text)
+			ip, err := ips.ParseAddress(tt.text)
 			if got := ip.String(); err == nil && got != tt.want || (err == nil) != (tt.want != "") {
 				t.Errorf("want %q, got %q, %v", tt.want, got, err)
 			}
@@ -42,14 +42,14 @@ func FuzzParseAddress(f *testing.F) {
 		f.Add(text)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		ip, err := pool.ParseAddress(text)
+		ip, err := ips.ParseAddress(text)
 		if err != nil {
 			return
 		}
 		if a := ip.Addr(); !ip.Prefix.IsValid() || a.IsMulticast() || a.IsUnspecified() || a.Is4In6() || ip.Prefix.Bits() < 1 {
 			t.Errorf("%q: got %v", text, ip)
 		}
-		if again, err := pool.ParseAddress(ip.String()); err != nil || again != ip {
+		if again, err := ips.ParseAddress(ip.String()); err != nil || again != ip {
 			t.Errorf("%q: %v as a text is %v, %v", text, ip, again, err)
 		}
 	})
