@@ -37,7 +37,6 @@ func TestConnectionsToTheMetricsCostNoLockAndNoClaim(t *testing.T) {
 	// The soft limit is lower than the hard one, as for services by default.
 	cmd := exec.Command("/bin/sh", "-c", "ulimit -Sn 24; ulimit -Hn 64; exec ./berth --fifo berth.yml fifo >out 2>log")
 	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "GORACE=atexit_sleep_ms=0")
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}

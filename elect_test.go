@@ -73,6 +73,7 @@ func TestElectMovesNothingWhenItIsReplacedAndAllWhenItLeaves(t *testing.T) {
 }
 
 func TestElectRefusesToBeReplacedByAProcessThatWouldNotFindItsLease(t *testing.T) {
+	t.Parallel()
 	c := etcdtest.Start(t, 1, etcdtest.Options{})
 	etcd := c.Endpoints()[0]
 	h := newElectingHost(t, "h1", etcd)
@@ -101,6 +102,7 @@ func TestElectRefusesToBeReplacedByAProcessThatWouldNotFindItsLease(t *testing.T
 }
 
 func TestAStartThatFailsLeavesTheLeaseToTheNext(t *testing.T) {
+	t.Parallel()
 	etcd := etcdtest.Start(t, 1, etcdtest.Options{}).Endpoints()[0]
 	h := newElectingHost(t, "h1", etcd)
 	one := h.start("elect", "berth.yml")
@@ -117,6 +119,7 @@ func TestAStartThatFailsLeavesTheLeaseToTheNext(t *testing.T) {
 
 // A second berth on a host is another member, with another lease, or it is refused.
 func TestTwoBerthsOnOneHostNeverAdoptEachOthersLease(t *testing.T) {
+	t.Parallel()
 	etcd := etcdtest.Start(t, 1, etcdtest.Options{}).Endpoints()[0]
 	h := newElectingHost(t, "second", etcd)
 	first, second := filepath.Join(h.dir, "berth.yml"), filepath.Join(h.dir, "second.yml")
@@ -151,6 +154,7 @@ func TestTwoBerthsOnOneHostNeverAdoptEachOthersLease(t *testing.T) {
 }
 
 func TestElectedOwnerPointsFloatingIPs(t *testing.T) {
+	t.Parallel()
 	etcd := etcdtest.Start(t, 1, etcdtest.Options{}).Endpoints()[0]
 	h1, h2 := newElectingHost(t, "h1", etcd), newElectingHost(t, "h2", etcd)
 	one := h1.start("elect", "berth.yml")
@@ -218,6 +222,7 @@ func (h *fencedHost) untilRecorded() {
 }
 
 func TestARestartedBerthBesideARestoredEtcdAdoptsNothingAndWaits(t *testing.T) {
+	t.Parallel()
 	c := etcdtest.Start(t, 1, etcdtest.Options{})
 	if err := c.Save(); err != nil {
 		t.Fatal(err)
@@ -244,6 +249,7 @@ func TestARestartedBerthBesideARestoredEtcdAdoptsNothingAndWaits(t *testing.T) {
 }
 
 func TestReleaseOnAHostThatIsNotTheOwnerFails(t *testing.T) {
+	t.Parallel()
 	etcd := etcdtest.Start(t, 1, etcdtest.Options{}).Endpoints()[0]
 	h1, h2 := newElectingHost(t, "h1", etcd), newElectingHost(t, "h2", etcd)
 	h1.start("elect", "berth.yml").says(refreshed)
@@ -257,6 +263,7 @@ func TestReleaseOnAHostThatIsNotTheOwnerFails(t *testing.T) {
 
 // Cloned machines that were not renamed are two hosts called vm.
 func TestATakeoverByTheSecondOfTwoHostsOfOneNameMovesTheInstance(t *testing.T) {
+	t.Parallel()
 	etcd := etcdtest.Start(t, 1, etcdtest.Options{}).Endpoints()[0]
 	h1, h2 := newElectingHost(t, "vm", etcd), newElectingHost(t, "vm", etcd)
 	one := h1.start("elect", "berth.yml")

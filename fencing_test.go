@@ -85,7 +85,6 @@ func (h *fencedHost) start(args ...string) *fencedBerth {
 	h.t.Helper()
 	b := &fencedBerth{host: h, cmd: exec.Command(filepath.Join(h.dir, "berth"), args...), lines: make(chan string, 1000)}
 	b.cmd.Dir = h.dir
-	b.cmd.Env = append(os.Environ(), "GORACE=atexit_sleep_ms=0")
 	var reading sync.WaitGroup
 	for _, pipe := range []func() (io.ReadCloser, error){b.cmd.StdoutPipe, b.cmd.StderrPipe} {
 		r, err := pipe()
@@ -183,6 +182,7 @@ const refreshed = "REFRESH 192.0.2.1/24"
 func TestOfTwoMastersOnlyTheOwnerOfTheLeaseActs(t *testing.T) {
 	for _, mode := range []string{"notify", "fifo"} {
 		t.Run(mode, func(t *testing.T) {
+			t.Parallel()
 			etcd := etcdtest.Start(t, 1, etcdtest.Options{})
 			endpoint := etcd.Endpoints()[0]
 			h1, h2 := newFencedHost(t, "h1", endpoint, ""), newFencedHost(t, "h2", endpoint, "")
@@ -322,6 +322,7 @@ func TestAllowLetsVRRPAloneDecideWithoutEtcd(t *testing.T) {
 func TestAFencedMasterBesideAWipedEtcdWaitsForALease(t *testing.T) {
 	for _, mode := range []string{"notify", "fifo"} {
 		t.Run(mode, func(t *testing.T) {
+			t.Parallel()
 			c := etcdtest.Start(t, 1, etcdtest.Options{})
 			h := newFencedHost(t, "h1", c.Endpoints()[0], "")
 			one := h.master(mode)

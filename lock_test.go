@@ -23,9 +23,6 @@ type machine struct {
 func newMachine(t *testing.T, extra string) *machine {
 	t.Helper()
 	testnet.Require(t)
-	// The race detector sleeps for a second at exit, in which each predecessor would
-	// have to be killed.
-	t.Setenv("GORACE", "atexit_sleep_ms=0")
 	bell := new(testnet.Bell)
 	n, err := testnet.New("lb1", bell)
 	if err != nil {
@@ -129,6 +126,7 @@ func TestMasterClaimsAndBackupEndsItWhereNoLockFileCanBeHad(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			m := newMachine(t, "")
 			m.do(mount)
 			for range 2 {
@@ -213,6 +211,7 @@ func TestLockFilesThatANeighbourMadeDelayNoClaimAndNoBackup(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			m := newMachine(t, "")
 			former := m.former()
 			m.do(plant)

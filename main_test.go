@@ -1,6 +1,7 @@
 package main
 
 import (
+	"flag"
 	"fmt"
 	"net"
 	"net/http"
@@ -22,9 +23,17 @@ import (
 func TestMain(m *testing.M) {
 	if name := filepath.Base(os.Args[0]); name != "berth" && name != "floaty" && name != "yaim" {
 		apart()
+		// The race detector sleeps for a second at exit, in which each predecessor would
+		// have to be killed.
+		os.Setenv(raceOptions, "atexit_sleep_ms=0")
+		// Most tests that run beside others wait for the lease of an etcd of their own.
+		flag.Set("test.parallel", "4")
 	}
 	testscript.Main(m, map[string]func(){"berth": main, "floaty": main, "yaim": main})
 }
+
+// raceOptions is the variable with the options of the race detector.
+const raceOptions = "GORACE"
 
 // Two servers; this host is lb1, the floating IPs begin at lb2.
 const (
@@ -34,7 +43,7 @@ const (
 )
 
 // waitLimit bounds each wait for something that must happen.
-const waitLimit = 20 * time.Second
+const waitLimit = time.Minute
 
 // oneInstance is a keepalived.conf with the instance VI_1 and its address, on the one
 // interface that every machine has.
@@ -104,9 +113,7 @@ func TestScript(t *testing.T) {
 			env.Values[simKey{}] = sim
 			env.Setenv("SIM", "http://"+l.Addr().String())
 			env.Setenv("TOKEN", apiToken)
-			// The race detector sleeps for a second at exit, in which each
-			// predecessor would have to be killed.
-			env.Setenv("GORACE", "atexit_sleep_ms=0")
+			env.Setenv(raceOptions, os.Getenv(raceOptions))
 			env.Setenv("LB1", lb1)
 			env.Setenv("LB2", lb2)
 			hostname, err := os.Hostname()

@@ -97,7 +97,6 @@ func TestParallelInvocationsInRandomOrderEndInTheNewestState(t *testing.T) {
 		// keepalived has a process group of its own, by which all of it is killed.
 		cmd := exec.Command(filepath.Join(dir, "keepalived"), "-c", events.String()+"wait; true")
 		cmd.Dir = dir
-		cmd.Env = append(os.Environ(), "GORACE=atexit_sleep_ms=0")
 		cmd.SysProcAttr = &unix.SysProcAttr{Setpgid: true}
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)

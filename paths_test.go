@@ -72,7 +72,6 @@ func berthSays(t *testing.T, dir string, args ...string) (int, string) {
 	defer cancel()
 	cmd := exec.CommandContext(ctx, filepath.Join(dir, "berth"), args...)
 	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "GORACE=atexit_sleep_ms=0")
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	err := cmd.Run()
@@ -178,7 +177,6 @@ func TestServiceReadsNoPathThatLeadsToNoFileAtReload(t *testing.T) {
 	defer log.Close()
 	cmd := exec.Command(in("berth"), "--fifo", "berth.yml", "events")
 	cmd.Dir, cmd.Stdout, cmd.Stderr = dir, log, log
-	cmd.Env = append(os.Environ(), "GORACE=atexit_sleep_ms=0")
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
