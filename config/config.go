@@ -38,6 +38,7 @@ type Config struct {
 	Follow   Follow
 	Election Election
 	Pool     Pool
+	API      API
 	Health   []Health             // checks of this host
 	Provider string               // as written, may be empty
 	Sections map[string]yaml.Node // provider sections by name, undecoded

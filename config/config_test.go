@@ -156,7 +156,7 @@ func TestPool(t *testing.T) {
 	}
 }
 
-const knownKeys = "known are back-off, cloudscale, election, etcd, fencing, follow, health, keepalived-config, keepalived-config-id, keepalived-pid-file, " +
+const knownKeys = "known are api, back-off, cloudscale, election, etcd, fencing, follow, health, keepalived-config, keepalived-config-id, keepalived-pid-file, " +
 	"keepalived-version, lock-file-template, lock-timeout, log-file, managed-addresses, metrics, none, pool, provider, refresh-interval, refresh-timeout, run-directory"
 
 // elected is a section of an election with an instance.

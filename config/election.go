@@ -99,7 +99,7 @@ func defaultElection() Election {
 }
 
 // fillElection reads the section, and returns the sections of its instances, for
-// checkKeys. Provider and pool must have been read.
+// checkKeys. Provider, pool, follow and API must have been read.
 func fillElection(top *section.Section, c *Config) (instances []*section.Section) {
 	e := &c.Election
 	s := top.Sub("election", section.Keys{
@@ -129,11 +129,12 @@ func fillElection(top *section.Section, c *Config) (instances []*section.Section
 	}
 	// An unknown provider is a problem already; its election may need no interface.
 	unknown := top.Given("provider") && c.Provider == ""
+	added := s.Empty("instances") && !misspelt && !c.Pool.Enabled && c.API.Listen != "" && !c.Follow.Decides()
 	bare := len(e.Instances) == 0 && !c.Pool.Enabled || slices.ContainsFunc(e.Instances, func(in ElectionInstance) bool { return in.Interface == "" })
-	if !s.Given("interface") && bare && c.Pointing(false) == Nothing && !unknown {
+	if !s.Given("interface") && (added || bare && c.Pointing(false) == Nothing && !unknown) {
 		s.Missing("interface", "the name of the network interface that gets the addresses, such as eth0")
 	}
-	if s.Empty("instances") && !c.Pool.Enabled {
+	if s.Empty("instances") && !c.Pool.Enabled && !added {
 		s.Missing("instances", "some, such as [{name: api, addresses: [192.0.2.254]}]")
 	}
 	return instances

@@ -26,8 +26,10 @@ const MaxWeight = 1000
 func defaultPool() Pool { return Pool{Weight: 1} }
 
 // Elects reports whether the configuration has something to take part in: instances of
-// an election, or a pool.
-func (c *Config) Elects() bool { return len(c.Election.Instances) > 0 || c.Pool.Enabled }
+// an election, a pool, or addresses that the management API adds.
+func (c *Config) Elects() bool {
+	return len(c.Election.Instances) > 0 || c.Pool.Enabled || c.API.Listen != "" && c.Election.Interface != "" && !c.Follow.Decides()
+}
 
 // OnInterfaces returns the addresses of the election on each interface, and the
 // interface of the pool, whose addresses etcd lists.

@@ -57,6 +57,7 @@ func fill(c *Config, doc *yaml.Node, o Options) []*section.Problem {
 		"election":             section.Any,
 		"health":               section.List,
 		"pool":                 section.Any,
+		"api":                  section.Any,
 		"provider":             &provider,
 	}
 	for name := range o.Sections {
@@ -82,6 +83,7 @@ func fill(c *Config, doc *yaml.Node, o Options) []*section.Problem {
 	}
 	fillBackOff(s, c)
 	fillMetrics(s, c)
+	fillAPI(s, c)
 	fencing := fillFencing(s, c)
 	c.Health = fillHealth(s, nil)
 	pool := fillPool(s, c)

@@ -139,8 +139,8 @@ func sections() map[string]config.SectionCheck {
 // secrets returns where the secrets of a section are looked up.
 func (o *Options) secrets(c *config.Config, section string, j *journal.Journal) config.SecretSource {
 	s := config.SecretSource{Section: section, Getenv: o.Getenv, Config: c, Journal: j}
-	if section == "etcd" {
-		s.CredentialPrefix = "etcd." // beside a provider's, which are named by their keys alone
+	if section == "etcd" || section == "api" {
+		s.CredentialPrefix = section + "." // beside a provider's, which are named by their keys alone
 	}
 	return s
 }
