@@ -2,6 +2,7 @@ package config
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 
 	"berth/internal/section"
@@ -83,7 +84,7 @@ func completePool(top, s *section.Section, c *Config) {
 		p.Prefix += "/"
 	}
 	// The keys of an election and those of the pool must not be taken for each other.
-	if within := strings.TrimPrefix(p.Prefix, c.Etcd.Prefix+"elections/"); within != p.Prefix {
+	if below, within := strings.CutPrefix(p.Prefix, c.Etcd.Prefix); within && slices.Contains([]string{"elections", "members", "added"}, strings.SplitN(below, "/", 2)[0]) {
 		s.Refuse("prefix", "a path below that of the elections", "a path of its own, such as "+c.Etcd.Prefix+"pool/, or leave the key out")
 	}
 	if !p.Enabled {

@@ -53,7 +53,7 @@ func (m *Member) tellDoubles() {
 		}
 	}
 	if o.pool != nil {
-		if n, there := o.pool.nodes[m.Name]; there && m.outlasts(&n.entry, present) {
+		if n, there := o.pool.nodes.nodes[m.Name]; there && m.outlasts(&n.entry, present) {
 			pool = &n.entry
 		}
 		m.tellDouble(o.pool.doubled, PoolInstance, pool)

@@ -67,6 +67,8 @@ var (
 		Text: "cannot delete the key in the election; trying again", Over: "etcd takes keys of the instance again"}
 	nodeRefused = journal.Kind{Code: "etcd-pool-member-refused", Level: zap.ErrorLevel, Distinct: true,
 		Text: "cannot put this member's key into the pool; trying again", Over: "etcd takes the key of this member in the pool again"}
+	memberRefused = journal.Kind{Code: "etcd-member-refused", Level: zap.WarnLevel, Distinct: true,
+		Text: "cannot put what this member tells of itself into etcd; trying again", Over: "etcd takes what this member tells of itself again"}
 	keyLeft = journal.Kind{Code: "etcd-key-left", Level: zap.WarnLevel,
 		Text: "cannot delete a key of the adopted lease for which this process has no campaign; trying again"}
 	memberDoubled = journal.Kind{Code: "member-doubled", Level: zap.ErrorLevel,
@@ -77,7 +79,7 @@ var (
 // Events are the kinds that this package declares.
 var Events = []journal.Kind{leaseUnacknowledged, leaseIgnored, leaseUnobtained, leaseRefused, leaseEnded, leaseDiffers, leaseUnrevoked,
 	etcdUnwatched, etcdKeyForeign, etcdHistoryBroken, etcdEndpointsStray, instanceAcquired, instanceLost, instanceUnfenced,
-	instanceUnholdable, instanceWaits, instanceWaitsHistory, keyRefused, keyUndeletable, nodeRefused, keyLeft, memberDoubled}
+	instanceUnholdable, instanceWaits, instanceWaitsHistory, keyRefused, keyUndeletable, nodeRefused, memberRefused, keyLeft, memberDoubled}
 
 // unwatchedLasting is how long the election cannot be followed before that is said. An
 // outage of etcd often ends the watch before a renewal of the lease is missed.

@@ -18,6 +18,14 @@ import (
 // least that etcd grants with its usual timing.
 const handoverTTL = 2
 
+// RefusedError says that a hand-over is not possible, and why. Nothing was changed.
+type RefusedError struct{ Reason string }
+
+// Error returns the reason.
+func (e *RefusedError) Error() string { return e.Reason }
+
+func refusal(format string, args ...any) error { return &RefusedError{fmt.Sprintf(format, args...)} }
+
 // Asker is the member for which a hand-over is asked. Without an identity it is any
 // member of its name.
 type Asker struct{ Member, Identity string }
@@ -36,7 +44,7 @@ func (a Asker) is(c candidacy, queue []candidacy) bool {
 // ambiguous returns an error if it cannot be told which of two members of one name asks.
 func (a Asker) ambiguous(queue []candidacy) error {
 	if a.Identity == "" && doubled(queue, a.Member) {
-		return fmt.Errorf("two hosts have the member name %s, and this run directory has no identity to tell which one this host is; give each another etcd.member", a.Member)
+		return refusal("two hosts have the member name %s, and this run directory has no identity to tell which one this host is; give each another etcd.member", a.Member)
 	}
 	return nil
 }
@@ -57,13 +65,13 @@ func doubled(queue []candidacy, member string) bool {
 }
 
 // Takeover asks the owner of an instance to give up in favour of a member that
-// takes part in its election, and returns when that is the owner. It fails if
-// the member does not take part or does not become the owner. places are as in Member.
+// takes part in its election, and returns when that is the owner. It fails with a
+// *RefusedError if the member does not take part, and also if it does not become the owner. places are as in Member.
 func Takeover(ctx context.Context, e *Etcd, prefix string, places map[string]string, instance string, a Asker) error {
 	h := handover{etcd: e, keys: keyspace{prefix: prefix, places: places}, instance: instance, wanted: wanted{Member: a.Member, Identity: a.Identity}}
 	h.possible = func(queue []candidacy) (bool, error) {
 		if !slices.ContainsFunc(queue, func(c candidacy) bool { return a.is(c, queue) }) {
-			return false, fmt.Errorf("member %s of this host does not take part in the election of %s; %s", a.Member, instance, present(queue))
+			return false, refusal("member %s of this host does not take part in the election of %s; %s", a.Member, instance, present(queue))
 		}
 		if err := a.ambiguous(queue); err != nil {
 			return false, err
@@ -75,8 +83,8 @@ func Takeover(ctx context.Context, e *Etcd, prefix string, places map[string]str
 }
 
 // Release asks a member to give up an instance to any other, and returns when
-// another is the owner. It fails if the member is not the owner, or if there is no
-// other member.
+// another is the owner. It fails with a *RefusedError if the member is not the owner, or
+// if there is no other member.
 func Release(ctx context.Context, e *Etcd, prefix string, places map[string]string, instance string, a Asker) error {
 	h := handover{etcd: e, keys: keyspace{prefix: prefix, places: places}, instance: instance, wanted: wanted{Except: a.Member, Identity: a.Identity}}
 	h.possible = func(queue []candidacy) (bool, error) {
@@ -86,9 +94,9 @@ func Release(ctx context.Context, e *Etcd, prefix string, places map[string]stri
 		other := func(c candidacy) bool { return !a.is(c, queue) }
 		switch {
 		case !slices.ContainsFunc(queue, other):
-			return false, fmt.Errorf("no other member takes part in the election of %s; %s", instance, present(queue))
+			return false, refusal("no other member takes part in the election of %s; %s", instance, present(queue))
 		case other(queue[0]):
-			return false, fmt.Errorf("%s is the owner of %s, not %s of this host, which has nothing to hand over", called(queue[0], queue), instance, a.Member)
+			return false, refusal("%s is the owner of %s, not %s of this host, which has nothing to hand over", called(queue[0], queue), instance, a.Member)
 		}
 		return false, nil
 	}

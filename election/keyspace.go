@@ -16,6 +16,8 @@ const (
 	releasedDir  = "released/"  // <instance>: the token that an owner last gave up
 	withdrawnDir = "withdrawn/" // <instance>: the token that was last given up by a member that never owned with it
 	wantedDir    = "wanted/"    // <instance>: the member that is asked to take over
+	membersDir   = "members/"   // <member>: what a member tells of itself, under its lease; decides nothing
+	addedDir     = "added/"     // <member>/<address>: an address that was added to a member at run time
 )
 
 // Keys below the prefix of the pool, beside releasedDir and withdrawnDir.
@@ -30,6 +32,22 @@ const (
 type ref struct {
 	pool bool
 	name string
+}
+
+// AddedKey returns the key of an address that is added to a member at run time. prefix is
+// that of the elections, with its slash. The key has no lease.
+func AddedKey(prefix, member, address string) string {
+	return prefix + addedDir + url.PathEscape(member) + "/" + url.PathEscape(address)
+}
+
+// addedName returns what an address is called by what follows the member in its key. A
+// text that AddedKey does not write stands for itself, so that a person who wrote the key
+// can be told of it.
+func addedName(rest string) string {
+	if name, err := url.PathUnescape(rest); err == nil && url.PathEscape(name) == rest {
+		return name
+	}
+	return rest
 }
 
 // keyspace says where the keys are.
@@ -113,7 +131,14 @@ func (s keyspace) parse(key string) (dir string, about ref, rest string) {
 		return "", ref{}, ""
 	}
 	dir, name, _ := strings.Cut(tail, "/")
-	dir, about, rest = named(dir+"/", false, name)
+	tail = name
+	dir, about, rest = named(dir+"/", false, tail)
+	switch dir {
+	case membersDir, addedDir: // the exact name of a member, and no other way to write it
+		if written, _, _ := strings.Cut(tail, "/"); url.PathEscape(about.name) != written {
+			return "", ref{}, ""
+		}
+	}
 	if _, elsewhere := s.places[about.name]; elsewhere && dir == electionsDir {
 		return "", ref{}, ""
 	}

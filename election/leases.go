@@ -27,19 +27,18 @@ func (o *observer) sampleLeases(ctx context.Context, own func() clientv3.LeaseID
 	defer tick.Stop()
 	for {
 		var asking sync.WaitGroup
-		for _, lease := range o.leases(own()) {
+		needed, viewed := o.leases(own())
+		for _, lease := range needed {
 			asking.Go(func() {
-				ctx, cancel := context.WithTimeout(ctx, sampleInterval)
-				defer cancel()
-				s, alive, err := o.timeToLive(ctx, lease)
-				if err != nil || !alive {
-					return
+				if s, alive := o.sample(ctx, lease, o.samples); alive {
+					o.mu.Lock()
+					defer o.mu.Unlock()
+					o.lasts(s.granted)
 				}
-				o.mu.Lock()
-				defer o.mu.Unlock()
-				o.samples[lease] = s
-				o.lasts(s.granted)
 			})
+		}
+		for _, lease := range viewed {
+			asking.Go(func() { o.sample(ctx, lease, o.viewed) })
 		}
 		asking.Wait()
 		sampled()
@@ -56,6 +55,20 @@ func (o *observer) sampleLeases(ctx context.Context, own func() clientv3.LeaseID
 	}
 }
 
+// sample asks for a lease and has the answer in one of the observer's maps.
+func (o *observer) sample(ctx context.Context, lease clientv3.LeaseID, in map[clientv3.LeaseID]sample) (s sample, alive bool) {
+	ctx, cancel := context.WithTimeout(ctx, sampleInterval)
+	defer cancel()
+	s, alive, err := o.timeToLive(ctx, lease)
+	if err != nil || !alive {
+		return s, false
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	in[lease] = s
+	return s, true
+}
+
 // wakeSampler has sampleLeases find out whether there is a new lease. It never blocks.
 func (o *observer) wakeSampler() {
 	select {
@@ -66,33 +79,51 @@ func (o *observer) wakeSampler() {
 
 // leases returns the leases of other members that have an entry in a queue for which
 // this process has a campaign, or an address of the pool, which this process may need
-// next, and forgets the samples of those that are long gone.
-func (o *observer) leases(own clientv3.LeaseID) []clientv3.LeaseID {
+// next, and those that only a person views who has asked for the cluster. It forgets the
+// samples of those that are long gone.
+func (o *observer) leases(own clientv3.LeaseID) (needed, viewed []clientv3.LeaseID) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	found := map[clientv3.LeaseID]bool{}
+	found, seen := map[clientv3.LeaseID]bool{}, map[clientv3.LeaseID]bool{}
 	for r, q := range o.queues {
 		for _, e := range q.entries {
 			if (q.campaigns > 0 || r.pool) && e.lease != own && e.lease != 0 {
 				found[e.lease] = true
+			} else {
+				seen[e.lease] = true
 			}
 		}
 	}
-	var all []clientv3.LeaseID
-	for l := range found {
-		all = append(all, l)
+	for _, n := range o.members.nodes {
+		seen[n.lease] = true
 	}
-	for l, s := range o.samples {
-		if !found[l] && time.Since(s.answered) > 2*s.granted {
-			delete(o.samples, l)
+	for l := range found {
+		needed = append(needed, l)
+	}
+	if time.Since(o.cluster.asked) < clusterAsked {
+		for l := range seen {
+			if !found[l] && l != own && l != 0 {
+				viewed = append(viewed, l)
+			}
 		}
 	}
-	return all
+	forgetSamples(o.samples, found)
+	forgetSamples(o.viewed, seen)
+	return needed, viewed
+}
+
+func forgetSamples(samples map[clientv3.LeaseID]sample, used map[clientv3.LeaseID]bool) {
+	for l, s := range samples {
+		if !used[l] && time.Since(s.answered) > 2*s.granted {
+			delete(samples, l)
+		}
+	}
 }
 
 // hasUnsampled reports whether there is a lease without a sample.
 func (o *observer) hasUnsampled(own clientv3.LeaseID) bool {
-	for _, l := range o.leases(own) {
+	needed, _ := o.leases(own)
+	for _, l := range needed {
 		o.mu.Lock()
 		_, known := o.samples[l]
 		o.mu.Unlock()

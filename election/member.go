@@ -92,7 +92,7 @@ func (m *Member) Run(ctx context.Context, run func(context.Context) error) error
 	running.Go(func() { _ = m.observer.sampleLeases(parts, m.session.Lease, m.tellDoubles) })
 	running.Go(func() { m.resignUnclaimed(parts) })
 	running.Go(func() { m.resignLeft(parts) })
-	running.Go(func() { m.withdrawNode(parts) })
+	running.Go(func() { m.withdrawNodes(parts) })
 	running.Go(func() { m.tidyRecords(parts) })
 	running.Go(func() { m.watchHistory(parts) })
 	err := run(ctx)
@@ -226,7 +226,7 @@ func (m *Member) resignUnclaimed(ctx context.Context) {
 			return
 		case <-time.After(claimTime):
 		}
-		m.observer.unclaimedNode()
+		m.observer.unclaimedNodes()
 		found, all := m.observer.unclaimed(m.Adopt, checked)
 		for r, e := range found {
 			if m.observer.hasCampaign(r) {

@@ -47,10 +47,14 @@ type observer struct {
 	moved   func()                      // told of each change, with the lock held; must not block
 	journal *journal.Journal
 
-	mu      sync.Mutex
+	mu      sync.Mutex // guards what follows
 	queues  map[ref]*queue
 	pool    *poolCopy // nil without a pool
+	members *roster
+	added   *addedCopy
+	cluster clusterCopy
 	samples map[clientv3.LeaseID]sample
+	viewed  map[clientv3.LeaseID]sample // of leases that no part but Cluster needs
 	// confirming has the leases about which etcd is being asked; see confirm.
 	confirming map[clientv3.LeaseID]chan struct{}
 	longest    time.Duration                  // time to live of a lease in use
@@ -62,14 +66,17 @@ type observer struct {
 
 func newObserver(m *Member) *observer {
 	o := &observer{etcd: m.Etcd, keys: m.keys(), ttl: m.TTL, had: m.session.had, moved: m.Moved, journal: m.Journal,
-		queues: map[ref]*queue{}, samples: map[clientv3.LeaseID]sample{}, confirming: map[clientv3.LeaseID]chan struct{}{}, firstSeen: map[clientv3.LeaseID]time.Time{},
+		queues: map[ref]*queue{}, samples: map[clientv3.LeaseID]sample{}, viewed: map[clientv3.LeaseID]sample{}, confirming: map[clientv3.LeaseID]chan struct{}{}, firstSeen: map[clientv3.LeaseID]time.Time{},
 		longest:   max(m.TTL, time.Duration(m.Past.Longest)*time.Second),
 		unsampled: make(chan struct{}, 1), read: make(chan struct{})}
 	for _, prefix := range o.keys.spans() {
 		o.spans = append(o.spans, &span{prefix: prefix, watching: m.Journal.Condition()})
 	}
+	own := o.span(m.Prefix)
+	o.members, o.added = newRoster(m.Prefix+membersDir, own), newAddedCopy(own, m.Name)
+	o.cluster = clusterCopy{span: own, changed: make(chan struct{})}
 	if m.PoolPrefix != "" {
-		o.pool = newPoolCopy(o.span(m.PoolPrefix), m.Journal.Condition())
+		o.pool = newPoolCopy(m.PoolPrefix, o.span(m.PoolPrefix), m.Journal.Condition())
 	}
 	return o
 }

@@ -1,14 +1,12 @@
 package election
 
 import (
-	"encoding/json"
 	"maps"
 	"slices"
 
 	"berth/internal/journal"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
-	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
 // PoolKeys is a copy of the keys of the pool at one revision, which nobody may change.
@@ -40,13 +38,9 @@ type PoolHolder struct {
 type poolCopy struct {
 	span    *span
 	ips     map[string]struct{}
-	nodes   map[string]node
+	nodes   *roster
 	drained map[string]bool
 	doubled *journal.Condition // another host takes part under the name of this one
-
-	presenting int  // calls of Present
-	presented  bool // it was called
-	absent     bool // this member takes no part: the last call has ended, and left nothing to a successor
 
 	// Copies of the maps above, nil after a change. PoolKeys share them.
 	sorted     []string
@@ -56,21 +50,8 @@ type poolCopy struct {
 	changed    chan struct{} // closed at the next one
 }
 
-// node is a key below nodesDir.
-type node struct {
-	entry
-	modified int64 // revision
-	value    []byte
-}
-
-// nodeValue is the value of a key below nodesDir.
-type nodeValue struct {
-	candidacy
-	Node json.RawMessage `json:"node,omitempty"`
-}
-
-func newPoolCopy(s *span, doubled *journal.Condition) *poolCopy {
-	p := &poolCopy{span: s, doubled: doubled, changed: make(chan struct{})}
+func newPoolCopy(prefix string, s *span, doubled *journal.Condition) *poolCopy {
+	p := &poolCopy{span: s, nodes: newRoster(prefix+nodesDir, s), doubled: doubled, changed: make(chan struct{})}
 	p.clear(s)
 	return p
 }
@@ -78,7 +59,8 @@ func newPoolCopy(s *span, doubled *journal.Condition) *poolCopy {
 // clear forgets everything, if it is in that span.
 func (p *poolCopy) clear(s *span) {
 	if p != nil && p.span == s {
-		p.ips, p.nodes, p.drained = map[string]struct{}{}, map[string]node{}, map[string]bool{}
+		p.ips, p.drained = map[string]struct{}{}, map[string]bool{}
+		p.nodes.clear(s)
 		p.sorted, p.shared, p.sharedIdle = nil, nil, nil
 	}
 }
@@ -86,6 +68,7 @@ func (p *poolCopy) clear(s *span) {
 // ring tells that keys of a span have changed.
 func (p *poolCopy) ring(s *span) {
 	if p != nil && p.span == s {
+		p.nodes.ring()
 		p.keys = nil
 		close(p.changed)
 		p.changed = make(chan struct{})
@@ -103,14 +86,9 @@ func (o *observer) putPool(dir, name, rest string, kv *mvccpb.KeyValue) {
 		}
 	case dir == drainedDir:
 		p.drained[name], p.sharedIdle = true, nil
-	case dir == nodesDir && kv.Lease == 0: // a person's, perhaps over that of a member
-		delete(p.nodes, name)
-		p.shared = nil
 	case dir == nodesDir:
-		var v nodeValue
-		o.decode(kv, &v)
-		e := entry{v.candidacy, string(kv.Key), clientv3.LeaseID(kv.Lease), kv.CreateRevision}
-		p.nodes[name], p.shared = node{e, kv.ModRevision, v.Node}, nil
+		o.putNode(p.nodes, name, kv)
+		p.shared = nil
 	}
 }
 
@@ -126,7 +104,7 @@ func (o *observer) removePool(dir, name, rest string) {
 		delete(p.drained, name)
 		p.sharedIdle = nil
 	case dir == nodesDir:
-		delete(p.nodes, name)
+		p.nodes.remove(name)
 		p.shared = nil
 	}
 }
@@ -155,8 +133,8 @@ func (o *observer) poolKeys() *PoolKeys {
 		p.sorted = slices.Sorted(maps.Keys(p.ips))
 	}
 	if p.shared == nil {
-		p.shared = make(map[string]PoolNode, len(p.nodes))
-		for name, n := range p.nodes {
+		p.shared = make(map[string]PoolNode, len(p.nodes.nodes))
+		for name, n := range p.nodes.nodes {
 			p.shared[name] = PoolNode{n.value, o.had(n.lease)}
 		}
 	}

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"net/url"
 	"time"
 
 	"berth/internal/journal"
@@ -21,20 +20,54 @@ import (
 // unless the cause matches ErrLeave. It returns the cause. The key of another host with
 // the name of this one stays that host's. The member must run.
 func (m *Member) Present(ctx context.Context, value func() []byte, changed <-chan struct{}) error {
-	p := &presence{m: m, key: m.nodeKey(), refusal: m.Journal.Condition()}
+	return m.tell(ctx, &presence{roster: m.observer.pool.nodes, refused: nodeRefused}, value, changed)
+}
+
+// TellMember is Present for the key of the member below members/, from which
+// [Member.Cluster] tells all members of this one. The key is written once in a second at
+// most. It is information only: no member decides by it.
+func (m *Member) TellMember(ctx context.Context, value func() []byte, changed <-chan struct{}) error {
+	return m.tell(ctx, &presence{roster: m.observer.members, refused: memberRefused, rest: tellRest}, value, changed)
+}
+
+// tellRest is the least time between two writes of TellMember.
+const tellRest = time.Second
+
+// presence is a call of tell.
+type presence struct {
+	m       *Member
+	roster  *roster
+	refused journal.Kind
+	rest    time.Duration // between two puts
+	key     string
+	since   time.Time
+	due     time.Time // no put before this moment
+	revised int64     // revision of the last put
+	era     int       // in which that was
+	refusal *journal.Condition
+}
+
+// tell keeps the key of this member in a roster, as Present says.
+func (m *Member) tell(ctx context.Context, p *presence, value func() []byte, changed <-chan struct{}) error {
+	p.m, p.key, p.since, p.refusal = m, p.roster.key(m.Name), time.Now().UTC(), m.Journal.Condition()
 	defer p.refusal.Drop()
-	m.observer.present()
-	defer func() { m.observer.absent(!errors.Is(context.Cause(ctx), ErrLeave)) }()
+	m.observer.present(p.roster)
+	defer func() { m.observer.absent(p.roster, !errors.Is(context.Cause(ctx), ErrLeave)) }()
 	for ctx.Err() == nil {
 		term, _, newTerm := m.session.state()
 		n, there, seen, next := p.node()
-		var again <-chan time.Time
 		told, err := json.Marshal(json.RawMessage(value())) // as it comes back
-		if err == nil && term != nil && seen && p.missing(n, there, term, told) {
+		var again <-chan time.Time
+		if time.Until(p.due) > 0 {
+			again = time.After(time.Until(p.due))
+		} else if err == nil && term != nil && seen && p.missing(n, there, term, told) {
+			p.due = time.Now().Add(p.rest)
 			err = p.put(ctx, term, n.modified, told)
 		}
 		if err != nil {
-			again = time.After(p.wait(err))
+			wait := p.wait(err)
+			p.due = time.Now().Add(max(wait, p.rest))
+			again = time.After(time.Until(p.due))
 		}
 		select {
 		case <-ctx.Done():
@@ -50,24 +83,14 @@ func (m *Member) Present(ctx context.Context, value func() []byte, changed <-cha
 	return context.Cause(ctx)
 }
 
-// presence is a call of Present.
-type presence struct {
-	m       *Member
-	key     string
-	revised int64 // revision of the last put
-	era     int   // in which that was
-	refusal *journal.Condition
-}
-
 // node returns the key as the watch tells it; seen is false until it tells what this
 // process has put last.
 func (p *presence) node() (n node, there, seen bool, changed <-chan struct{}) {
-	o := p.m.observer
+	o, r := p.m.observer, p.roster
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	c := o.pool
-	n, there = c.nodes[p.m.Name]
-	return n, there, c.span.read && (c.span.era != p.era || c.span.revision >= p.revised), c.changed
+	n, there = r.nodes[p.m.Name]
+	return n, there, r.span.read && (r.span.era != p.era || r.span.revision >= p.revised), r.changed
 }
 
 // missing reports whether the key is to be put.
@@ -84,7 +107,7 @@ func (p *presence) missing(n node, there bool, term *Term, value []byte) bool {
 // put puts the key if it is still that of a revision, 0 if there was none.
 func (p *presence) put(ctx context.Context, term *Term, revision int64, value []byte) error {
 	c := p.m.candidacy()
-	c.Since, c.TTL = time.Now().UTC(), int64(term.length()/time.Second)
+	c.Since, c.TTL = p.since, int64(term.length()/time.Second)
 	text, err := json.Marshal(nodeValue{c, value})
 	if err != nil {
 		return err
@@ -93,7 +116,7 @@ func (p *presence) put(ctx context.Context, term *Term, revision int64, value []
 	defer cancel()
 	ctx, stop := joined(ctx, term.ctx)
 	defer stop()
-	r, err := p.m.writer.commit(ctx, p.key, transaction{
+	r, err := p.m.Etcd.commit(ctx, transaction{
 		when: clientv3.Compare(clientv3.ModRevision(p.key), "=", revision),
 		then: []clientv3.Op{clientv3.OpPut(p.key, string(text), clientv3.WithLease(term.Lease))},
 		not:  []clientv3.Op{clientv3.OpGet(p.key)},
@@ -118,10 +141,10 @@ var errForeignNode = errors.New("a key without a lease is in its place, which be
 // wait tells why the key could not be put, and returns how long to wait.
 func (p *presence) wait(err error) time.Duration {
 	if !stubborn(err) && !errors.Is(err, errForeignNode) {
-		p.m.Journal.Debug("cannot put the key of this member in the pool", zap.Error(err))
+		p.m.Journal.Debug("cannot put the key of this member", zap.String("key", p.key), zap.Error(err))
 		return hedge
 	}
-	p.refusal.Fail(nodeRefused, err, zap.Duration("wait", refusedWait))
+	p.refusal.Fail(p.refused, err, zap.Duration("wait", refusedWait))
 	return refusedWait
 }
 
@@ -129,76 +152,25 @@ func (p *presence) wait(err error) time.Duration {
 func (p *presence) delete(ctx context.Context, term *Term) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), resignTime)
 	defer cancel()
-	_, err := p.m.writer.commit(ctx, p.key, transaction{
-		when: clientv3.Compare(clientv3.LeaseValue(p.key), "=", term.Lease),
-		then: []clientv3.Op{clientv3.OpDelete(p.key)},
-	})
-	if err != nil { // see withdrawNode
-		p.m.Journal.Debug("cannot delete the key of this member in the pool", zap.Error(err))
-	}
+	p.m.deleteNode(ctx, p.key, clientv3.Compare(clientv3.LeaseValue(p.key), "=", term.Lease))
 }
 
-// nodeKey is the key of this member below nodesDir.
-func (m *Member) nodeKey() string { return m.PoolPrefix + nodesDir + url.PathEscape(m.Name) }
-
-// present notes that a call of Present begins, absent that it has ended, and whether the key
-// of this member must go.
-func (o *observer) present() {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.pool.presenting++
-	o.pool.presented = true
-}
-
-func (o *observer) absent(gone bool) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.pool.presenting--
-	o.pool.absent = gone
-}
-
-// unclaimedNode notes that the key of an adopted lease must go, unless Present was called.
-func (o *observer) unclaimedNode() {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.pool != nil && !o.pool.presented {
-		o.pool.absent = true
-	}
-}
-
-// stray returns the key of this member if it is under a lease of this process although
-// the member takes no part in the pool.
-func (o *observer) stray(member string) (n node, stray bool) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	p := o.pool
-	n, there := p.nodes[member]
-	return n, there && p.absent && p.presenting == 0 && o.had(n.lease)
-}
-
-// withdrawNode deletes the key of this member while it takes no part in the pool, until
-// ctx ends. The deletion at the end of Present can fail, and a request to put the key can
-// come through after it: the others would leave a share of the addresses to this member.
-func (m *Member) withdrawNode(ctx context.Context) {
-	if m.PoolPrefix == "" {
-		return
-	}
+// withdrawNodes deletes the keys in which this member tells of itself no more, until ctx
+// ends. The deletion at the end of tell can fail, and a request to put the key can come
+// through after it: the others would leave a share of the addresses to this member.
+func (m *Member) withdrawNodes(ctx context.Context) {
 	every(ctx, resignTime, func() {
-		if n, stray := m.observer.stray(m.Name); stray {
-			m.deleteNode(ctx, n.modified)
+		for _, n := range m.observer.strays(m.Name) {
+			deleting, cancel := context.WithTimeout(ctx, requestTime)
+			m.deleteNode(deleting, n.key, clientv3.Compare(clientv3.ModRevision(n.key), "=", n.modified))
+			cancel()
 		}
 	})
 }
 
-// deleteNode deletes the key of this member if it is that of a revision.
-func (m *Member) deleteNode(ctx context.Context, revision int64) {
-	ctx, cancel := context.WithTimeout(ctx, requestTime)
-	defer cancel()
-	_, err := m.writer.commit(ctx, m.nodeKey(), transaction{
-		when: clientv3.Compare(clientv3.ModRevision(m.nodeKey()), "=", revision),
-		then: []clientv3.Op{clientv3.OpDelete(m.nodeKey())},
-	})
-	if err != nil { // and again in a while
-		m.Journal.Debug("cannot delete the key of this member in the pool", zap.Error(err))
+// deleteNode deletes a key of this member on a condition.
+func (m *Member) deleteNode(ctx context.Context, key string, when clientv3.Cmp) {
+	if _, err := m.Etcd.commit(ctx, transaction{when: when, then: []clientv3.Op{clientv3.OpDelete(key)}}); err != nil { // see withdrawNodes
+		m.Journal.Debug("cannot delete the key of this member", zap.String("key", key), zap.Error(err))
 	}
 }

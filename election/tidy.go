@@ -43,7 +43,7 @@ func (o *observer) unusedRecords(member string) (unused []ref) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	p := o.pool
-	for name := range p.nodes {
+	for name := range p.nodes.nodes {
 		if name < member {
 			return nil
 		}

@@ -174,8 +174,17 @@ func (o *observer) load(s *span, kvs []*mvccpb.KeyValue, revision int64, era int
 	for _, q := range o.queues {
 		q.ring()
 	}
-	o.pool.ring(s)
+	o.ring(s)
 	o.wakeSampler()
+}
+
+// ring tells those that have a copy of the keys of a span that keys have changed. It is
+// called with the lock held.
+func (o *observer) ring(s *span) {
+	o.pool.ring(s)
+	o.members.ring()
+	o.added.ring()
+	o.cluster.ring()
 }
 
 // deny notes that etcd has refused to tell a span. Only what lies in that waits for it.
@@ -218,6 +227,8 @@ func (o *observer) clear(s *span, broken bool) map[ref]entry {
 		}
 	}
 	o.pool.clear(s)
+	o.members.clear(s)
+	o.added.clear(s)
 	return owners
 }
 
@@ -243,7 +254,7 @@ func (o *observer) apply(s *span, events []*clientv3.Event, revision int64) {
 		s.revision = max(s.revision, revision)
 		o.moved()
 		o.wakeSampler()
-		o.pool.ring(s)
+		o.ring(s)
 	}
 	for r := range touched {
 		if q := o.queues[r]; q != nil {
@@ -262,6 +273,14 @@ func (o *observer) put(s *span, kv *mvccpb.KeyValue) (r ref, ok bool) {
 	switch dir {
 	case ipsDir, nodesDir, drainedDir:
 		o.putPool(dir, r.name, rest, kv)
+		return ref{}, false
+	case membersDir:
+		if rest == "" {
+			o.putNode(o.members, r.name, kv)
+		}
+		return ref{}, false
+	case addedDir:
+		o.added.put(r.name, rest, AddedValue{kv.Value, kv.ModRevision})
 		return ref{}, false
 	case heldDir:
 		if rest != "" {
@@ -314,6 +333,14 @@ func (o *observer) remove(key string) (r ref, ok bool) {
 	switch dir {
 	case ipsDir, nodesDir, drainedDir:
 		o.removePool(dir, r.name, rest)
+		return ref{}, false
+	case membersDir:
+		if rest == "" {
+			o.members.remove(r.name)
+		}
+		return ref{}, false
+	case addedDir:
+		o.added.remove(r.name, rest)
 		return ref{}, false
 	}
 	q := o.queues[r]
