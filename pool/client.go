@@ -18,9 +18,10 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
-// Etcd carries out transactions. It is an *election.Etcd.
+// Etcd carries out transactions. It is an *election.Etcd, whose methods these are.
 type Etcd interface {
 	Transact(ctx context.Context, ops ...clientv3.Op) (*clientv3.TxnResponse, error)
+	Swap(ctx context.Context, key string, was int64, value []byte) (revision int64, done bool, err error)
 }
 
 // Client reads and writes the keys of a pool on behalf of a person. It needs no member.
@@ -89,6 +90,13 @@ func (c *Client) write(ctx context.Context, ops []clientv3.Op) error {
 	return nil
 }
 
+// Valid returns an error for which Mistaken reports true, if one of the texts cannot be an
+// address of a pool.
+func Valid(texts []string) error {
+	_, err := parseAll(texts)
+	return err
+}
+
 // parseAll reads the addresses that a person has given, each once.
 func parseAll(texts []string) ([]vrrp.FloatingIP, error) {
 	var all []vrrp.FloatingIP
@@ -108,10 +116,10 @@ func parseAll(texts []string) ([]vrrp.FloatingIP, error) {
 
 // Change is what became of an address or a member that a person has named.
 type Change struct {
-	What string
-	Done string // what was done, such as "added"
+	What string `json:"what"`
+	Done string `json:"done"` // what was done, such as "added"
 	// Note is what the person should know beside that, "" for nothing.
-	Note string
+	Note string `json:"note,omitempty"`
 }
 
 // String is a line for people.
@@ -230,4 +238,17 @@ func (all content) others(member string) bool {
 		}
 	}
 	return false
+}
+
+// AddNew puts an address into the list. added is false if the list has it already, however
+// it is written there; of several clients that add one key at once, it is true for one.
+func (c *Client) AddNew(ctx context.Context, ip vrrp.FloatingIP) (added bool, err error) {
+	all, err := c.read(ctx)
+	if err != nil || len(all.listed[ip.Addr()]) > 0 {
+		return false, err
+	}
+	if _, added, err = c.Etcd.Swap(ctx, c.Prefix+"ips/"+key(ip), 0, []byte{}); err != nil {
+		return false, fmt.Errorf("write the pool below %s: %w", c.Prefix, err)
+	}
+	return added, nil
 }

@@ -114,6 +114,7 @@ type Pool struct {
 	mu        sync.Mutex
 	own       node // the value of the key of this member below nodes/
 	campaigns map[netip.Addr]*campaign
+	views     views
 	failed    map[netip.Addr]failure // what this member had and could not serve
 	// failedAnew says that an address has failed since retryFailed was called.
 	failedAnew bool
@@ -141,7 +142,7 @@ func New(o Options) *Pool {
 	}
 	p := &Pool{Options: o, plain: o.Journal, awake: &condition.Value{}, own: node{Member: o.Name, Weight: o.Weight, Since: time.Now().UTC()},
 		wake: make(chan struct{}, 1), revalue: make(chan struct{}, 1),
-		told: map[string]bool{}, campaigns: map[netip.Addr]*campaign{}, failed: map[netip.Addr]failure{}}
+		told: map[string]bool{}, campaigns: map[netip.Addr]*campaign{}, views: views{next: make(chan struct{})}, failed: map[netip.Addr]failure{}}
 	p.Journal = o.Journal.With(zap.String("instance", o.Instance))
 	p.unable, p.lost, p.unusable = p.Journal.Condition(), p.Journal.Condition(), p.Journal.Condition()
 	p.record = newRecord(o.Record, p.Journal)

@@ -19,6 +19,7 @@ type told struct {
 // tell puts what is known of the pool into status and metrics.
 func (p *Pool) tell() {
 	able, why := p.able.State()
+	p.publish(able, why)
 	held, trouble, reports := p.gather()
 	mine := len(p.seen.mine(p.Name))
 	p.Metrics.show(facts{addresses: len(p.seen.list), assigned: mine, held: held, unserved: p.seen.unserved(),

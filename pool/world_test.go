@@ -280,6 +280,7 @@ func (m *member) Announce() {
 type host struct {
 	*member
 	o     pool.Options
+	pool  *pool.Pool
 	board *status.Board
 	logs  *observer.ObservedLogs
 	stop  func(cause error)
@@ -304,6 +305,7 @@ func (e *etcd) start(name string, set func(*pool.Options)) *host {
 		set(&h.o)
 	}
 	p := pool.New(h.o)
+	h.pool = p
 	ctx, cancel := context.WithCancelCause(context.Background())
 	done := make(chan error, 1)
 	p.Prepare()
