@@ -1,7 +1,9 @@
 package main
 
 import (
+	"context"
 	"fmt"
+	"strings"
 
 	"berth/internal/app"
 
@@ -66,9 +68,28 @@ Exit status: 0 done, 1 failed, 2 mistake in usage or configuration.`,
 	p.BoolVarP(&o.Verbose, "verbose", "v", false, "log more (also BERTH_LOG_VERBOSE, FLOATY_LOG_VERBOSE)")
 	p.BoolVar(&o.JSONLog, "json-log", false, "log JSON lines")
 	p.BoolVar(&o.DryRun, "dry-run", false, "change nothing; print REFRESH ADDRESS/PREFIX instead of calling the provider")
-	root.AddCommand(electCommand(o), takeoverCommand(o), releaseCommand(o), poolCommand(o), yaimCommand(o))
+	root.AddCommand(electCommand(o), takeoverCommand(o), releaseCommand(o), poolCommand(o), ipsCommand(o), yaimCommand(o))
 	root.AddCommand(showCommand(o), statusCommand(o), checkCommand(o), configCommand(o), cloudsimCommand(o), versionCommand(o))
+	root.InitDefaultCompletionCmd()
+	for _, c := range root.Commands() {
+		if c.HasSubCommands() {
+			expectCommand(c)
+		}
+	}
 	return root
+}
+
+// expectCommand has a command that needs another one behind it say so, as a mistake; cobra
+// would print help and succeed.
+func expectCommand(c *cobra.Command) {
+	var names []string
+	for _, sub := range c.Commands() {
+		names = append(names, sub.Name())
+	}
+	c.Args = arguments(cobra.NoArgs)
+	c.RunE = func(*cobra.Command, []string) error {
+		return usage(fmt.Errorf("%s expects a command: %s", c.CommandPath(), strings.Join(names, ", ")))
+	}
 }
 
 func electCommand(o *app.Options) *cobra.Command {
@@ -120,7 +141,7 @@ func configFlag(c *cobra.Command, path *string) *cobra.Command {
 
 func takeoverCommand(o *app.Options) *cobra.Command {
 	var path string
-	return configFlag(&cobra.Command{
+	return withInstances(o, configFlag(&cobra.Command{
 		Use:   "takeover INSTANCE",
 		Short: "Make this host the owner of an instance",
 		Long: `Ask the owner of an instance to hand it over to this host, on which berth elect
@@ -128,19 +149,19 @@ must run, and wait until that has happened. The owner unbinds its addresses
 before this host binds them.`,
 		Args: arguments(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error { return o.Takeover(cmd.Context(), path, args[0]) },
-	}, &path)
+	}, &path), &path)
 }
 
 func releaseCommand(o *app.Options) *cobra.Command {
 	var path string
-	return configFlag(&cobra.Command{
+	return withInstances(o, configFlag(&cobra.Command{
 		Use:   "release INSTANCE",
 		Short: "Make this host hand an instance over to another",
 		Long: `Ask berth elect of this host to hand an instance over to any other host, and wait
 until that has happened. This host continues to take part in the election.`,
 		Args: arguments(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error { return o.Release(cmd.Context(), path, args[0]) },
-	}, &path)
+	}, &path), &path)
 }
 
 func showCommand(o *app.Options) *cobra.Command {
@@ -165,7 +186,7 @@ Exit status 1 when keepalived would refuse its configuration.`,
 			return o.Show(cmd.Context(), args[0], so)
 		},
 	}
-	c.Flags().StringVar(&output, "output", "table", "table or json")
+	outputFlag(c, &output)
 	c.Flags().BoolVar(&so.Offline, "offline", false, "do not ask the provider")
 	c.Flags().BoolVar(&so.AssumeInterfaces, "assume-interfaces", false, "assume that every interface in the file exists, with an MTU of 1500")
 	return c
@@ -193,8 +214,8 @@ acts for it (STALE); 2 when berth cannot tell.`,
 		},
 	}
 	c.Flags().StringVar(&runDirectory, "run-directory", "/run/berth", "as in the configuration")
-	c.Flags().StringVar(&output, "output", "table", "table or json")
-	return c
+	complete(c, func(context.Context) []string { return o.CompleteStatus(runDirectory) })
+	return outputFlag(c, &output)
 }
 
 func checkCommand(o *app.Options) *cobra.Command {
@@ -220,8 +241,7 @@ Exit status 1 when a check failed; 2 when none is configured.`,
 			return o.Check(cmd.Context(), args[0], co)
 		},
 	}
-	c.Flags().StringVar(&output, "output", "table", "table or json")
-	return c
+	return outputFlag(c, &output)
 }
 
 func configCommand(o *app.Options) *cobra.Command {

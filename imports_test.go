@@ -19,7 +19,9 @@ var allowed = map[string]string{
 	"berth/vrrp": "", // the nouns; everything may import it
 	// the nouns of the addresses that are added at run time, for the API, its client and all
 	// that have such addresses
-	"berth/ips":            "vrrp",
+	"berth/ips": "vrrp",
+	// of the client: the nouns of the addresses and of the pool; certs: TLS
+	"berth/api":            "ips pool internal/certs internal/section",
 	"berth/keepalivedconf": "vrrp",
 	// files: a configuration and its secrets are read with a bound; rundir: the default of
 	// lock-file-template

@@ -78,7 +78,7 @@ func (p *PostgresCheck) ReadDSN() (string, error) {
 	if p.DSNFile == "" {
 		return p.DSN.Reveal(), nil
 	}
-	dsn, err := readSecret(p.DSNFile)
+	dsn, err := ReadSecret(p.DSNFile)
 	return dsn.Reveal(), err
 }
 

@@ -62,14 +62,14 @@ func (s SecretSource) Resolve(key string, inline Secret, file, env string) (Secr
 		}
 		return inline, nil
 	case file != "":
-		secret, err := readSecret(file)
+		secret, err := ReadSecret(file)
 		if err != nil {
 			return "", &section.Problem{Key: path + "-file", Text: err.Error()}
 		}
 		return secret, nil
 	}
 	if dir := s.Getenv("CREDENTIALS_DIRECTORY"); dir != "" {
-		secret, err := readSecret(filepath.Join(dir, s.CredentialPrefix+key))
+		secret, err := ReadSecret(filepath.Join(dir, s.CredentialPrefix+key))
 		if err == nil {
 			return secret, nil
 		}
@@ -83,7 +83,10 @@ func (s SecretSource) Resolve(key string, inline Secret, file, env string) (Secr
 	return "", &section.Problem{Key: path, Text: fmt.Sprintf("missing; write %s or %s-file, or set the environment variable %s", key, key, env)}
 }
 
-func readSecret(path string) (Secret, error) {
+// ReadSecret reads a secret from a file, without the white space around it. The error says
+// that the file is empty, too large, or that users beside the owner and the group of the
+// file can read it.
+func ReadSecret(path string) (Secret, error) {
 	text, st, err := files.ReadInfo(path, maxSecret)
 	switch {
 	case errors.Is(err, files.ErrTooLarge):

@@ -1,7 +1,9 @@
 package app
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 
@@ -43,12 +45,41 @@ func (e *electMode) elsewhere(instance string, p netip.Prefix) bool {
 	return known && other
 }
 
-// poolClient calls do with a client for the pool of a configuration.
-func (o *Options) poolClient(path string, do func(*config.Config, *pool.Client) error) error {
+// PoolOptions say where a pool is: the etcd of a configuration has its keys, or an API asks
+// for them.
+type PoolOptions struct {
+	Config     string
+	Configured bool // Config was given, and is not the default
+	API        APIOptions
+}
+
+// poolAccess is a pool, by its etcd or by an API.
+type poolAccess interface {
+	List(ctx context.Context) (*pool.Overview, error)
+	Add(ctx context.Context, texts []string) ([]pool.Change, error)
+	Remove(ctx context.Context, texts []string) ([]pool.Change, error)
+	Drain(ctx context.Context, member string, own, undo bool) (pool.Change, error)
+}
+
+// withPool calls do with the pool, and the member that is meant where none is named.
+func (o *Options) withPool(ctx context.Context, p PoolOptions, do func(ctx context.Context, pool poolAccess, own string) error) error {
 	if o.DryRun {
 		return &UsageError{fmt.Errorf("--dry-run is not available for the commands of the pool; berth pool list changes nothing")}
 	}
-	cfg, err := o.load(path)
+	url := cmp.Or(p.API.URL, o.Getenv("BERTH_API_URL"))
+	switch {
+	case url != "" && p.Configured:
+		return &UsageError{errors.New("--config names the pool by its etcd, and --url or BERTH_API_URL by the API of a member; give one of the two")}
+	case url != "":
+		c, err := o.apiClient(p.API, url)
+		if err != nil {
+			return err
+		}
+		return do(ctx, c.Pool(), "")
+	case p.API != APIOptions{}:
+		return &UsageError{errors.New("--url: missing; the options of an API were given")}
+	}
+	cfg, err := o.load(p.Config)
 	if err == nil && !cfg.Pool.Enabled {
 		err = &UsageError{cfg.Located("pool", fmt.Errorf("pool: not enabled; write pool: {enabled: true}"))}
 	}
@@ -60,19 +91,14 @@ func (o *Options) poolClient(path string, do func(*config.Config, *pool.Client) 
 		return err
 	}
 	defer etcd.Close()
-	return do(cfg, &pool.Client{Etcd: etcd, Prefix: cfg.Pool.Prefix})
-}
-
-// within bounds what a command asks of etcd.
-func within(ctx context.Context, cfg *config.Config) (context.Context, context.CancelFunc) {
-	return context.WithTimeoutCause(ctx, cfg.LockTimeout, election.ErrNoAnswer)
+	ctx, cancel := context.WithTimeoutCause(ctx, cfg.LockTimeout, election.ErrNoAnswer)
+	defer cancel()
+	return do(ctx, &pool.Client{Etcd: etcd, Prefix: cfg.Pool.Prefix}, cfg.Etcd.MemberName())
 }
 
 // PoolList prints the addresses and members of the pool.
-func (o *Options) PoolList(ctx context.Context, path string, asJSON bool) error {
-	return o.poolClient(path, func(cfg *config.Config, c *pool.Client) error {
-		ctx, cancel := within(ctx, cfg)
-		defer cancel()
+func (o *Options) PoolList(ctx context.Context, p PoolOptions, asJSON bool) error {
+	return o.withPool(ctx, p, func(ctx context.Context, c poolAccess, _ string) error {
 		all, err := c.List(ctx)
 		if err != nil {
 			return err
@@ -85,20 +111,18 @@ func (o *Options) PoolList(ctx context.Context, path string, asJSON bool) error 
 }
 
 // PoolAdd adds addresses to the list of the pool.
-func (o *Options) PoolAdd(ctx context.Context, path string, texts []string) error {
-	return o.changePool(ctx, path, texts, (*pool.Client).Add)
+func (o *Options) PoolAdd(ctx context.Context, p PoolOptions, texts []string) error {
+	return o.changePool(ctx, p, texts, poolAccess.Add)
 }
 
 // PoolRemove removes addresses from the list of the pool.
-func (o *Options) PoolRemove(ctx context.Context, path string, texts []string) error {
-	return o.changePool(ctx, path, texts, (*pool.Client).Remove)
+func (o *Options) PoolRemove(ctx context.Context, p PoolOptions, texts []string) error {
+	return o.changePool(ctx, p, texts, poolAccess.Remove)
 }
 
 // changePool prints what became of each address.
-func (o *Options) changePool(ctx context.Context, path string, texts []string, change func(*pool.Client, context.Context, []string) ([]pool.Change, error)) error {
-	return o.poolClient(path, func(cfg *config.Config, c *pool.Client) error {
-		ctx, cancel := within(ctx, cfg)
-		defer cancel()
+func (o *Options) changePool(ctx context.Context, p PoolOptions, texts []string, change func(poolAccess, context.Context, []string) ([]pool.Change, error)) error {
+	return o.withPool(ctx, p, func(ctx context.Context, c poolAccess, _ string) error {
 		changes, err := change(c, ctx, texts)
 		for _, ch := range changes {
 			fmt.Fprintln(o.Stdout, ch)
@@ -110,16 +134,12 @@ func (o *Options) changePool(ctx context.Context, path string, texts []string, c
 	})
 }
 
-// PoolDrain drains a member, that of this host if member is empty, or ends that.
-func (o *Options) PoolDrain(ctx context.Context, path, member string, undo bool) error {
-	return o.poolClient(path, func(cfg *config.Config, c *pool.Client) error {
-		ctx, cancel := within(ctx, cfg)
-		defer cancel()
-		own := member == "" || member == cfg.Etcd.MemberName()
-		if own {
-			member = cfg.Etcd.MemberName()
-		}
-		change, err := c.Drain(ctx, member, own, undo)
+// PoolDrain drains a member, that of this host or of the API if member is empty, or ends
+// that.
+func (o *Options) PoolDrain(ctx context.Context, p PoolOptions, member string, undo bool) error {
+	return o.withPool(ctx, p, func(ctx context.Context, c poolAccess, own string) error {
+		member := cmp.Or(member, own)
+		change, err := c.Drain(ctx, member, member == own, undo)
 		if err == nil {
 			_, err = fmt.Fprintln(o.Stdout, change)
 		}
