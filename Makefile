@@ -95,10 +95,11 @@ FAULTS ?= all
 RUNS   ?= 5
 faults: packages
 	@go test -c -o $(BIN)/faults.test ./test/faults
-	@cd test/faults && BERTH_TEST_REQUIRE_ROOT=1 $(BIN)/faults.test -test.run '^Test(Faults|Clock.*)$$' -test.timeout 180m -faults '$(FAULTS)' -runs '$(RUNS)'
+	@cd test/faults && BERTH_TEST_REQUIRE_ROOT=1 $(BIN)/faults.test -test.run '^Test(Faults|Clock.*|APIUnderLoad)$$' -test.timeout 180m -faults '$(FAULTS)' -runs '$(RUNS)'
 
 # Two hosts to experiment with, in the background: hosts that elect their owner by
-# etcd, or, with make lab MODE=keepalived, hosts with keepalived.
+# etcd, with make lab MODE=link hosts with berth in place of LinK, or with make lab
+# MODE=keepalived hosts with keepalived. The API of the first two has a port of this machine.
 MODE ?= elect
 lab: packages
 	@CGO_ENABLED=0 go build -o $(BIN)/lab ./test/faults/play

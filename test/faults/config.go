@@ -26,6 +26,10 @@ election:
   interface: %s
   on-etcd-loss: %s
 `, h.lab.endpoints(), prefix, member, Lease, ServiceLink, o.OnEtcdLoss)
+	api := "api: {listen: \"" + APIAddress + "\"}\n"
+	if o.Added {
+		return text + api
+	}
 	if o.Health && o.Pool == 0 {
 		text += healthConfig()
 	}
@@ -37,6 +41,9 @@ election:
 		return text
 	}
 	text += instance
+	if o.API {
+		return text + api
+	}
 	for i := range o.Crowd {
 		var list []string
 		for _, a := range CrowdAddresses(i) {

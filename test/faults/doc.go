@@ -8,8 +8,8 @@
 //	         |    |           |
 //	         +- host1 - host3 -+
 //
-// In place of the instance the hosts may have a pool of ten addresses, each of which is
-// judged by itself. The hosts may have a health check, of a service whose answers the
+// In place of the instance the hosts may have a pool of ten addresses, or addresses that
+// were added to them at run time; each of these is judged by itself. The hosts may have a health check, of a service whose answers the
 // lab gives, and they may follow Patroni, which then runs on each of them with its
 // PostgreSQL.
 //

@@ -26,6 +26,9 @@ type Fault struct {
 	Named bool
 	// Pool says that the lab must have a pool instead of the instance.
 	Pool bool
+	// Added says that the lab must have addresses that were added at run time instead of the
+	// instance.
+	Added bool
 	// Health says that the lab must have health checks.
 	Health bool
 	// CI says that the fault is in the selection for every change.
@@ -129,6 +132,7 @@ const (
 	kernel       = 2600 * time.Millisecond // the kernel takes the address, and the lease ends
 	leaseLost    = Lease + time.Second     // etcd lost the lease itself
 	historyLost  = Lease + 4*time.Second   // etcd's data were replaced: the members find a leader first
+	byAgreement  = 10 * time.Millisecond   // in the median
 	handOver     = 50 * time.Millisecond   // by agreement
 	linkBack     = 400 * time.Millisecond  // until the switch forwards what the host sends again
 	linkLost     = 200 * time.Millisecond  // the interface can serve no address
@@ -151,7 +155,7 @@ func All() []Fault {
 		{Name: "kill9-restart", CI: true, Lasts: shorter, Stays: true, Inject: restart(unix.SIGKILL)},
 		{Name: "upgrade", CI: true, Lasts: shorter, Stays: true, Inject: restart(unix.SIGUSR2)},
 		{Name: "sigstop-sigcont", CI: true, Lasts: longer, Inject: freeze, Limits: Limits{NoOwner: kernel, TwoOwners: thawed}},
-		{Name: "clean-stop", CI: true, Lasts: shorter, Inject: cleanStop, Limits: Limits{Median: 10 * time.Millisecond, NoOwner: handOver}},
+		{Name: "clean-stop", CI: true, Lasts: shorter, Inject: cleanStop, Limits: Limits{Median: byAgreement, NoOwner: handOver}},
 		{Name: "handover-200x5", Crowd: crowd, Alone: true, CI: true, Lasts: shorter, Inject: cleanStop, Limits: Limits{NoOwner: crowded}},
 		{Name: "handover-200x5-kill9", Crowd: crowd, Alone: true, Lasts: longer, Inject: kill9, Limits: Limits{NoOwner: kernel + crowded}},
 		{Name: "takeover", Owner: true, Lasts: shorter, Inject: func(r *Run) error {
@@ -248,13 +252,14 @@ func All() []Fault {
 	}
 	all = append(all, healthFaults()...)
 	all = append(all, claimFaults()...)
+	all = append(all, addedFaults()...)
 	all = append(all, poolFaults()...)
 	return append(all, patroniFaults()...)
 }
 
 // Options returns those of a lab for the fault.
 func (f Fault) Options() Options {
-	o := Options{OnEtcdLoss: f.OnEtcdLoss, Clock: f.Clock, Crowd: f.Crowd, Named: f.Named, Health: f.Health, Patroni: f.Patroni}
+	o := Options{OnEtcdLoss: f.OnEtcdLoss, Clock: f.Clock, Crowd: f.Crowd, Named: f.Named, Added: f.Added, Health: f.Health, Patroni: f.Patroni}
 	if f.Crowd > 0 {
 		o.Hosts = 2
 	}
@@ -275,6 +280,9 @@ func (f Fault) Applies(o Options) error {
 		return errors.New("needs a pool")
 	case !f.Pool && o.Pool > 0:
 		return errors.New("needs the instance")
+	}
+	if f.Added != o.Added {
+		return errors.New("needs addresses that were added, or the instance")
 	}
 	if f.Patroni != o.Patroni {
 		return errors.New("needs hosts that follow Patroni, or that do not")

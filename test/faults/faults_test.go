@@ -125,6 +125,12 @@ func newElection(t *testing.T, o faults.Options) *faults.Lab {
 		if err := h.Start(); err != nil {
 			t.Fatal(err)
 		}
+		if o.Added {
+			if err := l.Add(t.Context(), h); err != nil {
+				tell(t, l, nil)
+				t.Fatal(err)
+			}
+		}
 		if o.Crowd > 0 { // the first one gets everything
 			until(t, l, "an owner of all", func() bool { return l.Owner() != nil })
 		}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"net/netip"
 	"strings"
 	"syscall"
@@ -26,8 +27,9 @@ type Host struct {
 
 	number  int
 	lab     *Lab
-	member  string   // in etcd, if it is not the host's name
-	service *service // with Options.Health
+	member  string       // in etcd, if it is not the host's name
+	service *service     // with Options.Health
+	client  *http.Client // of the host's API
 }
 
 // Name is the host's name, and by default that of its member in etcd.
@@ -61,6 +63,7 @@ func (h *Host) boot() error {
 	); err != nil {
 		return err
 	}
+	h.client = h.newClient(1, func() {})
 	if l.options.Health {
 		if err := h.serve(); err != nil {
 			return err
@@ -84,6 +87,9 @@ func (h *Host) etcdAddress() netip.Addr {
 // Start starts berth.
 func (h *Host) Start() error {
 	args := []string{BerthPath, "elect", ConfigPath}
+	if h.lab.options.Link {
+		args = []string{"/usr/bin/env", "INTERFACE=" + ServiceLink, "ETCD_HOSTS=" + h.lab.Endpoints(), BerthPath, "link"}
+	}
 	if h.lab.options.Clock {
 		args = append([]string{"/usr/bin/env", clockEnv + "=" + clockPath}, args...)
 	}

@@ -2,6 +2,7 @@ package faults_test
 
 import (
 	"context"
+	"io"
 	"net"
 	"net/http"
 	"net/netip"
@@ -10,11 +11,16 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"berth/test/faults"
 )
+
+// waitLimit bounds each wait of a test.
+const waitLimit = 30 * time.Second
 
 // The measurements are right only if the lab is. No berth runs here: the test adds
 // and removes the addresses.
@@ -295,5 +301,80 @@ func TestHealthFaults(t *testing.T) {
 		if err := r.Heal(tt.fault, faults.Limits{}); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// The load on the API sees what a member must not do: an answer that it does not document,
+// a refusal, a connection that ends, and an answer that comes late.
+func TestLoadSeesWhatIsWrong(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, faults.Options{Berth: idle(t), Hosts: 1, Quiet: true})
+	h := l.Hosts[0]
+	if err := h.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var listener net.Listener
+	if err := h.Node.Do(func() (err error) {
+		listener, err = net.Listen("tcp4", faults.APIAddress)
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	var lists atomic.Int64
+	held := make(chan struct{})
+	mux := http.NewServeMux()
+	answer := func(pattern string, status int) {
+		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(status) })
+	}
+	mux.HandleFunc("GET /openapi.json", func(w http.ResponseWriter, r *http.Request) {
+		io.WriteString(w, `{"paths": {"/ips": {"get": {"responses": {"200": {}}}, "post": {"responses": {"201": {}, "503": {}}}},
+			"/ips/{id}": {"parameters": [], "get": {"responses": {"200": {}}}, "patch": {"responses": {"200": {}}}, "delete": {"responses": {"204": {}}}},
+			"/cluster": {"get": {"responses": {"200": {}, "default": {}}}}, "/status": {"get": {"responses": {"200": {}}}}}}`)
+	})
+	mux.HandleFunc("GET /ips", func(w http.ResponseWriter, r *http.Request) {
+		if lists.Add(1) == 5 {
+			<-held
+		}
+	})
+	answer("GET /ips/{id}", http.StatusOK)
+	answer("GET /cluster", http.StatusTeapot)
+	mux.HandleFunc("GET /status", func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })
+	answer("POST /ips", http.StatusServiceUnavailable)
+	answer("PATCH /ips/{id}", http.StatusOK)
+	answer("DELETE /ips/{id}", http.StatusNoContent)
+	server := &http.Server{Handler: mux, ReadHeaderTimeout: time.Second}
+	var serving sync.WaitGroup
+	serving.Go(func() { server.Serve(listener) }) // ends with Close
+	defer func() { server.Close(); serving.Wait() }()
+
+	load, err := l.StartLoad(t.Context(), h, faults.LoadOptions{Rate: 200, Connections: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-time.After(500 * time.Millisecond) // the requests of this time wait for the fifth list
+	close(held)
+	for deadline := time.Now().Add(waitLimit); lists.Load() < 60 && time.Now().Before(deadline); {
+		<-time.After(20 * time.Millisecond)
+	}
+	r := load.Stop()
+	for _, want := range []string{"GET /cluster: status 418, which the API does not document", "GET /status: ", "POST /ips: status 503, want 201", "connections were made for 1"} {
+		if !slices.ContainsFunc(r.Problems, func(p string) bool { return strings.Contains(p, want) }) {
+			t.Errorf("want a problem %q, got %q", want, r.Problems[:min(10, len(r.Problems))])
+		}
+	}
+	if slices.ContainsFunc(r.Problems, func(p string) bool { return strings.Contains(p, "GET /ips") || strings.Contains(p, "PATCH") }) {
+		t.Errorf("want no problem of what is answered as it is documented, got %q", r.Problems)
+	}
+	late := 0
+	for _, took := range r.Took {
+		if took > 200*time.Millisecond {
+			late++
+		}
+	}
+	if late < 20 {
+		t.Errorf("want the requests that had to wait for another to be late, got %d of %d: %v", late, r.Requests, r)
+	}
+	if len(r.Memory) == 0 || r.Memory[0].Bytes == 0 {
+		t.Errorf("want the memory of the member, got %v", r.Memory)
 	}
 }

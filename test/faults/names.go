@@ -35,6 +35,9 @@ func (l *Lab) serveNames() error {
 	return nil
 }
 
+// Endpoints returns the endpoints of etcd as LinK's variable has them.
+func (l *Lab) Endpoints() string { return strings.ReplaceAll(l.endpoints(), " ", "") }
+
 // endpoints returns those of etcd, as the configuration has them.
 func (l *Lab) endpoints() string {
 	var endpoints []string

@@ -68,7 +68,16 @@ type Options struct {
 	// Pool is how many addresses etcd lists for a pool, which the hosts have in place of
 	// Instance: those of PoolAddresses.
 	Pool int
-	// Health says that every host has a health check, of a service that the lab runs.
+	// API says that berth of each host serves its API at APIAddress.
+	API bool
+	// Link says that each host has berth in place of LinK, configured by LinK's environment:
+	// no Instance, and the API at APIAddress.
+	Link bool
+	// Added says that the hosts have no Instance: its addresses are added to each of them
+	// at run time, see Lab.Add, and are elected one by one.
+	Added bool
+	// Health says that every host has a health check, of a service that the lab runs; with
+	// Added, that each address has one, of a connection to that service.
 	Health bool
 	// Patroni says that the hosts follow Patroni, see StartPatroni, and elect no owner.
 	Patroni bool
@@ -243,9 +252,9 @@ func (l *Lab) Owner() *Host {
 }
 
 // Victim returns the host that a fault is to hit: the owner of everything, or with a
-// pool that of the first address; nil if there is none.
+// pool, or with addresses that were added, that of the first address; nil if there is none.
 func (l *Lab) Victim() *Host {
-	if l.options.Pool == 0 {
+	if l.oneHost() {
 		return l.Owner()
 	}
 	owners := l.record.owners(l.probed[0])
@@ -257,11 +266,14 @@ func (l *Lab) Victim() *Host {
 	return nil
 }
 
+// oneHost says that one host is to own all addresses.
+func (l *Lab) oneHost() bool { return l.options.Pool == 0 && !l.options.Added }
+
 // Served reports whether the client is served on every address by its one owner, as
-// told by requests sent after since. That is one host for all addresses; those of a
-// pool are spread evenly.
+// told by requests sent after since. That is one host for all addresses but those that
+// were added, each of which has an owner of its own; those of a pool are spread evenly.
 func (l *Lab) Served(since time.Time) bool {
-	if l.options.Pool > 0 && !l.spread() || l.options.Pool == 0 && l.Owner() == nil {
+	if l.options.Pool > 0 && !l.spread() || l.oneHost() && l.Owner() == nil {
 		return false
 	}
 	for _, a := range l.probed {
@@ -286,13 +298,16 @@ func (l *Lab) Settle(ctx context.Context) error {
 	if l.options.Patroni {
 		return l.replicated(ctx, l.Owner())
 	}
-	want, dir := 0, prefix+"elections/"
-	if l.options.Pool > 0 {
+	want, dir, each := 0, prefix+"elections/", 1+l.options.Crowd
+	switch {
+	case l.options.Pool > 0:
 		dir = nodesDir
+	case l.options.Added:
+		each = len(l.probed)
 	}
 	for _, h := range l.Hosts {
 		if h.Running() {
-			want += 1 + l.options.Crowd
+			want += each
 		}
 	}
 	ctx, cancel := context.WithTimeout(ctx, waitLimit)
@@ -318,11 +333,14 @@ type Candidate struct {
 	Lease string // as decimal number
 }
 
-// Candidates returns the members that stand for election of Instance, or hold the first
-// address of the pool, from etcd.
+// Candidates returns the members that stand for election of Instance, or of the first
+// address that was added, or hold the first address of the pool, from etcd.
 func (l *Lab) Candidates(ctx context.Context) ([]Candidate, error) {
-	if l.options.Pool > 0 {
+	switch {
+	case l.options.Pool > 0:
 		return l.candidates(ctx, heldDir+l.probed[0].String())
+	case l.options.Added:
+		return l.candidates(ctx, prefix+"elections/"+l.probed[0].String()+"/")
 	}
 	return l.candidates(ctx, prefix+"elections/"+Instance+"/")
 }

@@ -1,6 +1,6 @@
 // Command play keeps a lab of two hosts up to try berth by hand:
 //
-//	play up [elect|keepalived]
+//	play up [elect|link|keepalived]
 //	play down
 //
 // The lab lives in a process in the background, whose id and log lie beside the
@@ -34,7 +34,7 @@ func main() {
 	}
 }
 
-const usage = "usage: play up [elect|keepalived] | play down"
+const usage = "usage: play up [elect|link|keepalived] | play down"
 
 func run(args []string) error {
 	if len(args) == 0 {
@@ -176,6 +176,8 @@ type scene struct {
 	moves func() []testnet.Line
 	nodes []*testnet.Node
 	about string
+	// reach tells how the hosts are reached from the machine that the lab is on.
+	reach []string
 	try   []string
 }
 
@@ -206,6 +208,12 @@ func explain(w io.Writer, dir string, s *scene) {
 	}
 	for _, n := range s.nodes {
 		fmt.Fprintf(w, "  %-8s nsenter -a%s -t %d bash\n", n.Name, credentials, n.PID())
+	}
+	for _, line := range s.reach {
+		fmt.Fprintf(w, "\n%s", line)
+	}
+	if len(s.reach) > 0 {
+		fmt.Fprintln(w)
 	}
 	fmt.Fprintf(w, "\nWhat happens:  tail -f %s\n\nTry, in a shell on a host:\n", logFile(dir))
 	for _, t := range s.try {

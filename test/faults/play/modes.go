@@ -16,33 +16,97 @@ import (
 // waitLimit bounds the time that a lab takes to have an owner.
 const waitLimit = 30 * time.Second
 
-var modes = map[string]func(dir string) (*scene, error){"elect": elect, "keepalived": keepalived}
+var modes = map[string]func(dir string) (*scene, error){"elect": elect, "link": link, "keepalived": keepalived}
 
 // elect is a lab of two hosts that elect the owner themselves.
 func elect(dir string) (*scene, error) {
-	etcd, err := etcdtest.Binary()
+	l, err := build(dir, faults.Options{API: true})
 	if err != nil {
 		return nil, err
-	}
-	berth, err := faults.Build(dir)
-	if err != nil {
-		return nil, err
-	}
-	l, err := faults.New(faults.Options{Berth: berth, Etcd: etcd, Hosts: 2, Quiet: true})
-	if err != nil {
-		return nil, err
-	}
-	for _, h := range l.Hosts {
-		if err := h.Start(); err != nil {
-			return nil, errors.Join(err, l.Close())
-		}
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), waitLimit)
 	defer cancel()
 	if err := l.Until(ctx, "an owner", func() bool { return l.Owner() != nil }); err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
-	return &scene{
+	s := electing(l)
+	s.about = fmt.Sprintf("Two hosts elect the owner of %v and %v by an etcd of three members. %s has them now.",
+		faults.Address4, faults.Address6, l.Owner().Name())
+	s.try = append([]string{
+		"berth status",
+		"berth cluster                               # all members",
+		"berth takeover " + faults.Instance + "                          # on the other host: move it here",
+		"berth ips add 192.0.2.100/32                # on both hosts: one more address, without a restart",
+		"berth ips failover vip-192.0.2.100          # on its owner: to the other host",
+	}, s.try...)
+	s.try = append(s.try,
+		"ip address del 192.0.2.254/32 dev eth0",
+		"setsid berth elect "+faults.ConfigPath+" >/proc/1/fd/1 2>&1 &    # start it again",
+		"ping -i 0.2 192.0.2.254                     # on the client")
+	return s, nil
+}
+
+// link is a lab of two hosts that have berth in place of LinK.
+func link(dir string) (*scene, error) {
+	l, err := build(dir, faults.Options{Link: true})
+	if err != nil {
+		return nil, err
+	}
+	s := electing(l)
+	s.about = "Two hosts run berth link, configured by LinK's environment, beside an etcd of three members. They have no address yet."
+	s.try = append([]string{
+		"berth ips add 192.0.2.254/32                # on both hosts",
+		"berth ips list",
+		"berth ips show vip-192.0.2.254",
+		"berth ips lock vip-192.0.2.254              # what LinK calls try-get-lock",
+		"berth ips failover vip-192.0.2.254          # on its owner: to the other host",
+		"berth ips remove vip-192.0.2.254",
+		"",
+		"curl -d '{\"ip\":\"192.0.2.254/32\"}' http://" + faults.APIAddress + "/ips       # LinK's five verbs: add,",
+		"curl http://" + faults.APIAddress + "/ips                                 # list,",
+		"curl http://" + faults.APIAddress + "/ips/vip-192.0.2.254                 # get,",
+		"curl -X POST http://" + faults.APIAddress + "/ips/vip-192.0.2.254/lock    # try-get-lock,",
+		"curl -X DELETE http://" + faults.APIAddress + "/ips/vip-192.0.2.254       # destroy",
+		"",
+		"berth cluster                               # all members",
+	}, s.try...)
+	s.try = append(s.try,
+		"ip address del 192.0.2.254/32 dev eth0",
+		"INTERFACE="+faults.ServiceLink+" ETCD_HOSTS="+l.Endpoints()+" setsid berth link >/proc/1/fd/1 2>&1 &    # start it again",
+		"ping -i 0.2 192.0.2.254                     # on the client")
+	return s, nil
+}
+
+// build makes a lab of two hosts on which berth runs, and the ways to their APIs.
+func build(dir string, o faults.Options) (*faults.Lab, error) {
+	etcd, err := etcdtest.Binary()
+	if err != nil {
+		return nil, err
+	}
+	if o.Berth, err = faults.Build(dir); err != nil {
+		return nil, err
+	}
+	o.Etcd, o.Hosts, o.Quiet = etcd, 2, true
+	l, err := faults.New(o)
+	if err != nil {
+		return nil, err
+	}
+	for i, h := range l.Hosts {
+		w, err := lead(h, firstPort+i)
+		if err == nil {
+			l.OnClose(w.close)
+			err = h.Start()
+		}
+		if err != nil {
+			return nil, errors.Join(err, l.Close())
+		}
+	}
+	return l, nil
+}
+
+// electing is what the labs have in common in which berth elects.
+func electing(l *faults.Lab) *scene {
+	s := &scene{
 		close: l.Close, until: l.Wait, logs: l.Logs,
 		moves: func() (lines []testnet.Line) {
 			for _, c := range l.Changes() {
@@ -51,18 +115,16 @@ func elect(dir string) (*scene, error) {
 			return lines
 		},
 		nodes: append([]*testnet.Node{l.Hosts[0].Node, l.Hosts[1].Node, l.Client}, l.EtcdNodes...),
-		about: fmt.Sprintf("Two hosts elect the owner of %v and %v by an etcd of three members. %s has them now.",
-			faults.Address4, faults.Address6, l.Owner().Name()),
+		reach: []string{"From this machine, in a browser or with curl and berth ips --url:"},
 		try: []string{
-			"berth status",
-			"berth takeover " + faults.Instance + "                          # on the other host: move it here",
 			"pkill -STOP berth                           # or -9, -TERM, -CONT",
-			"ip address del 192.0.2.254/32 dev eth0",
 			"ip link set eth1 down                       # cut off from etcd; eth0 from the client",
-			"setsid berth elect " + faults.ConfigPath + " >/proc/1/fd/1 2>&1 &    # start it again",
-			"ping -i 0.2 192.0.2.254                     # on the client",
 		},
-	}, nil
+	}
+	for i, h := range l.Hosts {
+		s.reach = append(s.reach, fmt.Sprintf("  %-8s http://127.0.0.1:%d/", h.Name(), firstPort+i))
+	}
+	return s
 }
 
 // keepalived is a lab of two hosts with keepalived at a simulated provider.
