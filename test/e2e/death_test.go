@@ -50,6 +50,7 @@ func TestFrozenPredecessor(t *testing.T) {
 // keepalived is killed, in each way in which it starts berth: the last request
 // arrives no later than a request that was on its way may.
 func TestDeathOfKeepalivedInEveryWayItWasStarted(t *testing.T) {
+	t.Parallel()
 	for _, way := range []struct {
 		name string
 		mode lab.Mode
@@ -112,6 +113,7 @@ func TestDeathOfKeepalivedInEveryWayItWasStarted(t *testing.T) {
 // holding that began under the former process ends; that of the new process, whose
 // MASTER may be read before, does not.
 func TestRespawnedVRRPProcess(t *testing.T) {
+	t.Parallel()
 	for _, mode := range []lab.Mode{lab.FIFO, lab.Notify, lab.Script} {
 		t.Run(string(mode), func(t *testing.T) {
 			t.Parallel()

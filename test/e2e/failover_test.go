@@ -12,6 +12,7 @@ import (
 
 // Two instances, one of each family, whose MASTERs are different hosts at first.
 func TestFloatingIPsAndPacketsFollowTheMaster(t *testing.T) {
+	t.Parallel()
 	bothModes(t, func(t *testing.T, mode lab.Mode) {
 		f := newField(t)
 		f.configure(f.host1, mode, lab.Fast, instance4(150), instance6(100))
@@ -41,6 +42,7 @@ func TestFloatingIPsAndPacketsFollowTheMaster(t *testing.T) {
 
 // A floating IP that another client of the API moves comes back by the next refresh.
 func TestStolenFloatingIPIsTakenBack(t *testing.T) {
+	t.Parallel()
 	bothModes(t, func(t *testing.T, mode lab.Mode) {
 		f := newField(t)
 		f.configure(f.host1, mode, lab.Fast, instance4(100))

@@ -44,6 +44,7 @@ func (f *field) bothMaster(ip netip.Addr) {
 // Two hosts that do not hear each other are both MASTER. Only one of them may make
 // requests to the provider, until it stops.
 func TestSplitNetworkHasOneHostAtTheProvider(t *testing.T) {
+	t.Parallel()
 	bothModes(t, func(t *testing.T, mode lab.Mode) {
 		f := newField(t)
 		f.etcd()
@@ -82,6 +83,7 @@ func TestSplitNetworkHasOneHostAtTheProvider(t *testing.T) {
 
 // Both become MASTER at the same time, neither has the lease before.
 func TestSplitNetworkFromTheStartHasOneHostAtTheProvider(t *testing.T) {
+	t.Parallel()
 	bothModes(t, func(t *testing.T, mode lab.Mode) {
 		f := newField(t)
 		f.etcd()
@@ -110,6 +112,7 @@ func TestSplitNetworkFromTheStartHasOneHostAtTheProvider(t *testing.T) {
 
 // Without etcd the holder stops when its lease has ended, and goes on by itself.
 func TestFenceWithoutEtcdEndsWithTheLease(t *testing.T) {
+	t.Parallel()
 	bothModes(t, func(t *testing.T, mode lab.Mode) {
 		f := newField(t)
 		etcd := f.etcd()

@@ -69,6 +69,7 @@ func TestManyInstancesAtOnce(t *testing.T) {
 
 // The better host changes every 100 ms, faster than VRRP can follow.
 func TestFlappingPriority(t *testing.T) {
+	t.Parallel()
 	bothModes(t, func(t *testing.T, mode lab.Mode) {
 		f := newField(t)
 		flapping := instance4(100)

@@ -39,6 +39,7 @@ election: {interface: %s, instances: [{name: api, addresses: [%v]}]}
 // In notify mode each process looks the name up for itself, because the token goes
 // over plain HTTP; the service looks it up when it starts.
 func TestAnAPIByNameIsClaimedBehindAMuteNameServer(t *testing.T) {
+	t.Parallel()
 	for name, extra := range map[string]string{"with the times of the product": "", "with attempts shorter than a look-up": lab.Fast} {
 		t.Run(name, func(t *testing.T) {
 			bothModes(t, func(t *testing.T, mode lab.Mode) {

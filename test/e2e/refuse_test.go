@@ -47,6 +47,7 @@ func refuse() error {
 // berth in a container whose filter refuses pidfds takes over, notices the death
 // of keepalived, and, as a notify script, ends its predecessor.
 func TestRefusedPidfdIsNotADeadKeepalived(t *testing.T) {
+	t.Parallel()
 	for _, refusal := range []unix.Errno{unix.EPERM, unix.ENOSYS} {
 		for _, mode := range []lab.Mode{lab.FIFO, lab.Notify} {
 			t.Run(string(mode)+" "+unix.ErrnoName(refusal), func(t *testing.T) {

@@ -15,6 +15,7 @@ import (
 // keepalived writes few events about changed, renamed, removed and rejected instances,
 // and none about those that stay.
 func TestReload(t *testing.T) {
+	t.Parallel()
 	for _, mode := range []lab.Mode{lab.FIFO, lab.Script} {
 		t.Run(string(mode), func(t *testing.T) {
 			t.Parallel()

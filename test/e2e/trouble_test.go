@@ -12,6 +12,7 @@ import (
 // The API fails while a host takes over, goes on failing for longer than any
 // back-off, and comes back. The new owner must not have given up.
 func TestTakeoverDuringAPITrouble(t *testing.T) {
+	t.Parallel()
 	// The back-off of lab.Fast with its jitter, and then perhaps a bad habit of the API:
 	// an answer that takes a second, or a Retry-After of one.
 	const recovery = 500*time.Millisecond*3/2 + 500*time.Millisecond + 2*time.Second

@@ -92,6 +92,7 @@ func TestDockerWrapperLogsToTheContainer(t *testing.T) {
 
 // The reader of berth's log dies; the floating IP does not depend on it.
 func TestDeadLoggerTakesNothingAlong(t *testing.T) {
+	t.Parallel()
 	for _, wrapper := range []struct{ name, text string }{{"of a user", loggerWrapper}, {"shipped", ""}} {
 		t.Run(wrapper.name, func(t *testing.T) {
 			t.Parallel()

@@ -23,7 +23,7 @@ var (
 	runs   = flag.Int("runs", 1, "runs of each fault")
 	binary = flag.String("berth", "", "path of the berth under test; built if empty")
 	seed   = flag.Uint64("seed", 0, "of the random run; 0 for a new one")
-	length = flag.Duration("length", 0, "of the random run; a minute, and half an hour with BERTH_SOAK=1, if 0")
+	length = flag.Duration("length", 0, "of the random run; less than a minute, and half an hour with BERTH_SOAK=1, if 0")
 )
 
 var (

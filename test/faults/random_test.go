@@ -16,13 +16,13 @@ import (
 // service, and never has two owners on the way.
 func TestRandomFaultsAndHeals(t *testing.T) {
 	t.Parallel()
-	random(t, faults.Options{Health: true}, time.Minute)
+	random(t, faults.Options{Health: true}, 40*time.Second)
 }
 
 // The same with a pool. At the end of each round it is spread evenly.
 func TestRandomFaultsAndHealsOfPool(t *testing.T) {
 	t.Parallel()
-	random(t, faults.Options{Pool: faults.PoolSize, Health: true}, 30*time.Second)
+	random(t, faults.Options{Pool: faults.PoolSize, Health: true}, 20*time.Second)
 }
 
 func random(t *testing.T, o faults.Options, last time.Duration) {
