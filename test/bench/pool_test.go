@@ -56,7 +56,14 @@ type poolHost struct {
 	berth *testnet.Process
 }
 
-func newPoolBed(b *testing.B) *poolBed {
+// bedOptions are what differs between the benchmarks of many addresses.
+type bedOptions struct {
+	hosts  int
+	config string // of each host, beside that of etcd
+	apart  bool   // see spread
+}
+
+func newPoolBed(b *testing.B, o bedOptions) *poolBed {
 	b.Helper()
 	testnet.Require(b, "ip")
 	binary, err := etcdtest.Binary()
@@ -64,7 +71,7 @@ func newPoolBed(b *testing.B) *poolBed {
 		b.Skip(err)
 	}
 	t := &poolBed{b: b}
-	t.spread = newSpread()
+	t.spread = newSpread(o.apart)
 	b.Cleanup(func() {
 		if b.Failed() {
 			for _, l := range t.Logs() {
@@ -86,14 +93,13 @@ func newPoolBed(b *testing.B) *poolBed {
 	t.must(err)
 	t.must(t.wire.Bridge("lan"))
 	t.must(t.wire.WatchAddresses(t.spread.note))
-	for n := range poolHosts {
+	for n := range o.hosts {
 		name := fmt.Sprintf("host%d", n+1)
 		node := t.join(name, 11+n)
 		t.must(t.wire.Observe(node))
 		t.must(errors.Join(node.Install("/usr/bin/berth", berth, 0o755), node.WriteFile("/etc/berth.yml", fmt.Sprintf(`
 etcd: {endpoints: ["http://10.77.0.2:2379"], member: %s, lease-ttl: %v, prefix: /berth/}
-pool: {enabled: true, interface: eth0}
-`, name, poolLease), 0o600)))
+%s`, name, poolLease, o.config), 0o600)))
 		t.hosts = append(t.hosts, &poolHost{Node: node})
 	}
 	t.startEtcd(binary)
@@ -148,10 +154,20 @@ func (t *poolBed) end(h *poolHost, sig unix.Signal) {
 	t.must(h.berth.Signal(sig))
 }
 
-// add puts addresses into the list, in transactions as large as etcd takes.
+// add puts addresses into the list.
 func (t *poolBed) add(addrs []netip.Addr) {
 	t.b.Helper()
 	t.list(addrs, true)
+	var keys []string
+	for _, a := range addrs {
+		keys = append(keys, poolPrefix+"ips/"+a.String())
+	}
+	t.put(keys, "1")
+}
+
+// put gives keys a value, in transactions as large as etcd takes.
+func (t *poolBed) put(keys []string, value string) {
+	t.b.Helper()
 	type put struct {
 		Key   []byte `json:"key"`
 		Value []byte `json:"value"`
@@ -159,12 +175,12 @@ func (t *poolBed) add(addrs []netip.Addr) {
 	type op struct {
 		RequestPut put `json:"requestPut"`
 	}
-	for from := 0; from < len(addrs); from += 128 {
+	for from := 0; from < len(keys); from += 128 {
 		var txn struct {
 			Success []op `json:"success"`
 		}
-		for _, a := range addrs[from:min(from+128, len(addrs))] {
-			txn.Success = append(txn.Success, op{put{[]byte(poolPrefix + "ips/" + a.String()), []byte("1")}})
+		for _, key := range keys[from:min(from+128, len(keys))] {
+			txn.Success = append(txn.Success, op{put{[]byte(key), []byte(value)}})
 		}
 		t.must(t.etcd.Call(t.b.Context(), "kv/txn", txn, nil))
 	}
@@ -177,7 +193,7 @@ func (t *poolBed) removeAll(addrs []netip.Addr) {
 	t.must(t.etcd.Call(t.b.Context(), "kv/deleterange", map[string][]byte{"key": []byte(poolPrefix + "ips/"), "range_end": []byte(poolPrefix + "ips0")}, nil))
 }
 
-// settled waits until each address is on one host, evenly, and returns how long after
+// settled waits until each address is on one host, a pool evenly, and returns how long after
 // begun that was.
 func (t *poolBed) settled(what string, begun time.Time) time.Duration {
 	t.b.Helper()
@@ -297,20 +313,10 @@ func most[T cmp.Ordered](hosts []*poolHost, of func(*poolHost) T) (m T) {
 // long an address was on no host or on two, and what was asked of etcd; and the load at
 // rest.
 func BenchmarkPool(b *testing.B) {
-	t := newPoolBed(b)
+	t := newPoolBed(b, bedOptions{hosts: poolHosts, config: "pool: {enabled: true, interface: eth0}\n"})
 	addrs := poolAddresses(poolSize + 100)
 	list, more := addrs[:poolSize], addrs[poolSize:]
-	change := func(name string, f func()) {
-		b.Helper()
-		before := t.load()
-		t.begin()
-		begun := time.Now()
-		f()
-		took := t.settled(name, begun)
-		none, two := t.longest()
-		b.Logf("%s: %v; longest on no host %v, on two %v; %v", name, took.Round(time.Millisecond), none.Round(time.Millisecond), two.Round(time.Millisecond), t.load().since(before))
-		b.ReportMetric(took.Seconds(), name+"-s")
-	}
+	change := t.change
 	for b.Loop() {
 		t.add(list)
 		change("start", func() {
@@ -335,6 +341,19 @@ func BenchmarkPool(b *testing.B) {
 		t.removeAll(addrs)
 	}
 	b.ReportMetric(0, "ns/op")
+}
+
+// change makes a change, measures until it is carried out, and reports what it took.
+func (t *poolBed) change(name string, f func()) {
+	t.b.Helper()
+	before := t.load()
+	t.begin()
+	begun := time.Now()
+	f()
+	took := t.settled(name, begun)
+	none, two := t.longest()
+	t.b.Logf("%s: %v; longest on no host %v, on two %v; %v", name, took.Round(time.Millisecond), none.Round(time.Millisecond), two.Round(time.Millisecond), t.load().since(before))
+	t.b.ReportMetric(took.Seconds(), name+"-s")
 }
 
 // rest measures a while in which nothing changes.

@@ -16,6 +16,7 @@ type spread struct {
 	on      map[netip.Addr]map[*testnet.Node]bool
 	count   map[*testnet.Node]int
 	running map[*testnet.Node]bool
+	apart   bool      // each address has an owner of its own, and they need not be spread evenly
 	wrong   int       // addresses that are not where they should be: a listed one on one host
 	since   time.Time // since when all is as it should be, zero while it is not
 
@@ -26,8 +27,8 @@ type spread struct {
 	lost bool // events of the kernel
 }
 
-func newSpread() *spread {
-	return &spread{listed: map[netip.Addr]bool{}, on: map[netip.Addr]map[*testnet.Node]bool{}, count: map[*testnet.Node]int{},
+func newSpread(apart bool) *spread {
+	return &spread{apart: apart, listed: map[netip.Addr]bool{}, on: map[netip.Addr]map[*testnet.Node]bool{}, count: map[*testnet.Node]int{},
 		running: map[*testnet.Node]bool{}, none: map[netip.Addr]time.Time{}, two: map[netip.Addr]time.Time{}}
 }
 
@@ -73,7 +74,7 @@ func (s *spread) assess(at time.Time) {
 	for n := range s.running {
 		least, most = min(least, s.count[n]), max(most, s.count[n])
 	}
-	if s.wrong > 0 || left || most > least+1 {
+	if s.wrong > 0 || left || most > least+1 && !s.apart {
 		s.since = time.Time{}
 	} else if s.since.IsZero() {
 		s.since = at
