@@ -66,6 +66,11 @@ type generation struct {
 
 // FIFO reads keepalived's notify FIFO until ctx ends.
 func (o *Options) FIFO(ctx context.Context, configPath, fifoPath string) error {
+	// From here on, and not from when the first generation runs: a SIGHUP in between would
+	// end the process.
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, unix.SIGHUP)
+	defer signal.Stop(hangup)
 	m := o.newFIFOMode(configPath, fifoPath)
 	defer m.origin.Close()
 	defer m.network.Close()
@@ -113,7 +118,7 @@ func (o *Options) FIFO(ctx context.Context, configPath, fifoPath string) error {
 	first := m.generation(ctx, g)
 	m.enforce(first)
 	tasks := append([]run.Task{
-		{Name: "configuration", Run: func(ctx context.Context) error { return m.serve(ctx, first, end) }},
+		{Name: "configuration", Run: func(ctx context.Context) error { return m.serve(ctx, first, end, hangup) }},
 		{Name: "addresses", Run: m.observer.Run},
 		{Name: "FIFO of keepalived", Run: m.fifoMonitor(ctx).Run},
 		{Name: "metrics", Run: m.exporter.Run},
@@ -249,10 +254,7 @@ func (m *fifoMode) enforce(gen *generation) {
 // process, its reader and its machines go on, so that no event and no state is lost, and
 // holdings begin anew under the new configuration without moving anything. berth elect
 // executes itself anew instead: it has no state that etcd and the kernel do not have.
-func (m *fifoMode) serve(ctx context.Context, first *generation, end func()) error {
-	hangup := make(chan os.Signal, 1)
-	signal.Notify(hangup, unix.SIGHUP)
-	defer signal.Stop(hangup)
+func (m *fifoMode) serve(ctx context.Context, first *generation, end func(), hangup <-chan os.Signal) error {
 	generations := &reload.Generations[*generation]{
 		Next: m.next,
 		Enforce: func(gen *generation) {
