@@ -68,7 +68,7 @@ Exit status: 0 done, 1 failed, 2 mistake in usage or configuration.`,
 	p.BoolVarP(&o.Verbose, "verbose", "v", false, "log more (also BERTH_LOG_VERBOSE, FLOATY_LOG_VERBOSE)")
 	p.BoolVar(&o.JSONLog, "json-log", false, "log JSON lines")
 	p.BoolVar(&o.DryRun, "dry-run", false, "change nothing; print REFRESH ADDRESS/PREFIX instead of calling the provider")
-	root.AddCommand(electCommand(o), takeoverCommand(o), releaseCommand(o), poolCommand(o), ipsCommand(o), yaimCommand(o))
+	root.AddCommand(electCommand(o), takeoverCommand(o), releaseCommand(o), poolCommand(o), ipsCommand(o), yaimCommand(o), linkCommand(o))
 	root.AddCommand(showCommand(o), statusCommand(o), checkCommand(o), configCommand(o), cloudsimCommand(o), versionCommand(o))
 	root.InitDefaultCompletionCmd()
 	for _, c := range root.Commands() {
@@ -128,6 +128,35 @@ SIGQUIT ends it as SIGTERM does; the other signals are those of berth elect.`,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return o.Yaim(cmd.Context(), path, printConfig) },
 	}
 	c.Flags().StringVar(&path, "config", "./yaim.yml", "configuration of yaim")
+	c.Flags().BoolVar(&printConfig, "print-config", false, "print the configuration of berth that means the same")
+	c.SetVersionTemplate("{{.Version}}\n")
+	return c
+}
+
+func linkCommand(o *app.Options) *cobra.Command {
+	var printConfig bool
+	c := &cobra.Command{
+		Use:   "link",
+		Short: "Serve addresses that are added at run time, with the environment of LinK",
+		Long: `Do what berth elect does, with the configuration of LinK, which is its environment:
+INTERFACE, USER, PASSWORD, PORT, ETCD_HOSTS, ETCD_TLS_CERT, ETCD_TLS_KEY,
+ETCD_CACERT, HOSTNAME, and others that docs/migrating.md lists. The addresses come
+from the management API, or from berth ips. Without etcd each healthy host claims
+them.
+
+With --print-config berth prints its own configuration that means the same, without a
+password, and exits; berth elect runs with it.
+
+The signals are those of berth elect.`,
+		Version: o.Version,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return usage(fmt.Errorf("berth link expects no arguments, as LinK's program; arguments given: %d (the program link of coreutils, which makes hard links, is /usr/bin/link)", len(args)))
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, _ []string) error { return o.Link(cmd.Context(), printConfig) },
+	}
 	c.Flags().BoolVar(&printConfig, "print-config", false, "print the configuration of berth that means the same")
 	c.SetVersionTemplate("{{.Version}}\n")
 	return c

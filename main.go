@@ -78,7 +78,7 @@ func logged(ctx context.Context, args []string, getenv func(string) string, stdo
 
 // predecessors are the programs for which berth stands in when it is called by their
 // name, each by the command of that name.
-var predecessors = []string{"yaim"}
+var predecessors = []string{"yaim", "link"}
 
 // asCalled returns the arguments, behind the name of the command for which the name of
 // the program stands.

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"berth/config"
 	"berth/internal/section"
@@ -70,15 +71,33 @@ func readSettings(text, path, prefix string, getenv func(string) string, keys, l
 	}
 	s.report(file.Err(), spelled)
 	for _, key := range slices.Concat(keys, lists) {
-		name := prefix + strings.ToUpper(strings.ReplaceAll(key, "-", "_"))
-		if v := getenv(name); v != "" {
-			s.all[key] = setting{name: name, value: v}
-			if strings.ToValidUTF8(v, "") != v || strings.ContainsFunc(v, func(r rune) bool { return r < ' ' }) {
-				s.refuse(key, "a text with control characters", "a text without them")
-			}
-		}
+		s.variable(key, prefix+strings.ToUpper(strings.ReplaceAll(key, "-", "_")), getenv)
 	}
 	return s, nil
+}
+
+// environment stands where messages have the path of a file.
+const environment = "environment"
+
+// readVariables reads variables of the environment, which are keys of their own.
+func readVariables(getenv func(string) string, names []string) *settings {
+	s := &settings{path: environment, all: map[string]setting{}, meant: map[string]bool{}}
+	for _, name := range names {
+		s.variable(name, name, getenv)
+	}
+	return s
+}
+
+// variable takes the value of a variable for a key, unless it is empty.
+func (s *settings) variable(key, name string, getenv func(string) string) {
+	v := getenv(name)
+	if v == "" {
+		return
+	}
+	s.all[key] = setting{name: name, value: v}
+	if strings.ToValidUTF8(v, "") != v || strings.ContainsFunc(v, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+		s.refuse(key, "a text with control characters", "a text without them")
+	}
 }
 
 // dashes spells the keys of a document with dashes, and returns how each was spelled. A
@@ -186,6 +205,24 @@ func (s *settings) number(key string, without, least, most int, want string) int
 		return without
 	}
 	return n
+}
+
+// duration returns the value of a key, a length of time as Go writes it, or the argument
+// without as number does.
+func (s *settings) duration(key string, without, least, most time.Duration, want string) time.Duration {
+	if !s.given(key) {
+		return without
+	}
+	d, err := time.ParseDuration(s.text(key))
+	switch {
+	case err != nil:
+		s.refuse(key, "", want)
+		return without
+	case d < least || d > most:
+		s.refuse(key, d.String(), want)
+		return without
+	}
+	return d
 }
 
 // choice returns the value of a key in lower case, which must be one of the words, or the

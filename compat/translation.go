@@ -23,6 +23,8 @@ type Translation struct {
 	Config *config.Config
 	// Verbose tells that the log has the lines that --verbose gives.
 	Verbose bool
+	// JSONLog tells that the log has the form that --json-log gives.
+	JSONLog bool
 
 	path    string
 	notes   []note
@@ -40,6 +42,41 @@ type origin struct {
 type note struct {
 	kind   journal.Kind
 	fields []zap.Field
+}
+
+// draft is a configuration of another program under translation.
+type draft struct {
+	*settings
+	t *Translation
+}
+
+func newDraft(s *settings) *draft {
+	return &draft{s, &Translation{path: s.path, origins: map[string]origin{}}}
+}
+
+// made notes which key of the user's configuration a key of berth is made of.
+func (d *draft) made(berths, theirs string) {
+	from := origin{name: theirs}
+	if s, ok := d.all[theirs]; ok {
+		from.name, from.line = s.name, s.line
+	}
+	d.t.origins[berths] = from
+}
+
+// copy writes a value under a key of berth.
+func (d *draft) copy(to block, section, key, theirs string) {
+	d.made(section+"."+key, theirs)
+	to.text(key, d.text(theirs))
+}
+
+// note adds a note about a key that the user has written.
+func (d *draft) note(n note, key string) {
+	s := d.all[key]
+	n.fields = append([]zap.Field{zap.String("key", s.name)}, n.fields...)
+	if s.line > 0 {
+		n.fields = append(n.fields, zap.String("file", d.path), zap.Int("line", s.line))
+	}
+	d.t.notes = append(d.t.notes, n)
 }
 
 // read reads the translation. known are mistakes of the file that were found before. o

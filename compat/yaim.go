@@ -68,7 +68,7 @@ func yaim(text, path string, getenv func(string) string, o config.Options) (*Tra
 	if err != nil {
 		return nil, err
 	}
-	y := &yaimFile{settings: s, t: &Translation{path: path, origins: map[string]origin{}}}
+	y := &yaimFile{newDraft(s)}
 	file := newBlock()
 	o.EtcdPassword = y.etcd(file.block("etcd"))
 	file.block("election").text("on-etcd-loss", config.Free)
@@ -85,35 +85,7 @@ func yaim(text, path string, getenv func(string) string, o config.Options) (*Tra
 }
 
 // yaimFile is a yaim.yml under translation.
-type yaimFile struct {
-	*settings
-	t *Translation
-}
-
-// made notes which key of yaim a key of berth is made of.
-func (y *yaimFile) made(berths, yaims string) {
-	from := origin{name: yaims}
-	if s, ok := y.all[yaims]; ok {
-		from.name, from.line = s.name, s.line
-	}
-	y.t.origins[berths] = from
-}
-
-// copy writes a value under a key of berth.
-func (y *yaimFile) copy(to block, section, key, yaims string) {
-	y.made(section+"."+key, yaims)
-	to.text(key, y.text(yaims))
-}
-
-// note adds a note about a key that the user has written.
-func (y *yaimFile) note(n note, key string) {
-	s := y.all[key]
-	n.fields = append([]zap.Field{zap.String("key", s.name)}, n.fields...)
-	if s.line > 0 {
-		n.fields = append(n.fields, zap.String("file", y.path), zap.Int("line", s.line))
-	}
-	y.t.notes = append(y.t.notes, n)
-}
+type yaimFile struct{ *draft }
 
 // prefix returns the path in etcd below which all keys lie.
 func (y *yaimFile) prefix() string {

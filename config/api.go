@@ -35,7 +35,9 @@ func fillAPI(top *section.Section, c *Config) {
 		"tls-key-file":  &a.TLSKeyFile,
 		"server-names":  &names,
 	})
-	a.Password = Secret(password)
+	if password != "" {
+		a.Password = Secret(password)
+	}
 	s.Path("password-file", a.PasswordFile, "/etc/berth/api-password")
 	s.Path("tls-cert-file", a.TLSCertFile, "/etc/berth/api.pem")
 	s.Path("tls-key-file", a.TLSKeyFile, "/etc/berth/api-key.pem")

@@ -32,6 +32,8 @@ type Options struct {
 	LockFileTemplate string
 	// EtcdPassword is the password of etcd where the text has none.
 	EtcdPassword Secret
+	// APIPassword is the password of the management API where the text has none.
+	APIPassword Secret
 	// Explain, if not nil, returns what to report for a problem of a text that a program
 	// has made of another file: a problem of that file.
 	Explain func(*section.Problem) *Problem
@@ -93,6 +95,7 @@ func Parse(text, path string, o Options) (*Config, error) {
 	c.Path, c.explain = path, o.Explain
 	c.LockFileTemplate = o.LockFileTemplate
 	c.Etcd.Password = o.EtcdPassword
+	c.API.Password = o.APIPassword
 	doc, second, err := Document(text, path)
 	if err != nil {
 		return nil, err

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"strings"
 
@@ -81,6 +82,20 @@ func (s SecretSource) Resolve(key string, inline Secret, file, env string) (Secr
 		return Secret(v), nil
 	}
 	return "", &section.Problem{Key: path, Text: fmt.Sprintf("missing; write %s or %s-file, or set the environment variable %s", key, key, env)}
+}
+
+// Provided reports whether the environment has a secret, as Resolve would look for it: that
+// it cannot be read does not count as a no.
+func (s SecretSource) Provided(key, env string) bool {
+	if s.Getenv(env) != "" {
+		return true
+	}
+	dir := s.Getenv("CREDENTIALS_DIRECTORY")
+	if dir == "" {
+		return false
+	}
+	_, err := os.Stat(filepath.Join(dir, s.CredentialPrefix+key))
+	return !errors.Is(err, fs.ErrNotExist)
 }
 
 // ReadSecret reads a secret from a file, without the white space around it. The error says
