@@ -147,7 +147,7 @@ func TestYaimPromises(t *testing.T) {
 		c.within(takeOver, begin, "taking over")
 	})
 	step("a node that cannot bind does not starve the pool", func(t *testing.T) {
-		node1.configure("dcs-endpoints: http://" + yaimEtcd + ":2379\ninterface: nosuch0\n")
+		node1.configure("dcs-endpoints: http://" + segmentEtcd + ":2379\ninterface: nosuch0\n")
 		node1.start()
 		if status := node1.ended(); status == 0 {
 			t.Error("want a failure without the interface")

@@ -15,8 +15,9 @@ import (
 	"berth/test/lab"
 )
 
-// documented returns the commands of docs/migrating.md, with etcd at another place.
-func documented(t *testing.T, endpoint string) []string {
+// documented returns the blocks of commands in a section of docs/migrating.md, with etcd at
+// another place.
+func documented(t *testing.T, program, endpoint string, blocks int) []string {
 	t.Helper()
 	root, err := lab.Root()
 	if err != nil {
@@ -26,12 +27,14 @@ func documented(t *testing.T, endpoint string) []string {
 	if err != nil {
 		t.Fatal(err)
 	}
+	_, section, _ := strings.Cut(string(text), "\n## "+program+"\n")
+	section, _, _ = strings.Cut(section, "\n## ")
 	var all []string
-	for _, m := range regexp.MustCompile("(?ms)^```sh\n(.*?)^```$").FindAllStringSubmatch(string(text), -1) {
+	for _, m := range regexp.MustCompile("(?ms)^```sh\n(.*?)^```$").FindAllStringSubmatch(section, -1) {
 		all = append(all, strings.ReplaceAll(m[1], "http://192.168.0.34:2379", endpoint))
 	}
-	if len(all) != 3 {
-		t.Fatalf("want three blocks of commands, got %d", len(all))
+	if len(all) != blocks {
+		t.Fatalf("want %d blocks of commands, got %d", blocks, len(all))
 	}
 	return all
 }
@@ -42,7 +45,7 @@ func TestYaimDocumentedCommands(t *testing.T) {
 	t.Parallel()
 	testnet.Require(t, "etcdctl", "curl")
 	c := etcdtest.Start(t, 1, etcdtest.Options{})
-	blocks := documented(t, c.Endpoints()[0])
+	blocks := documented(t, "yaim", c.Endpoints()[0], 3)
 	keys := func() string {
 		out, err := exec.Command("env", "ETCDCTL_API=3", "etcdctl", "--endpoints", c.Endpoints()[0], "get", "--prefix", "--keys-only", "/").CombinedOutput()
 		if err != nil {
@@ -80,7 +83,7 @@ func TestYaimUserMayTouchItsDirectoryAlone(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t, 1, etcdtest.Options{TLS: true})
 	node, password := c.nodes[0], "UpiU178oURwaK4RQ7Gw"
-	commands := strings.ReplaceAll(documented(t, c.endpoint())[2], "PASSWORD", password)
+	commands := strings.ReplaceAll(documented(t, "yaim", c.endpoint(), 3)[2], "PASSWORD", password)
 	for _, script := range []string{commands, "etcdctl user add root:" + password + "\netcdctl user grant-role root root\netcdctl auth enable\n"} {
 		out, err := c.router.Run(t.Context(), "/bin/bash", "-euc", "export "+strings.Join(c.operator(), " ")+"\n"+script)
 		if err != nil {
