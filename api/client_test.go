@@ -19,8 +19,8 @@ import (
 
 const secret = "S3CRET-PASSW0RD"
 
-// ask lists the addresses with an access, and returns the error.
-func ask(t *testing.T, a api.Access) error {
+// listWith lists the addresses with an access, and returns the error.
+func listWith(t *testing.T, a api.Access) error {
 	t.Helper()
 	c, err := api.NewClient(a)
 	if err != nil {
@@ -101,7 +101,7 @@ func TestFailuresOfACallNameTheURLAndTheCure(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			err := ask(t, tt.access)
+			err := listWith(t, tt.access)
 			e, ok := errors.AsType[*api.Error](err)
 			if !ok || !strings.Contains(err.Error(), tt.want) || !strings.HasPrefix(err.Error(), tt.access.URL+"/ips: ") {
 				t.Fatalf("want an *Error with the URL and %q, got %v", tt.want, err)
@@ -147,11 +147,11 @@ func TestAServerThatTheClientKnowsIsAsked(t *testing.T) {
 	s.StartTLS()
 	t.Cleanup(s.Close)
 	access := api.Access{URL: s.URL + "/", Username: "admin", Password: secret, CAFile: caFile(t, s)}
-	if err := ask(t, access); err == nil || !strings.Contains(err.Error(), "--cert-file and --key-file") {
+	if err := listWith(t, access); err == nil || !strings.Contains(err.Error(), "--cert-file and --key-file") {
 		t.Errorf("want that the certificate of the client is missing, got %v", err)
 	}
 	access.CertFile, access.KeyFile = filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
-	if err := ask(t, access); err != nil {
+	if err := listWith(t, access); err != nil {
 		t.Error(err)
 	}
 }
@@ -164,7 +164,7 @@ func TestARedirectIsNotFollowed(t *testing.T) {
 		s := serve(t, func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, strings.Replace(thief.URL, "http://", "http://admin:"+secret+"@", 1)+"/x", status)
 		})
-		err := ask(t, api.Access{URL: s.URL, Username: "admin", Password: secret})
+		err := listWith(t, api.Access{URL: s.URL, Username: "admin", Password: secret})
 		if err == nil || !strings.Contains(err.Error(), "sends to another URL at "+thief.URL+", which berth does not follow") || strings.Contains(err.Error(), secret) {
 			t.Errorf("%d: want the other URL, got %v", status, err)
 		}
