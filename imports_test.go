@@ -20,8 +20,8 @@ var allowed = map[string]string{
 	// the nouns of the addresses that are added at run time, for the API, its client and all
 	// that have such addresses
 	"berth/ips": "vrrp",
-	// of the client: the nouns of the addresses and of the pool; certs: TLS
-	"berth/api":            "ips pool internal/certs internal/section",
+	// of the client: the nouns of the addresses, the pool and the cluster; certs: TLS
+	"berth/api":            "ips pool internal/certs internal/cluster internal/section",
 	"berth/keepalivedconf": "vrrp",
 	// files: a configuration and its secrets are read with a bound; rundir: the default of
 	// lock-file-template
@@ -117,7 +117,9 @@ var allowed = map[string]string{
 	// open; files, rundir: the last good reading
 	"berth/internal/reading":  "vrrp keepalivedconf internal/files internal/journal internal/pidfd internal/rundir",
 	"berth/internal/cloudsim": "internal/journal", // it shares nothing with the providers that it tests
-	"berth/internal/cluster":  "",                 // nouns of the view
+	// what the members tell in etcd (election, and pool for its assignment), beside what this
+	// host knows of itself (status). It decides nothing
+	"berth/internal/cluster": "election pool vrrp internal/status",
 	// the addresses of keepalived.conf beside their holders at the provider
 	"berth/internal/overview": "vrrp keepalivedconf providers",
 	// what a check of the self-test takes

@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"text/tabwriter"
+
+	"berth/election"
 )
 
 // Overview is a pool as etcd has it, for people and programs.
@@ -60,10 +62,15 @@ func (c *Client) List(ctx context.Context) (*Overview, error) {
 	if err != nil {
 		return nil, err
 	}
+	return OverviewOf(c.Prefix, all.PoolKeys), nil
+}
+
+// OverviewOf returns the overview of a pool whose keys below the prefix are these.
+func OverviewOf(prefix string, all election.PoolKeys) *Overview {
 	var b book
 	b.follow(all.IPs, 0)
-	s := assess("", all.PoolKeys, &b)
-	o := &Overview{Prefix: c.Prefix, Addresses: []AddressView{}, Members: []MemberView{}, Strays: []StrayView{}}
+	s := assess("", all, &b)
+	o := &Overview{Prefix: prefix, Addresses: []AddressView{}, Members: []MemberView{}, Strays: []StrayView{}}
 	held, assigned := map[string]int{}, map[string]int{}
 	for _, m := range s.holder {
 		held[m]++
@@ -94,11 +101,11 @@ func (c *Client) List(ctx context.Context) (*Overview, error) {
 		o.Strays = append(o.Strays, StrayView{st.key, st.reason})
 	}
 	o.Note = lostNote(all, s)
-	return o, nil
+	return o
 }
 
 // lostNote returns a note if etcd has lost the list, as the members say, else "".
-func lostNote(all content, s situation) string {
+func lostNote(all election.PoolKeys, s situation) string {
 	for _, n := range all.Nodes {
 		if v, err := parseNode(n.Value); err == nil && v.List != digest(nil) && len(all.IPs) == 0 {
 			return fmt.Sprintf("etcd has lost the list with its history; members serve the last list (%d addresses) until addresses are added again", len(s.holder))
@@ -141,7 +148,7 @@ func (o *Overview) Table(w io.Writer) error {
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(tw, "ADDRESS\tHOLDER\tASSIGNED\tNOTE")
 	for _, a := range o.Addresses {
-		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\n", shorten(a.Address), cmp.Or(a.Holder, "-"), cmp.Or(a.Assigned, "-"), a.note())
+		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\n", shorten(a.Address), cmp.Or(a.Holder, "-"), cmp.Or(a.Assigned, "-"), a.Note())
 	}
 	fmt.Fprintln(tw, "\nMEMBER\tWEIGHT\tADDRESSES\tSTATE")
 	for _, m := range o.Members {
@@ -171,7 +178,9 @@ func shorten(address string) string {
 	return address
 }
 
-func (a AddressView) note() string {
+// Note says why no member has the address, or not the one to which it is assigned; "-" for
+// neither.
+func (a AddressView) Note() string {
 	switch {
 	case a.Assigned == "":
 		return "no member can have it"

@@ -147,6 +147,7 @@ func TestFIFOModeWritesUnderTheLockAfterTheLastWordAndThenTheLease(t *testing.T)
 	}
 	m.service = service.New(c, m.changed, m.journal)
 	m.fencing = &fencing{elections: c, journal: m.journal}
+	m.cluster = m.newCluster(g.cfg)
 	ctx, cancel := context.WithCancelCause(t.Context())
 	m.enforce(m.generation(ctx, g))
 	done := make(chan error, 1)

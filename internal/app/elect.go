@@ -110,6 +110,7 @@ type electMode struct {
 	// history are nil, and the place is a lock alone.
 	follower *patroni.Follower
 	able     []condition.Condition // of all instances, and of the pool
+	cluster  *clusterPart
 }
 
 // elect does the work of Elect with these meters, and reports whether it is to begin
@@ -202,6 +203,7 @@ func (e *electMode) build() (err error) {
 	if e.cfg.Pool.Enabled {
 		e.host.Pool = e.newPool()
 	}
+	e.cluster = e.newCluster()
 	return nil
 }
 
@@ -235,6 +237,7 @@ func (e *electMode) run(ctx context.Context, stop func(error)) (again bool, err 
 			run.Task{Name: "record", Run: func(ctx context.Context) error { return e.place.Run(ctx, e.member.End, e.member.Unacknowledged) }},
 			run.Task{Name: "history", Run: func(ctx context.Context) error { return e.history.Run(ctx, e.member.Seen) }})
 	}
+	tasks = append(tasks, e.cluster.tasks()...)
 	if e.cfg.Election.WithoutEtcd == config.Exit {
 		tasks = append(tasks, run.Task{Name: "etcd", Run: e.member.Unserved})
 	}

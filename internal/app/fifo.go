@@ -49,6 +49,7 @@ type fifoMode struct {
 	reader     *fifo.Reader
 	service    *service.Service
 	fencing    *fencing
+	cluster    *clusterPart
 	current    atomic.Pointer[generation]
 	dying      atomic.Int32 // see reconcile.Options
 
@@ -115,6 +116,7 @@ func (o *Options) FIFO(ctx context.Context, configPath, fifoPath string) error {
 	if m.fencing, err = o.newFencing(g.cfg, place, m.tellDoubled, m.meters.election, m.journal); err != nil {
 		return err
 	}
+	m.cluster = m.newCluster(g.cfg)
 	first := m.generation(ctx, g)
 	m.enforce(first)
 	tasks := append([]run.Task{
@@ -123,7 +125,7 @@ func (o *Options) FIFO(ctx context.Context, configPath, fifoPath string) error {
 		{Name: "FIFO of keepalived", Run: m.fifoMonitor(ctx).Run},
 		{Name: "metrics", Run: m.exporter.Run},
 		o.onUpgrade(checking(configPath), func() error { return nil }, stop),
-	}, m.service.Tasks()...)
+	}, append(m.service.Tasks(), m.cluster.tasks()...)...)
 	// A berth that does not drain the FIFO is not alive.
 	tasks = append(tasks, systemdTask(m.host, tasks, m.reader.Flush))
 	// Started by keepalived as its vrrp_notify_fifo_script: when keepalived ends, no
@@ -246,6 +248,7 @@ func (m *fifoMode) enforce(gen *generation) {
 		gen.status.Doubled(instance, true)
 	}
 	m.mu.Unlock()
+	m.cluster.local.Follow(gen.status)
 	m.service.Hold(gen.holding.Run)
 	m.exporter.Show(serve.Where(gen.cfg.Metrics))
 }

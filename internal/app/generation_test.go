@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"berth/internal/status"
+	"berth/vrrp"
 )
 
 // fifoModeOf returns FIFO mode, of which nothing runs, and what writes its configuration.
@@ -106,6 +107,7 @@ func TestWhatOutlivesAGenerationIsPassedOn(t *testing.T) {
 	m, write := fifoModeOf(t)
 	write(filepath.Join(t.TempDir(), "keepalived.conf"), t.TempDir(), "token: t")
 	former, _ := generationOf(t, m)
+	m.cluster = m.newCluster(former.cfg)
 	m.enforce(former)
 	m.tellDoubled("VI_1", true)
 	m.tellDoubled("VI_2", true)
@@ -119,6 +121,11 @@ func TestWhatOutlivesAGenerationIsPassedOn(t *testing.T) {
 	}
 	if n := len(next.status.Snapshot()); n != 1 {
 		t.Errorf("%d instances on the board, want the one that is doubled", n)
+	}
+	former.status.State("VI_1", status.State{State: vrrp.Master, Reason: "of a generation that has ended"})
+	next.status.State("VI_1", status.State{State: vrrp.Backup, Reason: "of the one in force"})
+	if v := m.cluster.view.View(); len(v.Addresses) != 1 || !strings.Contains(v.Addresses[0].Reason, "of the one in force") {
+		t.Errorf("the cluster is seen as %+v, want it by the board of the generation in force", v.Addresses)
 	}
 	if next.reconciler.Dying != former.reconciler.Dying {
 		t.Error("want the reconcilers to share the deaths of keepalived")

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/netip"
 
+	"berth/api"
 	"berth/config"
 	"berth/election"
 	"berth/internal/journal"
@@ -45,8 +46,8 @@ func (e *electMode) elsewhere(instance string, p netip.Prefix) bool {
 	return known && other
 }
 
-// PoolOptions say where a pool is: the etcd of a configuration has its keys, or an API asks
-// for them.
+// PoolOptions say where a pool is, or a cluster: the etcd of a configuration has its keys, or
+// an API asks for them.
 type PoolOptions struct {
 	Config     string
 	Configured bool // Config was given, and is not the default
@@ -61,23 +62,32 @@ type poolAccess interface {
 	Drain(ctx context.Context, member string, own, undo bool) (pool.Change, error)
 }
 
+// apiInstead returns a client of the API that is named instead of a configuration, nil for
+// none. what is that which both name.
+func (o *Options) apiInstead(p PoolOptions, what string) (*api.Client, error) {
+	url := cmp.Or(p.API.URL, o.Getenv("BERTH_API_URL"))
+	switch {
+	case url != "" && p.Configured:
+		return nil, &UsageError{fmt.Errorf("--config names the %s by its etcd, and --url or BERTH_API_URL by the API of a member; give one of the two", what)}
+	case url != "":
+		return o.apiClient(p.API, url)
+	case p.API != APIOptions{}:
+		return nil, &UsageError{errors.New("--url: missing; the options of an API were given")}
+	}
+	return nil, nil
+}
+
 // withPool calls do with the pool, and the member that is meant where none is named.
 func (o *Options) withPool(ctx context.Context, p PoolOptions, do func(ctx context.Context, pool poolAccess, own string) error) error {
 	if o.DryRun {
 		return &UsageError{fmt.Errorf("--dry-run is not available for the commands of the pool; berth pool list changes nothing")}
 	}
-	url := cmp.Or(p.API.URL, o.Getenv("BERTH_API_URL"))
-	switch {
-	case url != "" && p.Configured:
-		return &UsageError{errors.New("--config names the pool by its etcd, and --url or BERTH_API_URL by the API of a member; give one of the two")}
-	case url != "":
-		c, err := o.apiClient(p.API, url)
-		if err != nil {
-			return err
-		}
+	c, err := o.apiInstead(p, "pool")
+	if err != nil {
+		return err
+	}
+	if c != nil {
 		return do(ctx, c.Pool(), "")
-	case p.API != APIOptions{}:
-		return &UsageError{errors.New("--url: missing; the options of an API were given")}
 	}
 	cfg, err := o.load(p.Config)
 	if err == nil && !cfg.Pool.Enabled {

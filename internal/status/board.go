@@ -279,8 +279,7 @@ func (b *Board) entry(f *facts) Instance {
 	return in
 }
 
-// Snapshot returns all entries, ordered by instance. It is what an API of management is
-// to show; until there is one, the tests of other packages alone call it.
+// Snapshot returns all entries, ordered by instance.
 func (b *Board) Snapshot() []Instance {
 	b.mu.Lock()
 	defer b.mu.Unlock()
