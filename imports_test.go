@@ -19,9 +19,7 @@ var allowed = map[string]string{
 	"berth/vrrp": "", // the nouns; everything may import it
 	// the nouns of the addresses that are added at run time, for the API, its client and all
 	// that have such addresses
-	"berth/ips": "vrrp",
-	// of the client: the nouns of the addresses, the pool and the cluster; certs: TLS
-	"berth/api":            "ips pool internal/certs internal/cluster internal/section",
+	"berth/ips":            "vrrp",
 	"berth/keepalivedconf": "vrrp",
 	// files: a configuration and its secrets are read with a bound; rundir: the default of
 	// lock-file-template
@@ -100,6 +98,10 @@ var allowed = map[string]string{
 	// beside the election, and puts it on record
 	"berth/internal/fence":  "vrrp election guard internal/journal internal/run internal/seat internal/status",
 	"berth/internal/reload": "internal/journal", // generations arrive as values
+	// what it serves: ips, pool, internal/cluster, internal/status; election: the errors of a
+	// hand-over; certs, serve: TLS and the one HTTP server; run: its parts; section: what is
+	// wrong with a file of the client
+	"berth/api": "election ips pool internal/certs internal/cluster internal/journal internal/metrics internal/run internal/section internal/serve internal/status",
 	// election: the keys of the pool and their campaigns; owner: what the owner of one address
 	// does, with the loops of a provider (refresher); condition: what a member needs; files: the
 	// last list; run: its parts; status: what it tells; ips: what can be an address. etcd and the

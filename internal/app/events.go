@@ -3,6 +3,7 @@ package app
 import (
 	"slices"
 
+	"berth/api"
 	"berth/compat"
 	"berth/config"
 	"berth/election"
@@ -73,6 +74,7 @@ var own = []journal.Kind{ending, unprotected, fifoUnlockable, fifoNotUnlocked, e
 func Events() []journal.Kind {
 	return slices.Concat(
 		own,
+		api.Events,
 		cloudsim.Events,
 		compat.Events,
 		config.Events,

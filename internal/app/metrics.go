@@ -1,6 +1,7 @@
 package app
 
 import (
+	"berth/api"
 	"berth/election"
 	"berth/health"
 	"berth/internal/journal"
@@ -27,6 +28,7 @@ type meters struct {
 	pool      *pool.Metrics
 	health    *health.Metrics
 	patroni   *patroni.Metrics
+	api       *api.Metrics
 	events    *journal.Metrics
 	dropped   *metrics.Counter
 }
@@ -43,6 +45,7 @@ func newMeters(r *metrics.Registry) *meters {
 		pool:      pool.NewMetrics(r),
 		health:    health.NewMetrics(r),
 		patroni:   patroni.NewMetrics(r),
+		api:       api.NewMetrics(r),
 		events:    journal.NewMetrics(r, Events()),
 		dropped: r.Counter("berth_log_lines_dropped_total",
 			"Lines of the log that were dropped because the log did not take them in time."),

@@ -1,5 +1,6 @@
-// Package certs makes the TLS configuration of a client from files, which are read again
-// at each handshake: certificates are rotated while berth runs.
+// Package certs has certificates in files, which are read again at a handshake:
+// certificates are rotated while berth runs. It makes the TLS configuration of a client,
+// and has the certificate of a server.
 package certs
 
 import (

@@ -10,6 +10,9 @@ import (
 	"berth/internal/metrics"
 )
 
+// maxConnections is how many clients read the metrics at a time. A scraper needs one.
+const maxConnections = 16
+
 // Where says where metrics are shown; an empty part shows them nowhere.
 type Where struct {
 	Listen   string // address and port of an HTTP server
@@ -62,7 +65,8 @@ func (e *Exporter) Run(ctx context.Context) error {
 		whereCtx, cancel := context.WithCancelCause(ctx)
 		var wg sync.WaitGroup
 		if where.Listen != "" {
-			wg.Go(func() { HTTP(whereCtx, where.Listen, e, e.journal) })
+			server := HTTP{Listen: where.Listen, Handler: e, Connections: maxConnections, Served: served, Unservable: unservable, Journal: e.journal}
+			wg.Go(func() { server.Run(whereCtx) })
 		}
 		if where.Textfile != "" {
 			wg.Go(func() { Textfile(whereCtx, where.Textfile, e.registry.WriteText, e.journal) })

@@ -2,10 +2,10 @@ package serve
 
 import (
 	"context"
+	"crypto/tls"
+	"fmt"
 	"net"
 	"net/http"
-	"slices"
-	"sync"
 	"time"
 
 	"berth/internal/journal"
@@ -14,10 +14,8 @@ import (
 )
 
 const (
-	// maxConnections is how many clients are served at a time. A scraper needs
-	// one; each costs a descriptor, of which a claim needs some.
-	maxConnections = 16
-	// The parts of a request and its answer take no longer than this.
+	// The parts of a request and its answer take no longer than this. A handler may set
+	// other deadlines for what remains, see http.ResponseController.
 	headerTimeout = 5 * time.Second
 	readTimeout   = 5 * time.Second
 	writeTimeout  = 10 * time.Second
@@ -30,23 +28,40 @@ const (
 	listenAgain = 10 * time.Second
 )
 
-// HTTP serves what a handler answers at an address and port until ctx ends. While
-// it cannot listen there it goes on trying.
-func HTTP(ctx context.Context, address string, handler http.Handler, j *journal.Journal) {
-	serving := j.Condition()
+// HTTP is one HTTP server with its limits. It speaks HTTP/1 alone: one connection of
+// HTTP/2 carries any number of requests, so that a limit of connections would limit
+// nothing.
+type HTTP struct {
+	Listen  string // address and port
+	Handler http.Handler
+	TLS     *tls.Config // nil for a server without
+	// Connections is how many clients are served at a time. Each costs a descriptor, of
+	// which a claim needs some.
+	Connections int
+	// Loopback refuses to listen at an address that other hosts can reach.
+	Loopback bool
+	// Served is told when the server listens, Unservable while it cannot.
+	Served, Unservable journal.Kind
+	Journal            *journal.Journal
+}
+
+// Run serves until ctx ends, and returns when the last request has been answered; the
+// contexts of requests end with ctx. While the server cannot listen it goes on trying.
+func (s *HTTP) Run(ctx context.Context) {
+	serving := s.Journal.Condition()
 	defer serving.Drop() // whether the next configuration listens here is not known
 	for ctx.Err() == nil {
-		err := once(ctx, address, handler, func(at net.Addr) {
+		err := s.once(ctx, func(at net.Addr) {
 			if listen := zap.Stringer("listen", at); serving.Holds() {
 				serving.Clear(listen)
 			} else {
-				j.Tell(served, listen)
+				s.Journal.Tell(s.Served, listen)
 			}
 		})
 		if ctx.Err() != nil {
 			return
 		}
-		serving.Fail(unservable, err, zap.String("listen", address))
+		serving.Fail(s.Unservable, err, zap.String("listen", s.Listen))
 		select {
 		case <-ctx.Done():
 		case <-time.After(listenAgain):
@@ -54,58 +69,43 @@ func HTTP(ctx context.Context, address string, handler http.Handler, j *journal.
 	}
 }
 
-func once(ctx context.Context, address string, handler http.Handler, listening func(net.Addr)) error {
+func (s *HTTP) once(ctx context.Context, listening func(net.Addr)) error {
 	var lc net.ListenConfig
-	l, err := lc.Listen(ctx, "tcp", address)
+	l, err := lc.Listen(ctx, "tcp", s.Listen)
 	if err != nil {
 		return err
 	}
+	if a, ok := l.Addr().(*net.TCPAddr); s.Loopback && ok && !a.IP.IsLoopback() {
+		l.Close()
+		return fmt.Errorf("listen %s: other hosts can reach %v", s.Listen, a)
+	}
 	listening(l.Addr())
-	return answer(ctx, l, handler)
+	return s.answer(ctx, l)
 }
 
 // answer serves the connections of a listener until ctx ends.
-func answer(ctx context.Context, l net.Listener, handler http.Handler) error {
-	c := connections{active: map[net.Conn]bool{}}
+func (s *HTTP) answer(ctx context.Context, l net.Listener) error {
+	c := connections{max: s.Connections, active: map[net.Conn]bool{}}
 	srv := &http.Server{
-		Handler:           handler,
+		Handler:           c.handler(s.Handler),
+		TLSConfig:         s.TLS,
 		ReadHeaderTimeout: headerTimeout,
 		ReadTimeout:       readTimeout,
 		WriteTimeout:      writeTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
 		ConnState:         c.changed,
+		ConnContext:       c.context,
+		BaseContext:       func(net.Listener) context.Context { return ctx },
 		ErrorLog:          zap.NewStdLog(zap.NewNop()),
+		Protocols:         new(http.Protocols),
 	}
+	srv.Protocols.SetHTTP1(true)
 	stop := context.AfterFunc(ctx, func() { srv.Close() })
 	defer stop()
-	return srv.Serve(l)
-}
-
-// connections bounds how many connections there are. The connection that has waited
-// longest without a whole request makes room for a new one, so that clients that
-// only connect keep no other client out. If all are being answered, the new one is
-// closed.
-type connections struct {
-	mu      sync.Mutex
-	waiting []net.Conn        // for a request, the longest first
-	active  map[net.Conn]bool // being answered
-}
-
-// changed is an http.Server's ConnState.
-func (c *connections) changed(conn net.Conn, state http.ConnState) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	delete(c.active, conn)
-	c.waiting = slices.DeleteFunc(c.waiting, func(w net.Conn) bool { return w == conn })
-	switch state {
-	case http.StateActive: // its header was read
-		c.active[conn] = true
-	case http.StateNew, http.StateIdle:
-		c.waiting = append(c.waiting, conn)
-		if len(c.waiting)+len(c.active) > maxConnections {
-			c.waiting[0].Close()
-			c.waiting = c.waiting[1:]
-		}
+	defer c.end()
+	if s.TLS != nil {
+		return srv.ServeTLS(l, "", "")
 	}
+	return srv.Serve(l)
 }

@@ -28,7 +28,8 @@ func listening(t *testing.T, handler http.Handler) string {
 	log := zap.New(core, zap.WrapCore(func(zapcore.Core) zapcore.Core { return &listenCore{core, said} }))
 	ctx, cancel := context.WithCancelCause(t.Context())
 	var running sync.WaitGroup
-	running.Go(func() { HTTP(ctx, "127.0.0.1:0", handler, journal.New(log)) })
+	server := HTTP{Listen: "127.0.0.1:0", Handler: handler, Connections: maxConnections, Served: served, Unservable: unservable, Journal: journal.New(log)}
+	running.Go(func() { server.Run(ctx) })
 	t.Cleanup(func() {
 		cancel(errors.New("test is over"))
 		running.Wait()
@@ -164,7 +165,8 @@ func TestSlowClientsAreClosed(t *testing.T) {
 			p := &pipes{conns: make(chan net.Conn), end: make(chan struct{})}
 			ctx, cancel := context.WithCancelCause(t.Context())
 			var running sync.WaitGroup
-			running.Go(func() { answer(ctx, p, hello) })
+			server := HTTP{Handler: hello, Connections: maxConnections}
+			running.Go(func() { server.answer(ctx, p) })
 			mine, theirs := net.Pipe()
 			p.conns <- theirs
 			start := time.Now()
