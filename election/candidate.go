@@ -62,8 +62,8 @@ func (m *Member) Campaign(ctx context.Context, c Campaign, holding func(context.
 	var stop func()
 	k.ableChanged, stop = condition.Signal(c.Able)
 	defer stop()
-	k.takeOver(m.left.take(c.ref()))
 	end := m.observer.begin(c.ref())
+	k.takeOver(m.left.take(c.ref())) // after that, resignLeft leaves them to the campaign
 	defer func() {
 		// A key that is left to a successor must not be taken for one without a campaign.
 		if !errors.Is(context.Cause(ctx), ErrLeave) {

@@ -70,7 +70,7 @@ var (
 	memberRefused = journal.Kind{Code: "etcd-member-refused", Level: zap.WarnLevel, Distinct: true,
 		Text: "cannot put what this member tells of itself into etcd; trying again", Over: "etcd takes what this member tells of itself again"}
 	keyLeft = journal.Kind{Code: "etcd-key-left", Level: zap.WarnLevel,
-		Text: "cannot delete a key of the adopted lease for which this process has no campaign; trying again"}
+		Text: "cannot delete a key of the lease for which this process has no campaign; trying again"}
 	memberDoubled = journal.Kind{Code: "member-doubled", Level: zap.ErrorLevel,
 		Text: "another host takes part in the election under the name of this one; give each an etcd.member of its own",
 		Over: "no other host takes part under the name of this one any more"}

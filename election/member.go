@@ -2,14 +2,12 @@ package election
 
 import (
 	"context"
-	"errors"
 	"sync"
 	"time"
 
 	"berth/internal/journal"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
-	"go.uber.org/zap"
 )
 
 // Member is this process in the elections below one prefix: one lease, one copy
@@ -203,42 +201,6 @@ func (m *Member) begun(ctx context.Context) (adopted bool, err error) {
 		case <-ctx.Done():
 			return false, context.Cause(ctx)
 		case <-changed:
-		}
-	}
-}
-
-// claimTime is how long a key of an adopted lease may wait for its campaign.
-const claimTime = 3 * time.Second
-
-// resignUnclaimed gives up keys of an adopted lease for whose instances this process has
-// no campaign any more: they would keep all other members out for as long as the lease
-// lives.
-func (m *Member) resignUnclaimed(ctx context.Context) {
-	if m.Adopt == 0 {
-		return
-	}
-	if adopted, err := m.begun(ctx); err != nil || !adopted {
-		return
-	}
-	for checked := map[*span]bool{}; ; {
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(claimTime):
-		}
-		m.observer.unclaimedNodes()
-		found, all := m.observer.unclaimed(m.Adopt, checked)
-		for r, e := range found {
-			if m.observer.hasCampaign(r) {
-				continue
-			}
-			if err := m.resign(ctx, r, e.key, e.token, hasOwned); err != nil && !errors.Is(err, context.Canceled) {
-				m.Journal.Tell(keyLeft, zap.String("instance", r.name), zap.Error(err))
-				m.left.add(leftKey{r, e.key, e.token, hasOwned, e.lease})
-			}
-		}
-		if all {
-			return
 		}
 	}
 }

@@ -172,28 +172,6 @@ func (o *observer) owner(r ref) (member string, lease clientv3.LeaseID, ok bool)
 	return q.entries[0].Member, q.entries[0].lease, true
 }
 
-// unclaimed returns the entries under a lease for which this process has no campaign, in
-// the spans that were read and are not in checked, to which it adds those. It reports
-// whether these are all.
-func (o *observer) unclaimed(lease clientv3.LeaseID, checked map[*span]bool) (found map[ref]entry, all bool) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	found = map[ref]entry{}
-	for r, q := range o.queues {
-		for _, e := range q.entries {
-			if e.lease == lease && q.campaigns == 0 && q.place.read && !checked[q.place] {
-				found[r] = e
-			}
-		}
-	}
-	for _, s := range o.spans {
-		if s.read {
-			checked[s] = true
-		}
-	}
-	return found, len(checked) == len(o.spans)
-}
-
 // begin notes that a campaign for an instance begins; call what it returns when
 // the campaign has ended.
 func (o *observer) begin(r ref) (end func()) {

@@ -5,8 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
-	"sync"
 	"time"
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
@@ -77,68 +75,4 @@ func (m *Member) resign(ctx context.Context, r ref, key string, token int64, t t
 		return fmt.Errorf("give up %s: %w", key, err)
 	}
 	return nil
-}
-
-// leftKey is a key that etcd has not deleted when its campaign ended.
-type leftKey struct {
-	of     ref
-	key    string
-	token  int64
-	tenure tenure
-	lease  clientv3.LeaseID
-}
-
-// left is such keys. They would keep all other members out for as long as the lease lives.
-type left struct {
-	mu   sync.Mutex
-	keys []leftKey
-}
-
-func (l *left) add(k leftKey) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.keys = append(l.keys, k)
-}
-
-// take removes the keys of what has a campaign again, which gives them up, and returns the
-// newest: of the others nothing is left in etcd.
-func (l *left) take(r ref) (newest leftKey) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.keys = slices.DeleteFunc(l.keys, func(k leftKey) bool {
-		if k.of == r && k.token > newest.token {
-			newest = k
-		}
-		return k.of == r
-	})
-	return newest
-}
-
-// resignLeft gives such keys up, until ctx ends.
-func (m *Member) resignLeft(ctx context.Context) {
-	every(ctx, resignTime, func() {
-		m.left.mu.Lock()
-		// A key whose instance has a campaign again is the affair of that.
-		m.left.keys = slices.DeleteFunc(m.left.keys, func(k leftKey) bool {
-			return k.lease != m.session.Lease() || m.observer.hasCampaign(k.of)
-		})
-		keys := slices.Clone(m.left.keys)
-		m.left.mu.Unlock()
-		var resigning sync.WaitGroup
-		for _, k := range keys {
-			resigning.Go(func() { m.resignLeftKey(ctx, k) })
-		}
-		resigning.Wait()
-	})
-}
-
-func (m *Member) resignLeftKey(ctx context.Context, k leftKey) {
-	ctx, cancel := context.WithTimeout(ctx, requestTime)
-	defer cancel()
-	if m.resign(ctx, k.of, k.key, k.token, k.tenure) != nil {
-		return // and again in a while
-	}
-	m.left.mu.Lock()
-	defer m.left.mu.Unlock()
-	m.left.keys = slices.DeleteFunc(m.left.keys, func(other leftKey) bool { return other == k })
 }

@@ -16,6 +16,7 @@ type span struct {
 	denied   bool // etcd has refused to tell it, until it was read
 	era      int  // of etcd's history, to which the rest belongs
 	revision int64
+	began    int64 // the revision at which it was read for the first time
 }
 
 // span returns the span in which a key is.

@@ -37,6 +37,37 @@ func TestTheFirstMemberOfThePoolDeletesRecordsOfAddressesThatAreGone(t *testing.
 	}
 }
 
+// An address that was added at run time is in use while it is added to any member, or has
+// a candidate or a campaign. An instance of the configuration is not an address.
+func TestTheFirstMemberDeletesRecordsOfAddressesThatAreAddedNoMore(t *testing.T) {
+	for _, pool := range []string{"", "/berth/pool/", "/berth/"} {
+		m := &Member{Etcd: &Etcd{history: newHistory()}, Prefix: "/berth/", PoolPrefix: pool, Name: "b"}
+		m.Init()
+		key := func(name, value string, lease int64) *mvccpb.KeyValue {
+			return &mvccpb.KeyValue{Key: []byte("/berth/" + name), Value: []byte(value), Lease: lease, CreateRevision: 2, ModRevision: 2}
+		}
+		o := m.observer
+		o.load(o.spans[0], []*mvccpb.KeyValue{
+			key("released/192.0.2.1", `{"token":1}`, 0), key("added/z/192.0.2.1", "{}", 0), // of a member that does not run
+			key("released/192.0.2.2", `{"token":1}`, 0), key("elections/192.0.2.2/7", `{"member":"b"}`, 7),
+			key("released/192.0.2.3", `{"token":1}`, 0),
+			key("released/192.0.2.4", `{"token":1}`, 0),
+			key("withdrawn/2001:db8::1", `{"token":1}`, 0),
+			key("released/api", `{"token":1}`, 0),
+			key("members/b", `{"member":"b"}`, 7), key("members/c", `{"member":"c"}`, 8)}, 3, 0)
+		defer o.begin(ref{name: "192.0.2.3"})()
+		got := o.unusedRecords("b")
+		slices.SortFunc(got, func(a, b ref) int { return len(a.name) - len(b.name) })
+		one := pool == "/berth/" // the records can be those of the pool
+		if want := []ref{{one, "192.0.2.4"}, {one, "2001:db8::1"}}; !slices.Equal(got, want) {
+			t.Errorf("pool %q: want %v, got %v", pool, want, got)
+		}
+		if got := o.unusedRecords("c"); len(got) != 0 && !one {
+			t.Errorf("pool %q: want nothing for a member that is not the first, got %v", pool, got)
+		}
+	}
+}
+
 // A holder of an address that was taken out of the pool can act until its lease must have
 // ended, and the next one must know that it gave the address up.
 func TestRecordsAreDeletedInTheSecondRoundInWhichTheirAddressIsGone(t *testing.T) {
@@ -97,17 +128,23 @@ func TestRecordsOfAnAddressThatIsHeldAreNotDeleted(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	m.deleteRecords(t.Context(), ref{true, "192.0.2.1"})
-	m.deleteRecords(t.Context(), ref{true, "192.0.2.2"})
-	r, err := c.Get(t.Context(), m.PoolPrefix, clientv3.WithPrefix())
+	for _, key := range []string{"released/192.0.2.1", "withdrawn/192.0.2.1", "elections/192.0.2.1/7f", "released/192.0.2.10", "elections/192.0.2.2/7f"} {
+		if _, err := c.Put(t.Context(), m.Prefix+key, "1"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, r := range []ref{{true, "192.0.2.1"}, {true, "192.0.2.2"}, {false, "192.0.2.1"}, {false, "192.0.2.10"}} {
+		m.deleteRecords(t.Context(), r)
+	}
+	r, err := c.Get(t.Context(), m.Prefix, clientv3.WithPrefix())
 	if err != nil {
 		t.Fatal(err)
 	}
 	var left []string
 	for _, kv := range r.Kvs {
-		left = append(left, string(kv.Key[len(m.PoolPrefix):]))
+		left = append(left, string(kv.Key[len(m.Prefix):]))
 	}
-	if got, want := fmt.Sprint(left), "[held/192.0.2.1 released/192.0.2.1 withdrawn/192.0.2.1]"; got != want {
+	if got, want := fmt.Sprint(left), "[elections/192.0.2.1/7f elections/192.0.2.2/7f pool/held/192.0.2.1 pool/released/192.0.2.1 pool/withdrawn/192.0.2.1 released/192.0.2.1 withdrawn/192.0.2.1]"; got != want {
 		t.Errorf("want %s left, got %s", want, got)
 	}
 }
@@ -122,6 +159,11 @@ func TestAddressesThatAreGoneAreForgotten(t *testing.T) {
 			return &mvccpb.KeyValue{Key: []byte("/berth/pool/" + name), Value: []byte(`{"token":1}`), CreateRevision: 2, ModRevision: 2}
 		}
 		o.load(o.spans[0], []*mvccpb.KeyValue{key("ips/192.0.2.1"), key("released/192.0.2.2"), key("held/192.0.2.3")}, 3, 0)
+		// Beside them those of an instance, and of addresses that were added at run time.
+		o.queue(ref{name: "api"})
+		o.queue(ref{name: "2001:db8::1"})
+		o.added.put("c", "2001:db8::2", AddedValue{})
+		o.queue(ref{name: "2001:db8::2"})
 		queue := func(name string) *queue { return o.queue(ref{true, name}) }
 		queue("192.0.2.1")
 		queue("192.0.2.4").campaigns = 1
@@ -131,13 +173,13 @@ func TestAddressesThatAreGoneAreForgotten(t *testing.T) {
 		queue("192.0.2.8").unconfirmed = []expiry{{until: time.Now().Add(time.Minute)}}
 		queue("192.0.2.9")
 		o.forget()
-		if got := len(o.queues); got != 7 {
-			t.Errorf("want seven of nine kept, got %d: %v", got, o.queues)
+		if got := len(o.queues); got != 9 {
+			t.Errorf("want nine of twelve kept, got %d: %v", got, o.queues)
 		}
 		time.Sleep(2 * tidyInterval)
 		o.forget()
-		if got := len(o.queues); got != 4 {
-			t.Errorf("want the listed, the recorded, the held and that with a campaign kept, got %d: %v", got, o.queues)
+		if got := len(o.queues); got != 6 {
+			t.Errorf("want the listed, the recorded, the held, the added, the instance and that with a campaign kept, got %d: %v", got, o.queues)
 		}
 		q := queue("192.0.2.1")
 		q.unconfirmed = []expiry{{until: time.Now()}, {until: time.Now().Add(time.Second)}}

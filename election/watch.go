@@ -168,6 +168,9 @@ func (o *observer) load(s *span, kvs []*mvccpb.KeyValue, revision int64, era int
 		}
 		o.decideWaits(q)
 	}
+	if !s.read {
+		s.began = revision
+	}
 	s.revision, s.current, s.read, s.denied = revision, true, true, false
 	o.completed()
 	o.moved()
