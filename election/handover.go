@@ -1,6 +1,7 @@
 package election
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -8,6 +9,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -33,16 +35,16 @@ type Asker struct{ Member, Identity string }
 // is reports whether an entry of a queue is the asker's. An entry without an identity, of
 // a berth that has none yet, is taken for the asker's unless the asker has an entry of
 // its own.
-func (a Asker) is(c candidacy, queue []candidacy) bool {
-	own := func(c candidacy) bool { return c.Member == a.Member && c.Identity == a.Identity }
+func (a Asker) is(e entry, queue []entry) bool {
+	own := func(e entry) bool { return e.Member == a.Member && e.Identity == a.Identity }
 	if slices.ContainsFunc(queue, own) {
-		return own(c) || a.Identity == "" && c.Member == a.Member
+		return own(e) || a.Identity == "" && e.Member == a.Member
 	}
-	return c.same(candidacy{Member: a.Member, Identity: a.Identity})
+	return e.same(candidacy{Member: a.Member, Identity: a.Identity})
 }
 
 // ambiguous returns an error if it cannot be told which of two members of one name asks.
-func (a Asker) ambiguous(queue []candidacy) error {
+func (a Asker) ambiguous(queue []entry) error {
 	if a.Identity == "" && doubled(queue, a.Member) {
 		return refusal("two hosts have the member name %s, and this run directory has no identity to tell which one this host is; give each another etcd.member", a.Member)
 	}
@@ -50,7 +52,7 @@ func (a Asker) ambiguous(queue []candidacy) error {
 }
 
 // doubled reports whether members of one name and different identities are in a queue.
-func doubled(queue []candidacy, member string) bool {
+func doubled(queue []entry, member string) bool {
 	first := ""
 	for _, c := range queue {
 		if c.Member != member || c.Identity == "" {
@@ -69,8 +71,8 @@ func doubled(queue []candidacy, member string) bool {
 // *RefusedError if the member does not take part, and also if it does not become the owner. places are as in Member.
 func Takeover(ctx context.Context, e *Etcd, prefix string, places map[string]string, instance string, a Asker) error {
 	h := handover{etcd: e, keys: keyspace{prefix: prefix, places: places}, instance: instance, wanted: wanted{Member: a.Member, Identity: a.Identity}}
-	h.possible = func(queue []candidacy) (bool, error) {
-		if !slices.ContainsFunc(queue, func(c candidacy) bool { return a.is(c, queue) }) {
+	h.possible = func(queue []entry) (bool, error) {
+		if !slices.ContainsFunc(queue, func(e entry) bool { return a.is(e, queue) }) {
 			return false, refusal("member %s of this host does not take part in the election of %s; %s", a.Member, instance, present(queue))
 		}
 		if err := a.ambiguous(queue); err != nil {
@@ -78,7 +80,10 @@ func Takeover(ctx context.Context, e *Etcd, prefix string, places map[string]str
 		}
 		return a.is(queue[0], queue), nil
 	}
-	h.done = func(queue []candidacy) bool { return len(queue) > 0 && a.is(queue[0], queue) }
+	h.heirs = func(queue []entry) []entry {
+		return queue[1 : 1+slices.IndexFunc(queue, func(e entry) bool { return a.is(e, queue) })]
+	}
+	h.done = func(queue []entry) bool { return len(queue) > 0 && a.is(queue[0], queue) }
 	return h.run(ctx)
 }
 
@@ -87,11 +92,11 @@ func Takeover(ctx context.Context, e *Etcd, prefix string, places map[string]str
 // if there is no other member.
 func Release(ctx context.Context, e *Etcd, prefix string, places map[string]string, instance string, a Asker) error {
 	h := handover{etcd: e, keys: keyspace{prefix: prefix, places: places}, instance: instance, wanted: wanted{Except: a.Member, Identity: a.Identity}}
-	h.possible = func(queue []candidacy) (bool, error) {
+	h.possible = func(queue []entry) (bool, error) {
 		if err := a.ambiguous(queue); err != nil {
 			return false, err
 		}
-		other := func(c candidacy) bool { return !a.is(c, queue) }
+		other := func(e entry) bool { return !a.is(e, queue) }
 		switch {
 		case !slices.ContainsFunc(queue, other):
 			return false, refusal("no other member takes part in the election of %s; %s", instance, present(queue))
@@ -100,19 +105,20 @@ func Release(ctx context.Context, e *Etcd, prefix string, places map[string]stri
 		}
 		return false, nil
 	}
-	h.done = func(queue []candidacy) bool { return len(queue) > 0 && !a.is(queue[0], queue) }
+	h.heirs = func(queue []entry) []entry { return queue[1:2] }
+	h.done = func(queue []entry) bool { return len(queue) > 0 && !a.is(queue[0], queue) }
 	return h.run(ctx)
 }
 
 // called returns the name of a member, with its identity if another has the name too.
-func called(c candidacy, queue []candidacy) string {
-	if c.Identity != "" && doubled(queue, c.Member) {
-		return fmt.Sprintf("%s (identity %s)", c.Member, c.Identity)
+func called(e entry, queue []entry) string {
+	if e.Identity != "" && doubled(queue, e.Member) {
+		return fmt.Sprintf("%s (identity %s)", e.Member, e.Identity)
 	}
-	return c.Member
+	return e.Member
 }
 
-func present(queue []candidacy) string {
+func present(queue []entry) string {
 	var names []string
 	for _, c := range queue {
 		names = append(names, called(c, queue))
@@ -131,25 +137,25 @@ type handover struct {
 	wanted   wanted
 	// possible reports whether the owner is the wanted one already, and returns why it
 	// never will be.
-	possible func(queue []candidacy) (already bool, err error)
+	possible func(queue []entry) (already bool, err error)
+	// heirs returns the members behind the owner that must give way or take over, where the
+	// hand-over is possible: while one of them stands in the queue and does not run, no member
+	// comes after it.
+	heirs func(queue []entry) []entry
 	// done reports whether the owner is the wanted one.
-	done func(queue []candidacy) bool
+	done func(queue []entry) bool
 }
 
 // run puts the request and waits until it is fulfilled.
 func (h handover) run(ctx context.Context) error {
-	queue, already, err := h.check(ctx)
-	if already || err != nil {
+	queue, withdraw, err := h.ask(ctx)
+	if withdraw == nil || err != nil {
 		return err
-	}
-	withdraw, err := h.put(ctx)
-	if err != nil {
-		return fmt.Errorf("ask for %s: %w", h.instance, err)
 	}
 	defer withdraw()
 	ctx, cancel := context.WithTimeoutCause(ctx, (handoverTTL+1)*time.Second, errors.New("the owner did not change in time"))
 	defer cancel()
-	for {
+	for refusals := 0; ; {
 		// Reading the queue is cheap, and a person waits.
 		select {
 		case <-ctx.Done():
@@ -165,62 +171,120 @@ func (h handover) run(ctx context.Context) error {
 		if h.done(queue) {
 			return nil
 		}
+		// The one that was to take over has become unable meanwhile: the owner goes on, or
+		// comes back at once.
+		if _, err := h.possible(queue); err == nil || len(queue) == 0 {
+			refusals = 0
+		} else if refusals++; refusals == 2 {
+			return err
+		}
 	}
 }
 
-// checkTries is how often the queue is read before a hand-over is found impossible: a
-// member that has just yielded to another, or has just been started, comes soon.
-const checkTries = 10
+// askTries is how often the queue is read before a hand-over is found impossible: a
+// member that has just yielded to another, or has just been started, comes soon, and a
+// member that runs renews its lease soon.
+const askTries = 10
 
-// check reads the queue and reports whether there is nothing to hand over.
-func (h handover) check(ctx context.Context) (queue []candidacy, already bool, err error) {
-	if queue, err = h.queue(ctx); err != nil {
-		return nil, false, err
-	}
+// ask puts the request if the hand-over is possible. withdraw ends the request; it is nil
+// where there is nothing to hand over.
+func (h handover) ask(ctx context.Context) (queue []entry, withdraw func(), err error) {
 	for tries := 0; ; tries++ {
-		already, err = h.possible(queue)
-		if already || err == nil || tries == checkTries {
-			return queue, already, err
+		var unread error
+		if queue, unread = h.queue(ctx); unread != nil {
+			return nil, nil, unread
+		}
+		already, refused := h.possible(queue)
+		if already {
+			return queue, nil, nil
+		}
+		if refused == nil {
+			if refused = h.alive(ctx, h.heirs(queue)); refused == nil {
+				if withdraw, err = h.put(ctx, h.heirs(queue)); withdraw != nil || err != nil {
+					return queue, withdraw, err
+				}
+				refused = refusal("the queue of %s changes at this moment; try again", h.instance)
+			}
+		}
+		if tries == askTries {
+			return queue, nil, refused
 		}
 		select {
 		case <-ctx.Done():
-			return queue, false, err
+			return queue, nil, refused
 		case <-time.After(100 * time.Millisecond):
-		}
-		if again, err := h.queue(ctx); err == nil {
-			queue = again
 		}
 	}
 }
 
-// put puts the request into etcd, under a lease of its own. withdraw ends it.
-func (h handover) put(ctx context.Context) (withdraw func(), err error) {
+// overdue is after how long without a renewal a member may be one that does not run: each
+// renews its lease once in a second at least, and this is asked more than once.
+const overdue = time.Second
+
+// alive returns an error if one of the members does not renew its lease: its process was
+// killed or frozen, or has lost etcd. A lease of which etcd does not tell is no reason to refuse.
+func (h handover) alive(ctx context.Context, members []entry) error {
+	refusals := make([]error, len(members))
+	var asking sync.WaitGroup
+	for i, e := range members {
+		asking.Go(func() {
+			asking, cancel := context.WithTimeout(ctx, requestTime)
+			defer cancel()
+			s, alive, err := timeToLive(asking, h.etcd, e.lease)
+			// etcd tells whole seconds, cut off.
+			if quiet := s.granted - s.left - time.Second; err == nil && alive && quiet >= overdue {
+				refusals[i] = refusal("member %s, which is in the queue of %s, has not renewed its lease for %v; its place is free in %v at the latest",
+					e.Member, h.instance, quiet, s.left+time.Second)
+			}
+		})
+	}
+	asking.Wait()
+	return cmp.Or(refusals...)
+}
+
+// put puts the request into etcd, under a lease of its own, if the heirs are still in the
+// queue: the owner gives up to no other. withdraw ends the request; it is nil if they are
+// not.
+func (h handover) put(ctx context.Context, heirs []entry) (withdraw func(), err error) {
 	value, err := json.Marshal(h.wanted)
 	if err != nil {
 		return nil, err
 	}
-	lease, err := call(ctx, h.etcd, func(ctx context.Context, c *clientv3.Client) (clientv3.LeaseID, error) {
+	var present []clientv3.Cmp
+	for _, e := range heirs {
+		present = append(present, clientv3.Compare(clientv3.CreateRevision(e.key), "=", e.token))
+	}
+	type answer struct {
+		lease clientv3.LeaseID
+		put   bool
+	}
+	a, err := call(ctx, h.etcd, func(ctx context.Context, c *clientv3.Client) (answer, error) {
 		l, err := c.Grant(ctx, handoverTTL)
 		if err != nil {
-			return 0, err
+			return answer{}, err
 		}
-		_, err = c.Put(ctx, h.keys.prefix+wantedDir+url.PathEscape(h.instance), string(value), clientv3.WithLease(l.ID))
-		return l.ID, err
+		r, err := c.Txn(ctx).If(present...).Then(clientv3.OpPut(h.keys.prefix+wantedDir+url.PathEscape(h.instance), string(value), clientv3.WithLease(l.ID))).Commit()
+		return answer{l.ID, err == nil && r.Succeeded}, err
 	})
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("ask for %s: %w", h.instance, err)
 	}
-	return func() {
+	withdraw = func() {
 		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), revokeTime)
 		defer cancel()
 		_, _ = call(end, h.etcd, func(ctx context.Context, c *clientv3.Client) (*clientv3.LeaseRevokeResponse, error) {
-			return c.Revoke(ctx, lease)
+			return c.Revoke(ctx, a.lease)
 		}) // it ends by itself, soon
-	}, nil
+	}
+	if !a.put {
+		withdraw()
+		return nil, nil
+	}
+	return withdraw, nil
 }
 
 // queue reads the queue of the instance, the owner first.
-func (h handover) queue(ctx context.Context) ([]candidacy, error) {
+func (h handover) queue(ctx context.Context) ([]entry, error) {
 	dir := h.keys.place(ref{name: h.instance})
 	r, err := call(ctx, h.etcd, func(ctx context.Context, c *clientv3.Client) (*clientv3.GetResponse, error) {
 		return c.Get(ctx, dir, clientv3.WithPrefix(), clientv3.WithSort(clientv3.SortByCreateRevision, clientv3.SortAscend))
@@ -228,11 +292,11 @@ func (h handover) queue(ctx context.Context) ([]candidacy, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the election: %w", err)
 	}
-	var queue []candidacy
+	var queue []entry
 	for _, kv := range r.Kvs {
-		var c candidacy
-		if json.Unmarshal(kv.Value, &c) == nil {
-			queue = append(queue, c)
+		e := entry{key: string(kv.Key), lease: clientv3.LeaseID(kv.Lease), token: kv.CreateRevision}
+		if json.Unmarshal(kv.Value, &e.candidacy) == nil && e.lease != 0 {
+			queue = append(queue, e)
 		}
 	}
 	return queue, nil

@@ -3,12 +3,15 @@ package election_test
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"berth/election"
 	"berth/vrrp"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
 func TestAWantedMemberTakesOverFromTheEndOfTheQueue(t *testing.T) {
@@ -33,9 +36,7 @@ func TestAWantedMemberTakesOverFromTheEndOfTheQueue(t *testing.T) {
 	if took := s.next("c", "holds").at.Sub(gone.at); took > ttl/2 {
 		t.Errorf("want c not to wait, it took %v", took)
 	}
-	if err := election.Takeover(t.Context(), etcd, prefix, nil, instance, election.Asker{Member: "absent"}); err == nil {
-		t.Error("want a refusal to hand over to a member that is not there")
-	}
+	refuses(t, election.Takeover(t.Context(), etcd, prefix, nil, instance, election.Asker{Member: "absent"}), "member absent of this host does not take part")
 	if err := election.Release(t.Context(), etcd, prefix, nil, instance, election.Asker{Member: "c"}); err != nil {
 		t.Fatal(err)
 	}
@@ -137,5 +138,79 @@ func TestAMemberThatIsNotTheOwnerHasNothingToRelease(t *testing.T) {
 	err := election.Release(t.Context(), s.asker(), prefix, nil, instance, election.Asker{Member: "b"})
 	if err == nil || !strings.Contains(err.Error(), "a is the owner of api, not b of this host") {
 		t.Errorf("want an error that names the owner, got %v", err)
+	}
+}
+
+// refuses fails unless an error is a refusal with a reason.
+func refuses(t *testing.T, err error, reason string) {
+	t.Helper()
+	var refused *election.RefusedError
+	if !errors.As(err, &refused) || !strings.Contains(refused.Reason, reason) {
+		t.Errorf("want a refusal because %s, got %v", reason, err)
+	}
+}
+
+// The process of a candidate was killed, and its key stands until its lease ends.
+func TestNothingIsHandedOverToOrBehindAMemberThatDoesNotRun(t *testing.T) {
+	s := newStage(t, 1)
+	s.play("a", 0, nil)
+	s.next("a", "holds")
+	s.leftBy("dead", s.etcd(), 5*ttl)
+	dead := time.Now()
+	s.play("c", 0, nil).until(vrrp.Backup)
+	s.quiet(time.Until(dead.Add(1200 * time.Millisecond)))
+	e := s.asker()
+	refuses(t, election.Release(t.Context(), e, prefix, nil, instance, election.Asker{Member: "a"}), "member dead, which is in the queue of api, has not renewed its lease for")
+	refuses(t, election.Takeover(t.Context(), e, prefix, nil, instance, election.Asker{Member: "c"}), "member dead, which is in the queue of api, has not renewed its lease for")
+	refuses(t, election.Takeover(t.Context(), e, prefix, nil, instance, election.Asker{Member: "dead"}), "has not renewed its lease")
+	s.quiet(time.Second) // the owner goes on
+}
+
+func TestNothingIsHandedOverToAMemberThatHasBecomeUnable(t *testing.T) {
+	s := newStage(t, 1)
+	lease := <-s.play("a", 0, nil).leased
+	s.next("a", "holds")
+	able, depending := ability(true)
+	s.play("b", 0, depending).until(vrrp.Backup)
+	c := s.etcd()
+	left := s.keys(c, prefix+"elections/")
+	able.Set(false, noCarrier)
+	s.untilGone(c, prefix+"elections/"+left[slices.IndexFunc(left, func(k string) bool { return !strings.HasSuffix(k, fmt.Sprintf("%x", int64(lease))) })])
+	e := s.asker()
+	refuses(t, election.Release(t.Context(), e, prefix, nil, instance, election.Asker{Member: "a"}), "no other member takes part in the election of api; these take part: a")
+	refuses(t, election.Takeover(t.Context(), e, prefix, nil, instance, election.Asker{Member: "b"}), "member b of this host does not take part in the election of api; these take part: a")
+	s.quiet(time.Second)
+}
+
+// The member gives up in the moment in which the owner does.
+func TestAnOwnerComesBackIfTheMemberThatWasToTakeOverBecomesUnable(t *testing.T) {
+	s := newStage(t, 1)
+	c := s.etcd()
+	s.play("a", 0, nil)
+	s.next("a", "holds")
+	lease := s.leftBy("b", c, 5*ttl)
+	key := fmt.Sprintf("%selections/%s/%x", prefix, instance, int64(lease))
+	r, err := c.Get(t.Context(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	asked := c.Watch(clientv3.WithRequireLeader(t.Context()), prefix+"wanted/"+instance, clientv3.WithCreatedNotify())
+	<-asked
+	begun, answer := time.Now(), make(chan error, 1)
+	e := s.asker()
+	go func() {
+		answer <- election.Release(t.Context(), e, prefix, nil, instance, election.Asker{Member: "a"})
+	}()
+	<-asked
+	s.next("a", "ends")
+	s.next("a", "gone")
+	withdrawn := fmt.Sprintf(`{"token":%d,"member":"b"}`, r.Kvs[0].CreateRevision)
+	if _, err := c.Txn(t.Context()).Then(clientv3.OpDelete(key), clientv3.OpPut(prefix+"withdrawn/"+instance, withdrawn)).Commit(); err != nil {
+		t.Fatal(err)
+	}
+	s.next("a", "holds")
+	refuses(t, <-answer, "no other member takes part")
+	if took := time.Since(begun); took > 2*time.Second {
+		t.Errorf("want the refusal at once, it took %v", took)
 	}
 }

@@ -115,18 +115,19 @@ func TestAnOwnerThatIsNotTheFirstEnds(t *testing.T) {
 }
 
 func TestAnAskerIsToldFromOthersOfItsNameAsFarAsTheyHaveAnIdentity(t *testing.T) {
-	first, second, older := candidacy{Member: "vm", Identity: "1"}, candidacy{Member: "vm", Identity: "2"}, candidacy{Member: "vm"}
+	of := func(identity string) entry { return entry{candidacy: candidacy{Member: "vm", Identity: identity}} }
+	first, second, older := of("1"), of("2"), of("")
 	for _, row := range []struct {
 		name  string
 		asker Asker
-		queue []candidacy
+		queue []entry
 		is    []bool
 	}{
-		{"one of two", Asker{"vm", "2"}, []candidacy{first, second}, []bool{false, true}},
-		{"beside an older berth", Asker{"vm", "2"}, []candidacy{older, second}, []bool{false, true}},
-		{"an older berth itself", Asker{"vm", "2"}, []candidacy{first, older}, []bool{false, true}},
-		{"without an identity", Asker{"vm", ""}, []candidacy{first, older, second}, []bool{true, true, true}},
-		{"another name", Asker{"x", "1"}, []candidacy{first, older}, []bool{false, false}},
+		{"one of two", Asker{"vm", "2"}, []entry{first, second}, []bool{false, true}},
+		{"beside an older berth", Asker{"vm", "2"}, []entry{older, second}, []bool{false, true}},
+		{"an older berth itself", Asker{"vm", "2"}, []entry{first, older}, []bool{false, true}},
+		{"without an identity", Asker{"vm", ""}, []entry{first, older, second}, []bool{true, true, true}},
+		{"another name", Asker{"x", "1"}, []entry{first, older}, []bool{false, false}},
 	} {
 		for i, p := range row.queue {
 			if got := row.asker.is(p, row.queue); got != row.is[i] {

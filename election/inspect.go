@@ -54,7 +54,7 @@ type Owner struct {
 // places of instances, as in Member.
 func (e *Etcd) Owners(ctx context.Context, prefix string, places map[string]string) (map[string]Owner, error) {
 	keys := keyspace{prefix: prefix, places: places}
-	queues := map[string][]candidacy{}
+	queues := map[string][]entry{}
 	for _, below := range append(slices.Sorted(maps.Values(places)), prefix+electionsDir) {
 		r, err := call(ctx, e, func(ctx context.Context, c *clientv3.Client) (*clientv3.GetResponse, error) {
 			return c.Get(ctx, below, clientv3.WithPrefix(), clientv3.WithSort(clientv3.SortByCreateRevision, clientv3.SortDescend))
@@ -63,9 +63,9 @@ func (e *Etcd) Owners(ctx context.Context, prefix string, places map[string]stri
 			return nil, fmt.Errorf("read the elections below %s: %w", below, err)
 		}
 		for _, kv := range r.Kvs { // the owner comes last
-			var c candidacy
-			if _, r, _ := keys.parse(string(kv.Key)); r.name != "" && json.Unmarshal(kv.Value, &c) == nil {
-				queues[r.name] = append(queues[r.name], c)
+			var e entry
+			if _, r, _ := keys.parse(string(kv.Key)); r.name != "" && json.Unmarshal(kv.Value, &e.candidacy) == nil {
+				queues[r.name] = append(queues[r.name], e)
 			}
 		}
 	}
@@ -73,7 +73,7 @@ func (e *Etcd) Owners(ctx context.Context, prefix string, places map[string]stri
 	for instance, queue := range queues {
 		owner := queue[len(queue)-1].Member
 		// A key that a reboot or a clone left behind ends with its lease.
-		lasting := slices.DeleteFunc(queue, func(c candidacy) bool { return time.Since(c.Since) <= time.Duration(c.TTL)*time.Second })
+		lasting := slices.DeleteFunc(queue, func(e entry) bool { return time.Since(e.Since) <= time.Duration(e.TTL)*time.Second })
 		owners[instance] = Owner{owner, doubled(lasting, owner)}
 	}
 	return owners, nil

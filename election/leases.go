@@ -59,7 +59,7 @@ func (o *observer) sampleLeases(ctx context.Context, own func() clientv3.LeaseID
 func (o *observer) sample(ctx context.Context, lease clientv3.LeaseID, in map[clientv3.LeaseID]sample) (s sample, alive bool) {
 	ctx, cancel := context.WithTimeout(ctx, sampleInterval)
 	defer cancel()
-	s, alive, err := o.timeToLive(ctx, lease)
+	s, alive, err := timeToLive(ctx, o.etcd, lease)
 	if err != nil || !alive {
 		return s, false
 	}
@@ -135,12 +135,12 @@ func (o *observer) hasUnsampled(own clientv3.LeaseID) bool {
 }
 
 // timeToLive asks how much time a lease has left, and whether etcd has it at all.
-func (o *observer) timeToLive(ctx context.Context, lease clientv3.LeaseID) (s sample, alive bool, err error) {
+func timeToLive(ctx context.Context, e *Etcd, lease clientv3.LeaseID) (s sample, alive bool, err error) {
 	type timed struct {
 		asked time.Time
 		*clientv3.LeaseTimeToLiveResponse
 	}
-	r, err := call(ctx, o.etcd, func(ctx context.Context, c *clientv3.Client) (timed, error) {
+	r, err := call(ctx, e, func(ctx context.Context, c *clientv3.Client) (timed, error) {
 		asked := time.Now()
 		r, err := c.TimeToLive(ctx, lease)
 		return timed{asked, r}, err

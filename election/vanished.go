@@ -110,7 +110,7 @@ func (o *observer) confirm(ctx context.Context, lease clientv3.LeaseID) {
 	}
 	asking, cancel := context.WithTimeout(ctx, sampleInterval)
 	defer cancel()
-	_, alive, err := o.timeToLive(asking, lease)
+	_, alive, err := timeToLive(asking, o.etcd, lease)
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	delete(o.confirming, lease)
