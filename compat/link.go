@@ -3,6 +3,7 @@ package compat
 import (
 	"fmt"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -17,7 +18,12 @@ var linkVariables = []string{
 	"INTERFACE", "HOSTNAME", "USER", "PASSWORD", "PORT",
 	"ETCD_HOSTS", "ETCD_TLS_CERT", "ETCD_TLS_KEY", "ETCD_CACERT",
 	"KEEPALIVE_INTERVAL", "ARP_GRATUITOUS_INTERVAL", "ARP_GRATUITOUS_COUNT", "LOGGER_LEVEL", "LOGGER_TYPE",
+	serverNames,
 }
+
+// serverNames is a variable of berth's own: LinK served a client whatever name of the host
+// was in the URL.
+const serverNames = "BERTH_API_SERVER_NAMES"
 
 // linkUnused are the variables of LinK, versions 1 to 3, that have no effect in berth, each
 // with the reason.
@@ -28,7 +34,7 @@ var linkUnused = [][2]string{
 	{"FAIL_COUNT_BEFORE_FAILOVER", "an address fails after three bad runs of a check in a row"},
 	{"PLUGIN_ENSURE_INTERVAL", "berth watches the interface, and binds an address again as soon as it is removed"},
 	{"PLUGIN_ENSURE_MAX_BACKOFF_INTERVAL", "berth watches the interface, and binds an address again as soon as it is removed"},
-	{"MAX_NUMBER_OF_ENDPOINTS", "berth has no such limit"},
+	{"MAX_NUMBER_OF_ENDPOINTS", "a member has 1000 addresses at most"},
 	{"SECRET_STORAGE_ENCRYPTION_KEY", "berth stores no secret in etcd"},
 	{"SECRET_STORAGE_ALTERNATE_KEYS", "berth stores no secret in etcd"},
 	{"OUTSCALE_PUBLIC_IP_REFRESH_INTERVAL", "berth has no plugin for Outscale"},
@@ -101,14 +107,8 @@ func (l *linkEnvironment) want(berths, text string) {
 // https://, and could not read a host and a port alone.
 func (l *linkEnvironment) endpoints(to block) {
 	l.made("etcd.endpoints", "ETCD_HOSTS")
-	var all []string
-	secure := false
-	for part := range strings.SplitSeq(l.text("ETCD_HOSTS"), ",") {
-		if u := strings.TrimSpace(part); u != "" {
-			all = append(all, u)
-			secure = secure || strings.HasPrefix(u, "https://")
-		}
-	}
+	all := l.parts("ETCD_HOSTS")
+	secure := slices.ContainsFunc(all, func(u string) bool { return strings.HasPrefix(u, "https://") })
 	if len(all) == 0 {
 		l.missing("ETCD_HOSTS", "the URLs of the etcd members, such as ETCD_HOSTS=http://192.0.2.1:2379,http://192.0.2.2:2379")
 		return
@@ -123,6 +123,16 @@ func (l *linkEnvironment) endpoints(to block) {
 		}
 	}
 	to.list("endpoints", all)
+}
+
+// parts returns the parts of a list with commas between them.
+func (l *linkEnvironment) parts(key string) (all []string) {
+	for part := range strings.SplitSeq(l.text(key), ",") {
+		if part = strings.TrimSpace(part); part != "" {
+			all = append(all, part)
+		}
+	}
+	return all
 }
 
 // lease writes the time to live of the lease.
@@ -166,6 +176,10 @@ func (l *linkEnvironment) api(to block) (password config.Secret) {
 	l.made("api.listen", "PORT")
 	l.made("api.username", "USER")
 	l.made("api.password", "PASSWORD")
+	l.made("api.server-names", serverNames)
+	if names := l.parts(serverNames); len(names) > 0 {
+		to.list("server-names", names)
+	}
 	const user, key = "USER", "PASSWORD"
 	named, given := l.given(user), l.given(key)
 	given = given || config.SecretSource{CredentialPrefix: "api.", Getenv: l.getenv}.Provided("password", "BERTH_API_PASSWORD")

@@ -124,6 +124,7 @@ func TestLinkVariables(t *testing.T) {
 		{"ARP_GRATUITOUS_INTERVAL alone", map[string]string{"ARP_GRATUITOUS_INTERVAL": "2s"}, announce, "5 2s 1m0s"},
 		{"if one agent fails to contact the etcd cluster it will take the IP", nil, func(c *config.Config) any { return c.Election.OnEtcdLoss }, config.Claim},
 		{"an etcd user that may use /link/ needs nothing else, and none of LinK's keys", nil, func(c *config.Config) any { return c.EtcdPrefix() }, "/link/berth/"},
+		{"BERTH_API_SERVER_NAMES, of berth's own", map[string]string{"BERTH_API_SERVER_NAMES": "vip.example.com, lb1,"}, func(c *config.Config) any { return c.API.ServerNames }, []string{"vip.example.com", "lb1"}},
 		{"a variable that is empty counts for nothing", map[string]string{"PORT": "", "PASSWORD": "", "KEEPALIVE_INTERVAL": ""}, api, "127.0.0.1:1313 :"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -177,6 +178,8 @@ func TestLinkMistakes(t *testing.T) {
 			"environment: ETCD_TLS_CERT: missing; write the path of the certificate of ETCD_TLS_KEY"}},
 		{"an authority without TLS, which LinK did not use", map[string]string{"ETCD_CACERT": "/ca.pem"}, []string{
 			"environment: ETCD_CACERT: found endpoints without TLS; write endpoints that begin with https://, or leave this key out"}},
+		{"a name that is none", map[string]string{"BERTH_API_SERVER_NAMES": "lb1,http://lb2"}, []string{
+			"environment: BERTH_API_SERVER_NAMES, number 2: found a text of 10 characters; write the name of a host, such as lb1.example.com, without scheme and port"}},
 		{"an interface that is none", map[string]string{"INTERFACE": "much-too-long-for-it"}, []string{
 			"environment: INTERFACE: found a text of 20 characters; write the name of a network interface, such as eth0"}},
 		{"a variable with a line break", map[string]string{"HOSTNAME": "a\nb"}, []string{
