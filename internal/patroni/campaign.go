@@ -103,9 +103,13 @@ func (k *campaign) await(ctx context.Context) (*term, error) {
 		t, known, reason, changed := k.f.term, k.f.known, k.f.reason, k.f.changed
 		k.f.mu.Unlock()
 		able, why := k.Able.State()
+		var later <-chan time.Time
 		switch {
 		case !able:
 			k.tell(vrrp.Fault, why)
+		case t != nil && time.Now().Before(t.acts):
+			k.tell(vrrp.Backup, "Patroni says that this host is "+k.f.o.Role.String()+", and the former owner is given time to notice")
+			later = time.After(time.Until(t.acts))
 		case t != nil:
 			return t, nil
 		case known:
@@ -118,6 +122,7 @@ func (k *campaign) await(ctx context.Context) (*term, error) {
 			return nil, context.Cause(ctx)
 		case <-changed:
 		case <-k.ableChanged:
+		case <-later:
 		}
 	}
 }

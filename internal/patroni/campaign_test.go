@@ -93,7 +93,9 @@ func TestTheLeaderOwnsUntilPatroniSaysNo(t *testing.T) {
 		p.want(t, "0s FAULT : waiting for Patroni\n0s BACKUP : Patroni says that this host is not the leader")
 		r.answers(yes, 0)
 		time.Sleep(5 * time.Second)
-		p.want(t, "1s MASTER h1: Patroni says that this host is the leader\n1s bind")
+		// The former leader's host has the time of a request and two attempts more.
+		p.want(t, "1s BACKUP : Patroni says that this host is the leader, and the former owner is given time to notice\n"+
+			"2.5s MASTER h1: Patroni says that this host is the leader\n2.5s bind")
 		if err := p.grant.Check(); err != nil {
 			t.Errorf("want the permission, got %v", err)
 		}
@@ -142,7 +144,8 @@ func TestARoleThatReturnsWaitsForTheEndOfTheHolding(t *testing.T) {
 		r.answers(yes, 0)
 		time.Sleep(2 * time.Second)
 		p.want(t, "2.5s unbind: Patroni says that this host is not the leader\n2.5s BACKUP : Patroni says that this host is not the leader\n"+
-			"2.5s MASTER h1: Patroni says that this host is the leader\n2.5s bind")
+			"2.5s BACKUP : Patroni says that this host is the leader, and the former owner is given time to notice\n"+
+			"3.5s MASTER h1: Patroni says that this host is the leader\n3.5s bind")
 		p.stop(t)
 		<-p.over
 	})

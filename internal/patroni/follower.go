@@ -257,6 +257,9 @@ func (f *Follower) confirm(sent moment) bool {
 	if t == nil {
 		t = &term{f: f}
 		t.ctx, t.cancel = context.WithCancelCause(context.Background())
+		if !f.refused.IsZero() { // another host may have had the role
+			t.acts = time.Now().Add(handover)
+		}
 		f.term, f.last, f.known, f.reason = t, t, true, ""
 		close(f.changed)
 		f.changed = make(chan struct{})

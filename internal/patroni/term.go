@@ -36,6 +36,11 @@ const (
 	margin   = 500 * time.Millisecond
 	// patience is how long a request may take: an answer that comes later is of no use.
 	patience = validity - margin
+	// handover is how long a host to which the lead has come waits before it acts. The
+	// former leader's Patroni says no before this one says yes; the berth there notices at
+	// its next request, which it sends an interval after the last at the latest, and again
+	// if there is no answer.
+	handover = interval + 2*retry
 )
 
 // errOverdue ends a term.
@@ -47,6 +52,7 @@ type term struct {
 	f      *Follower
 	ctx    context.Context
 	cancel context.CancelCauseFunc
+	acts   time.Time // when its owner may begin to act; zero for at once
 
 	// Guarded by the lock of the follower: when the request was sent that was last
 	// answered by yes.
