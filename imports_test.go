@@ -74,6 +74,7 @@ var allowed = map[string]string{
 	// files: log-file must be this user's own; metrics: the lines that were dropped. It stands
 	// below the journal and cannot use it
 	"berth/internal/logs": "internal/files internal/metrics",
+	"berth/internal/record": "internal/files internal/journal", // files: the record is replaced whole
 	// files: the textfile is replaced whole
 	"berth/internal/serve": "internal/files internal/journal internal/metrics",
 	// how names become addresses, for all that connect; files, rundir: the last good answers
@@ -105,8 +106,8 @@ var allowed = map[string]string{
 	// election: the keys of the pool and their campaigns; owner: what the owner of one address
 	// does, with the loops of a provider (refresher); condition: what a member needs; files: the
 	// last list; run: its parts; status: what it tells; ips: what can be an address. etcd and the
-	// interface arrive as values
-	"berth/pool": "election ips refresher vrrp internal/condition internal/files internal/journal internal/metrics internal/owner internal/run internal/status",
+	// interface arrive as values; record: how the list is stored
+	"berth/pool": "election ips refresher vrrp internal/condition internal/files internal/journal internal/metrics internal/owner internal/record internal/run internal/status",
 	// what an owner does, by the grant of the election, with the loops of a holding; condition:
 	// what it needs; run: its parts; status: what it tells. Interfaces arrive as values
 	"berth/internal/owner": "election guard refresher vrrp internal/condition internal/holding internal/journal internal/run internal/status",

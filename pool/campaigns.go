@@ -167,8 +167,8 @@ func (p *Pool) fail(a netip.Addr, err error) {
 	p.change(func() {
 		now := time.Now()
 		f := failure{reason: err.Error(), at: now}
-		if former, again := p.failed[a]; again && now.Sub(former.at) < manageAgain {
-			f.until = now.Add(manageAgain)
+		if former, again := p.failed[a]; again && now.Sub(former.at) < owner.ManageAgain {
+			f.until = now.Add(owner.ManageAgain)
 		}
 		p.failed[a], p.failedAnew = f, true
 	})
@@ -186,7 +186,7 @@ func (p *Pool) change(change func()) {
 func (p *Pool) next() time.Time {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	at := p.retry
+	at := p.managed.Retry()
 	by := func(due time.Time) {
 		if at.IsZero() || due.Before(at) {
 			at = due

@@ -23,7 +23,7 @@ func (p *Pool) follow(ctx context.Context, keys election.PoolKeys, known bool) {
 		p.learn(keys)
 		news = true
 	}
-	if !p.retry.IsZero() && !time.Now().Before(p.retry) {
+	if p.managed.Due() {
 		p.manage()
 		news = true
 	}
@@ -83,7 +83,7 @@ func (p *Pool) revise() {
 // refusal returns why this member cannot serve an address of the list now, "" if it can. It
 // is called with the lock held.
 func (p *Pool) refusal(a netip.Addr) string {
-	if why := p.refused[a]; why != "" {
+	if why := p.managed.Refusal(a); why != "" {
 		return why
 	}
 	if f := p.failed[a]; !f.until.IsZero() {
@@ -145,49 +145,13 @@ func (p *Pool) tellAssignment(former situation) {
 	}
 }
 
-// manageAgain is the pause before the interface is asked again to manage addresses that
-// it cannot: a person has to set something right.
-const manageAgain = 10 * time.Second
-
-// refusals returns the addresses that an error of Manage is about, and why.
-func refusals(err error) map[netip.Addr]string {
-	var errs []error
-	if joined, ok := err.(interface{ Unwrap() []error }); ok {
-		errs = joined.Unwrap()
-	}
-	refused := map[netip.Addr]string{}
-	for _, err := range errs {
-		var one interface {
-			error
-			Unmanaged() netip.Prefix
-		}
-		if errors.As(err, &one) {
-			refused[one.Unmanaged().Addr()] = err.Error()
-		}
-	}
-	return refused
-}
-
 // manage makes the interface ready for the addresses of the list.
 func (p *Pool) manage() {
-	if p.Interface == nil {
-		return
-	}
 	var all []netip.Prefix
 	for _, ip := range p.book.list {
 		if p.Taken[ip.Addr()] == "" {
 			all = append(all, ip.Prefix)
 		}
 	}
-	if p.managed != nil && p.retry.IsZero() && slices.Equal(all, p.managed) {
-		return
-	}
-	p.managed, p.retry = append([]netip.Prefix{}, all...), time.Time{}
-	err := p.Interface.Manage(all)
-	if p.refused = refusals(err); err != nil {
-		p.retry = time.Now().Add(manageAgain)
-		p.unusable.Fail(addressesUnusable, err)
-		return
-	}
-	p.unusable.Clear()
+	p.managed.Set(all)
 }

@@ -39,15 +39,6 @@ type Decider interface {
 	Campaign(ctx context.Context, c election.Campaign, holding func(ctx context.Context, token int64, g owner.Grant) error) error
 }
 
-// Interface is where the addresses are bound. It is a *netif.Interface.
-type Interface interface {
-	owner.Interface
-	// Manage replaces the addresses that may be bound beside those of the instances. The
-	// error joins an error for each that cannot be managed, with the method Unmanaged of a
-	// *netif.AddressError; the others are managed.
-	Manage(all []netip.Prefix) error
-}
-
 // Status is where the pool tells its state. It is a *status.Board.
 type Status interface {
 	State(instance string, s status.State)
@@ -64,7 +55,7 @@ type Options struct {
 	Decider  Decider
 	// Interface gets the addresses. It is nil where they are pointed at this host and bound
 	// by other means.
-	Interface Interface
+	Interface owner.Manager
 	// Able are conditions beside the interface, such as health checks: this host takes part
 	// while all of them hold.
 	Able []condition.Condition
@@ -92,20 +83,18 @@ type Pool struct {
 	plain  *journal.Journal // without the name of the pool
 	able   condition.Condition
 	awake  *condition.Value // this member is known not to be drained
-	record *record
+	record *recordFile
 
 	wake    chan struct{} // one slot: look again
 	revalue chan struct{} // one slot: the value of the key below nodes/ has changed
 
-	unable, lost, unusable *journal.Condition
+	unable, lost *journal.Condition
 
 	// The task that carries the assignment out alone uses these.
 	book    book
 	told    map[string]bool // keys and addresses about which a line was logged
-	managed []netip.Prefix
-	refused map[netip.Addr]string // why the interface does not manage an address
-	drained bool                  // as etcd told last while it had the list
-	retry   time.Time             // when Manage is to be called again, zero for never
+	managed *owner.Managed
+	drained bool // as etcd told last while it had the list
 	seen    situation
 	shown   told
 
@@ -130,7 +119,7 @@ type failure struct {
 // over returns when the failure does not count any more.
 func (f failure) over() time.Time {
 	if f.until.IsZero() {
-		return f.at.Add(manageAgain)
+		return f.at.Add(owner.ManageAgain)
 	}
 	return f.until
 }
@@ -144,7 +133,8 @@ func New(o Options) *Pool {
 		wake: make(chan struct{}, 1), revalue: make(chan struct{}, 1),
 		told: map[string]bool{}, campaigns: map[netip.Addr]*campaign{}, views: views{next: make(chan struct{})}, failed: map[netip.Addr]failure{}}
 	p.Journal = o.Journal.With(zap.String("instance", o.Instance))
-	p.unable, p.lost, p.unusable = p.Journal.Condition(), p.Journal.Condition(), p.Journal.Condition()
+	p.unable, p.lost = p.Journal.Condition(), p.Journal.Condition()
+	p.managed = owner.NewManaged(o.Interface, addressesUnusable, p.Journal)
 	p.record = newRecord(o.Record, p.Journal)
 	p.awake.Set(false, waiting)
 	able := append(slices.Clone(o.Able), p.awake)
@@ -184,7 +174,7 @@ func (p *Pool) Prepare() (owns func(netip.Prefix) bool) {
 			own[a] = true
 		}
 	}
-	return func(b netip.Prefix) bool { return own[b.Addr()] && slices.Contains(p.managed, b) }
+	return func(b netip.Prefix) bool { return own[b.Addr()] && p.managed.Has(b) }
 }
 
 // wakeMember has this member take part, unless it is drained.
@@ -197,11 +187,11 @@ func (p *Pool) wakeMember(drained bool) {
 func (p *Pool) Run(ctx context.Context) error {
 	defer p.unable.Drop()
 	defer p.lost.Drop()
-	defer p.unusable.Drop()
+	defer p.managed.Drop()
 	return run.All(ctx,
 		run.Task{Name: "assignment", Run: p.assign},
 		run.Task{Name: "presence", Run: p.present},
-		run.Task{Name: "record", Run: p.record.run})
+		run.Task{Name: "record", Run: p.record.Run})
 }
 
 // assign carries out the assignment, at each change of it.

@@ -1,30 +1,25 @@
 package pool
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
-	"sync"
 
 	"berth/internal/files"
 	"berth/internal/journal"
+	"berth/internal/record"
 	"berth/vrrp"
 
 	"go.uber.org/zap"
 )
 
-// record keeps the list of addresses in a file, so that a process that starts while etcd
-// cannot be reached, or after etcd has lost the list, knows the last one.
-type record struct {
+// recordFile keeps the list of addresses, so that a process that starts while etcd cannot
+// be reached, or after etcd has lost the list, knows the last one.
+type recordFile struct {
+	*record.File
 	path    string // "" for none
 	journal *journal.Journal
-	writing *journal.Condition
-
-	mu   sync.Mutex
-	next []byte        // to be written
-	due  chan struct{} // one slot: next is not what was written
 }
 
 // recorded is the content of the file.
@@ -39,13 +34,13 @@ type recorded struct {
 // recordMax bounds the file, in bytes. No list of a pool needs so many.
 const recordMax = 16 << 20
 
-func newRecord(path string, j *journal.Journal) *record {
-	return &record{path: path, journal: j, writing: j.Condition(), due: make(chan struct{}, 1)}
+func newRecord(path string, j *journal.Journal) *recordFile {
+	return &recordFile{record.New(path, listUnwritable, j), path, j}
 }
 
 // read returns what the process before this one has written: nothing without a file that
 // can be used.
-func (r *record) read() (b book, drained bool) {
+func (r *recordFile) read() (b book, drained bool) {
 	if r.path == "" {
 		return b, false
 	}
@@ -66,8 +61,8 @@ func (r *record) read() (b book, drained bool) {
 	return b, found.Drained
 }
 
-// put has the list written. It does not block: a disk that hangs must move no address.
-func (r *record) put(list []vrrp.FloatingIP, stands, drained bool) {
+// put has the list written. It does not block.
+func (r *recordFile) put(list []vrrp.FloatingIP, stands, drained bool) {
 	content := recorded{Stands: stands, Drained: drained, Addresses: []string{}}
 	for _, ip := range list {
 		content.Addresses = append(content.Addresses, key(ip))
@@ -76,48 +71,5 @@ func (r *record) put(list []vrrp.FloatingIP, stands, drained bool) {
 	if err != nil {
 		panic(err) // texts always have a form
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.next = append(text, '\n')
-	select {
-	case r.due <- struct{}{}:
-	default:
-	}
-}
-
-// run writes what is put until ctx ends.
-func (r *record) run(ctx context.Context) error {
-	defer r.writing.Drop()
-	for {
-		select {
-		case <-ctx.Done():
-			r.flush()
-			return context.Cause(ctx)
-		case <-r.due:
-			r.write()
-		}
-	}
-}
-
-// flush writes what was put last.
-func (r *record) flush() {
-	select {
-	case <-r.due:
-		r.write()
-	default:
-	}
-}
-
-func (r *record) write() {
-	if r.path == "" {
-		return
-	}
-	r.mu.Lock()
-	text := r.next
-	r.mu.Unlock()
-	if err := files.Replace(r.path, text, 0o600); err != nil {
-		r.writing.Fail(listUnwritable, err)
-		return
-	}
-	r.writing.Clear()
+	r.Put(append(text, '\n'))
 }

@@ -201,7 +201,7 @@ func (e *electMode) build() (err error) {
 		e.host.Owners = append(e.host.Owners, newOwner(in, e.network, e.cloud, able, e.board, e.journal))
 	}
 	if e.cfg.Pool.Enabled {
-		e.host.Pool = e.newPool()
+		e.host.Set = e.newPool()
 	}
 	e.cluster = e.newCluster()
 	return nil

@@ -25,8 +25,9 @@ type Network interface {
 	Left() bool
 }
 
-// Pool is addresses that come and go while this host takes part. It is a *pool.Pool.
-type Pool interface {
+// Set is addresses that come and go while this host takes part. It is a *pool.Pool or an
+// *added.Set: a host has one of them, because an interface has one list of such addresses.
+type Set interface {
 	// Waiting tells that the decider has not begun yet, for people.
 	Waiting(reason string)
 	// Prepare makes the interface ready for the addresses, and reports which of them
@@ -44,10 +45,10 @@ type Status interface {
 	Ownership(instance string, o status.Ownership)
 }
 
-// Host is this host as a candidate for its instances and for the addresses of its pool.
+// Host is this host as a candidate for its instances and for a set of addresses that changes.
 type Host struct {
 	Owners  []*Owner
-	Pool    Pool // nil for none
+	Set     Set // nil for none
 	Decider Decider
 	Awaits  string // the system whose word the decider waits for at first, such as "etcd", for people
 	Network Network
@@ -85,8 +86,8 @@ func (h *Host) takePart(ctx context.Context) error {
 	for _, o := range h.Owners {
 		h.tell(election.Status{Instance: o.Instance, State: vrrp.Fault, Reason: "waiting for " + h.Awaits})
 	}
-	if h.Pool != nil {
-		h.Pool.Waiting("waiting for " + h.Awaits)
+	if h.Set != nil {
+		h.Set.Waiting("waiting for " + h.Awaits)
 	}
 	adopted, err := h.Decider.Begun(ctx)
 	if err != nil {
@@ -96,16 +97,16 @@ func (h *Host) takePart(ctx context.Context) error {
 		h.Adopted()
 	}
 	owns := h.owns
-	if h.Pool != nil {
-		ofPool := h.Pool.Prepare()
-		owns = func(p netip.Prefix) bool { return h.owns(p) || ofPool(p) }
+	if h.Set != nil {
+		ofSet := h.Set.Prepare()
+		owns = func(p netip.Prefix) bool { return h.owns(p) || ofSet(p) }
 	}
 	if h.Adopts {
 		h.sweep(func(p netip.Prefix) bool { return adopted && owns(p) })
 	}
 	var campaigns []run.Task
-	if h.Pool != nil {
-		campaigns = append(campaigns, run.Task{Name: "pool", Run: h.Pool.Run})
+	if h.Set != nil {
+		campaigns = append(campaigns, run.Task{Name: "addresses", Run: h.Set.Run})
 	}
 	for _, o := range h.Owners {
 		campaigns = append(campaigns, run.Task{Name: o.Instance, Run: func(ctx context.Context) error { return h.campaign(ctx, o) }})

@@ -217,7 +217,7 @@ func TestAPoolIsPreparedBeforeTheSweepAndKeepsWhatItHas(t *testing.T) {
 		s := &stage{}
 		m := &member{stage: s, begun: make(chan struct{}), adopted: true}
 		owned, other := netip.MustParsePrefix("192.0.2.1/32"), netip.MustParsePrefix("192.0.2.2/32")
-		h := &owner.Host{Decider: m, Network: &network{s, []netip.Prefix{owned, other}}, Adopts: true, Awaits: "etcd", Pool: &pool{s, []netip.Prefix{owned}},
+		h := &owner.Host{Decider: m, Network: &network{s, []netip.Prefix{owned, other}}, Adopts: true, Awaits: "etcd", Set: &pool{s, []netip.Prefix{owned}},
 			Status: status.NewBoard(t.TempDir(), status.Instance{}, journal.New(nil))}
 		ctx, cancel := context.WithCancelCause(t.Context())
 		done := make(chan error, 1)
