@@ -73,7 +73,7 @@ var allowed = map[string]string{
 	"berth/internal/journal": "internal/metrics",
 	// files: log-file must be this user's own; metrics: the lines that were dropped. It stands
 	// below the journal and cannot use it
-	"berth/internal/logs": "internal/files internal/metrics",
+	"berth/internal/logs":   "internal/files internal/metrics",
 	"berth/internal/record": "internal/files internal/journal", // files: the record is replaced whole
 	// files: the textfile is replaced whole
 	"berth/internal/serve": "internal/files internal/journal internal/metrics",
