@@ -71,6 +71,14 @@ func (c *Checker) State() (holds bool, reason string) { return c.value.State() }
 // Watch is that of condition.Condition.
 func (c *Checker) Watch(changed func()) (stop func()) { return c.value.Watch(changed) }
 
+// Known returns the state, and whether it is decided: by a rise or a fall, or by Presume.
+// Before that the check is not healthy, and nothing is known against it.
+func (c *Checker) Known() (s State, known bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.state, c.known
+}
+
 // Run runs the check until ctx ends and returns the cause. The first run is at once.
 func (c *Checker) Run(ctx context.Context) error {
 	c.Metrics.begin(c.Name)

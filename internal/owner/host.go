@@ -148,11 +148,14 @@ func (h *Host) campaign(ctx context.Context, o *Owner) error {
 }
 
 // tell puts what a campaign knows into the status.
-func (h *Host) tell(s election.Status) {
-	h.Status.State(s.Instance, status.State{State: s.State, Reason: s.Reason})
-	o := status.Ownership{Owner: s.Owner, Token: s.Token, Lease: h.Lease}
+func (h *Host) tell(s election.Status) { Tell(h.Status, s, h.Lease) }
+
+// Tell puts what a campaign knows on a board. lease is the file with the lease, for people.
+func Tell(board Status, s election.Status, lease string) {
+	board.State(s.Instance, status.State{State: s.State, Reason: s.Reason})
+	o := status.Ownership{Owner: s.Owner, Token: s.Token, Lease: lease}
 	if s.State == vrrp.Fault {
 		o.Withheld = s.Reason
 	}
-	h.Status.Ownership(s.Instance, o)
+	board.Ownership(s.Instance, o)
 }

@@ -22,10 +22,12 @@ type Board struct {
 	mu          sync.Mutex
 	known       map[string]*facts
 	health      []healthOf
-	dirty       map[string]bool // instances whose file is to be written
-	changed     chan struct{}   // one slot: something is dirty
-	state       chan struct{}   // one slot: a state is among what is dirty
-	reason      chan struct{}   // one slot: something is dirty by its reason alone
+	dirty       map[string]bool            // instances whose file is to be written
+	gone        map[string]bool            // instances whose file is to be removed
+	stale       func(instance string) bool // of Tidy, nil after that was done
+	changed     chan struct{}              // one slot: something is dirty
+	state       chan struct{}              // one slot: a state is among what is dirty
+	reason      chan struct{}              // one slot: something is dirty by its reason alone
 	subscribers map[*func(Instance)]struct{}
 }
 
@@ -43,7 +45,7 @@ type facts struct {
 // entries share: PID, Start, Mode, Prefix and Member.
 func NewBoard(runDirectory string, self Instance, j *journal.Journal) *Board {
 	return &Board{dir: rundir.Dir(runDirectory).Status(), self: self, writing: j.Condition(),
-		known: map[string]*facts{}, dirty: map[string]bool{}, changed: make(chan struct{}, 1), state: make(chan struct{}, 1), reason: make(chan struct{}, 1),
+		known: map[string]*facts{}, dirty: map[string]bool{}, gone: map[string]bool{}, changed: make(chan struct{}, 1), state: make(chan struct{}, 1), reason: make(chan struct{}, 1),
 		subscribers: map[*func(Instance)]struct{}{}}
 }
 
@@ -183,15 +185,17 @@ type healthOf struct {
 }
 
 // Health puts on the board what a health check shows about some instances, or, for nil,
-// about all, those to come included. It is called by the checker.
+// about all, those to come included. It is called by the checker, and by the part that
+// changes the instances.
 func (b *Board) Health(instances []string, is Health) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	i := slices.IndexFunc(b.health, func(h healthOf) bool { return h.Check == is.Check })
 	if i < 0 {
-		b.health = append(b.health, healthOf{instances: instances})
+		b.health = append(b.health, healthOf{})
 		i = len(b.health) - 1
 	}
+	b.health[i].instances = instances
 	soon := b.changed
 	if former := b.health[i]; former.Reason != "" && former.Healthy == is.Healthy {
 		soon = b.reason
@@ -202,6 +206,14 @@ func (b *Board) Health(instances []string, is Health) {
 			b.touch(f, soon)
 		}
 	}
+}
+
+// DropHealth takes a health check off the board. It is called by the part that ends the
+// check.
+func (b *Board) DropHealth(check string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.health = slices.DeleteFunc(b.health, func(h healthOf) bool { return h.Check == check })
 }
 
 // about reports whether a check is about an instance.
@@ -222,6 +234,34 @@ func (b *Board) Configuration(note string) {
 	}
 }
 
+// Forget takes an instance off the board that is there no more, and has its file removed.
+// It is called by the part that had the instance.
+func (b *Board) Forget(instance string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	f, known := b.known[instance]
+	if !known {
+		return
+	}
+	f.Instance.State, f.Instance.forgotten = vrrp.Deleted, true
+	b.touch(f, b.changed)
+	delete(b.known, instance)
+	delete(b.dirty, instance)
+	b.gone[instance] = true
+}
+
+// Tidy has the files removed that a former process with the same place in the election
+// has left of instances that are stale. It is called by the part that knows the instances.
+func (b *Board) Tidy(stale func(instance string) bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.stale = stale
+	select {
+	case b.changed <- struct{}{}:
+	default:
+	}
+}
+
 // change changes the facts of an instance.
 func (b *Board) change(instance string, change func(*facts)) {
 	b.changeReason(instance, func(f *facts) bool { change(f); return false })
@@ -236,6 +276,7 @@ func (b *Board) changeReason(instance string, change func(*facts) bool) {
 		f = &facts{Instance: b.self}
 		f.Instance.Instance = instance
 		b.known[instance] = f
+		delete(b.gone, instance)
 	}
 	former, soon := f.Instance.State, b.changed
 	if change(f) {

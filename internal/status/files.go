@@ -66,7 +66,19 @@ func (b *Board) Flush() {
 		todo = append(todo, b.entry(b.known[name]))
 	}
 	clear(b.dirty)
+	var gone []Instance
+	for name := range b.gone {
+		in := b.self
+		in.Instance = name
+		gone = append(gone, in)
+	}
+	clear(b.gone)
+	stale := b.stale
+	b.stale = nil
 	b.mu.Unlock()
+	for _, in := range append(gone, b.left(stale)...) {
+		_ = os.Remove(filepath.Join(b.dir, fileName(in))) // berth status marks a file that stays as stale
+	}
 	if len(todo) == 0 {
 		return
 	}
@@ -84,6 +96,23 @@ func (b *Board) Flush() {
 		return
 	}
 	b.writing.Clear()
+}
+
+// left returns the stale instances of which a former process with the same place in the
+// election has left files, and none that is on the board.
+func (b *Board) left(stale func(instance string) bool) (all []Instance) {
+	if stale == nil {
+		return nil
+	}
+	found, _ := readAll(b.dir) // what cannot be read is not known to be stale
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, in := range found {
+		if in.Prefix == b.self.Prefix && in.Member == b.self.Member && b.known[in.Instance] == nil && stale(in.Instance) {
+			all = append(all, in)
+		}
+	}
+	return all
 }
 
 func (b *Board) write(in Instance) error {

@@ -32,6 +32,12 @@ func (m *Metrics) Watch(b *Board) {
 	}
 	counted := map[string]int{} // corrections of each instance
 	b.Subscribe(func(in Instance) {
+		if in.forgotten {
+			m.corrections.Delete(in.Instance)
+			m.master.Delete(in.Instance)
+			delete(counted, in.Instance)
+			return
+		}
 		if more := in.Corrections - counted[in.Instance]; more > 0 {
 			m.corrections.Add(float64(more), in.Instance)
 			counted[in.Instance] = in.Corrections

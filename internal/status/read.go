@@ -61,7 +61,10 @@ func read(path string) (Instance, error) {
 // directory means none. Files that cannot be read are joined in the error; the
 // others are returned with it.
 func Read(runDirectory string) ([]Instance, error) {
-	dir := rundir.Dir(runDirectory).Status()
+	return readAll(rundir.Dir(runDirectory).Status())
+}
+
+func readAll(dir string) ([]Instance, error) {
 	entries, err := os.ReadDir(dir)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, nil

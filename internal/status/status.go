@@ -63,6 +63,8 @@ type Instance struct {
 	Start   uint64    `json:"start"` // with pid unique within a boot
 	Mode    string    `json:"mode"`  // notify, fifo or elect
 	Updated time.Time `json:"updated"`
+
+	forgotten bool // it is not on the board any more
 }
 
 // Here is the owner of an address that points to this host.
