@@ -108,6 +108,11 @@ var allowed = map[string]string{
 	// last list; run: its parts; status: what it tells; ips: what can be an address. etcd and the
 	// interface arrive as values; record: how the list is stored
 	"berth/pool": "election ips refresher vrrp internal/condition internal/files internal/journal internal/metrics internal/owner internal/record internal/run internal/status",
+	// election: the keys of added addresses and their campaigns; owner: what the owner of one
+	// does, with the loops of a provider (refresher); health: their checks, condition: what the
+	// host needs; files, record: the last list; run: its parts; status: what it tells; ips: the
+	// nouns. etcd and the interface arrive as values
+	"berth/internal/added": "election health ips refresher vrrp internal/condition internal/files internal/journal internal/metrics internal/owner internal/record internal/run internal/status",
 	// what an owner does, by the grant of the election, with the loops of a holding; condition:
 	// what it needs; run: its parts; status: what it tells. Interfaces arrive as values
 	"berth/internal/owner": "election guard refresher vrrp internal/condition internal/holding internal/journal internal/run internal/status",

@@ -117,9 +117,16 @@ func (c *Config) HealthOf(instance string) []string {
 	return healthNames(lists...)
 }
 
+// HealthOfAdded returns the names of the checks that must be well for this host to own an
+// address that is added at run time, each once.
+func (c *Config) HealthOfAdded() []string { return healthNames(c.Health, c.Election.Health) }
+
 // HealthConcerns returns the instances of the election, and PoolInstance for the pool, for
-// which a check must be well.
+// which a check must be well; nil for all, those that are added at run time included.
 func (c *Config) HealthConcerns(check string) []string {
+	if c.Adds() && slices.Contains(c.HealthOfAdded(), check) {
+		return nil
+	}
 	all := c.Election.Names()
 	if c.Pool.Enabled {
 		all = append(all, PoolInstance)

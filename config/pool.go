@@ -32,10 +32,20 @@ func (c *Config) Elects() bool {
 	return len(c.Election.Instances) > 0 || c.Pool.Enabled || c.API.Listen != "" && c.Election.Interface != "" && !c.Follow.Decides()
 }
 
+// Adds reports whether addresses can be added to this member at run time: they are bound to
+// the interface of the election, by what etcd elects. With a pool, its list is that of all
+// such addresses.
+func (c *Config) Adds() bool {
+	return c.Elects() && c.Election.Interface != "" && !c.Pool.Enabled && !c.Follow.Decides()
+}
+
 // OnInterfaces returns the addresses of the election on each interface, and the
-// interface of the pool, whose addresses etcd lists.
+// interfaces of the pool and of added addresses, which etcd lists.
 func (c *Config) OnInterfaces() map[string][]netip.Prefix {
 	all := c.Election.onInterfaces()
+	if on := c.Election.Interface; c.Adds() {
+		all[on] = append([]netip.Prefix{}, all[on]...)
+	}
 	if on := c.Pool.Interface; c.Pool.Enabled && on != "" {
 		all[on] = append([]netip.Prefix{}, all[on]...)
 	}

@@ -10,6 +10,7 @@ import (
 	"berth/config"
 	"berth/election"
 	"berth/health"
+	"berth/internal/added"
 	"berth/internal/condition"
 	"berth/internal/journal"
 	"berth/internal/owner"
@@ -109,7 +110,8 @@ type electMode struct {
 	// follower asks Patroni, nil where that is not followed. Where it decides, member and
 	// history are nil, and the place is a lock alone.
 	follower *patroni.Follower
-	able     []condition.Condition // of all instances, and of the pool
+	able     []condition.Condition // of all instances, of the pool, and of added addresses
+	set      *added.Set            // nil where this member serves no added addresses
 	cluster  *clusterPart
 }
 
@@ -195,13 +197,22 @@ func (e *electMode) build() (err error) {
 	}
 	e.host.Network, e.host.Status, e.host.Journal = e.network, e.board, e.journal
 	healthy := status.HealthyOf(e.cfg.RunDirectory, e.entry.Prefix, e.entry.Member)
-	e.host.Adopted = func() { e.health.Presume(healthy) }
+	e.host.Adopted = func() {
+		e.health.Presume(healthy)
+		if e.set != nil {
+			e.set.Presume(healthy)
+		}
+	}
 	for _, in := range e.cfg.Election.Instances {
 		able := append(e.health.Conditions(e.cfg.HealthOf(in.Name)), e.able...)
 		e.host.Owners = append(e.host.Owners, newOwner(in, e.network, e.cloud, able, e.board, e.journal))
 	}
-	if e.cfg.Pool.Enabled {
+	switch {
+	case e.cfg.Pool.Enabled:
 		e.host.Set = e.newPool()
+	case e.cfg.Adds():
+		e.set = e.newAdded()
+		e.host.Set = e.set
 	}
 	e.cluster = e.newCluster()
 	return nil

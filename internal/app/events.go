@@ -11,6 +11,7 @@ import (
 	"berth/guard"
 	"berth/health"
 	"berth/instance"
+	"berth/internal/added"
 	"berth/internal/cloudsim"
 	"berth/internal/fence"
 	"berth/internal/holding"
@@ -74,6 +75,7 @@ var own = []journal.Kind{ending, unprotected, fifoUnlockable, fifoNotUnlocked, e
 func Events() []journal.Kind {
 	return slices.Concat(
 		own,
+		added.Events,
 		api.Events,
 		cloudsim.Events,
 		compat.Events,

@@ -4,6 +4,7 @@ import (
 	"berth/api"
 	"berth/election"
 	"berth/health"
+	"berth/internal/added"
 	"berth/internal/journal"
 	"berth/internal/metrics"
 	"berth/internal/patroni"
@@ -26,6 +27,7 @@ type meters struct {
 	election  *election.Metrics
 	netif     *netif.Metrics
 	pool      *pool.Metrics
+	added     *added.Metrics
 	health    *health.Metrics
 	patroni   *patroni.Metrics
 	api       *api.Metrics
@@ -43,6 +45,7 @@ func newMeters(r *metrics.Registry) *meters {
 		election:  election.NewMetrics(r),
 		netif:     netif.NewMetrics(r),
 		pool:      pool.NewMetrics(r),
+		added:     added.NewMetrics(r),
 		health:    health.NewMetrics(r),
 		patroni:   patroni.NewMetrics(r),
 		api:       api.NewMetrics(r),

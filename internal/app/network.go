@@ -16,8 +16,13 @@ import (
 // have floating IPs alone. end is that of the decider; elsewhere reports whether it says
 // that another host owns an address of an instance.
 func openNetwork(cfg *config.Config, end func() time.Time, elsewhere func(instance string, p netip.Prefix) bool, board *status.Board, m *netif.Metrics, j *journal.Journal) (*netif.Host, error) {
-	instances := map[netip.Prefix]string{} // the other addresses are of the pool
-	instance := func(p netip.Prefix) string { return cmp.Or(instances[p], config.PoolInstance) }
+	instances := map[netip.Prefix]string{} // the other addresses are of the pool, or have an instance of their own
+	instance := func(p netip.Prefix) string {
+		if cfg.Pool.Enabled {
+			return cmp.Or(instances[p], config.PoolInstance)
+		}
+		return cmp.Or(instances[p], p.Addr().String())
+	}
 	for _, in := range cfg.Election.Instances {
 		for _, ip := range in.Addresses {
 			instances[ip.Prefix] = in.Name

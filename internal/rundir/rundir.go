@@ -18,6 +18,7 @@
 //   - patroni-URL.lock (0600): the lock of the process that follows a Patroni. Written by berth elect where Patroni decides. Without it two processes can have the same addresses.
 //   - patroni-URL.addresses (0600): the addresses that it has bound. Written by that process. Without it leftovers of an earlier run on an interface that is not configured any more stay until their lifetime in the kernel ends.
 //   - etcd-MEMBER.pool (0600): the last list of the pool, and whether the member is drained. Written by berth elect. Without it a restart while etcd has lost the list serves no address of the pool until the list is in etcd again.
+//   - etcd-MEMBER.added (0600): the addresses that were added to the member at run time. Written by berth elect. Without it a restart while etcd has lost them serves none of them, and one that acts without etcd does not know them.
 //
 // A mode of 0644 is for every user to read; such a file has no secret. berth believes a
 // file only if the user who runs berth wrote it, except status/; the commands status,
@@ -82,5 +83,8 @@ func (d Dir) FollowerBound(url string) string { return d.file("patroni-" + url +
 
 // Pool returns the file of the last list of the pool that a member has seen.
 func (d Dir) Pool(member string) string { return d.member(member, ".pool") }
+
+// Added returns the file of the addresses that were added to a member at run time.
+func (d Dir) Added(member string) string { return d.member(member, ".added") }
 
 func (d Dir) member(member, ending string) string { return d.file("etcd-" + member + ending) }
