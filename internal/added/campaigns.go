@@ -30,7 +30,7 @@ type address struct {
 	verdict verdict
 	reason  string // why the verdict is not good
 
-	// Of the campaign:
+	// These belong to the campaign.
 	serves vrrp.FloatingIP // with the prefix length that it binds
 	status election.Status
 	unable bool                    // status tells that the gate is closed

@@ -110,7 +110,7 @@ func TestOtherChecksTakeOverWithoutGivingTheAddressUp(t *testing.T) {
 		if got := a.state(t, "10.0.0.1"); got != ips.Failing || e.has("10.0.0.1") != "" {
 			t.Errorf("want the new check to have failed, got %s", got)
 		}
-		// What no address needs is not checked any more.
+		// A check that no address needs does not run any more.
 		a.services.mu.Lock()
 		before := a.services.runs["127.0.0.1:82"]
 		a.services.mu.Unlock()

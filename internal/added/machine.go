@@ -33,7 +33,7 @@ type machine struct {
 	since  time.Time
 	last   *ips.Happened
 
-	// What was told last.
+	// The last situation said these.
 	verdict verdict
 	status  election.Status
 }

@@ -189,7 +189,7 @@ func TestALostLeaseUnderClaimDemotes(t *testing.T) {
 	})
 }
 
-// What keeps a member out of the election is no fault of the coordination.
+// A condition keeps a member out of the election; that is no fault of the coordination.
 func TestAConditionThatDoesNotHoldIsNoFault(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newMachine(t, false)

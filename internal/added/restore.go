@@ -17,9 +17,9 @@ const restoreAgain = 2 * time.Second
 // atOnce is how many keys are written beside each other.
 const atOnce = 16
 
-// restore writes the list again after etcd's history has broken, until ctx ends. What was
-// written is found by the watch, which ends the loss; until then everything that is missing
-// is written anew.
+// restore writes the list again after etcd's history has broken, until ctx ends. The
+// watch finds what was written, and ends the loss; until then everything that is missing is
+// written anew.
 func (s *Set) restore(ctx context.Context) error {
 	for {
 		select {

@@ -59,7 +59,7 @@ func TestEachFileIsInTheTable(t *testing.T) {
 		strings.Replace(d.LockFileTemplate(), "%s", "INSTANCE", 1) + ".owner",
 		d.Names(), d.KeepalivedVersion(), d.KeepalivedConf(), d.Identity(),
 		strings.Replace(d.ProviderIDs("PROVIDER", []byte{0xab}), "ab", "DIGEST", 1),
-		d.Lease("MEMBER"), d.MemberLock("MEMBER"), d.History("MEMBER"), d.Bound("MEMBER"), d.Pool("MEMBER"),
+		d.Lease("MEMBER"), d.MemberLock("MEMBER"), d.History("MEMBER"), d.Bound("MEMBER"), d.Pool("MEMBER"), d.Added("MEMBER"),
 		d.FollowerLock("URL"), d.FollowerBound("URL"),
 	} {
 		got = append(got, strings.TrimPrefix(path, "/run/berth/"))
