@@ -2,7 +2,6 @@ package election
 
 import (
 	"errors"
-	"fmt"
 	"slices"
 )
 
@@ -19,7 +18,7 @@ func (m *Member) Reach() error {
 		if m.session.failure == nil {
 			return errors.New("etcd has acknowledged no lease")
 		}
-		return fmt.Errorf("etcd does not acknowledge the lease: %w", m.session.failure)
+		return m.session.failure
 	}
 	o := m.observer
 	o.mu.Lock()

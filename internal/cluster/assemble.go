@@ -43,9 +43,10 @@ func (c *Cluster) assemble(entries map[string]entry) View {
 	f := &facts{prefix: c.Prefix, poolPrefix: c.PoolPrefix, this: c.Local.Member, mode: c.Local.Mode, alone: c.Alone, configured: configured, local: c.Local,
 		entries: entries, keys: &c.keys, known: c.known, reach: c.reach, since: c.since, told: c.members.told, gone: c.members.gone, owners: c.owners}
 	f.told = maps.Clone(f.told) // what this process tells now is newer than what etcd has
-	f.told[f.this] = told{is: c.Local.told()}
+	own := told{is: c.Local.told()}
+	f.told[f.this] = own
 	v := f.view()
-	v.Moves = merge(f.toldMoves(), c.saw)
+	v.Moves = merge(slices.Concat(own.is.Moves, c.heard), c.saw)
 	return v
 }
 
@@ -390,21 +391,13 @@ func memberOf(name string, t Told) MemberView {
 		Health: append([]HealthView{}, t.Health...)}
 }
 
-// toldMoves returns the moves that all members tell, also those that have gone.
-func (f *facts) toldMoves() []Move {
+// toldMoves returns the moves that members tell.
+func toldMoves(told map[string]told) []Move {
 	var all []Move
-	add := func(member string, t Told) {
-		for _, m := range t.Moves {
-			m.Member = clean(member, maxName) // whatever it writes there
+	for name, t := range told {
+		for _, m := range t.is.Moves {
+			m.Member = clean(name, maxName) // whatever it writes there
 			all = append(all, m)
-		}
-	}
-	for name, t := range f.told {
-		add(name, t.is)
-	}
-	for name, g := range f.gone {
-		if name != f.this {
-			add(name, g.told.is)
 		}
 	}
 	return all

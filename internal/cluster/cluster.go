@@ -45,6 +45,7 @@ type Cluster struct {
 	owners   owners // as the keys say
 	last     owners // also of what has no owner now
 	saw      []Move // newest first
+	heard    []Move // what members told, also those that have gone or begun anew since
 	reach    error
 	since    time.Time // when reach changed
 	changes  int       // of all above but the leases
@@ -152,7 +153,9 @@ func (c *Cluster) observe(now time.Time) {
 		c.members.read = false
 	}
 	first := !c.members.read
-	c.members.learn(&keys, now)
+	if c.members.learn(&keys, now) {
+		c.heard = merge(slices.Concat(toldMoves(c.members.told), c.heard), nil)
+	}
 	is := ownersOf(&keys)
 	moves := moved(c.owners, is, c.last, func(m string) bool { return c.members.now[m] }, now.UTC().Round(0))
 	if first { // nobody saw when they came
@@ -163,6 +166,15 @@ func (c *Cluster) observe(now time.Time) {
 		moves = nil
 	}
 	c.owners = is
+	if former, known := c.members.told[c.Local.Member]; first && known && keys.Members[c.Local.Member].Own {
+		c.Local.Inherit(former.is.Moves)
+	}
+	c.Local.Inherit(nil)
+	for _, m := range moves {
+		if m.Member == c.Local.Member {
+			c.Local.Explain(m)
+		}
+	}
 	c.saw = slices.Concat(moves, c.saw)
 	c.saw = c.saw[:min(len(c.saw), maxMoves)]
 }

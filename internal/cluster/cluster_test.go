@@ -1,6 +1,7 @@
 package cluster_test
 
 import (
+	"context"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -115,7 +116,12 @@ func TestTheMoveOfAKilledHostIsThereOnceWithItsReason(t *testing.T) {
 		if seen.Instance != "api" || seen.Member != "node2" || seen.From != "node1" || seen.Reason != "from node1, whose lease ended" || seen.State != "MASTER" || seen.Token != 11 {
 			t.Errorf("got %+v", seen)
 		}
+		k := tell(t, h.local)
 		h.becomes("api", vrrp.Master, "elected", "node2", 11)
+		synctest.Wait()
+		if told := k.last(t).Moves[0]; told.Reason != seen.Reason || told.From != "node1" {
+			t.Errorf("the others are told %+v, want the reason that this host saw", told)
+		}
 		v := h.View()
 		if len(v.Moves) != 2 || v.Moves[0].Reason != seen.Reason || v.Moves[0].From != "node1" || v.Moves[0].At.Sub(seen.At) < 9*time.Second {
 			t.Errorf("want one move, at the time when its member became the owner, got %+v", v.Moves)
@@ -308,5 +314,59 @@ func TestABrokenHistoryOfEtcdIsNoMoveAndNobodyHasGone(t *testing.T) {
 		if len(v.Moves) != 1 || len(v.Members) != 2 {
 			t.Errorf("got moves %+v and members %+v", v.Moves, v.Members)
 		}
+	})
+}
+
+func TestMovesOutliveTheProcessThatToldThem(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHost(t, nil)
+		before := cluster.Move{At: time.Now().Add(-time.Hour).UTC(), Instance: "api", Member: "node2", State: "MASTER", From: "node1", Reason: "from node1, whose lease ended", Token: 3}
+		mine := telling(t, cluster.Told{Moves: []cluster.Move{before}})
+		mine.Own = true
+		h.etcd.change(func(k *election.ClusterKeys) {
+			k.Members["node2"] = mine
+			k.Members["node1"] = telling(t, cluster.Told{Moves: []cluster.Move{{At: time.Now(), Instance: "db", State: "FAULT", Reason: "db is down"}}})
+		})
+		k := &keyed{}
+		ctx, cancel := context.WithCancelCause(context.WithoutCancel(t.Context()))
+		done := make(chan error, 1)
+		go func() { done <- h.local.Tell(ctx, k) }()
+		synctest.Wait()
+		if k.calls > 0 {
+			t.Error("told before the value of the process before this one was read")
+		}
+		h.run(t)
+		synctest.Wait()
+		if d := cmp.Diff([]cluster.Move{before}, k.last(t).Moves); d != "" {
+			t.Errorf("told after a restart (-want +got):\n%s", d)
+		}
+		h.etcd.change(func(k *election.ClusterKeys) { k.Members["node1"] = telling(t, cluster.Told{}) }) // it begins anew
+		if moves := h.View().Moves; len(moves) != 2 || moves[0].Member != "node1" || moves[1] != before {
+			t.Errorf("got %+v", moves)
+		}
+		cancel(errOver)
+		<-done
+	})
+}
+
+// Another host of the same name is not the process before this one.
+func TestTheMovesOfAnotherHostOfTheSameNameAreNotInherited(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHost(t, nil)
+		h.etcd.change(func(k *election.ClusterKeys) {
+			k.Members["node2"] = telling(t, cluster.Told{Moves: []cluster.Move{{At: time.Now(), Instance: "api", State: "MASTER"}}})
+		})
+		k := &keyed{}
+		h.run(t)
+		synctest.Wait()
+		ctx, cancel := context.WithCancelCause(context.WithoutCancel(t.Context()))
+		done := make(chan error, 1)
+		go func() { done <- h.local.Tell(ctx, k) }()
+		synctest.Wait()
+		if moves := k.last(t).Moves; len(moves) != 0 {
+			t.Errorf("told %+v", moves)
+		}
+		cancel(errOver)
+		<-done
 	})
 }

@@ -34,6 +34,7 @@ type Local struct {
 	LocalOptions
 	since   time.Time
 	changed chan struct{} // one slot: there is something to tell
+	read    chan struct{} // closed by Inherit
 
 	following sync.Mutex // of Follow
 	stop      func()     // of the subscription
@@ -42,6 +43,7 @@ type Local struct {
 	entries map[string]entry
 	former  map[string]former // also of instances that are not on the board now
 	moves   []Move            // newest first
+	seen    []Move            // what this host saw of its own moves in etcd, newest first
 	version int               // of the above
 	next    chan struct{}     // closed at the next change
 }
@@ -58,7 +60,7 @@ type LocalOptions struct {
 
 // NewLocal returns what a process knows that begins now.
 func NewLocal(o LocalOptions) *Local {
-	return &Local{LocalOptions: o, since: time.Now().UTC().Truncate(time.Second), changed: make(chan struct{}, 1),
+	return &Local{LocalOptions: o, since: time.Now().UTC().Truncate(time.Second), changed: make(chan struct{}, 1), read: make(chan struct{}),
 		entries: map[string]entry{}, former: map[string]former{}, next: make(chan struct{})}
 }
 
@@ -193,8 +195,39 @@ func (l *Local) ring() {
 	}
 }
 
-// Tell tells the other members of this one until ctx ends, and returns the cause.
+// Inherit takes the moves that the process before this one has told, and lets Tell begin,
+// which replaces them. The first call counts.
+func (l *Local) Inherit(moves []Move) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	select {
+	case <-l.read:
+		return
+	default:
+	}
+	close(l.read)
+	l.moves = append(l.moves, moves...)
+	l.moves = l.moves[:min(len(l.moves), maxTold)]
+	l.ring()
+}
+
+// Explain takes what this host saw in etcd of one of its moves: from whom, and why.
+func (l *Local) Explain(m Move) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.seen = slices.Insert(l.seen, 0, m)
+	l.seen = l.seen[:min(len(l.seen), maxTold)]
+	l.ring()
+}
+
+// Tell tells the other members of this one until ctx ends, and returns the cause. It begins
+// after Inherit was called.
 func (l *Local) Tell(ctx context.Context, m Member) error {
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-l.read:
+	}
 	return m.TellMember(ctx, func() []byte { return l.told().value() }, l.changed)
 }
 
@@ -210,7 +243,7 @@ func (l *Local) state() (version int, next <-chan struct{}) {
 func (l *Local) facts() (entries map[string]entry, moves []Move, version int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return maps.Clone(l.entries), slices.Clone(l.moves), l.version
+	return maps.Clone(l.entries), explained(l.moves, l.seen), l.version
 }
 
 // told returns what this member tells.

@@ -49,6 +49,7 @@ func (k *keyed) last(t *testing.T) (told cluster.Told) {
 // tell has a local told until the test ends.
 func tell(t *testing.T, l *cluster.Local) *keyed {
 	k := &keyed{}
+	l.Inherit(nil)
 	ctx, cancel := context.WithCancelCause(context.WithoutCancel(t.Context()))
 	done := make(chan error, 1)
 	go func() { done <- l.Tell(ctx, k) }()

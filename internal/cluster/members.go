@@ -65,8 +65,8 @@ func present(keys *election.ClusterKeys) map[string]bool {
 	return all
 }
 
-// learn takes what the keys say.
-func (m *members) learn(keys *election.ClusterKeys, now time.Time) {
+// learn takes what the keys say, and reports whether a member tells something else.
+func (m *members) learn(keys *election.ClusterKeys, now time.Time) (news bool) {
 	is := present(keys)
 	if m.read {
 		for name := range m.now {
@@ -82,11 +82,12 @@ func (m *members) learn(keys *election.ClusterKeys, now time.Time) {
 	for name, k := range keys.Members {
 		if t, known := m.told[name]; !known || !bytes.Equal(t.value, k.Value) {
 			is, err := parseTold(k.Value)
-			m.told[name] = told{k.Value, is, err}
+			m.told[name], news = told{k.Value, is, err}, true
 		}
 	}
 	maps.DeleteFunc(m.told, func(name string, _ told) bool { _, there := keys.Members[name]; return !there })
 	m.forget(now)
+	return news
 }
 
 // forget forgets those that have gone long ago, and reports whether there were any.

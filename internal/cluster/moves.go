@@ -111,41 +111,23 @@ func cameFrom(from string, present func(string) bool) string {
 }
 
 // merge puts the moves that were told and those that this process saw together: newest
-// first, each once, at most maxMoves. A move that a member told and this process saw is
-// recognised by the fencing token; the member tells why, and this process from whom.
+// first, each once, at most maxMoves. The first of several that a member told of one change
+// counts. A move that was told and seen is recognised by its fencing token.
 func merge(told, saw []Move) []Move {
-	type key struct {
-		instance string
-		token    int64
+	all, known := explained(told, saw), map[Move]bool{}
+	id := func(m Move) Move {
+		m.Reason, m.From, m.Token, m.At = "", "", 0, m.At.UTC().Round(0)
+		return m
 	}
-	seen := map[key]Move{}
+	all = slices.DeleteFunc(all, func(m Move) bool {
+		twice := known[id(m)]
+		known[id(m)] = true
+		return twice
+	})
 	for _, m := range saw {
-		if m.Token != 0 {
-			seen[key{m.Instance, m.Token}] = m
-		}
-	}
-	var all []Move
-	by := map[Move]bool{}
-	add := func(m Move) {
-		id := m
-		id.Reason, id.From, id.At = "", "", m.At.UTC().Round(0)
-		if m.Token != 0 {
-			id.At = time.Time{}
-		}
-		if !by[id] {
-			by[id] = true
+		if !known[id(m)] && !slices.ContainsFunc(all, m.same) {
 			all = append(all, m)
 		}
-	}
-	for _, m := range told {
-		if s, both := seen[key{m.Instance, m.Token}]; both && s.Member == m.Member && m.Token != 0 {
-			m.From = cmp.Or(s.From, m.From)
-			m.Reason = reasons(m.Reason, s.Reason)
-		}
-		add(m)
-	}
-	for _, m := range saw {
-		add(m)
 	}
 	slices.SortStableFunc(all, func(a, b Move) int {
 		return cmp.Or(b.At.Compare(a.At), strings.Compare(a.Instance, b.Instance), strings.Compare(a.Member, b.Member))
@@ -153,10 +135,28 @@ func merge(told, saw []Move) []Move {
 	return all[:min(len(all), maxMoves)]
 }
 
+// same reports whether two moves are one, by the token of the new owner.
+func (m Move) same(o Move) bool {
+	return m.Token != 0 && m.Token == o.Token && m.Instance == o.Instance && m.Member == o.Member && m.State == o.State
+}
+
+// explained returns the moves that were told with what was seen of them: the member tells
+// why, and the one that saw it from whom.
+func explained(told, saw []Move) []Move {
+	all := append([]Move{}, told...)
+	for i := range all {
+		if k := slices.IndexFunc(saw, all[i].same); k >= 0 {
+			all[i].From = cmp.Or(saw[k].From, all[i].From)
+			all[i].Reason = reasons(all[i].Reason, saw[k].Reason)
+		}
+	}
+	return all
+}
+
 // reasons puts together why a member became the owner, and from whom.
 func reasons(told, saw string) string {
 	switch {
-	case saw == "" || told == saw:
+	case saw == "" || strings.HasSuffix(told, saw):
 		return told
 	case told == "" || told == "elected": // which every owner is
 		return saw

@@ -26,7 +26,7 @@ func ViewOf(keys election.ClusterKeys, r Reading) View {
 	}
 	v := f.view()
 	v.Now = time.Now().UTC().Round(0)
-	v.Moves = merge(f.toldMoves(), nil)
+	v.Moves = merge(toldMoves(f.told), nil)
 	leases(&v, &keys)
 	return v
 }
