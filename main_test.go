@@ -122,6 +122,7 @@ func TestScript(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"status":   cmdStatus,
+			"api":      cmdAPI,
 			"expand":   cmdExpand,
 			"holder":   cmdHolder,
 			"move":     cmdMove,

@@ -15,11 +15,6 @@ func (c *Client) Pool() *PoolClient { return &PoolClient{c} }
 // PoolClient asks for a pool through the API of a member.
 type PoolClient struct{ client *Client }
 
-// changesAnswer is the answer to a change of the pool.
-type changesAnswer struct {
-	Changes []pool.Change `json:"changes"`
-}
-
 // List is that of pool.Client.
 func (p *PoolClient) List(ctx context.Context) (*pool.Overview, error) {
 	var o pool.Overview
@@ -37,7 +32,7 @@ func (p *PoolClient) Add(ctx context.Context, texts []string) ([]pool.Change, er
 	body := struct {
 		Addresses []string `json:"addresses"`
 	}{texts}
-	var answer changesAnswer
+	var answer poolChanges
 	err := p.client.call(ctx, http.MethodPost, "/pool/ips", body, &answer)
 	return answer.Changes, err
 }
@@ -47,7 +42,7 @@ func (p *PoolClient) Remove(ctx context.Context, texts []string) ([]pool.Change,
 	var changes []pool.Change
 	var errs []error
 	for _, text := range texts {
-		var answer changesAnswer
+		var answer poolChanges
 		err := p.client.call(ctx, http.MethodDelete, "/pool/ips/"+url.PathEscape(text), nil, &answer)
 		changes = append(changes, answer.Changes...)
 		if e, ok := errors.AsType[*Error](err); ok && e.Status == 0 { // it will not answer for the others either

@@ -25,7 +25,7 @@ func (o *Options) CompleteIPs(ctx context.Context, a APIOptions) (ids []string) 
 
 // CompletePoolMembers returns the members of a pool.
 func (o *Options) CompletePoolMembers(ctx context.Context, p PoolOptions) (names []string) {
-	_ = o.withPool(ctx, p, func(ctx context.Context, c poolAccess, _ string) error {
+	_ = o.withPool(ctx, p, func(ctx context.Context, c api.Pool, _ string) error {
 		all, err := c.List(ctx)
 		if err != nil {
 			return err

@@ -54,14 +54,6 @@ type PoolOptions struct {
 	API        APIOptions
 }
 
-// poolAccess is a pool, by its etcd or by an API.
-type poolAccess interface {
-	List(ctx context.Context) (*pool.Overview, error)
-	Add(ctx context.Context, texts []string) ([]pool.Change, error)
-	Remove(ctx context.Context, texts []string) ([]pool.Change, error)
-	Drain(ctx context.Context, member string, own, undo bool) (pool.Change, error)
-}
-
 // apiInstead returns a client of the API that is named instead of a configuration, nil for
 // none. what is that which both name.
 func (o *Options) apiInstead(p PoolOptions, what string) (*api.Client, error) {
@@ -78,7 +70,7 @@ func (o *Options) apiInstead(p PoolOptions, what string) (*api.Client, error) {
 }
 
 // withPool calls do with the pool, and the member that is meant where none is named.
-func (o *Options) withPool(ctx context.Context, p PoolOptions, do func(ctx context.Context, pool poolAccess, own string) error) error {
+func (o *Options) withPool(ctx context.Context, p PoolOptions, do func(ctx context.Context, pool api.Pool, own string) error) error {
 	if o.DryRun {
 		return &UsageError{fmt.Errorf("--dry-run is not available for the commands of the pool; berth pool list changes nothing")}
 	}
@@ -108,7 +100,7 @@ func (o *Options) withPool(ctx context.Context, p PoolOptions, do func(ctx conte
 
 // PoolList prints the addresses and members of the pool.
 func (o *Options) PoolList(ctx context.Context, p PoolOptions, asJSON bool) error {
-	return o.withPool(ctx, p, func(ctx context.Context, c poolAccess, _ string) error {
+	return o.withPool(ctx, p, func(ctx context.Context, c api.Pool, _ string) error {
 		all, err := c.List(ctx)
 		if err != nil {
 			return err
@@ -122,17 +114,17 @@ func (o *Options) PoolList(ctx context.Context, p PoolOptions, asJSON bool) erro
 
 // PoolAdd adds addresses to the list of the pool.
 func (o *Options) PoolAdd(ctx context.Context, p PoolOptions, texts []string) error {
-	return o.changePool(ctx, p, texts, poolAccess.Add)
+	return o.changePool(ctx, p, texts, api.Pool.Add)
 }
 
 // PoolRemove removes addresses from the list of the pool.
 func (o *Options) PoolRemove(ctx context.Context, p PoolOptions, texts []string) error {
-	return o.changePool(ctx, p, texts, poolAccess.Remove)
+	return o.changePool(ctx, p, texts, api.Pool.Remove)
 }
 
 // changePool prints what became of each address.
-func (o *Options) changePool(ctx context.Context, p PoolOptions, texts []string, change func(poolAccess, context.Context, []string) ([]pool.Change, error)) error {
-	return o.withPool(ctx, p, func(ctx context.Context, c poolAccess, _ string) error {
+func (o *Options) changePool(ctx context.Context, p PoolOptions, texts []string, change func(api.Pool, context.Context, []string) ([]pool.Change, error)) error {
+	return o.withPool(ctx, p, func(ctx context.Context, c api.Pool, _ string) error {
 		changes, err := change(c, ctx, texts)
 		for _, ch := range changes {
 			fmt.Fprintln(o.Stdout, ch)
@@ -147,7 +139,7 @@ func (o *Options) changePool(ctx context.Context, p PoolOptions, texts []string,
 // PoolDrain drains a member, that of this host or of the API if member is empty, or ends
 // that.
 func (o *Options) PoolDrain(ctx context.Context, p PoolOptions, member string, undo bool) error {
-	return o.withPool(ctx, p, func(ctx context.Context, c poolAccess, own string) error {
+	return o.withPool(ctx, p, func(ctx context.Context, c api.Pool, own string) error {
 		member := cmp.Or(member, own)
 		change, err := c.Drain(ctx, member, member == own, undo)
 		if err == nil {
