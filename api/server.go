@@ -117,6 +117,10 @@ type where struct {
 func (s *Server) Run(ctx context.Context) error {
 	defer s.conditions.drop()
 	for ctx.Err() == nil {
+		select {
+		case <-s.changed: // to the site that is taken now
+		default:
+		}
 		site := s.current()
 		at := site.where()
 		site.warn()
@@ -146,10 +150,13 @@ func (s *Server) keep(ctx context.Context, site *site, at where) error {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
+		former := site
 		if site = s.current(); site.where() != at {
 			return nil
 		}
-		site.warn()
+		if site.warning() != former.warning() {
+			site.warn()
+		}
 	}
 }
 
@@ -170,13 +177,25 @@ func (s *Server) listen(ctx context.Context, at where) error {
 	return context.Cause(ctx)
 }
 
-// warn tells what an operator should know of the way in which the API is served.
-func (s *site) warn() {
+// warning returns the code of what an operator should know of the way in which the API is
+// served, "" for nothing.
+func (s *site) warning() string {
 	switch o := s.options; {
 	case o.Listen == "":
+		return ""
 	case o.Username == "":
-		s.journal.Tell(open, zap.String("listen", o.Listen))
+		return open.Code
 	case o.CertFile == "" && !s.loopback:
-		s.journal.Tell(plain, zap.String("listen", o.Listen))
+		return plain.Code
+	}
+	return ""
+}
+
+// warn tells of that.
+func (s *site) warn() {
+	for _, k := range []journal.Kind{open, plain} {
+		if k.Code == s.warning() {
+			s.journal.Tell(k, zap.String("listen", s.options.Listen))
+		}
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"berth/api"
 	"berth/election"
 	"berth/internal/cloudsim"
 	"berth/internal/fence"
@@ -148,6 +149,7 @@ func TestFIFOModeWritesUnderTheLockAfterTheLastWordAndThenTheLease(t *testing.T)
 	m.service = service.New(c, m.changed, m.journal)
 	m.fencing = &fencing{elections: c, journal: m.journal}
 	m.cluster = m.newCluster(g.cfg)
+	m.api = api.New(m.apiOptions(g))
 	ctx, cancel := context.WithCancelCause(t.Context())
 	m.enforce(m.generation(ctx, g))
 	done := make(chan error, 1)

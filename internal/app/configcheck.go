@@ -59,7 +59,9 @@ func (o *Options) buildable(cfg *config.Config) error {
 		_, err := o.newEtcd(cfg, "")
 		errs = append(errs, err)
 	}
-	_, err := newFollower(cfg, nil, nil, nil, nil)
+	_, err := o.apiOptions(cfg, o.Journal())
+	errs = append(errs, err)
+	_, err = newFollower(cfg, nil, nil, nil, nil)
 	errs = append(errs, err)
 	if how := cfg.Pointing(o.DryRun); how == config.Call || how == config.Unchosen {
 		j, end := o.Journal().Part()

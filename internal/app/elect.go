@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"berth/api"
 	"berth/config"
 	"berth/election"
 	"berth/health"
@@ -25,6 +26,7 @@ import (
 	"berth/internal/upgrade"
 	"berth/netif"
 	"berth/notify"
+	"berth/pool"
 	"berth/refresher"
 	"berth/vrrp"
 
@@ -113,6 +115,8 @@ type electMode struct {
 	able     []condition.Condition // of all instances, of the pool, and of added addresses
 	set      *added.Set            // nil where this member serves no added addresses
 	cluster  *clusterPart
+	pool     *pool.Pool  // nil without one
+	api      api.Options // of the configuration alone
 }
 
 // elect does the work of Elect with these meters, and reports whether it is to begin
@@ -158,6 +162,9 @@ func (o *Options) newElectMode(cfg *config.Config, m *meters) (e *electMode, err
 	}
 	e.board = status.NewBoard(cfg.RunDirectory, e.entry, j)
 	m.status.Watch(e.board)
+	if e.api, err = o.apiOptions(cfg, j); err != nil {
+		return nil, err
+	}
 	e.health = newHealth(cfg, e.board, cfg.HealthConcerns, m.health, j)
 	if cfg.Pointing(o.DryRun) != config.Nothing {
 		if e.cloud, err = o.newCloud(cfg, m, j); err != nil {
@@ -209,7 +216,8 @@ func (e *electMode) build() (err error) {
 	}
 	switch {
 	case e.cfg.Pool.Enabled:
-		e.host.Set = e.newPool()
+		e.pool = e.newPool()
+		e.host.Set = e.pool
 	case e.cfg.Adds():
 		e.set = e.newAdded()
 		e.host.Set = e.set
@@ -248,7 +256,7 @@ func (e *electMode) run(ctx context.Context, stop func(error)) (again bool, err 
 			run.Task{Name: "record", Run: func(ctx context.Context) error { return e.place.Run(ctx, e.member.End, e.member.Unacknowledged) }},
 			run.Task{Name: "history", Run: func(ctx context.Context) error { return e.history.Run(ctx, e.member.Seen) }})
 	}
-	tasks = append(tasks, e.cluster.tasks()...)
+	tasks = append(append(tasks, e.cluster.tasks()...), e.serving()...)
 	if e.cfg.Election.WithoutEtcd == config.Exit {
 		tasks = append(tasks, run.Task{Name: "etcd", Run: e.member.Unserved})
 	}

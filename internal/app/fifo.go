@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"berth/api"
 	"berth/fifo"
 	"berth/instance"
 	"berth/internal/holding"
@@ -50,6 +51,8 @@ type fifoMode struct {
 	service    *service.Service
 	fencing    *fencing
 	cluster    *clusterPart
+	api        *api.Server
+	begun      atomic.Bool // the FIFO is open
 	current    atomic.Pointer[generation]
 	dying      atomic.Int32 // see reconcile.Options
 
@@ -117,6 +120,7 @@ func (o *Options) FIFO(ctx context.Context, configPath, fifoPath string) error {
 		return err
 	}
 	m.cluster = m.newCluster(g.cfg)
+	m.api = api.New(m.apiOptions(g))
 	first := m.generation(ctx, g)
 	m.enforce(first)
 	tasks := append([]run.Task{
@@ -124,6 +128,8 @@ func (o *Options) FIFO(ctx context.Context, configPath, fifoPath string) error {
 		{Name: "addresses", Run: m.observer.Run},
 		{Name: "FIFO of keepalived", Run: m.fifoMonitor(ctx).Run},
 		{Name: "metrics", Run: m.exporter.Run},
+		{Name: "API", Run: m.api.Run},
+		awaiting(&m.begun, m.reader.CatchUp),
 		o.onUpgrade(checking(configPath), func() error { return nil }, stop),
 	}, append(m.service.Tasks(), m.cluster.tasks()...)...)
 	// A berth that does not drain the FIFO is not alive.
@@ -206,7 +212,15 @@ func (m *fifoMode) graph(j *journal.Journal) (*graph, error) {
 	if err != nil {
 		return nil, err
 	}
-	return m.options.newGraph(cfg, self, k, m.network, m.meters, j)
+	served, err := m.options.apiOptions(cfg, m.journal)
+	if err != nil {
+		return nil, err
+	}
+	g, err := m.options.newGraph(cfg, self, k, m.network, m.meters, j)
+	if err == nil {
+		g.api = served
+	}
+	return g, err
 }
 
 // generation returns the generation of a graph.
@@ -251,6 +265,7 @@ func (m *fifoMode) enforce(gen *generation) {
 	m.cluster.local.Follow(gen.status)
 	m.service.Hold(gen.holding.Run)
 	m.exporter.Show(serve.Where(gen.cfg.Metrics))
+	m.api.Change(m.apiOptions(gen.graph))
 }
 
 // serve runs the generation in force, and on SIGHUP puts another in its place. The

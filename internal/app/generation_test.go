@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"berth/api"
 	"berth/internal/status"
 	"berth/vrrp"
 )
@@ -108,6 +109,7 @@ func TestWhatOutlivesAGenerationIsPassedOn(t *testing.T) {
 	write(filepath.Join(t.TempDir(), "keepalived.conf"), t.TempDir(), "token: t")
 	former, _ := generationOf(t, m)
 	m.cluster = m.newCluster(former.cfg)
+	m.api = api.New(m.apiOptions(former.graph))
 	m.enforce(former)
 	m.tellDoubled("VI_1", true)
 	m.tellDoubled("VI_2", true)

@@ -3,6 +3,7 @@ package app
 import (
 	"path/filepath"
 
+	"berth/api"
 	"berth/config"
 	"berth/health"
 	"berth/internal/journal"
@@ -24,6 +25,7 @@ type graph struct {
 	status     *status.Board
 	cloud      *pointing.Cloud
 	health     *health.Set // for people: keepalived decides
+	api        api.Options // of FIFO mode, of the configuration alone
 }
 
 // newGraph builds the parts. self is this process, k and n are keepalived and its
