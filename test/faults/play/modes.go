@@ -124,6 +124,7 @@ func electing(l *faults.Lab) *scene {
 	for i, h := range l.Hosts {
 		s.reach = append(s.reach, fmt.Sprintf("  %-8s http://127.0.0.1:%d/", h.Name(), firstPort+i))
 	}
+	s.reach = append(s.reach, "They ask for no credentials: until make lab-down every user of this machine can use them.")
 	return s
 }
 
