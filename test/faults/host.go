@@ -88,7 +88,8 @@ func (h *Host) etcdAddress() netip.Addr {
 func (h *Host) Start() error {
 	args := []string{BerthPath, "elect", ConfigPath}
 	if h.lab.options.Link {
-		args = []string{"/usr/bin/env", "INTERFACE=" + ServiceLink, "ETCD_HOSTS=" + h.lab.Endpoints(), BerthPath, "link"}
+		// Variables of the machine, as HOSTNAME, are not those of the host.
+		args = []string{"/usr/bin/env", "-i", "INTERFACE=" + ServiceLink, "ETCD_HOSTS=" + h.lab.Endpoints(), BerthPath, "link"}
 	}
 	if h.lab.options.Clock {
 		args = append([]string{"/usr/bin/env", clockEnv + "=" + clockPath}, args...)
