@@ -25,7 +25,7 @@ func BenchmarkAdded(b *testing.B) {
 		for _, a := range addrs {
 			keys = append(keys, election.AddedKey("/berth/", h.Name, a.String()))
 		}
-		t.put(keys, "{}")
+		t.put(keys, "")
 	}
 	for b.Loop() {
 		addTo(first, addrs)
