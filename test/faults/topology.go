@@ -298,13 +298,17 @@ func (l *Lab) Settle(ctx context.Context) error {
 	if l.options.Patroni {
 		return l.replicated(ctx, l.Owner())
 	}
-	want, dir, each := 0, prefix+"elections/", 1+l.options.Crowd
+	dirs, each := []string{prefix + "elections/"}, 1+l.options.Crowd
 	switch {
 	case l.options.Pool > 0:
-		dir = nodesDir
-	case l.options.Added:
-		each = len(l.probed)
+		dirs = []string{nodesDir}
+	case l.options.Added: // others may be added meanwhile
+		dirs = nil
+		for _, a := range l.probed {
+			dirs = append(dirs, prefix+"elections/"+a.String()+"/")
+		}
 	}
+	want := 0
 	for _, h := range l.Hosts {
 		if h.Running() {
 			want += each
@@ -315,14 +319,19 @@ func (l *Lab) Settle(ctx context.Context) error {
 	again := time.NewTicker(50 * time.Millisecond) // etcd is asked; it does not tell
 	defer again.Stop()
 	for {
-		candidates, err := l.candidates(ctx, dir)
-		if err == nil && len(candidates) == want {
+		var problems []error
+		for _, dir := range dirs {
+			if candidates, err := l.candidates(ctx, dir); err != nil || len(candidates) != want {
+				problems = append(problems, errors.Join(fmt.Errorf("%d candidates in %s, want %d", len(candidates), dir, want), err))
+			}
+		}
+		if len(problems) == 0 {
 			return nil
 		}
 		select {
 		case <-again.C:
 		case <-ctx.Done():
-			return fmt.Errorf("waited for %d candidates, have %d: %w", want, len(candidates), errors.Join(err, context.Cause(ctx)))
+			return fmt.Errorf("wait for all to take part: %w", errors.Join(append(problems, context.Cause(ctx))...))
 		}
 	}
 }
