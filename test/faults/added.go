@@ -25,6 +25,9 @@ const (
 	// checkLost is after how long the check of an address has taken effect: it fails
 	// healthFall times in a row, and the last try may hang for an interval.
 	checkLost = (healthFall+1)*checkInterval*time.Second + time.Second
+	// answered is the time in which the API answers to the removal of both addresses, one
+	// after the other; each waits for etcd. They are not bound when it has.
+	answered = time.Second
 )
 
 // addedFaults are the faults of addresses that were added to each host at run time. Under
@@ -36,7 +39,7 @@ func addedFaults() (all []Fault) {
 			{Name: "kill9", Lasts: longer, Inject: kill9, Limits: Limits{NoOwner: kernel}},
 			{Name: "clean-stop", Lasts: shorter, Inject: cleanStop, Limits: Limits{Median: byAgreement, NoOwner: handOver}},
 			{Name: "failover", Lasts: shorter, Inject: failover, Limits: Limits{Median: byAgreement, NoOwner: handOver}},
-			{Name: "remove", CI: claim, Lasts: shorter, Inject: removed, Limits: Limits{NoOwner: handOver, Left: atOnce}},
+			{Name: "remove", CI: claim, Lasts: shorter, Inject: removed, Limits: Limits{NoOwner: handOver, Left: answered}},
 			{Name: "check-fail", Health: true, Lasts: checkLost + shorter, Inject: refusing, Limits: Limits{NoOwner: handOver, Left: checkLost}},
 			{Name: "etcd-majority-lost", Etcd: true, Lasts: longer, Inject: etcdNoQuorum},
 			{Name: "etcd-all-lost", CI: claim, Etcd: true, Lasts: longer, Inject: etcdKilled},
