@@ -83,7 +83,7 @@ func leases(v *View, keys *election.ClusterKeys) {
 	left := map[string]int64{}
 	for _, queue := range keys.Instances {
 		for _, c := range queue {
-			if _, tells := keys.Members[c.Member]; !tells {
+			if _, tells := keys.Members[c.Member]; !tells && c.Member != "" {
 				left[clean(c.Member, maxName)] = max(0, c.Left.Milliseconds())
 			}
 		}

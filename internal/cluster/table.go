@@ -119,9 +119,9 @@ func columns(b *strings.Builder, rows [][]string) {
 		}
 		note := cmp.Or(r[last], "-")
 		if before+utf8.RuneCountInString(note) > tableWidth && len(note) > len("-") {
-			note = "\n    " + note
+			line, note = strings.TrimRight(line, " "), "\n    "+note
 		}
-		b.WriteString(strings.TrimRight(line+note, " ") + "\n")
+		b.WriteString(line + note + "\n")
 	}
 }
 

@@ -64,6 +64,16 @@ func TestTheTableShowsAddressesMembersAndMoves(t *testing.T) {
 	}
 }
 
+// A reason that does not fit beside its row stands whole below it.
+func TestALongReasonHasALineOfItsOwn(t *testing.T) {
+	v := example(t)
+	v.Addresses = v.Addresses[:1]
+	v.Addresses[0].Reason = strings.Repeat("the provider refuses ", 10)
+	if got := print(t, v); !strings.Contains(got, "node2\n    "+v.Addresses[0].Reason+"\n") {
+		t.Errorf("got:\n%s", got)
+	}
+}
+
 func TestTheTableSaysWhatIsNotKnownAndNeverANegativeTime(t *testing.T) {
 	v := example(t)
 	v.Now = v.Members[1].Since.Add(-time.Hour) // the clocks of the others are ahead
