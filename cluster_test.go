@@ -94,3 +94,30 @@ func TestTheClusterTellsOfAHostThatWasKilled(t *testing.T) {
 		t.Errorf("after a reload the moves are %+v, before it %+v", after.Moves, v.Moves)
 	}
 }
+
+// In FIFO mode the board belongs to one reading of the configuration.
+func TestTheClusterTellsOfTheInstancesOfKeepalivedAlsoAfterAReload(t *testing.T) {
+	t.Parallel()
+	etcd := etcdtest.Start(t, 1, etcdtest.Options{}).Endpoints()[0]
+	h := newFencedHost(t, "h1", etcd, "")
+	one := h.master("fifo")
+	one.says(refreshed)
+	isHere := func(v cluster.View) bool {
+		return len(v.Members) == 1 && v.Members[0].State == "able" && v.Members[0].Mode == "fifo" && len(v.Addresses) == 1 && v.Addresses[0].Address == "192.0.2.1/24" &&
+			v.Addresses[0].Instance == "VI_1" && v.Addresses[0].Kind == "keepalived" && v.Addresses[0].Owner == "h1" && !v.Addresses[0].CanFailover
+	}
+	h.untilCluster("the MASTER", isHere)
+	one.signal(unix.SIGHUP)
+	one.says("the configuration was read again")
+	one.says(refreshed)
+	h.untilCluster("the MASTER after a reload", isHere)
+	if _, err := one.fifo.WriteString("INSTANCE \"VI_1\" FAULT 0\n"); err != nil {
+		t.Fatal(err)
+	}
+	v := h.untilCluster("the FAULT", func(v cluster.View) bool {
+		return len(v.Addresses) == 1 && v.Addresses[0].Owner == "" && v.Members[0].State == "not able" && v.Moves[0].State == "FAULT"
+	})
+	if v.Addresses[0].Address != "192.0.2.1/24" || v.Addresses[0].Kind != "keepalived" {
+		t.Errorf("got %+v", v.Addresses[0])
+	}
+}

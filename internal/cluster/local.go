@@ -116,6 +116,7 @@ func (l *Local) take(in status.Instance, newer bool) {
 	l.entries[in.Instance] = is
 	if is.state == vrrp.Deleted {
 		delete(l.entries, in.Instance)
+		delete(l.former, in.Instance)
 	}
 	l.ring()
 }
@@ -153,7 +154,8 @@ func (l *Local) note(instance string, is entry) {
 		}
 		return
 	}
-	if is.state != vrrp.Master && !was.settled || is.state == vrrp.Unknown {
+	ended := is.state == vrrp.Stop || is.state == vrrp.Deleted
+	if is.state != vrrp.Master && !was.settled || is.state == vrrp.Unknown || ended && was.state != vrrp.Master {
 		return
 	}
 	m := Move{At: is.since, Instance: instance, Member: l.Member, State: moveState(is.state), Reason: clean(is.reason, maxReason)}

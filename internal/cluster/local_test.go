@@ -155,6 +155,25 @@ func TestAnotherBoardTakesThePlaceOfTheFirstAndTheMovesStay(t *testing.T) {
 	}
 }
 
+// An address that is added and removed again leaves no instance behind.
+func TestAnInstanceThatIsForgottenIsGone(t *testing.T) {
+	h := newHost(t, nil)
+	for _, s := range []vrrp.State{vrrp.Backup, vrrp.Master} {
+		h.becomes("192.0.2.20", s, "", "", 0)
+		h.board.Forget("192.0.2.20")
+		if v := h.View(); len(v.Addresses) != 0 {
+			t.Errorf("got %+v", v.Addresses)
+		}
+	}
+	var states []string
+	for _, m := range h.View().Moves {
+		states = append(states, m.State)
+	}
+	if d := cmp.Diff([]string{"BACKUP", "MASTER"}, sorted(states)); d != "" {
+		t.Errorf("moves (-want +got):\n%s", d)
+	}
+}
+
 func TestWhatAMemberTellsIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHost(t, nil)
