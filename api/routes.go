@@ -34,6 +34,7 @@ func (s *site) routes() []route {
 		{"DELETE /pool/ips/{address}", s.ofPool(removeFromPool)},
 		{"PUT /pool/drained/{member}", s.ofPool(s.drain(false))},
 		{"DELETE /pool/drained/{member}", s.ofPool(s.drain(true))},
+		{"GET /{$}", page()},
 		{"GET /cluster", s.asJSON(s.view)},
 		{"GET /events", http.HandlerFunc(s.events)},
 		{"GET /status", s.asJSON(s.status)},
