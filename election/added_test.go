@@ -106,6 +106,7 @@ func TestACampaignForAnAddressBeginsAndEndsAtRunTime(t *testing.T) {
 
 // The key that is left must neither be used by the next campaign nor keep others out.
 func TestACampaignForAnAddressEndsWhileEtcdHangs(t *testing.T) {
+	t.Parallel() // or the tests after this one would wait for its rows
 	for _, again := range []bool{true, false} {
 		t.Run(map[bool]string{true: "and begins again", false: "and is over"}[again], func(t *testing.T) {
 			s := newStage(t, 1)

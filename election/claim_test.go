@@ -3,6 +3,7 @@ package election_test
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -16,9 +17,9 @@ func claiming(m *election.Member, c *election.Campaign) {
 	m.Retain, m.Claims, c.Alone = true, true, true
 }
 
-// tally is which players hold, and for how long no player did at most.
+// tally is which players hold an instance or an address of the pool, and for how long no
+// player did at most.
 type tally struct {
-	s       *stage
 	holding map[string]bool
 	since   time.Time // when the last of them ended
 	longest time.Duration
@@ -39,36 +40,57 @@ func (l *tally) take(e event) {
 	}
 }
 
+// tallies are that of the instance and that of an address of the pool.
+type tallies struct {
+	s    *stage
+	each [2]*tally
+}
+
+func newTallies(s *stage) tallies {
+	empty := func() *tally { return &tally{holding: map[string]bool{}, since: time.Now()} }
+	return tallies{s, [...]*tally{empty(), empty()}}
+}
+
+func (ls tallies) take(e event) {
+	if strings.HasSuffix(e.player, slot) {
+		ls.each[1].take(e)
+	} else {
+		ls.each[0].take(e)
+	}
+}
+
 // during takes events for d.
-func (l *tally) during(d time.Duration) {
+func (ls tallies) during(d time.Duration) {
 	for end := time.After(d); ; {
 		select {
-		case e := <-l.s.events:
-			l.take(e)
+		case e := <-ls.s.events:
+			ls.take(e)
 		case <-end:
-			if len(l.holding) == 0 {
-				l.longest = max(l.longest, time.Since(l.since))
+			for _, l := range ls.each {
+				if len(l.holding) == 0 {
+					l.longest = max(l.longest, time.Since(l.since))
+				}
 			}
 			return
 		}
 	}
 }
 
-// one waits until exactly one holds.
-func (l *tally) one(what string) {
-	l.s.Helper()
+// one waits until exactly one holds each.
+func (ls tallies) one(what string) {
+	ls.s.Helper()
 	for end := time.After(limit); ; {
 		settled := time.After(ttl / 2)
-		if len(l.holding) != 1 {
+		if len(ls.each[0].holding) != 1 || len(ls.each[1].holding) != 1 {
 			settled = nil
 		}
 		select {
-		case e := <-l.s.events:
-			l.take(e)
+		case e := <-ls.s.events:
+			ls.take(e)
 		case <-settled:
 			return
 		case <-end:
-			l.s.Fatalf("%s: want one owner, got %v", what, l.holding)
+			ls.s.Fatalf("%s: want one owner of each, got %v and %v", what, ls.each[0].holding, ls.each[1].holding)
 		}
 	}
 }
@@ -76,6 +98,7 @@ func (l *tally) one(what string) {
 // However etcd is lost, a healthy host has the instance after a lease and a second, and
 // one alone has it again after the heal.
 func TestWithClaimThereIsAnOwnerHoweverEtcdIsLost(t *testing.T) {
+	t.Parallel() // or the tests after this one would wait for its rows
 	all := func(f func(s *stage, i int) error) func(*testing.T, *stage) {
 		return func(t *testing.T, s *stage) {
 			t.Helper()
@@ -127,50 +150,56 @@ func TestWithClaimThereIsAnOwnerHoweverEtcdIsLost(t *testing.T) {
 			}
 		}, func(*testing.T, *stage) {}},
 	}
-	for _, pool := range []bool{false, true} {
-		for _, row := range rows {
-			name := map[bool]string{false: "instance: ", true: "address of the pool: "}[pool] + row.name
-			t.Run(name, func(t *testing.T) {
-				var s *stage
-				var o election.Options
-				if row.name == "refusing the password" {
-					s, o = newGuardedStage(t, row.members)
-				} else {
-					s = newStage(t, row.members)
-					o = election.Options{Endpoints: s.cluster.Endpoints()}
+	for _, row := range rows {
+		t.Run(row.name, func(t *testing.T) {
+			var s *stage
+			var o election.Options
+			if row.name == "refusing the password" {
+				s, o = newGuardedStage(t, row.members)
+			} else {
+				s = newStage(t, row.members)
+				o = election.Options{Endpoints: s.cluster.Endpoints()}
+			}
+			able := map[string]*condition.Value{}
+			for _, name := range []string{"a", "b", "sick"} {
+				of, depending := ability(name != "sick")
+				inPool, _ := ability(name != "sick")
+				able[name], able[name+" "+slot] = of, inPool
+				s.playWith(o, name, 0, both(both(claiming, depending), func(m *election.Member, _ *election.Campaign) { m.PoolPrefix = poolPrefix }),
+					election.Campaign{Pool: true, Instance: slot, Alone: true, Able: inPool})
+			}
+			ls := newTallies(s)
+			ls.one("at first")
+			var owners []string
+			for _, l := range ls.each {
+				for owner := range l.holding {
+					owners = append(owners, owner)
 				}
-				change := claiming
-				if pool {
-					change = both(claiming, pooled)
-				}
-				able := map[string]*condition.Value{}
-				for _, name := range []string{"a", "b", "sick"} {
-					v, depending := ability(name != "sick")
-					able[name] = v
-					s.playWith(o, name, 0, both(change, depending))
-				}
-				l := &tally{s: s, holding: map[string]bool{}, since: time.Now()}
-				l.one("at first")
-				var owner string
-				for owner = range l.holding {
-				}
-				row.lose(t, s)
 				l.longest = 0
-				l.during(ttl + 3*time.Second)
-				// The owner of before falls ill while etcd is lost.
+			}
+			row.lose(t, s)
+			ls.during(ttl + 3*time.Second)
+			// The owner of before falls ill while etcd is lost.
+			for _, owner := range owners {
 				able[owner].Set(false, "ill")
-				l.during(ttl + 2*time.Second)
-				if l.holding["sick"] || l.holding[owner] || len(l.holding) != 1 {
-					t.Errorf("want the healthy host to be the owner, got %v", l.holding)
+			}
+			ls.during(ttl + 2*time.Second)
+			for i, l := range ls.each {
+				if l.holding["sick"] || l.holding["sick "+slot] || l.holding[owners[i]] || len(l.holding) != 1 {
+					t.Errorf("want the healthy host to be the owner instead of %s, got %v", owners[i], l.holding)
 				}
-				row.heal(t, s)
+			}
+			row.heal(t, s)
+			for _, owner := range owners {
 				able[owner].Set(true, "")
-				l.one("after the heal")
+			}
+			ls.one("after the heal")
+			for i, l := range ls.each {
 				if most := ttl + time.Second; l.longest > most {
-					t.Errorf("want no more than %v without an owner, got %v", most, l.longest)
+					t.Errorf("want no more than %v without an owner after %s, got %v", most, owners[i], l.longest)
 				}
-			})
-		}
+			}
+		})
 	}
 }
 

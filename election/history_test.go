@@ -137,6 +137,7 @@ func TestAnEtcdRestoredAndOvertakenIsNoticedByWhatItHasAtAnOldRevision(t *testin
 }
 
 func TestAWipedEtcdHasOneOwnerAfterTheLongestLease(t *testing.T) {
+	t.Parallel() // or the tests after this one would wait for its rows
 	for name, token := range map[string]string{"the same cluster id": "berth-test", "another cluster id": "other"} {
 		t.Run(name, func(t *testing.T) {
 			change, said := logging(zap.ErrorLevel)

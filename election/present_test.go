@@ -3,7 +3,6 @@ package election_test
 import (
 	"context"
 	"errors"
-	"runtime"
 	"testing"
 	"time"
 
@@ -86,11 +85,7 @@ func TestAForeignKeyInThePlaceOfAMemberOfThePoolIsTold(t *testing.T) {
 	if _, err := c.Put(t.Context(), poolPrefix+"drained/x", ""); err != nil {
 		t.Fatal(err)
 	}
-	for end := time.Now().Add(limit); said.FilterField(zap.String("code", "etcd-pool-member-refused")).Len() == 0; runtime.Gosched() {
-		if time.Now().After(end) {
-			t.Fatal("want it told")
-		}
-	}
+	s.eventually("it told", func() bool { return said.FilterField(zap.String("code", "etcd-pool-member-refused")).Len() > 0 })
 	if _, err := c.Delete(t.Context(), poolPrefix+"nodes/a"); err != nil {
 		t.Fatal(err)
 	}

@@ -97,6 +97,7 @@ func TestAKeyThatEtcdRefusesToDeleteIsNotAskedForWithoutAPauseNorUsedAgain(t *te
 }
 
 func TestAMemberThatGivesUpWaitingPassesTheWaitOn(t *testing.T) {
+	t.Parallel() // or the tests after this one would wait for its rows
 	const long = 8 * time.Second
 	for _, late := range []bool{false, true} {
 		t.Run(map[bool]string{false: "to a member that saw the key vanish", true: "to a member that came later"}[late], func(t *testing.T) {

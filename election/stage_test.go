@@ -32,7 +32,7 @@ const limit = 20 * time.Second
 func TestMain(m *testing.M) {
 	flag.Parse()
 	// The tests wait for leases to end most of the time.
-	flag.Set("test.parallel", "5")
+	flag.Set("test.parallel", "12")
 	os.Exit(m.Run())
 }
 
@@ -77,7 +77,9 @@ func (s *stage) play(name string, unbind time.Duration, change func(*election.Me
 	return s.playWith(election.Options{Endpoints: s.cluster.Endpoints()}, name, unbind, change)
 }
 
-func (s *stage) playWith(o election.Options, name string, unbind time.Duration, change func(*election.Member, *election.Campaign)) *player {
+// playWith plays with an etcd of the caller's. The events of campaigns beside the one of the
+// stage have the name of the member and that of what they are for.
+func (s *stage) playWith(o election.Options, name string, unbind time.Duration, change func(*election.Member, *election.Campaign), beside ...election.Campaign) *player {
 	s.Helper()
 	etcd, err := election.NewEtcd(o)
 	if err != nil {
@@ -96,7 +98,7 @@ func (s *stage) playWith(o election.Options, name string, unbind time.Duration, 
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		_ = m.Run(ctx, func(ctx context.Context) error {
+		campaign := func(ctx context.Context, name string, c election.Campaign) error {
 			return m.Campaign(ctx, c, func(ctx context.Context, g election.Grant) error {
 				s.events <- event{name, "holds", nil, time.Now(), g}
 				<-ctx.Done()
@@ -105,6 +107,14 @@ func (s *stage) playWith(o election.Options, name string, unbind time.Duration, 
 				s.events <- event{name, "gone", context.Cause(ctx), time.Now(), g}
 				return context.Cause(ctx)
 			})
+		}
+		_ = m.Run(ctx, func(ctx context.Context) error {
+			var all sync.WaitGroup
+			defer all.Wait()
+			for _, c := range beside {
+				all.Go(func() { _ = campaign(ctx, name+" "+c.Instance, c) })
+			}
+			return campaign(ctx, name, c)
 		})
 	}()
 	var once sync.Once
@@ -134,6 +144,18 @@ func (s *stage) next(player, what string) event {
 		s.Fatalf("want that %s %s, got nothing", player, what)
 	}
 	panic("unreachable")
+}
+
+// eventually asks until something holds, for which no channel tells.
+func (s *stage) eventually(what string, holds func() bool) {
+	s.Helper()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for end := time.Now().Add(limit); !holds(); <-tick.C {
+		if time.Now().After(end) {
+			s.Fatalf("want %s", what)
+		}
+	}
 }
 
 // until waits for a status.

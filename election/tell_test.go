@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime"
 	"slices"
 	"strconv"
 	"sync"
@@ -112,11 +111,10 @@ func TestEachMemberTellsOfItselfAndReadsWhatAllTell(t *testing.T) {
 	if keys.Pool == nil || len(keys.Pool.Nodes)+len(keys.Pool.Held)+len(keys.Pool.IPs) != 0 {
 		t.Errorf("want nothing in the pool, got %+v", keys.Pool)
 	}
-	for end := time.Now().Add(limit); keys.Members["lb10"].Left == 0; keys, _, _ = lb1.m.Cluster() {
-		if runtime.Gosched(); time.Now().After(end) {
-			t.Fatal("want to be told how long the lease of another lasts")
-		}
-	}
+	s.eventually("to be told how long the lease of another lasts", func() bool {
+		keys, _, _ := lb1.m.Cluster()
+		return keys.Members["lb10"].Left > 0
+	})
 	if _, err := c.Delete(t.Context(), prefix+"members/lb10"); err != nil {
 		t.Fatal(err)
 	}
@@ -136,13 +134,13 @@ func TestAMemberTellsOfItselfOnceInASecondAtMost(t *testing.T) {
 	c := s.etcd()
 	w := s.tell(election.Options{Endpoints: s.cluster.Endpoints()}, "a", nil)
 	w.until(t, "its own member", tells("a", `"first"`))
-	begun, last := time.Now(), ""
-	for i := 0; time.Since(begun) < 2500*time.Millisecond; i++ {
-		last = strconv.Itoa(i)
-		w.say(last)
-		runtime.Gosched()
-	}
-	w.until(t, "the last value", tells("a", last))
+	begun, last := time.Now(), 0
+	s.eventually("the time to be over", func() bool {
+		last++
+		w.say(strconv.Itoa(last))
+		return time.Since(begun) > 2500*time.Millisecond
+	})
+	w.until(t, "the last value", tells("a", strconv.Itoa(last)))
 	r, err := c.Get(t.Context(), prefix+"members/a")
 	if err != nil || len(r.Kvs) != 1 {
 		t.Fatal(r, err)
@@ -195,11 +193,7 @@ func TestARefusalToTellEndsNothingElse(t *testing.T) {
 	refused := func() int {
 		return said.FilterField(zap.String("code", "etcd-member-refused")).Len()
 	}
-	for end := time.Now().Add(limit); refused() == 0; runtime.Gosched() {
-		if time.Now().After(end) {
-			t.Fatal("want the refusal told")
-		}
-	}
+	s.eventually("the refusal told", func() bool { return refused() > 0 })
 	s.quiet(6 * time.Second) // and tried again meanwhile
 	if n := refused(); n != 1 {
 		t.Errorf("want it told once, got %d: %v", n, said.All())
@@ -209,11 +203,7 @@ func TestARefusalToTellEndsNothingElse(t *testing.T) {
 	}
 	s.permit(prefix + "members/")
 	w.until(t, "its own member", tells("a", `"first"`))
-	for end := time.Now().Add(limit); refused() == 1; runtime.Gosched() {
-		if time.Now().After(end) {
-			t.Fatal("want the end told")
-		}
-	}
+	s.eventually("the end told", func() bool { return refused() > 1 })
 }
 
 func TestTheClusterIsReadOnceWithoutAMember(t *testing.T) {

@@ -66,6 +66,7 @@ func (s *stage) heldBy(held chan string, n int) {
 }
 
 func TestManyInstancesEnterAndResignInFewRequests(t *testing.T) {
+	t.Parallel() // or the tests after this one would wait for its rows
 	const instances = 200
 	for _, pool := range []bool{false, true} {
 		for _, guarded := range []bool{false, true} {
