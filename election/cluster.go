@@ -46,7 +46,7 @@ type Candidate struct {
 type clusterCopy struct {
 	span    *span
 	keys    *ClusterKeys  // nil after any change
-	made    time.Time     // when keys was
+	made    time.Time     // since when Left counts in it
 	asked   time.Time     // when Cluster was last called
 	changed chan struct{} // closed at the next change
 }
@@ -79,43 +79,52 @@ func (m *Member) Cluster() (keys ClusterKeys, known bool, changed <-chan struct{
 	if !o.complete {
 		return ClusterKeys{}, false, c.changed
 	}
-	if c.keys == nil || now.Sub(c.made) >= clusterAge {
-		c.keys, c.made = o.clusterKeys(term), now
+	if anew := now.Sub(c.made) >= clusterAge; anew || c.keys == nil {
+		c.keys = o.clusterKeys(term, anew)
 	}
 	return *c.keys, true, c.changed
 }
 
-// clusterKeys makes a copy for a member with a term, which may be nil. It is called with
-// the lock held.
-func (o *observer) clusterKeys(term *Term) *ClusterKeys {
+// lasting is a lease as people are told of it.
+type lasting struct {
+	own  bool
+	left time.Duration
+}
+
+// clusterKeys makes a copy for a member with a term, which may be nil: a wholly new one, or
+// one that shares with the last one what has not changed. It is called with the lock held.
+func (o *observer) clusterKeys(term *Term, anew bool) *ClusterKeys {
 	s := o.cluster.span
-	k := &ClusterKeys{Revision: s.revision, Era: s.era, Members: make(map[string]MemberKey, len(o.members.nodes)), Instances: map[string][]Candidate{}}
+	k := &ClusterKeys{Revision: s.revision, Era: s.era, Members: make(map[string]MemberKey, len(o.members.nodes)), Instances: make(map[string][]Candidate, len(o.queues))}
 	now := time.Now()
-	left := func(lease clientv3.LeaseID) time.Duration {
-		if term != nil && term.Lease == lease {
-			return term.left()
-		}
-		s, known := o.samples[lease]
+	if anew {
+		o.cluster.made = now
+	}
+	leases := map[clientv3.LeaseID]lasting{}
+	of := func(lease clientv3.LeaseID) lasting {
+		l, known := leases[lease]
 		if !known {
-			s, known = o.viewed[lease]
+			l = lasting{o.had(lease), o.left(lease, term, now)}
+			leases[lease] = l
 		}
-		if !known {
-			return 0
-		}
-		return max(0, s.left-now.Sub(s.asked))
+		return l
 	}
 	for name, n := range o.members.nodes {
-		k.Members[name] = MemberKey{n.value, o.had(n.lease), left(n.lease), n.Since}
+		l := of(n.lease)
+		k.Members[name] = MemberKey{n.value, l.own, l.left, n.Since}
 	}
 	for r, q := range o.queues {
 		if r.pool || len(q.entries) == 0 {
 			continue
 		}
-		candidates := make([]Candidate, len(q.entries))
-		for i, e := range q.entries {
-			candidates[i] = Candidate{e.Member, o.had(e.lease), e.token, e.Since, e.Addresses, left(e.lease)}
+		if q.shared == nil || anew {
+			q.shared = make([]Candidate, len(q.entries))
+			for i, e := range q.entries {
+				l := of(e.lease)
+				q.shared[i] = Candidate{e.Member, l.own, e.token, e.Since, e.Addresses, l.left}
+			}
 		}
-		k.Instances[r.name] = candidates
+		k.Instances[r.name] = q.shared
 	}
 	if o.pool != nil && o.pool.span.read {
 		if o.pool.keys == nil {
@@ -124,6 +133,21 @@ func (o *observer) clusterKeys(term *Term) *ClusterKeys {
 		k.Pool = o.pool.keys
 	}
 	return k
+}
+
+// left returns how long a lease lasts unless it is renewed, 0 if that is not known.
+func (o *observer) left(lease clientv3.LeaseID, term *Term, now time.Time) time.Duration {
+	if term != nil && term.Lease == lease {
+		return term.left()
+	}
+	s, known := o.samples[lease]
+	if !known {
+		s, known = o.viewed[lease]
+	}
+	if !known {
+		return 0
+	}
+	return max(0, s.left-now.Sub(s.asked))
 }
 
 // left returns the time after which etcd can end the lease, by the last renewal that it
@@ -160,5 +184,5 @@ func (e *Etcd) Cluster(ctx context.Context, prefix, poolPrefix string, places ma
 	asking.Wait()
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return *o.clusterKeys(nil), nil
+	return *o.clusterKeys(nil, true), nil
 }

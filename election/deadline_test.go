@@ -15,7 +15,7 @@ import (
 // An operator who reads that etcd does not answer wants to know which endpoint, and why.
 func TestASilentEtcdIsToldWithTheReasonOfEachEndpoint(t *testing.T) {
 	t.Parallel()
-	c := etcdtest.Start(t, 1, etcdtest.Options{})
+	c := start(t, 1, etcdtest.Options{})
 	c.Member(0).Hang()
 	closed, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -212,7 +212,7 @@ func TestARestartedMemberBesideARestoredEtcdAdoptsNothingAndWaits(t *testing.T) 
 // A proxy can lead to another cluster.
 func TestAnEndpointOfAnotherClusterCountsForNothing(t *testing.T) {
 	s := newStage(t, 3)
-	other := etcdtest.Start(t, 1, etcdtest.Options{})
+	other := start(t, 1, etcdtest.Options{})
 	change, said := logging(zap.ErrorLevel)
 	s.playWith(election.Options{Endpoints: append(s.cluster.Endpoints(), other.Endpoints()...)}, "a", 0, func(m *election.Member, c *election.Campaign) {
 		change(m, c)

@@ -25,7 +25,7 @@ const (
 func newGuardedStage(t *testing.T, members int) (*stage, election.Options) {
 	t.Helper()
 	t.Parallel()
-	s := &stage{T: t, cluster: etcdtest.Start(t, members, etcdtest.Options{User: user, Password: password}), events: make(chan event, 100)}
+	s := &stage{T: t, cluster: start(t, members, etcdtest.Options{User: user, Password: password}), events: make(chan event, 100)}
 	return s, election.Options{Endpoints: s.cluster.Endpoints(), Username: user, Password: password}
 }
 

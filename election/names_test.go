@@ -116,7 +116,7 @@ func TestAskWaitsForTheNameBeforeItCountsTheTimeOfTheAnswer(t *testing.T) {
 // while a name server can still tell the one of today.
 func TestAPasswordInClearTextGoesToNoFormerAddress(t *testing.T) {
 	t.Parallel()
-	c := etcdtest.Start(t, 1, etcdtest.Options{User: "root", Password: "S3CRET"})
+	c := start(t, 1, etcdtest.Options{User: "root", Password: "S3CRET"})
 	o, n := byName(t, c, time.Second)
 	u, err := url.Parse(o.Endpoints[0])
 	if err != nil {

@@ -13,11 +13,12 @@ import (
 // queue is what is known of the election of one instance, or of one address of the pool,
 // for which at most one member stands.
 type queue struct {
-	place     *span   // of the candidates
-	records   *span   // of what members have written about keys that they gave up
-	campaigns int     // of this process
-	entries   []entry // the owner first
-	vanished  []entry // former owners for which decideWaits has not been called yet
+	place     *span       // of the candidates
+	records   *span       // of what members have written about keys that they gave up
+	campaigns int         // of this process
+	entries   []entry     // the owner first
+	shared    []Candidate // a copy of them for ClusterKeys, nil after any change
+	vanished  []entry     // former owners for which decideWaits has not been called yet
 	released  int64
 	// withdrawn are tokens that were given up unused, since decideWaits was last called.
 	withdrawn   []int64
@@ -203,7 +204,9 @@ func (o *observer) queue(r ref) *queue {
 	return q
 }
 
+// ring tells of a change. It is called after each.
 func (q *queue) ring() {
+	q.shared = nil
 	close(q.changed)
 	q.changed = make(chan struct{})
 }

@@ -38,7 +38,7 @@ const unwatchedLasting = 3 * time.Second
 func newOutage(t *testing.T, change func(*election.Member)) *outage {
 	t.Parallel()
 	core, said := observer.New(zap.InfoLevel)
-	o := &outage{T: t, etcd: etcdtest.Start(t, 1, etcdtest.Options{}), said: said}
+	o := &outage{T: t, etcd: start(t, 1, etcdtest.Options{}), said: said}
 	etcd, err := election.NewEtcd(election.Options{Endpoints: o.etcd.Endpoints()})
 	if err != nil {
 		t.Fatal(err)

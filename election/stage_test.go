@@ -32,7 +32,7 @@ const limit = 20 * time.Second
 func TestMain(m *testing.M) {
 	flag.Parse()
 	// The tests wait for leases to end most of the time.
-	flag.Set("test.parallel", "12")
+	flag.Set("test.parallel", "10")
 	os.Exit(m.Run())
 }
 
@@ -56,10 +56,21 @@ type stage struct {
 	events  chan event
 }
 
+// starting has a place for each cluster that may be starting: to start takes the processors,
+// and what a test measures must not wait for ten of them.
+var starting = make(chan struct{}, 4)
+
+func start(t *testing.T, members int, o etcdtest.Options) *etcdtest.Cluster {
+	t.Helper()
+	starting <- struct{}{}
+	defer func() { <-starting }()
+	return etcdtest.Start(t, members, o)
+}
+
 func newStage(t *testing.T, members int) *stage {
 	t.Helper()
 	t.Parallel()
-	return &stage{T: t, cluster: etcdtest.Start(t, members, etcdtest.Options{}), events: make(chan event, 100)}
+	return &stage{T: t, cluster: start(t, members, etcdtest.Options{}), events: make(chan event, 100)}
 }
 
 // player is a member that campaigns for the one instance.

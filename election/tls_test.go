@@ -44,7 +44,7 @@ func lead(t *testing.T, o election.Options) <-chan election.Grant {
 
 func TestClientCertificatesAreReadAgainAtEachHandshake(t *testing.T) {
 	t.Parallel()
-	c := etcdtest.Start(t, 1, etcdtest.Options{TLS: true})
+	c := start(t, 1, etcdtest.Options{TLS: true})
 	const life = 6 * time.Second
 	cert, key, err := c.ClientCertificate("berth", life)
 	if err != nil {
@@ -93,7 +93,7 @@ func TestClientCertificatesAreReadAgainAtEachHandshake(t *testing.T) {
 
 func TestUserAndPassword(t *testing.T) {
 	t.Parallel()
-	c := etcdtest.Start(t, 1, etcdtest.Options{User: "root", Password: "S3CRET"})
+	c := start(t, 1, etcdtest.Options{User: "root", Password: "S3CRET"})
 	select {
 	case <-lead(t, election.Options{Endpoints: c.Endpoints(), Username: "root", Password: "S3CRET"}):
 	case <-time.After(limit):
@@ -159,6 +159,7 @@ func TestACertificateOfAnotherHostIsRefused(t *testing.T) {
 	certificate, ca := ownAuthority(t, []string{"other.example"}, net.IPv4(192, 0, 2, 1))
 	for _, host := range []string{"127.0.0.1", "localhost"} {
 		t.Run(host, func(t *testing.T) {
+			t.Parallel()
 			l, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{NextProtos: []string{"h2"}, Certificates: []tls.Certificate{certificate}})
 			if err != nil {
 				t.Fatal(err)
@@ -184,7 +185,7 @@ func TestACertificateOfAnotherHostIsRefused(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer etcd.Close()
-			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 			defer cancel()
 			if err := etcd.Ask(ctx, prefix)[0].Err; err == nil || !strings.Contains(err.Error(), "certificate is valid for") {
 				t.Errorf("want it said what is wrong with the certificate, got %v", err)
