@@ -146,7 +146,7 @@ func TestTheSetFollowsTheTable(t *testing.T) {
 
 func TestTheSetFollowsTheTableThroughAnySequence(t *testing.T) {
 	for _, claims := range []bool{true, false} {
-		for seed := range uint64(20) {
+		for seed := range uint64(8) {
 			synctest.Test(t, func(t *testing.T) {
 				m := newMachine(t, claims)
 				defer m.host.stop(errStop)

@@ -38,7 +38,7 @@ func (s *Set) stands(a netip.Addr) (st standing) {
 		st.why = "the address is not served yet"
 		return st
 	}
-	st.here = ad.status.State == vrrp.Master
+	st.here = ad.machine.status.State == vrrp.Master // as the set has acted on it
 	if name, other, known := s.Decider.Owner(a.String()); known && other && !st.here {
 		st.other = name
 	}

@@ -64,12 +64,12 @@ func (s *Set) show(a netip.Addr) ips.Address {
 	switch {
 	case ad.verdict != good:
 		is.Reason = ad.reason
-	case m.state == ips.Booting && ad.status.Reason == "":
+	case m.state == ips.Booting && m.status.Reason == "":
 		is.Reason = "waiting for etcd"
 	default:
-		is.Reason = ad.status.Reason
+		is.Reason = m.status.Reason
 	}
-	if ad.status.State == vrrp.Master {
+	if ad.machine.status.State == vrrp.Master {
 		is.Owner = s.Name
 	}
 	return is

@@ -63,6 +63,7 @@ func TestTwoAddsAtOnceGiveOneAddress(t *testing.T) {
 		if added != 1 || assigned != 7 {
 			t.Errorf("want one to add and seven to be told, got %d and %d", added, assigned)
 		}
+		synctest.Wait()
 		if _, err := b.Add(t.Context(), ips.Spec{IP: "10.0.0.1"}); err != nil { // two agents, as LinK has it
 			t.Error(err)
 		}

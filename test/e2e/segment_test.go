@@ -35,6 +35,7 @@ type segment struct {
 	owners  map[netip.Addr][]string // by address, the nodes that have it now
 	lengths map[netip.Addr]int      // by address, the length with which it was bound last
 	doubly  []string                // moments when two nodes had an address
+	bound   int                     // how often an address was bound
 }
 
 // newSegment makes a segment that ends with the test, without nodes and etcd.
@@ -137,6 +138,7 @@ func (c *segment) see(e testnet.AddressEvent) {
 	case e.Lost:
 		c.doubly = append(c.doubly, "events were lost")
 	case e.Added:
+		c.bound++
 		c.owners[a], c.lengths[a] = append(c.owners[a], e.Node.Name), e.Address.Bits()
 		if len(c.owners[a]) > 1 {
 			c.doubly = append(c.doubly, fmt.Sprintf("%v at %s on %v", a, e.Time.Format("05.000"), c.owners[a]))
