@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -25,6 +26,7 @@ import (
 	"berth/vrrp"
 
 	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
 )
 
@@ -40,11 +42,12 @@ type world struct {
 	pool    *pool.Overview
 	ready   string // why this process is not ready
 	status  []status.Instance
+	listens chan string // where a server has begun to listen
 }
 
 func newWorld() *world {
 	at := time.Date(2026, 11, 29, 20, 0, 0, 0, time.UTC)
-	return &world{ips: map[string]ips.Address{}, watched: map[*func()]bool{},
+	return &world{ips: map[string]ips.Address{}, watched: map[*func()]bool{}, listens: make(chan string, 16),
 		view: cluster.View{Prefix: "/berth/", This: "lb1", Now: at, Etcd: cluster.EtcdView{Used: true, Reachable: true},
 			Members:   []cluster.MemberView{{Name: "lb1", Here: true, Health: []cluster.HealthView{}, State: cluster.Able, LeaseLeft: 4200}},
 			Addresses: []cluster.AddressView{}, Moves: []cluster.Move{}},
@@ -227,7 +230,8 @@ func (w *world) change(note string) {
 // options are those of a server for a world, without credentials. lines has what was said.
 func (w *world) options(t *testing.T) (o api.Options, r *metrics.Registry, lines *observer.ObservedLogs) {
 	t.Helper()
-	core, lines := observer.New(zap.InfoLevel)
+	said, lines := observer.New(zap.InfoLevel)
+	core := zapcore.NewTee(said, listenCore{zapcore.NewNopCore(), w.listens})
 	r = &metrics.Registry{}
 	return api.Options{Listen: "127.0.0.1:0", Version: "1.2.3", IPs: service{w}, Pool: addresses{w}, Instances: instances{w}, Cluster: w,
 		Status: func() []status.Instance { return w.status },
@@ -237,6 +241,30 @@ func (w *world) options(t *testing.T) (o api.Options, r *metrics.Registry, lines
 			_ = r.WriteText(w)
 		}),
 		Meters: api.NewMetrics(r), Journal: journal.New(zap.New(core))}, r, lines
+}
+
+// listenCore passes on where a server listens.
+type listenCore struct {
+	zapcore.Core
+	listens chan<- string
+}
+
+// Enabled lets all levels pass.
+func (listenCore) Enabled(zapcore.Level) bool { return true }
+
+// Check adds the core.
+func (c listenCore) Check(e zapcore.Entry, ce *zapcore.CheckedEntry) *zapcore.CheckedEntry {
+	return ce.AddCore(e, c)
+}
+
+// Write passes on the field listen of a net.Addr.
+func (c listenCore) Write(_ zapcore.Entry, fields []zapcore.Field) error {
+	for _, f := range fields {
+		if a, is := f.Interface.(net.Addr); is && f.Key == "listen" {
+			c.listens <- a.String()
+		}
+	}
+	return nil
 }
 
 // send sends a request to a handler; each header is "Name: value", with Host among them.
