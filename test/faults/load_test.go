@@ -28,9 +28,9 @@ const (
 	// collector of Go leaves to chance, and not what thousands of requests would leave
 	// behind.
 	grown = 6 << 20
-	// delayed is by how much the load may delay a take-over in the median: a lease ends
-	// within a renewal of the moment that was measured without the load.
-	delayed = 300 * time.Millisecond
+	// delayed is by how much the load may delay a take-over in the median: by the time
+	// between two renewals of the lease, which the owner may have been killed in at any moment.
+	delayed = faults.Lease / 5
 )
 
 // The API of a member is asked by many while the owner of an address is killed, and while
