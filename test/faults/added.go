@@ -65,24 +65,36 @@ func addedFaults() (all []Fault) {
 // Add adds the addresses of a lab with Options.Added to a host, as soon as its API takes
 // them.
 func (l *Lab) Add(ctx context.Context, h *Host) error {
-	ctx, cancel := context.WithTimeout(ctx, waitLimit)
-	defer cancel()
-	again := time.NewTicker(50 * time.Millisecond) // the API is asked; it does not tell
-	defer again.Stop()
 	for _, a := range l.probed {
-		for {
-			err := h.add(ctx, a)
-			if err == nil {
-				break
-			}
-			select {
-			case <-again.C:
-			case <-ctx.Done():
-				return fmt.Errorf("add %v to %s: %w", a, h.Name(), err)
-			}
+		if err := again(ctx, func(ctx context.Context) error { return h.add(ctx, a) }); err != nil {
+			return fmt.Errorf("add %v: %w", a, err)
 		}
 	}
 	return nil
+}
+
+// Serves waits until the API of the host says that berth is ready.
+func (h *Host) Serves(ctx context.Context) error {
+	return again(ctx, func(ctx context.Context) error { return h.demand(ctx, http.MethodGet, "/readyz", nil, http.StatusOK) })
+}
+
+// again asks an API, which does not tell, until there is no error any more.
+func again(ctx context.Context, ask func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, waitLimit)
+	defer cancel()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		err := ask(ctx)
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return err
+		}
+	}
 }
 
 func (h *Host) add(ctx context.Context, a netip.Addr) error {

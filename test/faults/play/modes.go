@@ -101,6 +101,11 @@ func build(dir string, o faults.Options) (*faults.Lab, error) {
 			return nil, errors.Join(err, l.Close())
 		}
 	}
+	for _, h := range l.Hosts {
+		if err := h.Serves(context.Background()); err != nil {
+			return nil, errors.Join(err, l.Close())
+		}
+	}
 	return l, nil
 }
 
