@@ -1,16 +1,19 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"sync"
 
+	"golang.org/x/sys/unix"
+
 	"berth/test/faults"
 )
 
-// firstPort is where the API of the first host can be reached from the machine that the lab
-// is on: a host listens on the loopback interface of its own namespace.
+// firstPort is where the API of the first host is reached from the machine that the lab is
+// on, if it is free: a host listens on the loopback interface of its own namespace.
 const firstPort = 1313
 
 // A way leads connections from a port of the machine's loopback interface to the API of a
@@ -24,9 +27,12 @@ type way struct {
 	open   map[net.Conn]bool
 }
 
-// lead makes the way to a host.
+// lead makes the way to a host, from another port where the machine has that one in use.
 func lead(h *faults.Host, port int) (*way, error) {
 	l, err := net.Listen("tcp4", fmt.Sprintf("127.0.0.1:%d", port))
+	if errors.Is(err, unix.EADDRINUSE) {
+		l, err = net.Listen("tcp4", "127.0.0.1:0")
+	}
 	if err != nil {
 		return nil, fmt.Errorf("lead to the API of %s: %w", h.Name(), err)
 	}

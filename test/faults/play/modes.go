@@ -20,7 +20,7 @@ var modes = map[string]func(dir string) (*scene, error){"elect": elect, "link": 
 
 // elect is a lab of two hosts that elect the owner themselves.
 func elect(dir string) (*scene, error) {
-	l, err := build(dir, faults.Options{API: true})
+	l, ways, err := build(dir, faults.Options{API: true})
 	if err != nil {
 		return nil, err
 	}
@@ -29,7 +29,7 @@ func elect(dir string) (*scene, error) {
 	if err := l.Until(ctx, "an owner", func() bool { return l.Owner() != nil }); err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
-	s := electing(l)
+	s := electing(l, ways)
 	s.about = fmt.Sprintf("Two hosts elect the owner of %v and %v by an etcd of three members. %s has them now.",
 		faults.Address4, faults.Address6, l.Owner().Name())
 	s.try = append([]string{
@@ -48,11 +48,11 @@ func elect(dir string) (*scene, error) {
 
 // link is a lab of two hosts that have berth in place of LinK.
 func link(dir string) (*scene, error) {
-	l, err := build(dir, faults.Options{Link: true})
+	l, ways, err := build(dir, faults.Options{Link: true})
 	if err != nil {
 		return nil, err
 	}
-	s := electing(l)
+	s := electing(l, ways)
 	s.about = "Two hosts run berth link, configured by LinK's environment, beside an etcd of three members. They have no address yet."
 	s.try = append([]string{
 		"berth ips add 192.0.2.254/32                # on both hosts",
@@ -78,39 +78,41 @@ func link(dir string) (*scene, error) {
 }
 
 // build makes a lab of two hosts on which berth runs, and the ways to their APIs.
-func build(dir string, o faults.Options) (*faults.Lab, error) {
+func build(dir string, o faults.Options) (*faults.Lab, []*way, error) {
 	etcd, err := etcdtest.Binary()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if o.Berth, err = faults.Build(dir); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	o.Etcd, o.Hosts, o.Quiet = etcd, 2, true
 	l, err := faults.New(o)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
+	var ways []*way
 	for i, h := range l.Hosts {
 		w, err := lead(h, firstPort+i)
 		if err == nil {
 			l.OnClose(w.close)
+			ways = append(ways, w)
 			err = h.Start()
 		}
 		if err != nil {
-			return nil, errors.Join(err, l.Close())
+			return nil, nil, errors.Join(err, l.Close())
 		}
 	}
 	for _, h := range l.Hosts {
 		if err := h.Serves(context.Background()); err != nil {
-			return nil, errors.Join(err, l.Close())
+			return nil, nil, errors.Join(err, l.Close())
 		}
 	}
-	return l, nil
+	return l, ways, nil
 }
 
 // electing is what the labs have in common in which berth elects.
-func electing(l *faults.Lab) *scene {
+func electing(l *faults.Lab, ways []*way) *scene {
 	s := &scene{
 		close: l.Close, until: l.Wait, logs: l.Logs,
 		moves: func() (lines []testnet.Line) {
@@ -127,7 +129,7 @@ func electing(l *faults.Lab) *scene {
 		},
 	}
 	for i, h := range l.Hosts {
-		s.reach = append(s.reach, fmt.Sprintf("  %-8s http://127.0.0.1:%d/", h.Name(), firstPort+i))
+		s.reach = append(s.reach, fmt.Sprintf("  %-8s http://%v/", h.Name(), ways[i].listener.Addr()))
 	}
 	s.reach = append(s.reach, "They ask for no credentials: until make lab-down every user of this machine can use them.")
 	return s
