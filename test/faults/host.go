@@ -90,6 +90,10 @@ func (h *Host) Start() error {
 	if h.lab.options.Link {
 		// Variables of the machine, as HOSTNAME, are not those of the host.
 		args = []string{"/usr/bin/env", "-i", "INTERFACE=" + ServiceLink, "ETCD_HOSTS=" + h.lab.Endpoints(), BerthPath, "link"}
+		// The commands that read a configuration find the one that LinK's environment means.
+		if err := h.Do(context.Background(), strings.Join(args, " ")+" --print-config >"+ConfigPath); err != nil {
+			return err
+		}
 	}
 	if h.lab.options.Clock {
 		args = append([]string{"/usr/bin/env", clockEnv + "=" + clockPath}, args...)
