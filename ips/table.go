@@ -30,7 +30,11 @@ func (a Address) Print(w io.Writer, now time.Time) error {
 	line("SINCE", ago(a.Since, now))
 	line("REASON", a.Reason)
 	if e := a.LastEvent; e != nil {
-		line("LAST EVENT", strings.TrimSuffix(fmt.Sprintf("%s, %s, %s", e.Event, ago(e.At, now), e.Reason), ", "))
+		last := string(e.Event) + ", " + ago(e.At, now)
+		if e.Reason != "" && e.Reason != string(e.Event) {
+			last += ", " + e.Reason
+		}
+		line("LAST EVENT", last)
 	}
 	for _, c := range a.Checks {
 		line("CHECK", c.String())

@@ -13,7 +13,7 @@ func TestTableOfAddresses(t *testing.T) {
 	all := []ips.Address{
 		{ID: "vip-10.0.0.1", IP: "10.0.0.1/32", Status: ips.Activated, Owner: "lb1", Since: now.Add(-90 * time.Second),
 			Checks: []ips.Check{{Type: ips.TCP, Host: "::1", Port: 80}}, HealthcheckInterval: 90,
-			LastEvent: &ips.Happened{Event: ips.Elected, At: now.Add(-90 * time.Second)}},
+			LastEvent: &ips.Happened{Event: ips.Elected, At: now.Add(-90 * time.Second), Reason: "elected"}},
 		{ID: "vip-2001:db8::1", IP: "2001:db8::1/64", Status: ips.Failing, Since: now.Add(time.Minute), Reason: "connect:\n refused",
 			LastEvent: &ips.Happened{Event: ips.CheckFail, At: now, Reason: "connect: refused"}},
 		{ID: "vip-10.0.0.3", IP: "10.0.0.3/32"},
