@@ -31,6 +31,7 @@ back-off: {initial-interval: 1s, multiplier: 1.1, max-interval: 2s, max-elapsed-
 metrics: {listen: "127.0.0.1:1", textfile: "%[1]s/berth.prom"}
 etcd: {endpoints: ["https://127.0.0.1:1"], ca-file: "", cert-file: "", key-file: "", username: "", password: "", password-file: "", prefix: /x/, member: m, lease-ttl: 6s}
 fencing: {enabled: false, on-etcd-loss: refuse}
+api: {listen: "127.0.0.1:2", username: u, password: p, password-file: "", tls-cert-file: "", tls-key-file: "", server-names: [lb1]}
 provider: %[2]s
 cloudscale: {endpoint: "http://127.0.0.1:1", token: t, token-file: "", ca-file: "", server-uuid: "", hostname-to-server-uuid: {}}
 exoscale: {endpoint: "http://127.0.0.1:1", zone: ch-gva-2, key: k, key-file: "", secret: s, secret-file: "", ca-file: "", instance-id: "", peers: []}

@@ -43,11 +43,12 @@ type world struct {
 	ready   string // why this process is not ready
 	status  []status.Instance
 	listens chan string // where a server has begun to listen
+	codes   chan string // of what was told
 }
 
 func newWorld() *world {
 	at := time.Date(2026, 11, 29, 20, 0, 0, 0, time.UTC)
-	return &world{ips: map[string]ips.Address{}, watched: map[*func()]bool{}, listens: make(chan string, 16),
+	return &world{ips: map[string]ips.Address{}, watched: map[*func()]bool{}, listens: make(chan string, 16), codes: make(chan string, 1024),
 		view: cluster.View{Prefix: "/berth/", This: "lb1", Now: at, Etcd: cluster.EtcdView{Used: true, Reachable: true},
 			Members:   []cluster.MemberView{{Name: "lb1", Here: true, Health: []cluster.HealthView{}, State: cluster.Able, LeaseLeft: 4200}},
 			Addresses: []cluster.AddressView{}, Moves: []cluster.Move{}},
@@ -240,7 +241,23 @@ func (w *world) options(t *testing.T) (o api.Options, r *metrics.Registry, lines
 			w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
 			_ = r.WriteText(w)
 		}),
-		Meters: api.NewMetrics(r), Journal: journal.New(zap.New(core))}, r, lines
+		Meters: api.NewMetrics(r), Journal: journal.New(zap.New(core), func(e journal.Event) { w.codes <- e.Code })}, r, lines
+}
+
+// await waits until something with a code is told.
+func (w *world) await(t *testing.T, code string) {
+	t.Helper()
+	end := time.After(time.Minute)
+	for {
+		select {
+		case told := <-w.codes:
+			if told == code {
+				return
+			}
+		case <-end:
+			t.Fatal(code + " is not told")
+		}
+	}
 }
 
 // listenCore passes on where a server listens.
