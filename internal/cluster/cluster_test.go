@@ -3,6 +3,7 @@ package cluster_test
 import (
 	"context"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -83,11 +84,11 @@ func TestAMemberThatHasGoneStaysForTenMinutesWithWhatWasKnownOfIt(t *testing.T) 
 		if !m.Gone || m.State != "gone" || m.LeaseLeft != 0 || len(m.Health) != 1 || m.Version != "1.2.3" || m.Since.Sub(died) > time.Second {
 			t.Errorf("got %+v", m)
 		}
-		told := 0
-		defer h.Watch(func() { told++ })()
+		var told atomic.Int32
+		defer h.Watch(func() { told.Add(1) })()
 		time.Sleep(63 * time.Second)
-		if v := h.View(); len(v.Members) != 2 || told != 1 {
-			t.Errorf("after ten minutes: %+v, told %d times, want once", v.Members, told)
+		if v := h.View(); len(v.Members) != 2 || told.Load() != 1 {
+			t.Errorf("after ten minutes: %+v, told %d times, want once", v.Members, told.Load())
 		}
 		h.etcd.end("node1")
 		time.Sleep(time.Minute)
@@ -189,13 +190,13 @@ func TestWithoutEtcdWhatThisHostKnowsIsCurrentAndTheRestIsLastKnown(t *testing.T
 		three(t, h)
 		h.run(t)
 		synctest.Wait()
-		told := 0
-		defer h.Watch(func() { told++ })()
+		var told atomic.Int32
+		defer h.Watch(func() { told.Add(1) })()
 		h.etcd.lose(errDown)
 		time.Sleep(2 * time.Second)
 		v := h.View()
-		if told != 1 || v.Etcd.Reachable || v.Etcd.Reason != errDown.Error() || time.Since(v.Etcd.Since) > 2*time.Second || !strings.Contains(v.Note, "as last known") {
-			t.Errorf("told %d times: %+v, note %q", told, v.Etcd, v.Note)
+		if told.Load() != 1 || v.Etcd.Reachable || v.Etcd.Reason != errDown.Error() || time.Since(v.Etcd.Since) > 2*time.Second || !strings.Contains(v.Note, "as last known") {
+			t.Errorf("told %d times: %+v, note %q", told.Load(), v.Etcd, v.Note)
 		}
 		if a := address(t, v, "192.0.2.10/32"); a.Owner != "node1" || !a.LastKnown || a.CanFailover {
 			t.Errorf("that of another: %+v", a)
@@ -269,14 +270,14 @@ func TestChangesAreToldTogetherAndTheTimeOfALeaseIsNone(t *testing.T) {
 		three(t, h)
 		h.run(t)
 		time.Sleep(time.Second)
-		told := 0
-		stop := h.Watch(func() { told++ })
+		var told atomic.Int32
+		stop := h.Watch(func() { told.Add(1) })
 		for range 100 {
 			three(t, h)
 		}
 		time.Sleep(time.Second)
-		if told != 1 {
-			t.Errorf("a burst was told %d times, want once", told)
+		if told.Load() != 1 {
+			t.Errorf("a burst was told %d times, want once", told.Load())
 		}
 		h.etcd.mu.Lock() // without a change that is told
 		k := h.etcd.keys.Members["node1"]
@@ -285,8 +286,8 @@ func TestChangesAreToldTogetherAndTheTimeOfALeaseIsNone(t *testing.T) {
 		asked := h.etcd.asked
 		h.etcd.mu.Unlock()
 		time.Sleep(time.Hour)
-		if told != 1 || h.etcd.asked != asked {
-			t.Errorf("told %d times, asked %d times: at rest nothing is to happen", told, h.etcd.asked-asked)
+		if told.Load() != 1 || h.etcd.asked != asked {
+			t.Errorf("told %d times, asked %d times: at rest nothing is to happen", told.Load(), h.etcd.asked-asked)
 		}
 		if m := member(t, h.View(), "node1"); m.LeaseLeft != 3000 {
 			t.Errorf("got %+v", m)
@@ -294,7 +295,7 @@ func TestChangesAreToldTogetherAndTheTimeOfALeaseIsNone(t *testing.T) {
 		stop()
 		h.etcd.end("node3")
 		time.Sleep(time.Second)
-		if told != 1 {
+		if told.Load() != 1 {
 			t.Error("told after stop")
 		}
 	})

@@ -253,7 +253,7 @@ func (l *Local) told() Told {
 	entries, moves, _ := l.facts()
 	t := Told{Version: l.Version, Since: l.since, Mode: l.Mode, State: Able, Health: []HealthView{}, Instances: []ToldInstance{}, Moves: moves}
 	t.Reason, t.State = l.ability(entries)
-	seen := map[string]bool{}
+	seen, owned, faulty := map[string]bool{}, []string{}, []string{}
 	for _, name := range slices.Sorted(maps.Keys(entries)) {
 		e := entries[name]
 		for _, h := range e.health {
@@ -262,13 +262,18 @@ func (l *Local) told() Told {
 				t.Health = append(t.Health, HealthView{h.Check, h.Healthy, h.Reason, h.Since})
 			}
 		}
-		if e.state == vrrp.Master || e.state == vrrp.Fault {
-			t.Instances = append(t.Instances, l.toldInstance(name, e))
+		switch e.state {
+		case vrrp.Master:
+			owned = append(owned, name)
+		case vrrp.Fault:
+			faulty = append(faulty, name)
 		}
 	}
-	// Owners first: others know what they have from here alone.
-	slices.SortStableFunc(t.Instances, func(a, b ToldInstance) int { return strings.Compare(b.State, a.State) })
-	t.More = max(0, len(t.Instances)-maxInstances)
+	told := append(owned, faulty...) // others know of the addresses of an owner from here alone
+	t.More = max(0, len(told)-maxInstances)
+	for _, name := range told[:min(len(told), maxInstances)] {
+		t.Instances = append(t.Instances, l.toldInstance(name, entries[name]))
+	}
 	t.tidy()
 	return t
 }
