@@ -56,14 +56,15 @@ func sortAddresses(all []AddressView) {
 	type place struct {
 		prefix  netip.Prefix
 		address bool
-		of      AddressView
+		of      *AddressView
 	}
-	places := make([]*place, len(all))
-	for i, a := range all {
-		p, ok := prefixOf(a.Address)
-		places[i] = &place{p, ok, a}
+	former := slices.Clone(all)
+	places := make([]place, len(all))
+	for i := range former {
+		p, ok := prefixOf(former[i].Address)
+		places[i] = place{p, ok, &former[i]}
 	}
-	slices.SortFunc(places, func(x, y *place) int {
+	slices.SortFunc(places, func(x, y place) int {
 		switch {
 		case x.address && !y.address:
 			return -1
@@ -74,7 +75,7 @@ func sortAddresses(all []AddressView) {
 			strings.Compare(x.of.Address, y.of.Address), strings.Compare(x.of.Instance, y.of.Instance), strings.Compare(x.of.Kind, y.of.Kind))
 	})
 	for i, p := range places {
-		all[i] = p.of
+		all[i] = *p.of
 	}
 }
 

@@ -23,8 +23,8 @@ type facts struct {
 	this, mode         string
 	alone              string // why there is no member in etcd
 	configured         map[string]bool
-	local              *Local           // nil where nobody runs here: then the entries are empty
-	entries            map[string]entry // of this host
+	local              *Local            // nil where nobody runs here: then the entries are empty
+	entries            map[string]*entry // of this host
 	keys               *election.ClusterKeys
 	known              bool
 	reach              error // why etcd cannot be asked
@@ -35,7 +35,7 @@ type facts struct {
 }
 
 // assemble is called with the lock held.
-func (c *Cluster) assemble(entries map[string]entry) View {
+func (c *Cluster) assemble(entries map[string]*entry) View {
 	configured := map[string]bool{}
 	for _, name := range c.Instances {
 		configured[name] = true
@@ -90,12 +90,21 @@ func (f *facts) instances(v *View) {
 	for name := range elsewhere {
 		names[name] = true
 	}
+	v.Addresses = make([]AddressView, 0, len(names))
 	for name := range names {
 		if f.isPool(name) {
 			continue // its addresses are told apart
 		}
 		f.instance(v, name, elsewhere[name])
 	}
+}
+
+// entry returns that of an instance on this host, an empty one where it has none.
+func (f *facts) entry(name string) (e *entry, is bool) {
+	if e, is = f.entries[name]; !is {
+		e = &entry{}
+	}
+	return e, is
 }
 
 // poolInstance is the name of the pool in the status.
@@ -134,7 +143,7 @@ func (f *facts) elsewhere() map[string][]from {
 // instance adds the addresses of one.
 func (f *facts) instance(v *View, name string, elsewhere []from) {
 	queue := f.keys.Instances[name]
-	here, isHere := f.entries[name]
+	here, isHere := f.entry(name)
 	a := AddressView{Instance: clean(name, maxName), Candidates: []string{}}
 	for _, c := range queue {
 		if c.Member != "" {
@@ -159,7 +168,7 @@ func (f *facts) instance(v *View, name string, elsewhere []from) {
 }
 
 // owner fills in who has an instance, since when, and what is wrong.
-func (f *facts) owner(a *AddressView, name string, queue []election.Candidate, here entry, isHere bool, elsewhere []from) {
+func (f *facts) owner(a *AddressView, name string, queue []election.Candidate, here *entry, isHere bool, elsewhere []from) {
 	current := f.reach == nil && f.known
 	switch {
 	case f.alone != "":
@@ -191,7 +200,7 @@ func (f *facts) owner(a *AddressView, name string, queue []election.Candidate, h
 }
 
 // reason says why an instance has no owner, or what is wrong with the one it has.
-func (f *facts) reason(a *AddressView, here entry, isHere bool, elsewhere []from) string {
+func (f *facts) reason(a *AddressView, here *entry, isHere bool, elsewhere []from) string {
 	var all []string
 	if isHere && (here.trouble != "" && (a.Owner == "" || a.Owner == f.this || here.state == vrrp.Master)) {
 		all = append(all, f.this+": "+here.trouble)
@@ -219,7 +228,7 @@ func stateText(s vrrp.State) string {
 
 // sinceOf returns since when a member is the owner: as it tells, as this process has seen,
 // or since it is a candidate.
-func (f *facts) sinceOf(name string, owner election.Candidate, here entry, elsewhere []from) time.Time {
+func (f *facts) sinceOf(name string, owner election.Candidate, here *entry, elsewhere []from) time.Time {
 	if owner.Own && here.state == vrrp.Master {
 		return here.since
 	}
@@ -235,7 +244,7 @@ func (f *facts) sinceOf(name string, owner election.Candidate, here entry, elsew
 }
 
 // addresses returns those of an instance, from the first that tells of them.
-func (f *facts) addresses(name string, queue []election.Candidate, here entry, isHere bool, elsewhere []from) []string {
+func (f *facts) addresses(name string, queue []election.Candidate, here *entry, isHere bool, elsewhere []from) []string {
 	for _, c := range queue {
 		if len(c.Addresses) > 0 {
 			return c.Addresses
@@ -297,7 +306,7 @@ func (f *facts) pool(v *View) (note string) {
 			able = append(able, clean(m.Member, maxName))
 		}
 	}
-	here := f.entries[poolInstance]
+	here, _ := f.entry(poolInstance)
 	current := f.reach == nil && f.known
 	candidates := map[string][]string{"": append([]string{}, able...)}
 	for _, p := range o.Addresses {
@@ -331,7 +340,7 @@ func (f *facts) poolHere(v *View) {
 	if f.poolPrefix == "" {
 		return
 	}
-	here := f.entries[poolInstance]
+	here, _ := f.entry(poolInstance)
 	for _, address := range here.addresses {
 		text := canonical(address)
 		v.Addresses = append(v.Addresses, AddressView{Address: text, Instance: poolInstance, Kind: KindPool, ID: idOf(text), Owner: f.this,

@@ -40,7 +40,7 @@ type Local struct {
 	stop      func()     // of the subscription
 
 	mu      sync.Mutex
-	entries map[string]entry
+	entries map[string]*entry // none changes
 	former  map[string]former // also of instances that are not on the board now
 	moves   []Move            // newest first
 	seen    []Move            // what this host saw of its own moves in etcd, newest first
@@ -61,7 +61,7 @@ type LocalOptions struct {
 // NewLocal returns what a process knows that begins now.
 func NewLocal(o LocalOptions) *Local {
 	return &Local{LocalOptions: o, since: time.Now().UTC().Truncate(time.Second), changed: make(chan struct{}, 1), read: make(chan struct{}),
-		entries: map[string]entry{}, former: map[string]former{}, next: make(chan struct{})}
+		entries: map[string]*entry{}, former: map[string]former{}, next: make(chan struct{})}
 }
 
 // entry is what matters to the cluster of an entry of the board.
@@ -92,7 +92,7 @@ func (l *Local) Follow(b Board) {
 		l.stop() // no call comes after that
 	}
 	l.mu.Lock()
-	l.entries = map[string]entry{}
+	l.entries = map[string]*entry{}
 	l.mu.Unlock()
 	l.stop = b.Subscribe(func(in status.Instance) { l.take(in, true) })
 	for _, in := range b.Snapshot() {
@@ -109,11 +109,11 @@ func (l *Local) take(in status.Instance, newer bool) {
 	defer l.mu.Unlock()
 	is := entryOf(in)
 	was, known := l.entries[in.Instance]
-	if known && (!newer || was.same(is)) {
+	if known && (!newer || was.same(&is)) {
 		return
 	}
 	l.note(in.Instance, is)
-	l.entries[in.Instance] = is
+	l.entries[in.Instance] = &is
 	if is.state == vrrp.Deleted {
 		delete(l.entries, in.Instance)
 		delete(l.former, in.Instance)
@@ -132,7 +132,7 @@ func entryOf(in status.Instance) entry {
 }
 
 // same reports whether two entries tell the same.
-func (e entry) same(o entry) bool {
+func (e *entry) same(o *entry) bool {
 	return e.state == o.state && e.since.Equal(o.since) && e.reason == o.reason && e.trouble == o.trouble && e.owner == o.owner && e.token == o.token &&
 		slices.Equal(e.addresses, o.addresses) && slices.EqualFunc(e.health, o.health, func(a, b status.Health) bool {
 		return a.Check == b.Check && a.Healthy == b.Healthy && a.Reason == b.Reason && a.Since.Equal(b.Since)
@@ -140,7 +140,7 @@ func (e entry) same(o entry) bool {
 }
 
 // acts reports whether this host acts as the owner.
-func (e entry) acts() bool { return e.state == vrrp.Master && e.trouble == "" }
+func (e *entry) acts() bool { return e.state == vrrp.Master && e.trouble == "" }
 
 // note notes the move that an entry is, if it is one. A candidate is in FAULT until the
 // first word of etcd: what it leaves then is no state. It is called with the lock held.
@@ -242,7 +242,7 @@ func (l *Local) state() (version int, next <-chan struct{}) {
 }
 
 // facts returns what is known, as of a version.
-func (l *Local) facts() (entries map[string]entry, moves []Move, version int) {
+func (l *Local) facts() (entries map[string]*entry, moves []Move, version int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return maps.Clone(l.entries), explained(l.moves, l.seen), l.version
@@ -278,7 +278,7 @@ func (l *Local) told() Told {
 	return t
 }
 
-func (l *Local) toldInstance(name string, e entry) ToldInstance {
+func (l *Local) toldInstance(name string, e *entry) ToldInstance {
 	in := ToldInstance{Instance: name, State: moveState(e.state), Since: e.since, Addresses: slices.Clone(l.addressesOf(name, e)), Reason: e.trouble}
 	if e.state == vrrp.Fault {
 		in.Reason = cmp.Or(e.trouble, e.reason)
@@ -288,7 +288,7 @@ func (l *Local) toldInstance(name string, e entry) ToldInstance {
 
 // addressesOf returns the addresses of an instance: those that it has, and else those that
 // it is to have.
-func (l *Local) addressesOf(name string, e entry) []string {
+func (l *Local) addressesOf(name string, e *entry) []string {
 	if l.Addresses != nil {
 		if named := l.Addresses(name); len(named) > 0 {
 			return named
@@ -303,7 +303,7 @@ func (l *Local) addressesOf(name string, e entry) []string {
 }
 
 // ability returns whether this host can own its instances, and why not all of them.
-func (l *Local) ability(entries map[string]entry) (reason, state string) {
+func (l *Local) ability(entries map[string]*entry) (reason, state string) {
 	var unable []string
 	for name, e := range entries {
 		if e.state == vrrp.Fault {

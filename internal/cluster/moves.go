@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -12,6 +13,9 @@ import (
 
 // maxMoves bounds the moves of a View, and those that a process remembers of what it saw.
 const maxMoves = 100
+
+// maxFormer bounds of how many instances without an owner the former one is remembered.
+const maxFormer = 1000
 
 // maxApart is how many addresses of the pool can go from one member to another at once with
 // a move of their own for each.
@@ -65,6 +69,7 @@ func moved(was, is, last owners, present func(member string) bool, now time.Time
 		h.since = now
 		is[s] = h
 		from := cmp.Or(before.member, last[s].member)
+		last[s] = h
 		if from == h.member { // it began anew, or took its own back
 			from = ""
 		}
@@ -73,8 +78,8 @@ func moved(was, is, last owners, present func(member string) bool, now time.Time
 		}
 		moves = append(moves, Move{At: now, Instance: s.name, Member: h.member, State: "MASTER", From: from, Reason: cameFrom(from, present), Token: h.token})
 	}
-	for s, h := range is {
-		last[s] = h
+	if len(last) > len(is)+maxFormer {
+		maps.DeleteFunc(last, func(s subject, _ holder) bool { _, there := is[s]; return !there })
 	}
 	return folded(moves, handed, is)
 }
