@@ -32,17 +32,19 @@ type segment struct {
 	scheme string
 
 	mu      sync.Mutex
-	owners  map[netip.Addr][]string // by address, the nodes that have it now
-	lengths map[netip.Addr]int      // by address, the length with which it was bound last
-	doubly  []string                // moments when two nodes had an address
-	bound   int                     // how often an address was bound
+	owners  map[netip.Addr][]string  // by address, the nodes that have it now
+	ever    map[netip.Addr][]string  // by address, the nodes that have had it
+	lengths map[netip.Addr]int       // by address, the length with which it was bound last
+	last    map[netip.Addr]time.Time // by address, when it came to a node last
+	doubly  []string                 // moments when two nodes had an address
+	bound   int                      // how often an address was bound
 }
 
 // newSegment makes a segment that ends with the test, without nodes and etcd.
 func newSegment(t *testing.T) *segment {
 	t.Helper()
 	testnet.Require(t, "etcdctl")
-	c := &segment{t: t, owners: map[netip.Addr][]string{}, lengths: map[netip.Addr]int{}, scheme: "http://"}
+	c := &segment{t: t, owners: map[netip.Addr][]string{}, ever: map[netip.Addr][]string{}, lengths: map[netip.Addr]int{}, last: map[netip.Addr]time.Time{}, scheme: "http://"}
 	t.Cleanup(func() {
 		if t.Failed() {
 			for _, log := range c.Logs() {
@@ -140,12 +142,20 @@ func (c *segment) see(e testnet.AddressEvent) {
 	case e.Added:
 		c.bound++
 		c.owners[a], c.lengths[a] = append(c.owners[a], e.Node.Name), e.Address.Bits()
+		c.ever[a], c.last[a] = append(c.ever[a], e.Node.Name), e.Time
 		if len(c.owners[a]) > 1 {
 			c.doubly = append(c.doubly, fmt.Sprintf("%v at %s on %v", a, e.Time.Format("05.000"), c.owners[a]))
 		}
 	default:
 		c.owners[a] = slices.DeleteFunc(c.owners[a], func(name string) bool { return name == e.Node.Name })
 	}
+}
+
+// backSince reports whether an address has come to a node after a moment.
+func (c *segment) backSince(a netip.Addr, since time.Time) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.last[a].After(since)
 }
 
 // length returns the length of the prefix with which an address was bound last.
