@@ -23,13 +23,13 @@ const (
 )
 
 // bash runs lines on a node as they stand, and returns what they print.
-func (f *segment) bash(n *testnet.Node, lines string) string {
-	f.t.Helper()
-	ctx, cancel := context.WithTimeout(f.t.Context(), 2*waitLimit)
+func (c *segment) bash(n *testnet.Node, lines string) string {
+	c.t.Helper()
+	ctx, cancel := context.WithTimeout(c.t.Context(), 2*waitLimit)
 	defer cancel()
 	out, err := n.Run(ctx, "/bin/bash", "-eu", "-o", "pipefail", "-c", lines)
 	if err != nil {
-		f.t.Fatalf("%s\n%v: %s", lines, err, out)
+		c.t.Fatalf("%s\n%v: %s", lines, err, out)
 	}
 	return out
 }

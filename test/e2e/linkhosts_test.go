@@ -225,10 +225,10 @@ func (h *linkHost) happened(event string) bool {
 }
 
 // has reports whether a host has an address on its interface.
-func (f *segment) has(n *testnet.Node, a netip.Addr) bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return slices.Contains(f.owners[a], n.Name)
+func (c *segment) has(n *testnet.Node, a netip.Addr) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Contains(c.owners[a], n.Name)
 }
 
 // owns waits until an address is on these hosts and on no others.
