@@ -3,6 +3,7 @@ package added
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -98,6 +99,25 @@ type book struct {
 	stands bool        // the list is to be written again
 	due    []rewriting // what is to be written for that
 	odd    []stray     // keys and values without effect
+	parsed map[string]reading
+	order  []netip.Addr // of the list, nil until it is asked for
+}
+
+// reading is what a key was found to say at a revision.
+type reading struct {
+	revision int64
+	entry    entry
+	odd, err error
+}
+
+// read returns what a key says, which takes its time for a thousand of them.
+func (b *book) read(name string, v election.AddedValue) reading {
+	if r, read := b.parsed[name]; read && r.revision == v.Revision {
+		return r
+	}
+	r := reading{revision: v.Revision}
+	r.entry, r.odd, r.err = parse(name, v)
+	return r
 }
 
 // rewriting is a change that etcd needs to have the list again.
@@ -109,29 +129,31 @@ type rewriting struct {
 
 // follow takes the keys of this member.
 func (b *book) follow(keys election.AddedKeys) {
-	list := map[netip.Addr]entry{}
+	if keys.Era != b.era {
+		b.parsed, b.stands = nil, b.stands || b.known
+	}
+	list, parsed := make(map[netip.Addr]entry, len(keys.Values)), make(map[string]reading, len(keys.Values))
 	b.odd = nil
 	for name, v := range keys.Values {
-		e, odd, err := parse(name, v)
-		if err != nil {
-			b.odd = append(b.odd, stray{name, err.Error()})
+		r := b.read(name, v)
+		parsed[name] = r
+		switch {
+		case r.err != nil:
+			b.odd = append(b.odd, stray{name, r.err.Error()})
 			continue
+		case r.odd != nil:
+			b.odd = append(b.odd, stray{name, r.odd.Error()})
 		}
-		if odd != nil {
-			b.odd = append(b.odd, stray{name, odd.Error()})
-		}
-		list[e.ip.Addr()] = e
+		list[r.entry.ip.Addr()] = r.entry
 	}
-	if b.known && keys.Era != b.era {
-		b.stands = true
-	}
+	b.parsed = parsed
 	b.era = keys.Era
 	if b.stands {
 		if b.due = b.missing(list); len(b.due) > 0 {
 			return
 		}
 	}
-	b.known, b.stands, b.due, b.list = true, false, nil, list
+	b.known, b.stands, b.due, b.list, b.order = true, false, nil, list, nil
 }
 
 // missing returns how a list must be changed to become that of the book.
@@ -152,10 +174,8 @@ func (b *book) missing(list map[netip.Addr]entry) (due []rewriting) {
 
 // sorted returns the addresses of the list in order.
 func (b *book) sorted() []netip.Addr {
-	all := make([]netip.Addr, 0, len(b.list))
-	for a := range b.list {
-		all = append(all, a)
+	if b.order == nil {
+		b.order = slices.SortedFunc(maps.Keys(b.list), netip.Addr.Compare)
 	}
-	slices.SortFunc(all, netip.Addr.Compare)
-	return all
+	return b.order
 }

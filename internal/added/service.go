@@ -64,6 +64,7 @@ func (s *Set) show(a netip.Addr) ips.Address {
 	switch {
 	case ad.verdict != good:
 		is.Reason = ad.reason
+	case ad.unable: // the campaign has not acted on the end of that
 	case m.state == ips.Booting && m.status.Reason == "":
 		is.Reason = "waiting for etcd"
 	default:

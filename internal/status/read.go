@@ -80,6 +80,9 @@ func readAll(dir string) ([]Instance, error) {
 		}
 		path := filepath.Join(dir, e.Name())
 		in, err := read(path)
+		if errors.Is(err, os.ErrNotExist) {
+			continue // removed meanwhile
+		}
 		if err != nil {
 			problems = append(problems, fmt.Errorf("read status %s: %w", path, err))
 			continue
