@@ -70,7 +70,7 @@ type Options struct {
 	// Taken says for which addresses another part of the configuration is responsible, and
 	// which part; this host does not serve them as added ones.
 	Taken map[netip.Addr]string
-	// Check returns the health check that is a connection to a host and port.
+	// Check returns the health check of a host and port; nil stands for a connection.
 	Check func(target string) health.Check
 	// Loop makes the loop that points an address here, as that of an owner. It is nil
 	// without a provider.

@@ -2,12 +2,10 @@ package app
 
 import (
 	"context"
-	"maps"
 	"net/netip"
 
 	"berth/config"
 	"berth/election"
-	"berth/health"
 	"berth/internal/added"
 	"berth/internal/journal"
 	"berth/internal/rundir"
@@ -18,20 +16,12 @@ import (
 
 // newAdded builds what serves the addresses that are added to this member at run time.
 func (e *electMode) newAdded() *added.Set {
-	ask := func(f func(context.Context, *election.Etcd, string, map[string]string, string, election.Asker) error) func(context.Context, string) error {
-		return func(ctx context.Context, instance string) error {
-			m := e.member
-			return f(ctx, m.Etcd, m.Prefix, m.Places, instance, election.Asker{Member: m.Name, Identity: m.Identity})
-		}
-	}
 	o := added.Options{Name: e.member.Name, Prefix: e.member.Prefix, Member: e.member, Etcd: e.member.Etcd, Decider: e.host.Decider,
 		Interface: e.network.Interface(e.cfg.Election.Interface), Able: append(e.health.Conditions(e.cfg.HealthOfAdded()), e.able...),
-		Alone: e.host.Alone, Taken: e.cfg.Taken(), Addresses: addresses, Takeover: ask(election.Takeover), Release: ask(election.Release),
-		Check:   func(target string) health.Check { return health.TCP{Address: target}.Check },
+		Alone: e.host.Alone, Taken: e.cfg.Taken(), Addresses: addresses, Takeover: asking(e.member, election.Takeover), Release: asking(e.member, election.Release),
 		Timeout: e.cfg.LockTimeout, Status: e.board, Lease: e.place.Path(),
 		Record:  rundir.Dir(e.cfg.RunDirectory).Added(config.EscapeName(e.cfg.Etcd.Prefix + e.member.Name)),
 		Metrics: e.meters.added, Journal: e.journal}
-	o.Taken = maps.Clone(o.Taken)
 	for _, name := range e.cfg.Election.Names() { // one election cannot have two campaigns of a member
 		if a, err := netip.ParseAddr(name); err == nil {
 			o.Taken[a] = "election.instances: " + name

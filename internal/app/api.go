@@ -93,5 +93,5 @@ func (i instances) Failover(ctx context.Context, instance string) error {
 	if _, other, known := m.Owner(instance); known && !other {
 		ask = election.Release
 	}
-	return ask(ctx, m.Etcd, m.Prefix, m.Places, instance, election.Asker{Member: m.Name, Identity: m.Identity})
+	return asking(m, ask)(ctx, instance)
 }

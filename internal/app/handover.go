@@ -3,12 +3,23 @@ package app
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"slices"
 
 	"berth/config"
 	"berth/election"
 	"berth/internal/seat"
 )
+
+// handOver is election.Takeover or election.Release.
+type handOver = func(ctx context.Context, e *election.Etcd, prefix string, places map[string]string, instance string, a election.Asker) error
+
+// asking returns what asks for hand-overs of instances for a member that runs.
+func asking(m *election.Member, ask handOver) func(ctx context.Context, instance string) error {
+	return func(ctx context.Context, instance string) error {
+		return ask(ctx, m.Etcd, m.Prefix, m.Places, instance, election.Asker{Member: m.Name, Identity: m.Identity})
+	}
+}
 
 // Takeover makes this host's member the owner of an instance, and returns when
 // it is.
@@ -23,7 +34,7 @@ func (o *Options) Release(ctx context.Context, configPath, instance string) erro
 }
 
 func (o *Options) handOver(ctx context.Context, configPath, instance string,
-	ask func(ctx context.Context, e *election.Etcd, prefix string, places map[string]string, instance string, a election.Asker) error, done string) error {
+	ask handOver, done string) error {
 	if o.DryRun {
 		return errDryElection
 	}
@@ -34,7 +45,9 @@ func (o *Options) handOver(ctx context.Context, configPath, instance string,
 	if cfg.Follow.Decides() {
 		return &UsageError{cfg.Located("follow", errFollows)}
 	}
-	if len(cfg.Election.Instances) > 0 && !slices.ContainsFunc(cfg.Election.Instances, func(in config.ElectionInstance) bool { return in.Name == instance }) {
+	_, err = netip.ParseAddr(instance)
+	added := err == nil && cfg.Adds() // etcd has the list of these
+	if len(cfg.Election.Instances) > 0 && !added && !slices.ContainsFunc(cfg.Election.Instances, func(in config.ElectionInstance) bool { return in.Name == instance }) {
 		return &UsageError{fmt.Errorf("%s: election.instances has no %q", configPath, instance)}
 	}
 	etcd, err := o.newEtcd(cfg, cfg.RunDirectory)
