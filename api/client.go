@@ -25,6 +25,8 @@ const (
 	connectTimeout = 3 * time.Second
 	// callTimeout bounds a call, from the look-up to the end of the answer.
 	callTimeout = 10 * time.Second
+	// maxHeader bounds the header of an answer, in bytes.
+	maxHeader = 64 << 10
 	// maxAnswer bounds an answer, in bytes. The view of a cluster with 10,000 addresses
 	// has less.
 	maxAnswer = 16 << 20
@@ -62,6 +64,8 @@ func NewClient(a Access) (*Client, error) {
 		Proxy:             http.ProxyFromEnvironment,
 		DialContext:       (&net.Dialer{Timeout: connectTimeout}).DialContext,
 		DisableKeepAlives: true, // a command makes a call or two
+
+		MaxResponseHeaderBytes: maxHeader,
 	}
 	if u.Scheme == "https" {
 		if transport.TLSClientConfig, err = (certs.Client{CAFile: a.CAFile, CertFile: a.CertFile, KeyFile: a.KeyFile}).Now(); err != nil {

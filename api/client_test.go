@@ -97,6 +97,9 @@ func TestFailuresOfACallNameTheURLAndTheCure(t *testing.T) {
 		{"a reason without end", api.Access{URL: serve(t, answers(503, `{"error":"`+strings.Repeat("a", 5000)+`"}`)).URL}, "aaa..."},
 		{"an answer that is not JSON", api.Access{URL: serve(t, answers(200, "<html>")).URL}, "not that of berth's API; is --url right?"},
 		{"an answer of another form", api.Access{URL: serve(t, answers(200, `{"ips":7}`)).URL}, "not that of berth's API"},
+		{"a header without end", api.Access{URL: serve(t, func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("X-Long", strings.Repeat("a", 100<<10))
+		}).URL}, "header"},
 		{"an answer without end", api.Access{URL: serve(t, answers(200, `{"ips":[]}`+strings.Repeat(" ", 17<<20))).URL}, "more than 16777216 bytes"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

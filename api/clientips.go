@@ -127,24 +127,32 @@ func (c *Client) await(ctx context.Context, id string, awaited func(ips.Address)
 	}
 }
 
-// pathOf returns the path of an address.
-func pathOf(id string) string {
-	if a, err := ips.ParseID(id); err == nil {
-		id = ips.ID(a)
+// pathOf returns the path of an address; known is false for a text that is the id of none.
+func pathOf(id string) (path string, known bool) {
+	a, err := ips.ParseID(id)
+	if err != nil {
+		return "/ips", false
 	}
-	return "/ips/" + url.PathEscape(id)
+	return "/ips/" + url.PathEscape(ips.ID(a)), true
 }
 
 // about returns an error about an address that is not as a request was to make it.
 func (c *Client) about(id, text string) error {
-	return &Error{URL: c.base + pathOf(id), Text: oneLine(text)}
+	path, _ := pathOf(id)
+	return &Error{URL: c.base + path, Text: oneLine(text)}
 }
 
 // one makes a call about one address.
 func (c *Client) one(ctx context.Context, method, id, action string, body, to any) error {
-	err := c.call(ctx, method, pathOf(id)+action, body, to)
+	path, known := pathOf(id)
+	if !known {
+		return &Error{URL: c.base + path, Text: fmt.Sprintf("%q cannot be the id of an address; ", oneLine(id)) + whichIDs, Err: ips.ErrUnknown}
+	}
+	err := c.call(ctx, method, path+action, body, to)
 	if e, ok := errors.AsType[*Error](err); ok && e.Status == http.StatusNotFound && e.Text == ips.ErrUnknown.Error() {
-		e.Text, e.Err = "there is no such address; berth ips list shows the ids of those that are", ips.ErrUnknown
+		e.Text, e.Err = "there is no such address; "+whichIDs, ips.ErrUnknown
 	}
 	return err
 }
+
+const whichIDs = "berth ips list shows the ids of those that are"

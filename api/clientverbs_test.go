@@ -88,7 +88,7 @@ func TestTheClientAsksTheServer(t *testing.T) {
 		}, "2 vip-10.0.0.1 lb2 2026", ""},
 		{"show by the address", func() (any, error) { a, err := c.IP(ctx, "2001:DB8::1/128"); return a.Checks, err }, "[TCP:[::1]:80]", ""},
 		{"show what is not there", func() (any, error) { return c.IP(ctx, "10.0.0.9") }, "/ips/vip-10.0.0.9: there is no such address; berth ips list shows", ""},
-		{"show what is no id", func() (any, error) { return c.IP(ctx, "../pool") }, "/ips/..%2Fpool: there is no such address", ""},
+		{"show what is no id", func() (any, error) { return c.IP(ctx, "../pool") }, `/ips: "../pool" cannot be the id of an address; berth ips list`, ""},
 		{"set checks", func() (any, error) {
 			return nil, c.SetChecks(ctx, "10.0.0.1", ips.Spec{Checks: []ips.Check{{Type: ips.TCP, Host: "h", Port: 1}}, HealthcheckInterval: 7})
 		}, "<nil>", "update vip-10.0.0.1 [TCP:h:1] 0 7"},

@@ -175,7 +175,7 @@ func TestClientOfTheAPI(t *testing.T) {
 	do(two, 0, `^vip-192.0.2.1: removed\n$`, "remove", "vip-192.0.2.1")
 	s.becomes(waitLimit, "node1:2")
 	do(two, 1, `10.78.0.12:1313/ips/vip-192.0.2.1: there is no such address; berth ips list`, "remove", "vip-192.0.2.1")
-	do(two, 1, `there is no such address`, "show", "web")
+	do(two, 1, `"web" cannot be the id of an address`, "show", "web")
 	do(one, 0, `removed`, "remove", "2001:db8::1")
 	do(one, 0, `removed`, "remove", "192.0.2.1")
 	s.becomes(waitLimit, "")
