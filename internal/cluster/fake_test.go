@@ -66,7 +66,7 @@ func (e *etcd) change(change func(k *election.ClusterKeys)) {
 	e.changed = make(chan struct{})
 }
 
-// break has etcd not answer, for a reason, or answer again.
+// lose has etcd not answer, for a reason, or, for nil, answer again.
 func (e *etcd) lose(why error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()

@@ -102,14 +102,3 @@ func (m *members) forget(now time.Time) (forgot bool) {
 	}
 	return len(m.gone) != before
 }
-
-// next returns when the next of those that have gone is to be forgotten, the zero time for
-// never.
-func (m *members) next() (at time.Time) {
-	for _, g := range m.gone {
-		if t := g.at.Add(goneTime); at.IsZero() || t.Before(at) {
-			at = t
-		}
-	}
-	return at
-}
