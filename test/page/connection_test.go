@@ -34,6 +34,7 @@ func TestLostConnectionIsSaidAndRecoversByItself(t *testing.T) {
 
 // A server that is frozen closes no connection.
 func TestSilentConnectionCountsAsLost(t *testing.T) {
+	t.Parallel() // it waits
 	s := serve(t, newCluster(threeMembers(t)))
 	p := openPage(t, s.url())
 	s.wire.gate.Lock()

@@ -84,6 +84,7 @@ func TestPageShowsMembersAddressesAndMoves(t *testing.T) {
 
 // The lease is counted down between two messages, and is longer after the next.
 func TestLeaseLeftIsCountedDown(t *testing.T) {
+	t.Parallel() // it waits
 	s := serve(t, newCluster(threeMembers(t)))
 	p := openPage(t, s.url())
 	p.waitText(".member:nth-child(2) .lease", "4 s")
@@ -104,6 +105,7 @@ func TestAddressThatIsToGoElsewhereSaysWhere(t *testing.T) {
 }
 
 func TestPageFollowsTheClusterLive(t *testing.T) {
+	t.Parallel() // it waits
 	c := newCluster(threeMembers(t))
 	s := serve(t, c)
 	p := openPage(t, s.url())
