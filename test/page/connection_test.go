@@ -1,6 +1,8 @@
 package page_test
 
 import (
+	"io"
+	"net/http"
 	"testing"
 )
 
@@ -53,4 +55,26 @@ func TestLoginThatIsNeededIsSaid(t *testing.T) {
 	p.click("#login")
 	p.wait(`!document.querySelector("#login").checkVisibility() && document.querySelector("#waiting").hidden`)
 	wantText(t, "row", p.text("#rows tr:nth-child(1)"), "192.0.2.10/32")
+}
+
+// The server limits how many read its events. The page says so, and shows what it can read.
+func TestPageWithoutEventsSaysWhy(t *testing.T) {
+	c := newCluster(threeMembers(t))
+	s := serve(t, c)
+	var readers []io.Closer
+	for range 8 {
+		r, err := http.Get(s.url() + "/events")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer r.Body.Close()
+		readers = append(readers, r.Body)
+	}
+	p := newTab(t)
+	p.open(s.url())
+	p.waitText("#banner", "The server sends no events to this page: it may serve 8 pages already.")
+	c.move("api", "node3")
+	p.waitText("#rows tr:nth-child(1)", "node3")
+	readers[0].Close()
+	p.wait(`document.querySelector("#banner").hidden`)
 }
