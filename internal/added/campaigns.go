@@ -75,6 +75,7 @@ var (
 // steer begins and ends campaigns according to the list, and has the machines take what is
 // new. It is called with the lock held.
 func (s *Set) steer(ctx context.Context) {
+	host, why := s.judgeHost()
 	for _, a := range s.book.sorted() {
 		e := s.book.list[a]
 		ad := s.all[a]
@@ -88,7 +89,7 @@ func (s *Set) steer(ctx context.Context) {
 			ad.tests.set(ctx, &s.checks, a, e.probes(), false)
 		}
 		ad.entry = e
-		s.judge(a, ad)
+		s.judge(a, ad, host, why)
 		s.happen(a, ad)
 		switch {
 		case ad.end != nil && ad.serves != e.ip:
@@ -126,14 +127,9 @@ func (s *Set) enter(a netip.Addr, e entry) *address {
 	return ad
 }
 
-// judge derives what the conditions of an address say together. It is called with the lock
-// held.
-func (s *Set) judge(a netip.Addr, ad *address) {
-	v, why := ad.tests.verdict(&s.checks, a)
-	if refusal := s.managed.Refusal(a); refusal != "" {
-		v, why = bad, refusal
-	}
-	ad.fit.Set(v == good, why)
+// judgeHost derives what the conditions of the host say together.
+func (s *Set) judgeHost() (v verdict, why string) {
+	v = good
 	for _, c := range append(slices.Clone(s.Able), s.Interface) {
 		holds, reason := c.State()
 		if holds || v == bad {
@@ -142,6 +138,20 @@ func (s *Set) judge(a netip.Addr, ad *address) {
 		if is := verdictOf(c); is == bad || v == good {
 			v, why = is, reason
 		}
+	}
+	return v, why
+}
+
+// judge derives what the conditions of an address and of the host say together. It is
+// called with the lock held.
+func (s *Set) judge(a netip.Addr, ad *address, host verdict, ofHost string) {
+	v, why := ad.tests.verdict(&s.checks, a)
+	if refusal := s.managed.Refusal(a); refusal != "" {
+		v, why = bad, refusal
+	}
+	ad.fit.Set(v == good, why)
+	if v == good || v == undecided && host == bad {
+		v, why = host, ofHost
 	}
 	ad.verdict, ad.reason = v, why
 }

@@ -180,11 +180,11 @@ func TestALeavingProcessLeavesTheAddressToItsSuccessor(t *testing.T) {
 		synctest.Wait()
 		e.put("lb10", "10.0.0.1", "")
 		synctest.Wait()
-		a.stop(leaving)
+		a.stop(errLeaving)
 		if q := e.queue["10.0.0.1"]; len(q) != 2 || q[0] != "lb1" {
 			t.Errorf("want the key left, got %v", q)
 		}
-		if err := errors.Unwrap(leaving); err == nil {
+		if err := errors.Unwrap(errLeaving); err == nil {
 			t.Fatal("the cause must be ErrLeave")
 		}
 	})

@@ -13,7 +13,7 @@ import (
 	"berth/ips"
 )
 
-var leaving = fmt.Errorf("upgrading: %w", election.ErrLeave)
+var errLeaving = fmt.Errorf("upgrading: %w", election.ErrLeave)
 
 // presumed starts a host after a process that found some health checks good.
 func (e *etcd) presumed(name string, names []string) *host {

@@ -87,13 +87,6 @@ func (a *adding) has(n *testnet.Node, ip netip.Addr) *testnet.Node {
 	return a.lb10
 }
 
-func (a *adding) other(n *testnet.Node) *testnet.Node {
-	if n == a.lb1 {
-		return a.lb10
-	}
-	return a.lb1
-}
-
 // adopted waits until berth of a host has the addresses of the process before it, and fails
 // the test if one of them has moved.
 func (a *adding) adopted(n *testnet.Node, since time.Time, ips ...netip.Addr) {
