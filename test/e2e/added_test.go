@@ -45,6 +45,7 @@ func (a *adding) start(n *testnet.Node) {
 	const path = "/etc/berth.yml"
 	a.must(n.WriteFile(path, fmt.Sprintf(`etcd: {endpoints: [%q], member: %s, lease-ttl: 4s}
 election: {interface: %s, on-etcd-loss: %s, instances: [{name: own-%s, addresses: [198.51.100.%d]}]}
+api: {listen: "127.0.0.1:1313"}
 `, a.endpoint(), n.Name, lab.Link, a.policy, n.Name, len(n.Name)), 0o600))
 	since := time.Now()
 	p, err := n.Start("berth", "/usr/bin/berth", "elect", path)
