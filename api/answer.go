@@ -96,22 +96,10 @@ func writeJSON(w http.ResponseWriter, status int, body any) {
 	_, _ = w.Write(append(text, '\n')) // a client that has gone needs no answer
 }
 
-const (
-	// changeTime bounds what a request waits for: etcd, another member, the kernel. It is
-	// shorter than the ten seconds of berth's own client, so that the client learns why.
-	changeTime = 8 * time.Second
-	// answerTime bounds how long a client takes the answer after that.
-	answerTime = 5 * time.Second
-)
-
-// patient gives a request that was read the time that its answer may take. The time of
-// the request's own deadlines began with its header. For net/http a connection that cannot
-// be read any more has ended.
-func patient(w http.ResponseWriter, d time.Duration) {
-	c, end := http.NewResponseController(w), time.Now().Add(d)
-	_ = c.SetReadDeadline(end) // unsupported by the recorders of tests alone
-	_ = c.SetWriteDeadline(end)
-}
+// changeTime bounds for what a request waits: for etcd, another member, the kernel. It is
+// shorter than the ten seconds that berth's own client waits, and than those in which
+// internal/serve has an answer written, so that the client learns why.
+const changeTime = 8 * time.Second
 
 // asJSON makes a handler of a function that returns its answer.
 func (s *site) asJSON(f func(*http.Request) (answer, error)) http.HandlerFunc {

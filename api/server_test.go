@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"berth/api"
+	"berth/ips"
 )
 
 // get returns the body of an answer of a server, over a connection of its own.
@@ -167,12 +168,15 @@ func TestAChangeMayTakeLongerThanTheRequest(t *testing.T) {
 		t.Skip("takes eight seconds")
 	}
 	w := newWorld()
-	w.wait = true
 	o, _, _ := w.options(t)
+	if _, err := o.IPs.Add(t.Context(), ips.Spec{IP: "192.0.2.1"}); err != nil {
+		t.Fatal(err)
+	}
+	w.wait = true
 	s := api.New(o)
 	defer running(t, s)()
 	client := http.Client{Timeout: time.Minute}
-	resp, err := client.Post("http://"+<-w.listens+"/ips", "application/json", strings.NewReader(`{"ip":"192.0.2.1"}`))
+	resp, err := client.Post("http://"+<-w.listens+"/ips/192.0.2.1/lock", "", nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -89,7 +89,6 @@ func (s *site) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		writeError(c, status, text)
 		return
 	}
-	patient(c, changeTime+answerTime)
 	s.route(c, r)
 }
 

@@ -174,7 +174,6 @@ func (s *site) events(w http.ResponseWriter, r *http.Request) {
 	defer s.feed.leave()
 	h.Set("Connection", "close") // after the stream, the connection is of no use
 	c := http.NewResponseController(w)
-	_ = c.SetReadDeadline(time.Time{}) // the request was read to its end
 	send := func(text []byte) bool {
 		_ = c.SetWriteDeadline(time.Now().Add(eventTime))
 		_, err := w.Write(text)
