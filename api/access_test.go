@@ -278,3 +278,46 @@ func TestTLSAndItsCertificate(t *testing.T) {
 		t.Error("HTTP without TLS is spoken")
 	}
 }
+
+// A certificate that cannot be used is one line, and so is its end; a moment between two
+// files is none.
+func TestABadCertificateIsACondition(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		pair(t, dir, "lb.example.com")
+		w := newWorld()
+		o, _, lines := w.options(t)
+		o.Listen, o.CertFile, o.KeyFile, o.Username, o.Password = "", filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem"), "u", "p"
+		s := api.New(o)
+		stop := running(t, s)
+		told := func(when string, want int) {
+			t.Helper()
+			synctest.Wait()
+			if all := lines.FilterField(zapCode("api-certificate-unusable")).All(); len(all) != want {
+				t.Errorf("%s: want %d lines, got %v", when, want, all)
+			}
+		}
+		time.Sleep(time.Minute - time.Second)
+		good, err := os.ReadFile(o.KeyFile)
+		if err != nil {
+			t.Fatal(err)
+		}
+		put := func(text []byte) {
+			if err := os.WriteFile(o.KeyFile, text, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		put([]byte("5up3rS3cret"))
+		time.Sleep(2 * time.Second)
+		put(good)
+		time.Sleep(time.Minute)
+		told("a moment", 0)
+		put([]byte("5up3rS3cret"))
+		time.Sleep(10 * time.Minute)
+		told("a broken key", 1)
+		put(good)
+		time.Sleep(time.Minute)
+		told("the key again", 2)
+		stop()
+	})
+}
