@@ -54,7 +54,7 @@ func (p *play) holding(ctx context.Context, token int64, g owner.Grant) error {
 		p.did("token %d", token)
 	}
 	p.mu.Lock()
-	fails, unbind := p.fails, p.unbind
+	fails := p.fails
 	p.mu.Unlock()
 	if fails != nil {
 		p.did("cannot bind")
@@ -62,6 +62,9 @@ func (p *play) holding(ctx context.Context, token int64, g owner.Grant) error {
 	}
 	p.did("bind")
 	<-ctx.Done()
+	p.mu.Lock()
+	unbind := p.unbind
+	p.mu.Unlock()
 	time.Sleep(unbind)
 	p.did("unbind: %v", context.Cause(ctx))
 	return context.Cause(ctx)
