@@ -80,7 +80,7 @@ func TestTheClusterTellsOfAHostThatWasKilled(t *testing.T) {
 	_ = one.cmd.Wait()
 	two.says(refreshed)
 	v = h3.untilCluster("another owner, with the reason", func(v cluster.View) bool {
-		return ownerIn(v) == "h2" && len(v.Members) == 2 && len(v.Moves) > 0 && strings.Contains(v.Moves[0].Reason, "from h1, whose lease ended")
+		return ownerIn(v) == "h2" && len(v.Members) == 2 && len(v.Moves) > 0 && strings.Contains(v.Moves[0].Reason, "the lease of h1 ended")
 	})
 	if m := v.Moves[0]; m.From != "h1" || m.Member != "h2" || m.State != "MASTER" || m.Token == 0 || time.Since(m.At) > waitLimit {
 		t.Errorf("got %+v", m)

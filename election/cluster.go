@@ -19,6 +19,9 @@ type ClusterKeys struct {
 	Era       int
 	Members   map[string]MemberKey   // that tell of themselves with TellMember
 	Instances map[string][]Candidate // by instance; the owner is the first
+	// Released are the tokens that owners last gave up by their own will, by instance: an
+	// owner whose token is not here has lost its key with its lease.
+	Released map[string]int64
 	Pool      *PoolKeys              // nil without one
 }
 
@@ -95,7 +98,7 @@ type lasting struct {
 // one that shares with the last one what has not changed. It is called with the lock held.
 func (o *observer) clusterKeys(term *Term, anew bool) *ClusterKeys {
 	s := o.cluster.span
-	k := &ClusterKeys{Revision: s.revision, Era: s.era, Members: make(map[string]MemberKey, len(o.members.nodes)), Instances: make(map[string][]Candidate, len(o.queues))}
+	k := &ClusterKeys{Revision: s.revision, Era: s.era, Members: make(map[string]MemberKey, len(o.members.nodes)), Instances: make(map[string][]Candidate, len(o.queues)), Released: map[string]int64{}}
 	now := time.Now()
 	if anew {
 		o.cluster.made = now
@@ -125,6 +128,9 @@ func (o *observer) clusterKeys(term *Term, anew bool) *ClusterKeys {
 			}
 		}
 		k.Instances[r.name] = q.shared
+		if q.released != 0 {
+			k.Released[r.name] = q.released
+		}
 	}
 	if o.pool != nil && o.pool.span.read {
 		if o.pool.keys == nil {

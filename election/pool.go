@@ -31,6 +31,9 @@ type PoolNode struct {
 type PoolHolder struct {
 	Member string
 	Own    bool // as in PoolNode
+	Token  int64
+	// Released is the token that an owner last gave up by its own will, 0 for none.
+	Released int64
 }
 
 // poolCopy is the observer's copy of the keys of the pool but for the holders, for which
@@ -144,7 +147,7 @@ func (o *observer) poolKeys() *PoolKeys {
 	held := make(map[string]PoolHolder, len(p.ips))
 	for r, q := range o.queues {
 		if r.pool && len(q.entries) > 0 {
-			held[r.name] = PoolHolder{q.entries[0].Member, o.had(q.entries[0].lease)}
+			held[r.name] = PoolHolder{q.entries[0].Member, o.had(q.entries[0].lease), q.entries[0].token, q.released}
 		}
 	}
 	return &PoolKeys{p.span.revision, p.span.era, p.sorted, p.shared, p.sharedIdle, held}

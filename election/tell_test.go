@@ -212,13 +212,13 @@ func TestTheClusterIsReadOnceWithoutAMember(t *testing.T) {
 	first, second := s.tell(o, "a", nil), s.tell(o, "b", nil)
 	for _, w := range []*teller{first, second} {
 		w.beside <- func(ctx context.Context) error {
-			return w.m.Campaign(ctx, election.Campaign{Instance: "192.0.2.1", Addresses: []string{"192.0.2.1/32"}}, func(ctx context.Context, _ election.Grant) error {
+			return w.m.Campaign(ctx, election.Campaign{Instance: "api", Addresses: []string{"192.0.2.1/32"}}, func(ctx context.Context, _ election.Grant) error {
 				<-ctx.Done()
 				return nil
 			})
 		}
 		first.until(t, "another candidate", func(k election.ClusterKeys) bool {
-			q := k.Instances["192.0.2.1"]
+			q := k.Instances["api"]
 			return len(q) > 0 && q[len(q)-1].Member == w.m.Name
 		})
 	}
@@ -231,7 +231,7 @@ func TestTheClusterIsReadOnceWithoutAMember(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	q := k.Instances["192.0.2.1"]
+	q := k.Instances["api"]
 	if len(q) != 2 || q[0].Member != "a" || q[1].Member != "b" || q[0].Token >= q[1].Token || q[0].Left <= 0 || q[0].Own || time.Since(q[0].Since) > limit || fmt.Sprint(q[0].Addresses) != "[192.0.2.1/32]" {
 		t.Errorf("want the owner first, got %+v", q)
 	}
@@ -241,6 +241,14 @@ func TestTheClusterIsReadOnceWithoutAMember(t *testing.T) {
 	if k, err = etcd.Cluster(t.Context(), prefix, poolPrefix, nil); err != nil || k.Pool == nil {
 		t.Errorf("want the pool, got %+v, %v", k, err)
 	}
+	if len(k.Released) > 0 {
+		t.Errorf("nothing was given up, got %+v", k.Released)
+	}
+	first.stop(errors.New("the member is stopped"))
+	second.until(t, "the next owner, with what the former one gave up", func(k election.ClusterKeys) bool {
+		now := k.Instances["api"]
+		return len(now) == 1 && now[0].Member == "b" && k.Released["api"] == q[0].Token
+	})
 }
 
 // An address that is added with etcdctl and one that is added by Swap are told alike.

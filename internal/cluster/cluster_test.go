@@ -114,7 +114,7 @@ func TestTheMoveOfAKilledHostIsThereOnceWithItsReason(t *testing.T) {
 		h.etcd.end("node1")
 		time.Sleep(10 * time.Second)
 		seen := h.View().Moves[0] // nobody has told of it yet
-		if seen.Instance != "api" || seen.Member != "node2" || seen.From != "node1" || seen.Reason != "from node1, whose lease ended" || seen.State != "MASTER" || seen.Token != 11 {
+		if seen.Instance != "api" || seen.Member != "node2" || seen.From != "node1" || seen.Reason != "the lease of node1 ended" || seen.State != "MASTER" || seen.Token != 11 {
 			t.Errorf("got %+v", seen)
 		}
 		k := tell(t, h.local)
@@ -141,6 +141,7 @@ func TestAMoveIsNewestFirstAndToldWithItsReason(t *testing.T) {
 		synctest.Wait()
 		time.Sleep(time.Minute)
 		h.etcd.change(func(k *election.ClusterKeys) { // node1 hands over
+			k.Released = map[string]int64{"api": k.Instances["api"][0].Token}
 			k.Instances["api"] = []election.Candidate{candidate("node3", 13, false, "192.0.2.10/32"), candidate("node1", 14, false, "192.0.2.10/32")}
 			moves := []cluster.Move{{At: time.Now(), Instance: "api", Member: "someone else", State: "BACKUP", Reason: "handing over as asked"}, {State: "WONDERFUL"}}
 			k.Members["node1"] = telling(t, cluster.Told{State: cluster.Able, Moves: moves})
@@ -153,7 +154,7 @@ func TestAMoveIsNewestFirstAndToldWithItsReason(t *testing.T) {
 		for _, m := range h.View().Moves {
 			got = append(got, strings.Join([]string{m.Instance, m.Member, m.State, m.From, m.Reason}, "|"))
 		}
-		want := []string{"api|node1|BACKUP||handing over as asked", "api|node3|MASTER|node1|from node1", "192.0.2.20|node2|MASTER||elected"}
+		want := []string{"api|node1|BACKUP||handing over as asked", "api|node3|MASTER|node1|handed over by node1", "192.0.2.20|node2|MASTER||elected"}
 		if d := cmp.Diff(want, got); d != "" {
 			t.Errorf("moves (-want +got):\n%s", d)
 		}
@@ -178,7 +179,7 @@ func TestAThousandAddressesOfThePoolThatMoveAtOnceAreOneMove(t *testing.T) {
 		synctest.Wait()
 		pool("node3")
 		v := h.View()
-		if len(v.Moves) != 1 || v.Moves[0].Instance != "pool" || v.Moves[0].Reason != "100 addresses from node1, whose lease ended" {
+		if len(v.Moves) != 1 || v.Moves[0].Instance != "pool" || v.Moves[0].Reason != "100 addresses: the lease of node1 ended" {
 			t.Errorf("got %+v", v.Moves)
 		}
 	})
@@ -321,7 +322,7 @@ func TestABrokenHistoryOfEtcdIsNoMoveAndNobodyHasGone(t *testing.T) {
 func TestMovesOutliveTheProcessThatToldThem(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHost(t, nil)
-		before := cluster.Move{At: time.Now().Add(-time.Hour).UTC(), Instance: "api", Member: "node2", State: "MASTER", From: "node1", Reason: "from node1, whose lease ended", Token: 3}
+		before := cluster.Move{At: time.Now().Add(-time.Hour).UTC(), Instance: "api", Member: "node2", State: "MASTER", From: "node1", Reason: "the lease of node1 ended", Token: 3}
 		mine := telling(t, cluster.Told{Moves: []cluster.Move{before}})
 		mine.Own = true
 		h.etcd.change(func(k *election.ClusterKeys) {
@@ -369,5 +370,79 @@ func TestTheMovesOfAnotherHostOfTheSameNameAreNotInherited(t *testing.T) {
 		}
 		cancel(errOver)
 		<-done
+	})
+}
+
+// An owner writes what it gives up in the revision in which it gives it up, before its own
+// key goes.
+func TestAMoveSaysHowTheFormerOwnerEnded(t *testing.T) {
+	for _, row := range []struct {
+		name     string
+		released int64
+		stays    bool
+		want     string
+	}{
+		{"a member that was stopped", 10, false, "handed over by node1"},
+		{"a member that hands over and stays", 10, true, "handed over by node1"},
+		{"a member that died", 0, false, "the lease of node1 ended"},
+		{"a member that died and gave up another term before", 7, false, "the lease of node1 ended"},
+		{"a member that is back with another lease", 0, true, "node1 lost its key in etcd"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h := newHost(t, nil)
+				owned := func(member string, token, released int64) {
+					h.etcd.change(func(k *election.ClusterKeys) {
+						k.Instances["api"] = []election.Candidate{candidate(member, token, false, "192.0.2.10/32")}
+						k.Released = map[string]int64{"api": released}
+						k.Pool = &election.PoolKeys{IPs: []string{"198.51.100.7"}, Held: map[string]election.PoolHolder{"198.51.100.7": {Member: member, Token: token, Released: released}}}
+						k.Members["node3"] = telling(t, cluster.Told{})
+						if k.Members["node1"] = telling(t, cluster.Told{}); member != "node1" && !row.stays {
+							delete(k.Members, "node1")
+						}
+					})
+				}
+				owned("node1", 10, 7)
+				h.run(t)
+				synctest.Wait()
+				owned("node3", 12, row.released)
+				moves := h.View().Moves
+				if len(moves) != 2 {
+					t.Fatalf("want a move of the instance and one of the pool's address, got %+v", moves)
+				}
+				for _, m := range moves {
+					if m.From != "node1" || m.Member != "node3" || m.Reason != row.want {
+						t.Errorf("want %q, got %+v", row.want, m)
+					}
+				}
+			})
+		})
+	}
+}
+
+// A member that puts its keys again under another lease has had the addresses all the while.
+func TestAnAddressOfThePoolThatItsMemberTakesAgainIsNoMove(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHost(t, nil)
+		held := func(token int64) {
+			h.etcd.change(func(k *election.ClusterKeys) {
+				k.Pool = &election.PoolKeys{IPs: []string{"198.51.100.7"}, Held: map[string]election.PoolHolder{"198.51.100.7": {Member: "node1", Token: token}}}
+			})
+		}
+		held(10)
+		h.run(t)
+		synctest.Wait()
+		held(12)
+		if v := h.View(); len(v.Moves) != 0 {
+			t.Errorf("got %+v", v.Moves)
+		}
+		h.etcd.change(func(k *election.ClusterKeys) { k.Pool = &election.PoolKeys{IPs: k.Pool.IPs} })
+		h.View()
+		h.etcd.change(func(k *election.ClusterKeys) {
+			k.Pool = &election.PoolKeys{IPs: k.Pool.IPs, Held: map[string]election.PoolHolder{"198.51.100.7": {Member: "node3", Token: 14, Released: 12}}}
+		})
+		if v := h.View(); len(v.Moves) != 1 || v.Moves[0].Reason != "handed over by node1" {
+			t.Errorf("after it has given its second key up: %+v", v.Moves)
+		}
 	})
 }

@@ -31,9 +31,10 @@ type subject struct {
 }
 
 type holder struct {
-	member string
-	token  int64
-	since  time.Time // when this process saw it, zero for what was there at its start
+	member   string
+	token    int64
+	released int64     // the token that an owner last gave up by its own will
+	since    time.Time // when this process saw it, zero for what was there at its start
 }
 
 // ownersOf returns who has what by the keys.
@@ -41,12 +42,12 @@ func ownersOf(keys *election.ClusterKeys) owners {
 	all := owners{}
 	for name, queue := range keys.Instances {
 		if len(queue) > 0 {
-			all[subject{name: name}] = holder{member: queue[0].Member, token: queue[0].Token}
+			all[subject{name: name}] = holder{member: queue[0].Member, token: queue[0].Token, released: keys.Released[name]}
 		}
 	}
 	if keys.Pool != nil {
 		for address, h := range keys.Pool.Held {
-			all[subject{true, address}] = holder{member: h.Member}
+			all[subject{true, address}] = holder{member: h.Member, token: h.Token, released: h.Released}
 		}
 	}
 	return all
@@ -61,22 +62,31 @@ func moved(was, is, last owners, present func(member string) bool, now time.Time
 	handed := map[[2]string]int{} // addresses of the pool, by the former member and the new one
 	for s, h := range is {
 		before, owned := was[s]
-		if owned && before.member == h.member && before.token == h.token {
+		if owned && before.member == h.member && (s.pool || before.token == h.token) {
 			h.since = before.since
 			is[s] = h
+			if before.token != h.token {
+				last[s] = h
+			}
 			continue
 		}
 		h.since = now
 		is[s] = h
-		from := cmp.Or(before.member, last[s].member)
+		if before.member == "" {
+			before = last[s]
+		}
 		last[s] = h
-		if from == h.member { // it began anew, or took its own back
-			from = ""
+		if before.member == h.member { // it began anew, or took its own back
+			before = holder{}
 		}
-		if s.pool && from != "" {
-			handed[[2]string{from, h.member}]++
+		m := Move{At: now, Instance: s.name, Member: h.member, State: "MASTER", From: before.member, Reason: ending(before, h, present), Token: h.token}
+		if s.pool {
+			m.Token = 0 // a member tells one state of the pool, without a token
+			if m.From != "" {
+				handed[[2]string{m.From, m.Member}]++
+			}
 		}
-		moves = append(moves, Move{At: now, Instance: s.name, Member: h.member, State: "MASTER", From: from, Reason: cameFrom(from, present), Token: h.token})
+		moves = append(moves, m)
 	}
 	if len(last) > len(is)+maxFormer {
 		maps.DeleteFunc(last, func(s subject, _ holder) bool { _, there := is[s]; return !there })
@@ -97,22 +107,24 @@ func folded(moves []Move, handed map[[2]string]int, is owners) []Move {
 		}
 		if !told[way] {
 			told[way] = true
-			m.Instance, m.Reason = "pool", strconv.Itoa(handed[way])+" addresses "+m.Reason
+			m.Instance, m.Reason = "pool", strconv.Itoa(handed[way])+" addresses: "+m.Reason
 			kept = append(kept, m)
 		}
 	}
 	return kept
 }
 
-// cameFrom says from whom an owner took over.
-func cameFrom(from string, present func(string) bool) string {
+// ending says how the former owner of what another one has now came to its end.
+func ending(former, is holder, present func(string) bool) string {
 	switch {
-	case from == "":
+	case former.member == "":
 		return ""
-	case !present(from):
-		return "from " + from + ", whose lease ended"
+	case former.token != 0 && former.token == is.released:
+		return "handed over by " + former.member
+	case !present(former.member):
+		return "the lease of " + former.member + " ended"
 	}
-	return "from " + from
+	return former.member + " lost its key in etcd" // with a lease before its present one, or by another hand
 }
 
 // merge puts the moves that were told and those that this process saw together: newest
@@ -158,7 +170,7 @@ func explained(told, saw []Move) []Move {
 	return all
 }
 
-// reasons puts together why a member became the owner, and from whom.
+// reasons puts together why a member became the owner, and how the former owner ended.
 func reasons(told, saw string) string {
 	switch {
 	case saw == "" || strings.HasSuffix(told, saw):
