@@ -7,6 +7,7 @@ import (
 )
 
 func TestLostConnectionIsSaidAndRecoversByItself(t *testing.T) {
+	t.Parallel()
 	c := newCluster(threeMembers(t))
 	s := serve(t, c)
 	p := openPage(t, s.url())
@@ -36,7 +37,7 @@ func TestLostConnectionIsSaidAndRecoversByItself(t *testing.T) {
 
 // A server that is frozen closes no connection.
 func TestSilentConnectionCountsAsLost(t *testing.T) {
-	t.Parallel() // it waits
+	t.Parallel()
 	s := serve(t, newCluster(threeMembers(t)))
 	p := openPage(t, s.url())
 	s.wire.gate.Lock()
@@ -46,6 +47,7 @@ func TestSilentConnectionCountsAsLost(t *testing.T) {
 }
 
 func TestLoginThatIsNeededIsSaid(t *testing.T) {
+	t.Parallel()
 	s := serve(t, newCluster(threeMembers(t)))
 	p := openPage(t, s.url())
 	s.protect("operator", "correct horse")
@@ -59,6 +61,7 @@ func TestLoginThatIsNeededIsSaid(t *testing.T) {
 
 // The server limits how many read its events. The page says so, and shows what it can read.
 func TestPageWithoutEventsSaysWhy(t *testing.T) {
+	t.Parallel()
 	c := newCluster(threeMembers(t))
 	s := serve(t, c)
 	var readers []io.Closer

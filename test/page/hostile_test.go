@@ -23,6 +23,7 @@ var hostile = []string{
 }
 
 func TestHostileTextsAreOnlyText(t *testing.T) {
+	t.Parallel()
 	v := threeMembers(t)
 	for i, text := range hostile {
 		name := fmt.Sprintf("%d%s", i, text)
@@ -36,11 +37,9 @@ func TestHostileTextsAreOnlyText(t *testing.T) {
 	v.Note, v.Prefix = hostile[0], hostile[3]
 	v.Etcd.Reachable, v.Etcd.Reason = false, hostile[4]
 	s := serve(t, newCluster(v))
+	p := openPage(t, s.url())
 	for _, width := range []int{360, 1440} {
-		p := newTab(t)
 		p.resize(width, 900)
-		p.open(s.url())
-		p.loaded()
 		if got := eval[int](p, `document.querySelectorAll("body script, body img, body svg, body i, body b").length`); got != 1 {
 			t.Errorf("%d: want the page's own script alone, got %d elements", width, got)
 		}
@@ -66,6 +65,7 @@ func TestHostileTextsAreOnlyText(t *testing.T) {
 // The policy has to stop what the page itself never does; the browser then complains,
 // which the other tests take for a fault.
 func TestPolicyStopsForeignStyleAndScript(t *testing.T) {
+	t.Parallel()
 	s := serve(t, newCluster(threeMembers(t)))
 	other := serve(t, newCluster(threeMembers(t)))
 	p := openPage(t, s.url())
@@ -92,6 +92,7 @@ func TestPolicyStopsForeignStyleAndScript(t *testing.T) {
 
 // The page loads itself and what it asks this server for.
 func TestPageLoadsNothingFromElsewhere(t *testing.T) {
+	t.Parallel()
 	s := serve(t, newCluster(threeMembers(t)))
 	p := openPage(t, s.url())
 	p.wait(`performance.getEntriesByType("resource").length >= 1`)

@@ -13,6 +13,7 @@ func (p *tab) focus() string {
 }
 
 func TestKeyboardAlone(t *testing.T) {
+	t.Parallel()
 	s := serve(t, newCluster(threeMembers(t)))
 	p := openPage(t, s.url())
 	var order []string
@@ -91,6 +92,7 @@ func TestKeyboardAlone(t *testing.T) {
 }
 
 func TestScreenReadersFindATable(t *testing.T) {
+	t.Parallel()
 	s := serve(t, newCluster(threeMembers(t)))
 	for _, width := range []int{360, 1440} {
 		p := newTab(t)
@@ -127,6 +129,7 @@ func TestScreenReadersFindATable(t *testing.T) {
 }
 
 func TestReducedMotionIsRespected(t *testing.T) {
+	t.Parallel()
 	s := serve(t, newCluster(threeMembers(t)))
 	p := newTab(t)
 	for value, want := range map[string]string{"reduce": "0s", "no-preference": "0.6s"} {

@@ -47,6 +47,7 @@ func wantText(t *testing.T, what, got string, wants ...string) {
 }
 
 func TestPageShowsMembersAddressesAndMoves(t *testing.T) {
+	t.Parallel()
 	s := serve(t, newCluster(threeMembers(t)))
 	p := openPage(t, s.url())
 	wantText(t, "header", p.text("body > header"), "node2", "/berth/", "● reachable", "s old")
@@ -79,12 +80,12 @@ func TestPageShowsMembersAddressesAndMoves(t *testing.T) {
 		t.Fatalf("want four moves, got %q", moves)
 	}
 	wantText(t, "newest move", moves[0], "▲ db: node3 FAULT tcp 127.0.0.1:6443: connect: connection refused", "s ago")
-	wantText(t, "move", moves[1], "198.51.100.7: node1 → node2 MASTER from node1, whose lease ended", "1 min ago")
+	wantText(t, "move", moves[1], "198.51.100.7: node1 → node2 MASTER the lease of node1 ended", "1 min ago")
 }
 
 // The lease is counted down between two messages, and is longer after the next.
 func TestLeaseLeftIsCountedDown(t *testing.T) {
-	t.Parallel() // it waits
+	t.Parallel()
 	s := serve(t, newCluster(threeMembers(t)))
 	p := openPage(t, s.url())
 	p.waitText(".member:nth-child(2) .lease", "4 s")
@@ -94,6 +95,7 @@ func TestLeaseLeftIsCountedDown(t *testing.T) {
 }
 
 func TestAddressThatIsToGoElsewhereSaysWhere(t *testing.T) {
+	t.Parallel()
 	v := threeMembers(t)
 	v.Addresses[3].Assigned = "node3"
 	v.Addresses[0].LastKnown = true
@@ -105,7 +107,7 @@ func TestAddressThatIsToGoElsewhereSaysWhere(t *testing.T) {
 }
 
 func TestPageFollowsTheClusterLive(t *testing.T) {
-	t.Parallel() // it waits
+	t.Parallel()
 	c := newCluster(threeMembers(t))
 	s := serve(t, c)
 	p := openPage(t, s.url())

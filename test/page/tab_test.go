@@ -20,6 +20,8 @@ type tab struct {
 	c       *chromium
 	session string
 
+	preferred []map[string]string
+
 	mu         sync.Mutex // guards what follows
 	user, pass string     // with which a login is answered; none if user is ""
 	complaints []string
@@ -57,6 +59,7 @@ func newTab(t *testing.T) *tab {
 	for _, domain := range []string{"Page", "Runtime", "Log", "Audits", "Network"} {
 		p.do(domain+".enable", nil)
 	}
+	p.do("Emulation.setFocusEmulationEnabled", map[string]any{"enabled": true}) // beside other tabs
 	p.do("Fetch.enable", map[string]any{"handleAuthRequests": true})
 	p.do("Page.addScriptToEvaluateOnNewDocument", map[string]any{"source": `
 		addEventListener("securitypolicyviolation", (e) => console.error("policy: " + e.violatedDirective + " " + e.blockedURI + " " + e.sample));
@@ -191,10 +194,12 @@ func (p *tab) resize(w, h int) {
 	p.do("Emulation.setDeviceMetricsOverride", map[string]any{"width": w, "height": h, "deviceScaleFactor": 1, "mobile": w < 500})
 }
 
-// prefer sets what the user prefers, such as prefers-color-scheme: dark.
+// prefer sets what the user prefers, such as prefers-color-scheme: dark, beside what was set
+// before.
 func (p *tab) prefer(feature, value string) {
 	p.t.Helper()
-	p.do("Emulation.setEmulatedMedia", map[string]any{"features": []map[string]string{{"name": feature, "value": value}}})
+	p.preferred = append(p.preferred, map[string]string{"name": feature, "value": value}) // the last counts
+	p.do("Emulation.setEmulatedMedia", map[string]any{"features": p.preferred})
 }
 
 // eval returns the value of a JavaScript expression, which may be a promise.

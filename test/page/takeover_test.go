@@ -8,6 +8,7 @@ import (
 )
 
 func TestTakeOverBehindALogin(t *testing.T) {
+	t.Parallel()
 	c := newCluster(threeMembers(t))
 	s := serve(t, c)
 	s.protect("operator", "correct horse")
@@ -44,6 +45,7 @@ func TestTakeOverBehindALogin(t *testing.T) {
 // An instance moves with all of its addresses, and the dialog names them all. The owner
 // that it names is that of now.
 func TestTakeOverOfAnInstanceNamesAllItsAddresses(t *testing.T) {
+	t.Parallel()
 	v := threeMembers(t)
 	for _, i := range []int{0, 6} {
 		v.Addresses[i].Owner, v.Addresses[i].CanFailover = "node3", true
@@ -76,6 +78,7 @@ func TestTakeOverOfAnInstanceNamesAllItsAddresses(t *testing.T) {
 }
 
 func TestTakeOverThatIsRefusedSaysWhy(t *testing.T) {
+	t.Parallel()
 	s := serve(t, newCluster(threeMembers(t)))
 	s.onFailover(func(string) error {
 		return conflict("node2 is not able: tcp 127.0.0.1:6443: <b>connection refused</b>")
