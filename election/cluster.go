@@ -22,7 +22,7 @@ type ClusterKeys struct {
 	// Released are the tokens that owners last gave up by their own will, by instance: an
 	// owner whose token is not here has lost its key with its lease.
 	Released map[string]int64
-	Pool      *PoolKeys              // nil without one
+	Pool     *PoolKeys // nil without one
 }
 
 // MemberKey is what a member tells of itself.
