@@ -12,7 +12,7 @@ var (
 	unservable = journal.Kind{Code: "api-unservable", Level: zap.WarnLevel,
 		Text: "cannot serve the management API; trying again", Over: served.Text}
 	open = journal.Kind{Code: "api-open", Level: zap.WarnLevel,
-		Text: "the management API has no credentials: every user of this host can use it"}
+		Text: "the management API has no credentials: it serves this host alone, and every user of this host can use it"}
 	plain = journal.Kind{Code: "api-unencrypted", Level: zap.WarnLevel,
 		Text: "the management API has credentials without TLS: they cross the network in clear text"}
 	refused = journal.Kind{Code: "api-login-failed", Level: zap.WarnLevel,

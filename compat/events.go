@@ -17,13 +17,12 @@ var (
 		Text: "the label has no effect: berth has a record of its addresses"}
 	apiPasswordWritten = journal.Kind{Code: "api-password-written", Level: zap.WarnLevel,
 		Text: "the password of the management API stands in the environment, where it can be read; put it into a file of root and give systemd the credential api.password (LoadCredential=api.password:FILE)"}
-	userWithoutPassword = journal.Kind{Code: "user-without-password", Level: zap.WarnLevel,
-		Text: "USER is set and PASSWORD is not, as in a login shell: the management API asks for no password"}
-	loopbackAlone = journal.Kind{Code: "loopback-alone", Level: zap.InfoLevel,
-		Text: "the management API listens on 127.0.0.1, because it has no password; LinK listened on all addresses. Set USER and PASSWORD, and berth does so too"}
+	// The warning is that of the management API, which says that it has no credentials.
+	userWithoutPassword = journal.Kind{Code: "user-without-password", Level: zap.InfoLevel,
+		Text: "USER is set and PASSWORD is not, as in a login shell: the management API has no credentials"}
 	variableUnused = journal.Kind{Code: "variable-unused", Level: zap.InfoLevel,
 		Text: "a variable of LinK has no effect"}
 )
 
 // Events are the kinds that this package declares.
-var Events = []journal.Kind{passwordWritten, ttlRaised, netmaskUnused, labelUnused, apiPasswordWritten, userWithoutPassword, loopbackAlone, variableUnused}
+var Events = []journal.Kind{passwordWritten, ttlRaised, netmaskUnused, labelUnused, apiPasswordWritten, userWithoutPassword, variableUnused}

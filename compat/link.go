@@ -200,8 +200,9 @@ func (l *linkEnvironment) api(to block) (password config.Secret) {
 	case given:
 		l.missing(user, "the name of the user whose password is given, such as USER=link")
 	}
-	l.t.notes = append(l.t.notes, note{kind: loopbackAlone})
 	to.text("listen", net.JoinHostPort("127.0.0.1", port))
+	to.comment("Without a password the management API serves this host alone; LinK listened on all\n" +
+		"addresses. With USER and PASSWORD berth does so too.")
 	return ""
 }
 

@@ -60,7 +60,18 @@ func TestLinkPromises(t *testing.T) {
 			}
 		}
 		three.says("USER is set and PASSWORD is not, as in a login shell", time.Time{})
-		two.says("LinK listened on all addresses", time.Time{})
+		for _, h := range f.hosts[1:] {
+			h.says(`"code": "api-open"`, time.Time{})
+			var warnings []string
+			for _, line := range h.berth.Log.Lines() {
+				if strings.Contains(line.Text, " WARN ") && (strings.Contains(line.Text, "credentials") || strings.Contains(line.Text, "assword")) {
+					warnings = append(warnings, line.Text)
+				}
+			}
+			if len(warnings) != 1 {
+				t.Errorf("want one warning that the API of %s has no credentials, got %q", h.Name, warnings)
+			}
+		}
 	})
 	step("POST /ips: Add an IP; elected; LinK adds the IP to the configured interface and sends an unsolicited ARP request", func(t *testing.T) {
 		begin := time.Now()
