@@ -1,7 +1,9 @@
 package keepalived
 
 import (
+	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -130,6 +132,34 @@ func TestAKeepalivedThatIsNotFoundIsToldOnceUntilItIs(t *testing.T) {
 		t.Errorf("told %v of a keepalived that is found", got)
 	}
 	d.end()
+}
+
+// A process that answers a question ends at once, which would count as the death of the
+// keepalived that sent a MASTER.
+func TestAKeepalivedThatAnswersAQuestionIsNone(t *testing.T) {
+	shell, err := os.ReadFile("/bin/sh")
+	binary := filepath.Join(t.TempDir(), "keepalived")
+	if err = errors.Join(err, os.WriteFile(binary, shell, 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	for _, row := range []struct {
+		option string
+		found  bool
+	}{{"--vrrp", true}, {"--version", false}, {"-v", false}, {"-t", false}, {"--config-test=/tmp/log", false}, {"--signum=STOP", false}} {
+		t.Run(row.option, func(t *testing.T) {
+			cmd := exec.Command(binary, "-c", "read end; exit", row.option)
+			in, err := cmd.StdinPipe()
+			if err = errors.Join(err, cmd.Start()); err != nil {
+				t.Fatal(err)
+			}
+			defer cmd.Wait()
+			defer in.Close()
+			k, found := search("", func(pid int) bool { return pid == cmd.Process.Pid })
+			if found != row.found || found && k.Parent != cmd.Process.Pid {
+				t.Errorf("want it found: %t, got %t, %+v", row.found, found, k)
+			}
+		})
+	}
 }
 
 // init is the parent of the script: keepalived has died, or the script has gone into

@@ -83,6 +83,26 @@ func sender(pidFile string, script pidfd.Info) (Processes, bool) {
 	})
 }
 
+// answers reports whether a process of keepalived's executable answers a question and
+// ends, as the one that each berth asks for the version does, by its options
+// (keepalived(8)). Its end is no death of a keepalived.
+func answers(pid int) bool {
+	text, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/cmdline")
+	if err != nil {
+		return false
+	}
+	for i, word := range strings.Split(string(text), "\x00") {
+		option, _, _ := strings.Cut(word, "=")
+		switch option {
+		case "-v", "--version", "-t", "--config-test", "-h", "--help", "--signum":
+			if i > 0 {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 func mountNamespace(pid int) (string, error) {
 	return os.Readlink("/proc/" + strconv.Itoa(pid) + "/ns/mnt")
 }
@@ -136,7 +156,7 @@ func search(pidFile string, belongs func(pid int) bool) (Processes, bool) {
 			continue
 		}
 		is, proven := identify(info)
-		if !is || !belongs(pid) {
+		if !is || answers(pid) || !belongs(pid) {
 			continue
 		}
 		parent, err := pidfd.Stat(info.Parent)
