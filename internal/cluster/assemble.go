@@ -77,7 +77,8 @@ func (f *facts) view() View {
 }
 
 // instances adds the addresses of all instances: those that have candidates, those of
-// this host, and those that other members tell of.
+// this host, and those that other members tell of. An instance that only a member had
+// that has gone stays for as long as this member is shown: it has no owner.
 func (f *facts) instances(v *View) {
 	elsewhere := f.elsewhere()
 	names := map[string]bool{}
@@ -89,6 +90,16 @@ func (f *facts) instances(v *View) {
 	}
 	for name := range elsewhere {
 		names[name] = true
+	}
+	for _, member := range slices.Sorted(maps.Keys(f.gone)) {
+		t := f.gone[member].told.is
+		for _, in := range t.Instances {
+			if in.Instance != "" && !names[in.Instance] && !f.isPool(in.Instance) {
+				names[in.Instance] = true
+				in.State, in.Reason = "", "it is gone"
+				elsewhere[in.Instance] = []from{{member, t.Mode, in}}
+			}
+		}
 	}
 	v.Addresses = make([]AddressView, 0, len(names))
 	for name := range names {
