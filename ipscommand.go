@@ -40,7 +40,7 @@ func ipsListCommand(o *app.Options) *cobra.Command {
 	var output string
 	c := apiFlags(&cobra.Command{
 		Use:   "list",
-		Short: "Show the addresses, and who has each",
+		Short: "Show the addresses and their owners",
 		Long: `Show the addresses that were added to the berth at the URL: the status of each on that
 member (ACTIVATED: the member has it; STANDBY: it could have it; FAILING: it cannot;
 BOOTING: not known yet), the member that has it, since when the status is what it is,
@@ -78,7 +78,7 @@ func checkFlags(c *cobra.Command, co *app.IPChecks) *cobra.Command {
 	f := c.Flags()
 	f.StringArrayVar(&co.Checks, "check", nil, "health check TCP:HOST:PORT; may be given several times, and all must succeed")
 	f.IntVar(&co.HealthcheckInterval, "healthcheck-interval", 0, "seconds between two runs of the checks, 0 for the default")
-	f.IntVar(&co.KeepaliveInterval, "keepalive-interval", 0, "seconds between two renewals, as clients of LinK give it; 0 for the default")
+	f.IntVar(&co.KeepaliveInterval, "keepalive-interval", 0, "seconds that berth keeps and shows for clients of LinK; without effect")
 	return c
 }
 
@@ -131,7 +131,7 @@ func ipsLockCommand(o *app.Options) *cobra.Command {
 	var a app.APIOptions
 	return withIDs(o, apiFlags(&cobra.Command{
 		Use:   "lock ID",
-		Short: "Take an address that no member has",
+		Short: "Become the owner of an address that has none",
 		Long: `Have the berth at the URL become the owner of an address, if no member is. The command
 takes an address from no owner; berth ips failover moves it.
 

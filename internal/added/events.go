@@ -16,7 +16,7 @@ var (
 	addressesUnusable = journal.Kind{Code: "ips-unusable", Level: zap.ErrorLevel, Distinct: true,
 		Text: "this host cannot bind some added addresses; trying again", Over: "all added addresses can be bound"}
 	listLost = journal.Kind{Code: "ips-lost", Level: zap.ErrorLevel,
-		Text: "etcd has not the addresses that were added to this member, because its history has broken; berth writes them again",
+		Text: "the addresses that were added to this member are not in etcd, because its history has broken; berth writes them again",
 		Over: "the added addresses are in etcd again"}
 	listRefused = journal.Kind{Code: "ips-not-rewritten", Level: zap.ErrorLevel, Distinct: true,
 		Text: "etcd does not take the addresses that were added to this member; trying again", Over: "etcd takes the added addresses"}
