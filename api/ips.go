@@ -2,7 +2,9 @@ package api
 
 import (
 	"net/http"
+	"slices"
 
+	"berth/internal/cluster"
 	"berth/ips"
 )
 
@@ -89,8 +91,27 @@ func lockIP(service ips.Service, r *http.Request, id string) (answer, error) {
 	return answer{status: http.StatusNoContent}, service.Lock(r.Context(), id)
 }
 
-func failoverIP(service ips.Service, r *http.Request, id string) (answer, error) {
-	return answer{status: http.StatusNoContent}, service.Failover(r.Context(), id)
+func (s *site) failoverIP(service ips.Service, r *http.Request, id string) (answer, error) {
+	done, err := s.ownedBy(r, func(a cluster.AddressView) bool { return a.Kind == cluster.KindAdded && a.ID == id })
+	if !done && err == nil {
+		err = service.Failover(r.Context(), id)
+	}
+	return answer{status: http.StatusNoContent}, err
+}
+
+// ownedBy reports whether the member that a request for a fail-over names with "to", this
+// one, is the owner already. The same request without it would then have the owner hand over
+// to another member, which is the opposite of what its sender saw and wanted.
+func (s *site) ownedBy(r *http.Request, is func(cluster.AddressView) bool) (bool, error) {
+	to := r.URL.Query().Get("to")
+	if to == "" {
+		return false, nil
+	}
+	v := s.options.Cluster.View()
+	if to != v.This {
+		return false, &ips.ConflictError{Text: "this host is the member " + v.This + "; ask the one that is to be the owner"}
+	}
+	return v.Etcd.Reachable && slices.ContainsFunc(v.Addresses, func(a cluster.AddressView) bool { return a.Owner == to && is(a) }), nil
 }
 
 // failoverInstance hands over an instance of the configuration.
@@ -98,7 +119,12 @@ func (s *site) failoverInstance(r *http.Request) (answer, error) {
 	if s.options.Instances == nil {
 		return answer{}, errNoInstances
 	}
-	return answer{status: http.StatusNoContent}, s.options.Instances.Failover(r.Context(), r.PathValue("name"))
+	name := r.PathValue("name")
+	done, err := s.ownedBy(r, func(a cluster.AddressView) bool { return a.Kind == cluster.KindElection && a.Instance == name })
+	if !done && err == nil {
+		err = s.options.Instances.Failover(r.Context(), name)
+	}
+	return answer{status: http.StatusNoContent}, err
 }
 
 // errNoInstances is the answer where no election of instances is.

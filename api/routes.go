@@ -25,7 +25,7 @@ func (s *site) routes() []route {
 		{"PATCH /ips/{id}", s.ofIP(updateIP(false))},
 		{"DELETE /ips/{id}", s.ofIP(removeIP)},
 		{"POST /ips/{id}/lock", s.ofIP(lockIP)},
-		{"POST /ips/{id}/failover", s.ofIP(failoverIP)},
+		{"POST /ips/{id}/failover", s.ofIP(s.failoverIP)},
 		{"GET /version", s.asJSON(s.version)},
 
 		{"POST /instances/{name}/failover", s.asJSON(s.failoverInstance)},

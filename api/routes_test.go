@@ -10,6 +10,7 @@ import (
 
 	"berth/api"
 	"berth/election"
+	"berth/internal/cluster"
 	"berth/ips"
 	"berth/pool"
 )
@@ -262,5 +263,46 @@ func TestMistakesAboutThePoolAreTheClients(t *testing.T) {
 	_, w.err = (&pool.Client{}).Add(t.Context(), []string{"x"})
 	if got := send(api.New(o).Handler(), "POST", "/pool/ips", `{"addresses":["x"]}`); got.Code != 400 || !strings.Contains(said(t, got), `"x" cannot be an address of the pool`) {
 		t.Errorf("got %d %s", got.Code, got.Body)
+	}
+}
+
+// The owner can change after the sender of a request has seen it. The owner itself would then
+// hand over what it was asked to take.
+func TestAFailoverToTheOwnerMovesNothing(t *testing.T) {
+	w := newWorld()
+	o, _, _ := w.options(t)
+	if _, err := o.IPs.Add(t.Context(), ips.Spec{IP: "192.0.2.1"}); err != nil {
+		t.Fatal(err)
+	}
+	w.told()
+	h := api.New(o).Handler()
+	for _, row := range []struct {
+		owner     string
+		reachable bool
+		query     string
+		status    int
+		calls     string
+	}{
+		{"lb2", true, "?to=lb1", 204, "failover vip-192.0.2.1; failover of instance web"},
+		{"lb1", true, "?to=lb1", 204, ""},
+		{"lb1", false, "?to=lb1", 204, "failover vip-192.0.2.1; failover of instance web"},
+		{"lb1", true, "", 204, "failover vip-192.0.2.1; failover of instance web"},
+		{"lb2", true, "?to=lb3", 409, ""},
+	} {
+		w.mu.Lock()
+		w.view.Etcd.Reachable = row.reachable
+		w.view.Addresses = []cluster.AddressView{
+			{Address: "192.0.2.1/32", Instance: "192.0.2.1", Kind: cluster.KindAdded, ID: "vip-192.0.2.1", Owner: row.owner},
+			{Address: "192.0.2.5/32", Instance: "web", Kind: cluster.KindElection, Owner: row.owner},
+		}
+		w.mu.Unlock()
+		for _, path := range []string{"/ips/192.0.2.1/failover", "/instances/web/failover"} {
+			if got := send(h, "POST", path+row.query, ""); got.Code != row.status {
+				t.Errorf("%+v, %s: got %d, %s", row, path, got.Code, got.Body)
+			}
+		}
+		if got := w.told(); got != row.calls {
+			t.Errorf("%+v: got the calls %q", row, got)
+		}
 	}
 }

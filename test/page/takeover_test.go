@@ -35,6 +35,7 @@ func TestTakeOverBehindALogin(t *testing.T) {
 	if got := s.asked(); got != "vip-192.0.2.21" {
 		t.Errorf("want one fail-over of vip-192.0.2.21, got %q", got)
 	}
+	p.wait(`performance.getEntriesByType("resource").some((e) => e.name.endsWith("/failover?to=node2"))`) // the new owner
 	p.click("#takeover-cancel")
 	p.waitText("#rows tr:nth-child(3)", "node2 this host")
 	if got := eval[int](p, `document.querySelectorAll(".take").length`); got != 0 {
