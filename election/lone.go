@@ -105,9 +105,20 @@ func (l *lone) renew(ctx context.Context) bool {
 }
 
 // aloneFrom returns from when on this member may act without etcd, and whether it may
-// then, unless what is known changes: it must have had no lease, or have been unable to
-// write, for longer than the lease, and no other member may be known to be the owner.
+// then, unless what is known changes: it must be unserved, and, after this process has
+// stood still, have had the time to ask etcd.
 func (k *candidate) aloneFrom(v view) (from time.Time, may bool) {
+	from, may = k.unservedFrom(v)
+	if since := k.m.pulse.beat(); !since.IsZero() && since.Add(answerTime).After(from) {
+		from = since.Add(answerTime)
+	}
+	return from, may
+}
+
+// unservedFrom returns from when on etcd counts as lost: this member must have had no
+// lease, or have been unable to write, for longer than the lease, and no other member may
+// be known to be the owner.
+func (k *candidate) unservedFrom(v view) (from time.Time, may bool) {
 	owned := v.valid && len(v.entries) > 0 && !k.m.is(v.entries[0])
 	if owned || !k.Alone {
 		return time.Time{}, false
@@ -183,8 +194,8 @@ func (k *candidate) alone(campaign context.Context) error {
 		if ok, why := k.Able.State(); !ok {
 			cancel(&UnableError{why})
 		}
-		switch {
-		case !k.mayActAlone(v):
+		switch from, may := k.unservedFrom(v); { // a standstill ends the permission
+		case !may || time.Until(from) > 0:
 			cancel(ErrReachable)
 		case fresh(t) && !trying && again == nil:
 			trying = true
@@ -246,6 +257,7 @@ func (k *candidate) written() {
 
 // Unserved waits until etcd has acknowledged no lease for longer than a lease lasts, and
 // returns an error that says so with the reason, or until ctx ends, whose cause it returns.
+// A process that has stood still asks etcd first.
 func (m *Member) Unserved(ctx context.Context) error {
 	for {
 		term, acknowledged, changed := m.session.state()
@@ -254,7 +266,7 @@ func (m *Member) Unserved(ctx context.Context) error {
 			if acknowledged.IsZero() { // the member does not run yet
 				acknowledged = time.Now()
 			}
-			left := time.Until(acknowledged.Add(m.TTL))
+			left := max(time.Until(acknowledged.Add(m.TTL)), time.Until(m.pulse.beat().Add(answerTime)))
 			if left <= 0 {
 				return m.session.unserved(m.TTL)
 			}

@@ -51,6 +51,7 @@ type Member struct {
 	observer *observer
 	writer   *writer
 	lone     *lone
+	pulse    pulse
 	left     left
 }
 
@@ -80,6 +81,7 @@ func (m *Member) Init() {
 // unless that cause matches ErrLeave. It returns what run returned.
 func (m *Member) Run(ctx context.Context, run func(context.Context) error) error {
 	m.session.begin() // the time without an answer of etcd counts from here
+	m.pulse.beat()
 	// The lease outlives the campaigns, which need it to end in order.
 	parts, end := context.WithCancelCause(context.WithoutCancel(ctx))
 	var running sync.WaitGroup
@@ -87,6 +89,7 @@ func (m *Member) Run(ctx context.Context, run func(context.Context) error) error
 	running.Go(func() { _ = m.observer.run(parts) })
 	running.Go(func() { m.writer.run(parts) })
 	running.Go(func() { m.lone.run(parts) })
+	running.Go(func() { every(parts, retainTick, func() { m.pulse.beat() }) })
 	running.Go(func() { _ = m.observer.sampleLeases(parts, m.session.Lease, m.tellDoubles) })
 	running.Go(func() { m.resignUnclaimed(parts) })
 	running.Go(func() { m.resignLeft(parts) })
