@@ -173,7 +173,7 @@ func (s *Set) swap(ctx context.Context, a netip.Addr, next func(entry) []byte) e
 			return ips.ErrUnknown
 		}
 		revision, done, err := s.Etcd.Swap(ctx, s.key(a.String()), e.revision, next(e))
-		if err == nil && !done && revision == 0 { // deleted; the watch will tell
+		if err == nil && revision == 0 { // deleted, by this call or another; the watch will tell
 			err = s.await(ctx, func() bool { return s.book.list[a].revision != e.revision })
 		} else if err == nil {
 			err = s.await(ctx, func() bool { return s.has(revision) })

@@ -184,6 +184,37 @@ func TestRemoveReturnsAfterTheAddressIsGivenUp(t *testing.T) {
 	})
 }
 
+// lateEtcd answers a deletion as an etcd does whose first answer was lost: the key is absent,
+// and no revision is known. The watch tells of it when the test lets it.
+type lateEtcd struct{ *etcd }
+
+func (e lateEtcd) Swap(ctx context.Context, key string, was int64, value []byte) (int64, bool, error) {
+	if value == nil {
+		return 0, true, nil
+	}
+	return e.etcd.Swap(ctx, key, was, value)
+}
+
+func TestRemoveWaitsForTheWatchAlsoWhereTheRevisionOfTheDeletionIsNotKnown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEtcd(t)
+		a := e.start("lb1", func(o *added.Options, _ *host) { o.Etcd = lateEtcd{e} })
+		defer a.stop(errStop)
+		e.put("lb1", "10.0.0.1", "")
+		synctest.Wait()
+		removed := make(chan error, 1)
+		go func() { removed <- a.Remove(t.Context(), "10.0.0.1") }()
+		synctest.Wait()
+		if len(removed) > 0 || e.has("10.0.0.1") != "lb1" {
+			t.Error("want Remove to wait while the address is bound")
+		}
+		e.del("lb1", "10.0.0.1")
+		if err := <-removed; err != nil || e.has("10.0.0.1") != "" {
+			t.Errorf("want the address unbound, got it on %q, %v", e.has("10.0.0.1"), err)
+		}
+	})
+}
+
 // A key that a person changes between the reading and the change of it is not overwritten
 // unseen.
 func TestAChangeGoesByWhatIsThere(t *testing.T) {
