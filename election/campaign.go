@@ -48,6 +48,7 @@ type Status struct {
 	State    vrrp.State // Master while it owns it, Backup while it waits, Fault while it cannot
 	Owner    string     // the member that owns it, empty if unknown
 	Token    int64      // while Master
+	Retained bool       // Master goes on although etcd does not acknowledge its lease
 	Reason   string
 }
 

@@ -70,8 +70,16 @@ func TestRetainGoesOnWithoutEtcdUntilEtcdSaysThatTheLeaseIsGone(t *testing.T) {
 	if n := len(joined); n != 0 {
 		t.Errorf("want the owner to be told of nobody meanwhile, it was %d times", n)
 	}
+	for _, want := range []election.Status{{Retained: false, Reason: "elected"}, {Retained: true, Reason: "etcd does not acknowledge the lease; going on without it"}} {
+		if st := a.until(vrrp.Master); st.Retained != want.Retained || st.Reason != want.Reason || st.Token != held.Token {
+			t.Errorf("want it told that the lease is acknowledged: %t, got %+v", !want.Retained, st)
+		}
+	}
 	if err := s.cluster.Member(0).Restart(); err != nil {
 		t.Fatal(err)
+	}
+	if st := a.until(vrrp.Master); st.Retained || st.Reason != "elected" {
+		t.Errorf("want it told that the lease is acknowledged again, got %+v", st)
 	}
 	select { // others may have been owners meanwhile
 	case <-joined:

@@ -17,7 +17,7 @@ func (k *candidate) own(campaign context.Context, term *Term, token int64) error
 	defer cancel(nil)
 	stop := context.AfterFunc(term.ctx, func() { cancel(context.Cause(term.ctx)) })
 	defer stop()
-	k.tell(Status{State: vrrp.Master, Owner: k.m.Name, Token: token, Reason: "elected"})
+	k.tellOwning(token, false)
 	k.Journal.Tell(instanceAcquired, zap.Int64("token", token))
 	done := make(chan error, 1)
 	go func() { done <- k.holding(ctx, Grant{Token: token, term: term}) }()
@@ -32,6 +32,9 @@ func (k *candidate) own(campaign context.Context, term *Term, token int64) error
 			k.Joined()
 		}
 		newest, acknowledged = max(newest, n), now
+		if k.status.State == vrrp.Master {
+			k.tellOwning(token, !now && term.ctx.Err() == nil)
+		}
 		if cause := k.mustEnd(v, term, token); cause != nil {
 			cancel(cause)
 		}
@@ -50,6 +53,16 @@ func (k *candidate) own(campaign context.Context, term *Term, token int64) error
 		case <-k.ableChanged:
 		}
 	}
+}
+
+// tellOwning tells that this member is the owner, with a lease that etcd acknowledges or
+// without.
+func (k *candidate) tellOwning(token int64, retained bool) {
+	s := Status{State: vrrp.Master, Owner: k.m.Name, Token: token, Retained: retained, Reason: "elected"}
+	if retained {
+		s.Reason = "etcd does not acknowledge the lease; going on without it"
+	}
+	k.tell(s)
 }
 
 // mustEnd returns why this member must not be the owner any more, nil while it may.

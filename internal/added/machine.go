@@ -68,7 +68,7 @@ func (m *machine) take(s situation) (all []step) {
 			happen(ips.CheckSuccess, "")
 		}
 	}
-	news := s.status.State != m.status.State || s.status.Token != m.status.Token
+	news := s.status.State != m.status.State || s.status.Token != m.status.Token || m.claims && s.status.Retained != m.status.Retained
 	m.status = s.status
 	e, is := m.elective(s)
 	if is && (news || ips.Next(m.state, e, m.claims) != m.state) {
@@ -80,7 +80,7 @@ func (m *machine) take(s situation) (all []step) {
 // elective returns the event that the state of the campaign is, if it is one.
 func (m *machine) elective(s situation) (ips.Event, bool) {
 	switch st := s.status; {
-	case st.State == vrrp.Master && st.Token == 0: // without etcd
+	case st.State == vrrp.Master && (st.Token == 0 || st.Retained && m.claims): // without etcd
 		return ips.Fault, true
 	case st.State == vrrp.Master:
 		return ips.Elected, true

@@ -3,6 +3,7 @@ package added_test
 import (
 	"context"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -187,6 +188,44 @@ func TestALostLeaseUnderClaimDemotes(t *testing.T) {
 			t.Errorf("want demoted, got %+v", got)
 		}
 	})
+}
+
+// An owner under claim that etcd serves no more goes on: LinK's table has a fault for that,
+// from ACTIVATED to ACTIVATED. An owner that does not claim goes on without an event: there a
+// fault would be the end of it.
+func TestAnOwnerThatGoesOnWithoutEtcdIsAtFault(t *testing.T) {
+	for _, claims := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			m := newMachine(t, claims)
+			defer m.host.stop(errStop)
+			m.reach(ips.Activated)
+			since, want := m.address().Since, []string{"elected"}
+			owning := m.script.status
+			retained := owning
+			retained.Retained, retained.Reason = true, "going on"
+			m.script.say(retained)
+			if got := m.address(); claims && (got.LastEvent.Event != ips.Fault || got.LastEvent.Reason != "going on") {
+				t.Errorf("want the fault with its reason, got %+v", got.LastEvent)
+			}
+			m.script.say(owning)
+			got := m.address()
+			if got.Status != ips.Activated || !got.Since.Equal(since) || got.LastEvent.Event != ips.Elected {
+				t.Errorf("claims %t: want it ACTIVATED since %v and elected, got %+v", claims, since, got)
+			}
+			if claims {
+				want = []string{"elected", "fault", "elected"}
+			}
+			var events []string
+			for _, line := range m.host.lines("ip-event") {
+				if e := strings.TrimPrefix(strings.Fields(line)[0], "event="); e != string(ips.CheckSuccess) {
+					events = append(events, e)
+				}
+			}
+			if !slices.Equal(events, want) {
+				t.Errorf("claims %t: want the events %v, got %v", claims, want, events)
+			}
+		})
+	}
 }
 
 // A condition keeps a member out of the election; that is no fault of the coordination.
