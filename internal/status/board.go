@@ -181,7 +181,7 @@ func (b *Board) Astray(instance, address, on string) {
 // healthOf is a health check and the instances that it is about, nil for all.
 type healthOf struct {
 	Health
-	instances []string
+	instances map[string]bool
 }
 
 // Health puts on the board what a health check shows about some instances, or, for nil,
@@ -195,14 +195,20 @@ func (b *Board) Health(instances []string, is Health) {
 		b.health = append(b.health, healthOf{})
 		i = len(b.health) - 1
 	}
-	b.health[i].instances = instances
-	soon := b.changed
-	if former := b.health[i]; former.Reason != "" && former.Healthy == is.Healthy {
+	former, soon := b.health[i], b.changed
+	if former.Reason != "" && former.Healthy == is.Healthy {
 		soon = b.reason
 	}
-	b.health[i].Health = is
+	next := healthOf{Health: is}
+	if instances != nil {
+		next.instances = make(map[string]bool, len(instances))
+		for _, name := range instances {
+			next.instances[name] = true
+		}
+	}
+	b.health[i] = next
 	for name, f := range b.known {
-		if b.health[i].about(name) {
+		if now, before := next.about(name), former.about(name); now != before || now && former.Health != is {
 			b.touch(f, soon)
 		}
 	}
@@ -213,12 +219,22 @@ func (b *Board) Health(instances []string, is Health) {
 func (b *Board) DropHealth(check string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.health = slices.DeleteFunc(b.health, func(h healthOf) bool { return h.Check == check })
+	i := slices.IndexFunc(b.health, func(h healthOf) bool { return h.Check == check })
+	if i < 0 {
+		return
+	}
+	former := b.health[i]
+	b.health = slices.Delete(b.health, i, i+1)
+	for name, f := range b.known {
+		if former.about(name) {
+			b.touch(f, b.changed)
+		}
+	}
 }
 
 // about reports whether a check is about an instance.
 func (h healthOf) about(instance string) bool {
-	return h.instances == nil || slices.Contains(h.instances, instance)
+	return h.Check != "" && (h.instances == nil || h.instances[instance])
 }
 
 // Configuration puts on the board of all instances, those to come included, how

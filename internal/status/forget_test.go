@@ -114,6 +114,45 @@ func TestTheInstancesOfACheckChange(t *testing.T) {
 	}
 }
 
+// A check that an address has no more is told of to those that show the address; the change
+// of one address is nothing to the others that have the check.
+func TestSubscribersAreToldOfTheEndOfACheck(t *testing.T) {
+	b := elected(t.TempDir(), "lb1")
+	for _, name := range []string{"10.0.0.1", "10.0.0.2", "10.0.0.3"} {
+		b.State(name, status.State{State: vrrp.Master})
+	}
+	var told []string
+	defer b.Subscribe(func(in status.Instance) {
+		for _, h := range in.Health {
+			told = append(told, in.Instance+" "+h.Check)
+		}
+		if in.Health == nil {
+			told = append(told, in.Instance)
+		}
+	})()
+	want := func(what string, want ...string) {
+		t.Helper()
+		if slices.Sort(told); !slices.Equal(told, want) {
+			t.Errorf("%s: want %q, got %q", what, want, told)
+		}
+		told = nil
+	}
+	is := status.Health{Check: "tcp", Healthy: true}
+	b.Health([]string{"10.0.0.1", "10.0.0.2"}, is)
+	want("at first", "10.0.0.1 tcp", "10.0.0.2 tcp")
+	b.Health([]string{"10.0.0.1", "10.0.0.2", "10.0.0.3"}, is)
+	want("one more", "10.0.0.3 tcp")
+	b.Health([]string{"10.0.0.2", "10.0.0.3"}, is)
+	want("one less", "10.0.0.1")
+	is.Reason = "refused"
+	b.Health([]string{"10.0.0.2", "10.0.0.3"}, is)
+	want("another reason", "10.0.0.2 tcp", "10.0.0.3 tcp")
+	b.DropHealth("tcp")
+	want("the end", "10.0.0.2", "10.0.0.3")
+	b.DropHealth("tcp")
+	want("the end again")
+}
+
 // A file that is removed between the listing and its reading is no problem.
 func TestAFileThatVanishesIsNoProblem(t *testing.T) {
 	dir := t.TempDir()
