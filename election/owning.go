@@ -32,8 +32,8 @@ func (k *candidate) own(campaign context.Context, term *Term, token int64) error
 			k.Joined()
 		}
 		newest, acknowledged = max(newest, n), now
-		if k.status.State == vrrp.Master {
-			k.tellOwning(token, !now && term.ctx.Err() == nil)
+		if ctx.Err() == nil {
+			k.tellOwning(token, !now)
 		}
 		if cause := k.mustEnd(v, term, token); cause != nil {
 			cancel(cause)
