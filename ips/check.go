@@ -60,6 +60,10 @@ func (c Change) Valid() error {
 // hostName is a name as RFC 1123, section 2.1, has it; underscores are in use, too.
 var hostName = regexp.MustCompile(`^[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?(\.[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?)*\.?$`)
 
+// zoneName is what the zone of a link-local address can be: the name of an interface, of
+// IFNAMSIZ-1 bytes at most, or its number. Programs print it.
+var zoneName = regexp.MustCompile(`^[A-Za-z0-9_.:@-]{1,15}$`)
+
 // maxHost bounds a name (RFC 1035, section 2.3.4), with a dot at its end.
 const maxHost = 254
 
@@ -68,7 +72,8 @@ func (c Check) Valid() error {
 	if c.Type != TCP {
 		return &InvalidError{fmt.Sprintf("invalid health check type %q: TCP is the only one", c.Type)}
 	}
-	if _, err := netip.ParseAddr(c.Host); err != nil && (len(c.Host) > maxHost || !hostName.MatchString(c.Host)) {
+	addr, err := netip.ParseAddr(c.Host)
+	if err == nil && addr.Zone() != "" && !zoneName.MatchString(addr.Zone()) || err != nil && (len(c.Host) > maxHost || !hostName.MatchString(c.Host)) {
 		return &InvalidError{fmt.Sprintf("invalid health check host %.300q: it is a host name or an IP address, without a port", c.Host)}
 	}
 	switch {
