@@ -48,3 +48,31 @@ election: {interface: eth0, health: [{tcp: {address: "h:2"}}], instances: [{name
 		}
 	}
 }
+
+func TestAnInstanceMayBeAnAddedAddress(t *testing.T) {
+	const instances = "instances: [{name: web, addresses: [192.0.2.1]}, {name: \"2001:DB8::2\", addresses: [192.0.2.2]}]"
+	for _, tt := range []struct {
+		name, text, instance, want string
+		known                      bool
+	}{
+		{"an instance", "election: {interface: eth0, " + instances + "}\n", "web", "web", true},
+		{"an instance with the name of an address", "election: {interface: eth0, " + instances + "}\n", "2001:DB8::2", "2001:DB8::2", true},
+		{"another name", "election: {interface: eth0, " + instances + "}\n", "db", "db", false},
+		{"an address", "election: {interface: eth0, " + instances + "}\n", "10.0.0.1", "10.0.0.1", true},
+		{"an address that is written otherwise", "election: {interface: eth0, " + instances + "}\n", "2001:DB8:0::1", "2001:db8::1", true},
+		{"an IPv4 address in IPv6", "election: {interface: eth0, " + instances + "}\n", "::ffff:10.0.0.1", "10.0.0.1", true},
+		{"an address where the pool has all", "election: {interface: eth0, " + instances + "}\npool: {enabled: true}\n", "10.0.0.1", "10.0.0.1", false},
+		{"no instances", "election: {interface: eth0}\napi: {listen: \"127.0.0.1:1313\"}\n", "10.0.0.1", "10.0.0.1", true},
+		{"no instances, and another name", "election: {interface: eth0}\napi: {listen: \"127.0.0.1:1313\"}\n", "web", "web", true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c, err := parse(etcdOf("5s") + tt.text)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if name, known := c.InElection(tt.instance); name != tt.want || known != tt.known {
+				t.Errorf("want %q, %t, got %q, %t", tt.want, tt.known, name, known)
+			}
+		})
+	}
+}

@@ -39,6 +39,19 @@ func (c *Config) Adds() bool {
 	return c.Elects() && c.Election.Interface != "" && !c.Pool.Enabled && !c.Follow.Decides()
 }
 
+// InElection returns the name in the election of what a person calls an instance, and
+// whether there can be one: of the configuration, or an address, however it is written, where
+// etcd has the list of these. Without instances every name can be one.
+func (c *Config) InElection(instance string) (name string, known bool) {
+	if slices.ContainsFunc(c.Election.Instances, func(in ElectionInstance) bool { return in.Name == instance }) {
+		return instance, true
+	}
+	if a, err := netip.ParseAddr(instance); err == nil && c.Adds() {
+		return a.Unmap().String(), true
+	}
+	return instance, len(c.Election.Instances) == 0
+}
+
 // OnInterfaces returns the addresses of the election on each interface, and the
 // interfaces of the pool and of added addresses, which etcd lists.
 func (c *Config) OnInterfaces() map[string][]netip.Prefix {

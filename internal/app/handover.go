@@ -3,10 +3,7 @@ package app
 import (
 	"context"
 	"fmt"
-	"net/netip"
-	"slices"
 
-	"berth/config"
 	"berth/election"
 	"berth/internal/seat"
 )
@@ -45,9 +42,8 @@ func (o *Options) handOver(ctx context.Context, configPath, instance string,
 	if cfg.Follow.Decides() {
 		return &UsageError{cfg.Located("follow", errFollows)}
 	}
-	_, err = netip.ParseAddr(instance)
-	added := err == nil && cfg.Adds() // etcd has the list of these
-	if len(cfg.Election.Instances) > 0 && !added && !slices.ContainsFunc(cfg.Election.Instances, func(in config.ElectionInstance) bool { return in.Name == instance }) {
+	instance, known := cfg.InElection(instance)
+	if !known {
 		return &UsageError{fmt.Errorf("%s: election.instances has no %q", configPath, instance)}
 	}
 	etcd, err := o.newEtcd(cfg, cfg.RunDirectory)
