@@ -56,13 +56,17 @@ func (m *Member) tell(ctx context.Context, p *presence, value func() []byte, cha
 	for ctx.Err() == nil {
 		term, _, newTerm := m.session.state()
 		n, there, seen, next := p.node()
-		told, err := json.Marshal(json.RawMessage(value())) // as it comes back
+		var err error
 		var again <-chan time.Time
-		if time.Until(p.due) > 0 {
+		switch {
+		case time.Until(p.due) > 0: // the value, which can be long, is made when it can be put
 			again = time.After(time.Until(p.due))
-		} else if err == nil && term != nil && seen && p.missing(n, there, term, told) {
-			p.due = time.Now().Add(p.rest)
-			err = p.put(ctx, term, n.modified, told)
+		case term != nil && seen:
+			var told []byte
+			if told, err = json.Marshal(json.RawMessage(value())); err == nil && p.missing(n, there, term, told) { // as it comes back
+				p.due = time.Now().Add(p.rest)
+				err = p.put(ctx, term, n.modified, told)
+			}
 		}
 		if err != nil {
 			wait := p.wait(err)

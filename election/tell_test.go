@@ -23,6 +23,7 @@ import (
 type teller struct {
 	m      *election.Member
 	value  atomic.Pointer[string]
+	asked  atomic.Int64 // how often for the value
 	change chan struct{}
 	beside chan func(context.Context) error // what runs beside it
 	stop   func(error)
@@ -56,7 +57,7 @@ func (s *stage) tell(o election.Options, name string, change func(*election.Memb
 				case <-ctx.Done():
 				}
 			})
-			return w.m.TellMember(ctx, func() []byte { return []byte(*w.value.Load()) }, w.change)
+			return w.m.TellMember(ctx, func() []byte { w.asked.Add(1); return []byte(*w.value.Load()) }, w.change)
 		})
 	}()
 	w.stop = func(cause error) { cancel(cause); <-done; etcd.Close() }
@@ -128,7 +129,8 @@ func TestEachMemberTellsOfItselfAndReadsWhatAllTell(t *testing.T) {
 	}
 }
 
-// A value that changes all the time costs one write a second, and one that stays none.
+// A value that changes all the time costs one write a second, and one that stays none. The
+// value of a member with a thousand addresses that move is long, and is not made more often.
 func TestAMemberTellsOfItselfOnceInASecondAtMost(t *testing.T) {
 	s := newStage(t, 1)
 	c := s.etcd()
@@ -147,6 +149,9 @@ func TestAMemberTellsOfItselfOnceInASecondAtMost(t *testing.T) {
 	}
 	if got, most := r.Kvs[0].Version-1, int64(time.Since(begun)/time.Second)+1; got > most {
 		t.Errorf("want %d writes at most, got %d", most, got)
+	}
+	if got, most := w.asked.Load(), 3*(int64(time.Since(begun)/time.Second)+1); got > most {
+		t.Errorf("want the value asked for %d times at most after %d changes, it was %d times", most, last, got)
 	}
 	before := s.calls("KV", "Txn")
 	s.quiet(2 * time.Second)
