@@ -34,6 +34,7 @@ type address struct {
 	serves vrrp.FloatingIP // with the prefix length that it binds
 	status election.Status
 	unable bool                    // status tells that the gate is closed
+	bound  bool                    // the address is bound
 	end    context.CancelCauseFunc // nil while there is none
 	ended  bool                    // end was called
 }
@@ -189,7 +190,10 @@ func (s *Set) start(ctx context.Context, a netip.Addr, ad *address) {
 	ad.serves, ad.end, ad.ended = ad.ip, end, false
 	name := a.String()
 	options := owner.Options{Instance: name, Addresses: []vrrp.FloatingIP{ad.serves}, Interface: s.Interface, Journal: s.Journal,
-		Report: func(r []refresher.Report) { s.Status.Addresses(name, s.Addresses(r)) }}
+		Report: func(r []refresher.Report) { // after it is bound
+			s.Status.Addresses(name, s.Addresses(r))
+			s.change(func() { ad.bound = true })
+		}}
 	if s.Loop != nil {
 		options.Loop = func(ip vrrp.FloatingIP, check func(context.Context) error, j *journal.Journal) *refresher.Loop {
 			return s.Loop(name, ip, check, j)
@@ -201,7 +205,7 @@ func (s *Set) start(ctx context.Context, a netip.Addr, ad *address) {
 		Changed: func(st election.Status) {
 			unable := ad.gate.closed(st.Reason)
 			owner.Tell(s.Status, st, s.Lease)
-			s.change(func() { ad.status, ad.unable = st, unable })
+			s.change(func() { ad.status, ad.unable, ad.bound = st, unable, ad.bound && st.State == vrrp.Master })
 		}}
 	s.running.Go(func() {
 		defer end(nil)

@@ -14,11 +14,13 @@ import (
 
 // standing is what a request about the owner of an address is decided by.
 type standing struct {
-	here      bool   // this member has the address
+	here      bool   // this member is the owner
+	bound     bool   // and has bound the address
 	other     string // the member that has it
 	able      bool   // this member could have it
 	why       string // why it could not
-	retrying  bool   // it waits before it tries again, although it could try now
+	status    election.Status
+	retrying  bool // it waits before it tries again, although it could try now
 	listed    bool
 	takenFrom string // the place in the configuration that has it
 }
@@ -42,7 +44,7 @@ func (s *Set) stands(a netip.Addr) (st standing) {
 	if name, other, known := s.Decider.Owner(a.String()); known && other && !st.here {
 		st.other = name
 	}
-	st.able, st.why = ad.verdict == good, ad.reason
+	st.able, st.why, st.status, st.bound = ad.verdict == good, ad.reason, ad.status, ad.bound
 	st.retrying = st.able && ad.status.State == vrrp.Fault && !ad.unable && ad.end != nil && !ad.ended
 	return st
 }
@@ -118,8 +120,18 @@ func (s *Set) Failover(ctx context.Context, id string) error {
 	if refused, is := errors.AsType[*election.RefusedError](err); is {
 		return &ips.ConflictError{Text: refused.Reason}
 	}
+	failed := ""
 	if err == nil {
-		err = s.await(ctx, func() bool { return s.stands(a).here != st.here })
+		err = s.await(ctx, func() bool {
+			now := s.stands(a)
+			if !st.here && now.retrying && now.status != st.status {
+				failed = now.status.Reason
+			}
+			return failed != "" || now.here != st.here && (st.here || now.bound)
+		})
+	}
+	if failed != "" {
+		return &ips.ConflictError{Text: fmt.Sprintf("this member was elected, and cannot have %v: %s", a, failed)}
 	}
 	if err != nil {
 		return fmt.Errorf("move %v: %w", a, err)

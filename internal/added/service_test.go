@@ -289,3 +289,25 @@ func TestFailoverMovesByAgreement(t *testing.T) {
 		}
 	})
 }
+
+// A member that is elected, as asked, and then cannot bind the address says so. The owner
+// of before comes back.
+func TestAFailoverToAMemberThatCannotBindTheAddressIsToldWhy(t *testing.T) {
+	world(t, func(t *testing.T, e *etcd, _, b *host) {
+		e.put("lb1", "10.0.0.1", "")
+		synctest.Wait()
+		e.put("lb10", "10.0.0.1", "")
+		synctest.Wait()
+		e.mu.Lock()
+		b.unbindable = map[netip.Addr]bool{netip.MustParseAddr("10.0.0.1"): true}
+		e.mu.Unlock()
+		err := b.Failover(t.Context(), "10.0.0.1")
+		if conflict, is := errors.AsType[*ips.ConflictError](err); !is || !strings.Contains(conflict.Text, "permission denied") {
+			t.Errorf("want a conflict with the reason, got %v", err)
+		}
+		synctest.Wait()
+		if got := e.has("10.0.0.1"); got != "lb1" {
+			t.Errorf("want the address on the former owner, got %q", got)
+		}
+	})
+}
