@@ -37,6 +37,8 @@ func addedFaults() (all []Fault) {
 	for _, claim := range []bool{false, true} {
 		for _, f := range []Fault{
 			{Name: "kill9", Lasts: longer, Inject: kill9, Limits: Limits{NoOwner: kernel}},
+			// An owner that was stopped for longer than its lease asks etcd before it claims.
+			{Name: "sigstop-sigcont", Lasts: longer, Inject: freeze, Limits: Limits{NoOwner: kernel, TwoOwners: thawed}},
 			{Name: "clean-stop", Lasts: shorter, Inject: cleanStop, Limits: Limits{Median: byAgreement, NoOwner: handOver}},
 			{Name: "failover", Lasts: shorter, Inject: failover, Limits: Limits{Median: byAgreement, NoOwner: handOver}},
 			{Name: "remove", CI: claim, Lasts: shorter, Inject: removed, Limits: Limits{NoOwner: handOver, Left: answered}},
