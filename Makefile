@@ -86,7 +86,7 @@ fuzz:
 
 e2e:
 	@echo "--- end to end: real keepalived, namespaces, packets"
-	$(ROOT) go test -count=1 -timeout 15m $$(go list ./test/... | grep -v /test/faults)
+	$(ROOT) go test -p 1 -count=1 -timeout 15m $$(go list ./test/... | grep -v /test/faults)
 	$(ROOT) go test -count=1 -timeout 10m ./test/faults/...
 
 # Injects every fault of the lab and prints the table of what was measured; make

@@ -40,7 +40,7 @@ func TestMain(m *testing.M) {
 		*seed = uint64(time.Now().UnixNano())
 	}
 	// Most tests wait; with more labs at a time they would measure the machine.
-	flag.Set("test.parallel", "4")
+	flag.Set("test.parallel", "2")
 	os.Exit(run(m))
 }
 
