@@ -28,6 +28,21 @@ type campaign struct {
 	// The lock of the pool guards these.
 	status  election.Status
 	reports []refresher.Report
+	others  map[string]bool // reasons that said to whom the address was assigned instead
+}
+
+// leave ends the wish: the address is not assigned to this member. It is called with the
+// lock held.
+func (c *campaign) leave(why string) {
+	c.others[why] = true
+	c.wish.Set(false, why)
+}
+
+// faulty reports whether the campaign says that this member cannot have the address. The
+// status that it has while the address is assigned to another member lasts until it has
+// seen that the address is assigned to this one. It is called with the lock held.
+func (c *campaign) faulty() bool {
+	return c.status.State == vrrp.Fault && !c.others[c.status.Reason]
 }
 
 // wish is the condition that this member is to have an address: the address is assigned
@@ -90,9 +105,9 @@ func (p *Pool) steer(ctx context.Context) {
 		case ok && assigned == p.Name:
 			c.wish.Set(true, "")
 		case ok && assigned != "":
-			c.wish.Set(false, "the address is assigned to "+assigned)
+			c.leave("the address is assigned to " + assigned)
 		case ok:
-			c.wish.Set(false, "the address is assigned to no member")
+			c.leave("the address is assigned to no member")
 		case ip != (vrrp.FloatingIP{}):
 			c.wish.Set(false, "the address gets another prefix length")
 		default:
@@ -124,7 +139,7 @@ func single(a netip.Addr) vrrp.FloatingIP {
 // would give up the key of an address that the process before this one has. It is called
 // with the lock held.
 func (p *Pool) prepare(ip vrrp.FloatingIP) *campaign {
-	c := &campaign{ip: ip, wish: &wish{acknowledged: p.Member.Acknowledged}, end: func(error) {}}
+	c := &campaign{ip: ip, wish: &wish{acknowledged: p.Member.Acknowledged}, end: func(error) {}, others: map[string]bool{}}
 	p.campaigns[ip.Addr()] = c
 	return c
 }

@@ -75,7 +75,7 @@ func (p *Pool) view(ip vrrp.FloatingIP, able bool, why string) view {
 		v.state, v.reason = ips.Failing, "it stands in "+p.Taken[a]
 	case p.refusal(a) != "":
 		v.state, v.reason = ips.Failing, p.refusal(a)
-	case assigned == p.Name && c != nil && c.status.State == vrrp.Fault:
+	case assigned == p.Name && c != nil && c.faulty():
 		v.state, v.reason = ips.Failing, c.status.Reason
 	case !p.seen.known:
 		v.reason = "the keys in etcd are not known now"
