@@ -224,7 +224,7 @@ func TestTheClusterIsReadOnceWithoutAMember(t *testing.T) {
 		}
 		first.until(t, "another candidate", func(k election.ClusterKeys) bool {
 			q := k.Instances["api"]
-			return len(q) > 0 && q[len(q)-1].Member == w.m.Name
+			return len(q) > 0 && q[len(q)-1].Member == w.m.Name && string(k.Members[w.m.Name].Value) == `"first"`
 		})
 	}
 	etcd, err := election.NewEtcd(o)
