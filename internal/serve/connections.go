@@ -63,7 +63,7 @@ func (c *connections) handler(next http.Handler) http.Handler {
 		c.mu.Lock()
 		if c.ended {
 			c.mu.Unlock()
-			return
+			panic(http.ErrAbortHandler) // to return would be an answer: 200
 		}
 		c.answering.Add(1)
 		conn, _ := r.Context().Value(connKey{}).(net.Conn)

@@ -99,6 +99,9 @@ func (s *HTTP) answer(ctx context.Context, l net.Listener) error {
 		BaseContext:       func(net.Listener) context.Context { return ctx },
 		ErrorLog:          zap.NewStdLog(zap.NewNop()),
 		Protocols:         new(http.Protocols),
+
+		// The standard library would answer OPTIONS * with 200, whoever asks.
+		DisableGeneralOptionsHandler: true,
 	}
 	srv.Protocols.SetHTTP1(true)
 	stop := context.AfterFunc(ctx, func() { srv.Close() })
