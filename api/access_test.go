@@ -14,6 +14,7 @@ import (
 	"math/big"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -277,6 +278,58 @@ func TestTLSAndItsCertificate(t *testing.T) {
 	if resp, err := http.Get("http://" + address + "/version"); err == nil && resp.StatusCode == 200 {
 		t.Error("HTTP without TLS is spoken")
 	}
+}
+
+// A page that came without TLS is another origin than a server with it, also where neither
+// has a port: anybody on the network can have changed that page.
+func TestAPageWithoutTLSIsForeignToAServerWithIt(t *testing.T) {
+	for origin, want := range map[string]bool{"http://localhost": false, "https://localhost": true} {
+		r := httptest.NewRequest("GET", "https://localhost/ips", nil)
+		r.Header.Set("Origin", origin)
+		if got := api.SameOrigin(r); got != want {
+			t.Errorf("%s: want %v, got %v", origin, want, got)
+		}
+	}
+}
+
+// While a configuration is replaced, the certificate and its names stay in use.
+func TestACertificateOutlastsAReload(t *testing.T) {
+	dir := t.TempDir()
+	cert := pair(t, dir, "lb.example.com")
+	w := newWorld()
+	o, _, _ := w.options(t)
+	o.CertFile, o.KeyFile = filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
+	o.Username, o.Password = "u", "p"
+	s := api.New(o)
+	defer running(t, s)()
+	address := <-w.listens
+	roots := x509.NewCertPool()
+	roots.AddCert(cert)
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{RootCAs: roots, ServerName: "lb.example.com"}}}
+	get := func() {
+		t.Helper()
+		r, err := http.NewRequestWithContext(t.Context(), "GET", "https://"+address+"/version", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Host = "lb.example.com"
+		r.SetBasicAuth("u", "p")
+		resp, err := client.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != 200 {
+			t.Errorf("want 200, got %s", resp.Status)
+		}
+	}
+	get()
+	if err := os.WriteFile(o.KeyFile, []byte("half"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	o.Version = "2"
+	s.Change(o)
+	get()
 }
 
 // A certificate that cannot be used is one line, and so is its end; a moment between two

@@ -103,6 +103,9 @@ func sameOrigin(r *http.Request) bool {
 		u.User != nil || u.Path != "" || u.RawQuery != "" || u.ForceQuery || u.Fragment != "" {
 		return false
 	}
+	if r.TLS != nil && u.Scheme != "https" {
+		return false // who is on the network can change such a page
+	}
 	host, port, ok := splitHost(u.Host)
 	own, ownPort, ownOK := splitHost(r.Host)
 	usual := map[string]string{"http": "80", "https": "443"}[u.Scheme]

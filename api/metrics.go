@@ -2,6 +2,7 @@ package api
 
 import (
 	"strconv"
+	"sync"
 
 	"berth/internal/metrics"
 )
@@ -11,6 +12,18 @@ type Metrics struct {
 	requests *metrics.Counter
 	streams  *metrics.Gauge
 	denied   *metrics.Counter
+
+	mu   sync.Mutex
+	open int // streams; guarded by mu
+}
+
+// stream counts streams of all configurations: those of the former one may end after those of
+// the next have begun.
+func (m *Metrics) stream(more int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.open += more
+	m.streams.Set(float64(m.open))
 }
 
 // The reasons for which a request is denied.
@@ -37,5 +50,5 @@ func (m *Metrics) begin() {
 	for _, reason := range []string{deniedLogin, deniedOrigin, deniedHost} {
 		m.denied.Add(0, reason)
 	}
-	m.streams.Set(0)
+	m.stream(0)
 }

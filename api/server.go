@@ -76,7 +76,7 @@ type Server struct {
 func New(o Options) *Server {
 	s := &Server{journal: o.Journal, meters: o.Meters, conditions: newConditions(o.Journal), changed: make(chan struct{}, 1)}
 	s.meters.begin()
-	s.site = s.newSite(o)
+	s.site = s.newSite(o, nil)
 	return s
 }
 
@@ -84,10 +84,11 @@ func New(o Options) *Server {
 // the same, no connection is refused meanwhile. Streams of events end, and their clients
 // begin them again.
 func (s *Server) Change(o Options) {
-	next := s.newSite(o)
 	s.mu.Lock()
-	s.site = next
+	former := s.site
+	s.site = s.newSite(o, former.pair)
 	s.mu.Unlock()
+	former.endStreams() // Run may not have come to it
 	select {
 	case s.changed <- struct{}{}:
 	default:
@@ -170,7 +171,10 @@ func (s *Server) listen(ctx context.Context, at where) error {
 		Served: served, Unservable: unservable, Journal: s.journal}
 	if at.tls {
 		server.TLS = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
-			return s.current().pair.Certificate()
+			if pair := s.current().pair; pair != nil {
+				return pair.Certificate()
+			}
+			return nil, errReplaced // by one without TLS
 		}}
 	}
 	server.Run(ctx)

@@ -34,15 +34,16 @@ type site struct {
 	feed    *feed
 	mux     *http.ServeMux
 	failing chan string   // one slot: the client whose login has failed
-	ended   chan struct{} // closed at the end of run
+	ended   chan struct{} // closed by endStreams
 	end     sync.Once
 }
 
-func (s *Server) newSite(o Options) *site {
+// newSite makes a site. The certificate of the former one goes on if it is of the same files.
+func (s *Server) newSite(o Options, former *certs.Pair) *site {
 	n := &site{options: o, journal: s.journal, meters: s.meters, conditions: s.conditions, loopback: isLoopback(o.Listen),
 		login: newLogin(o.Username, o.Password), mux: http.NewServeMux(), failing: make(chan string, 1), ended: make(chan struct{})}
 	if o.CertFile != "" {
-		n.pair = certs.NewPair(o.CertFile, o.KeyFile)
+		n.pair = former.For(o.CertFile, o.KeyFile)
 	}
 	n.hosts = newHosts(o, n.pair)
 	n.feed = newFeed(o.Cluster, s.meters)
@@ -58,7 +59,7 @@ func (s *site) where() where {
 
 // run runs what a site needs until ctx ends. Then its streams end.
 func (s *site) run(ctx context.Context) {
-	stop := context.AfterFunc(ctx, func() { s.end.Do(func() { close(s.ended) }) })
+	stop := context.AfterFunc(ctx, s.endStreams)
 	defer stop()
 	// The tasks end with ctx alone.
 	_ = run.Together(ctx,
@@ -66,6 +67,9 @@ func (s *site) run(ctx context.Context) {
 		run.Task{Name: "logins", Run: s.watchLogins},
 		run.Task{Name: "certificate", Run: s.watchCertificate})
 }
+
+// endStreams ends the streams of events; further calls do nothing.
+func (s *site) endStreams() { s.end.Do(func() { close(s.ended) }) }
 
 // ServeHTTP answers a request after all checks that do not depend on its route.
 func (s *site) ServeHTTP(w http.ResponseWriter, r *http.Request) {

@@ -52,7 +52,7 @@ func (f *feed) join() bool {
 		return false
 	}
 	f.readers++
-	f.meters.streams.Set(float64(f.readers))
+	f.meters.stream(1)
 	f.wake(f.joined)
 	return true
 }
@@ -61,7 +61,7 @@ func (f *feed) leave() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.readers--
-	f.meters.streams.Set(float64(f.readers))
+	f.meters.stream(-1)
 }
 
 func (*feed) wake(slot chan struct{}) {

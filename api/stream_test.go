@@ -231,3 +231,50 @@ func TestStreamsEndWithTheConfiguration(t *testing.T) {
 		stop()
 	})
 }
+
+// A configuration that is replaced before the server comes to it has its streams ended too:
+// they would never have an event.
+func TestStreamsEndWithAConfigurationThatNeverRan(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		o, _, _ := w.options(t)
+		server := api.New(o)
+		var s stream
+		leave := follow(t, server.Handler(), &s)
+		synctest.Wait()
+		server.Change(o)
+		synctest.Wait()
+		s.mu.Lock()
+		if !s.ended {
+			t.Error("the stream goes on")
+		}
+		s.mu.Unlock()
+		leave()
+	})
+}
+
+// A client that is slow to end its stream under a former configuration is counted beside
+// those of the next one.
+func TestStreamsOfTwoConfigurationsAreCounted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		o, r, _ := w.options(t)
+		o.Listen = ""
+		server := api.New(o)
+		stop := running(t, server)
+		slow, next := stream{slow: true}, stream{}
+		leaveSlow := follow(t, server.Handler(), &slow)
+		synctest.Wait()
+		server.Change(o)
+		synctest.Wait()
+		leave := follow(t, server.Handler(), &next)
+		time.Sleep(2 * api.EventTime)
+		var text strings.Builder
+		if err := r.WriteText(&text); err != nil || !strings.Contains(text.String(), "berth_api_streams 1\n") {
+			t.Errorf("want one stream, got %v, %s", err, text.String())
+		}
+		leaveSlow()
+		leave()
+		stop()
+	})
+}

@@ -29,6 +29,15 @@ func NewPair(certFile, keyFile string) *Pair {
 	return &Pair{certFile: certFile, keyFile: keyFile}
 }
 
+// For returns the pair of these files: p itself if it is, with the certificate in use, else
+// a new one. p may be nil.
+func (p *Pair) For(certFile, keyFile string) *Pair {
+	if p != nil && p.certFile == certFile && p.keyFile == keyFile {
+		return p
+	}
+	return NewPair(certFile, keyFile)
+}
+
 // Read reads the files. The error says why they cannot be used.
 func (p *Pair) Read() error {
 	p.mu.Lock()
