@@ -54,8 +54,6 @@ func statusOf(err error) (status int, text string) {
 		return http.StatusBadRequest, ips.ErrAssigned.Error() // LinK's status
 	case errors.Is(err, pool.ErrAbsent):
 		return http.StatusNotFound, err.Error()
-	case pool.Mistaken(err):
-		return http.StatusBadRequest, err.Error()
 	case isInvalid:
 		return http.StatusBadRequest, invalid.Text
 	case isConflict:

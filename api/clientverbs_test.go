@@ -81,7 +81,7 @@ func TestTheClientAsksTheServer(t *testing.T) {
 		}, "vip-2001:db8::1", "add 2001:db8::1 [TCP:[::1]:80] 3 5"},
 		{"add without checks", func() (any, error) { a, err := c.AddIP(ctx, ips.Spec{IP: "10.0.0.1/24"}); return a.IP, err }, "10.0.0.1/24", "add 10.0.0.1/24 [] 0 0"},
 		{"add again", func() (any, error) { return c.AddIP(ctx, ips.Spec{IP: "10.0.0.1"}) }, "/ips: IP already assigned", "add 10.0.0.1 [] 0 0"},
-		{"add what is no address", func() (any, error) { return c.AddIP(ctx, ips.Spec{IP: "web"}) }, `/ips: invalid IP "web"`, ""},
+		{"add what is no address", func() (any, error) { return c.AddIP(ctx, ips.Spec{IP: "web"}) }, `/ips: invalid IP: it is not an IP address`, ""},
 		{"list", func() (any, error) {
 			all, err := c.IPs(ctx)
 			return fmt.Sprintf("%d %s %s %d", len(all), all[0].ID, all[0].Owner, all[0].Since.Year()), err

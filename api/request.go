@@ -114,6 +114,11 @@ func parseAddresses(text []byte) ([]string, error) {
 	if len(b.Addresses) == 0 {
 		return nil, refuse(http.StatusBadRequest, "addresses is missing or empty; write an object such as %s", example)
 	}
+	for i, text := range b.Addresses {
+		if _, err := ips.ParseAddress(text); err != nil {
+			return nil, refuse(http.StatusBadRequest, "addresses[%d] cannot be an address of the pool: %v", i, err)
+		}
+	}
 	return b.Addresses, nil
 }
 

@@ -25,11 +25,12 @@ const (
 	MaxInterval = 3600 // in seconds
 )
 
-// Parse returns the address of a spec, or an *InvalidError with the first of its mistakes.
+// Parse returns the address of a spec, or an *InvalidError with the first of its mistakes,
+// which does not repeat a text: something else can have been pasted there.
 func (s Spec) Parse() (vrrp.FloatingIP, error) {
 	ip, err := ParseAddress(s.IP)
 	if err != nil {
-		return ip, &InvalidError{fmt.Sprintf("invalid IP %q: %v", s.IP, err)}
+		return ip, &InvalidError{fmt.Sprintf("invalid IP: %v", err)}
 	}
 	return ip, Change{&s.Checks, &s.KeepaliveInterval, &s.HealthcheckInterval}.Valid()
 }
@@ -70,11 +71,11 @@ const maxHost = 254
 // Valid returns an *InvalidError with the first mistake of a check.
 func (c Check) Valid() error {
 	if c.Type != TCP {
-		return &InvalidError{fmt.Sprintf("invalid health check type %q: TCP is the only one", c.Type)}
+		return &InvalidError{"invalid health check type: TCP is the only one"}
 	}
 	addr, err := netip.ParseAddr(c.Host)
 	if err == nil && addr.Zone() != "" && !zoneName.MatchString(addr.Zone()) || err != nil && (len(c.Host) > maxHost || !hostName.MatchString(c.Host)) {
-		return &InvalidError{fmt.Sprintf("invalid health check host %.300q: it is a host name or an IP address, without a port", c.Host)}
+		return &InvalidError{"invalid health check host: it is a host name or an IP address, without a port"}
 	}
 	switch {
 	case c.Port < 0: // LinK's words

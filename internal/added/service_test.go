@@ -92,7 +92,7 @@ func TestRequestsAreRefusedWithTheReason(t *testing.T) {
 			t.Errorf("want an InvalidError, got %v", err)
 		}
 		change := ips.Change{Checks: &[]ips.Check{{Type: "HTTP"}}}
-		if _, err := h.Update(t.Context(), "10.0.0.3", change); err == nil || !strings.Contains(err.Error(), "HTTP") {
+		if _, err := h.Update(t.Context(), "10.0.0.3", change); err == nil || !strings.Contains(err.Error(), "invalid health check type") {
 			t.Errorf("want an InvalidError, got %v", err)
 		}
 		for name, err := range map[string]error{

@@ -99,7 +99,7 @@ func (f IPChecks) spec() (ips.Spec, error) {
 	for _, text := range f.Checks {
 		check, err := ips.ParseCheck(text)
 		if err != nil {
-			return s, &UsageError{fmt.Errorf("--check: %w", err)}
+			return s, &UsageError{fmt.Errorf("--check %s: %w", text, err)}
 		}
 		s.Checks = append(s.Checks, check)
 	}
@@ -118,7 +118,7 @@ func (o *Options) AddIPs(ctx context.Context, a APIOptions, texts []string, f IP
 	var specs []ips.Spec
 	for _, s.IP = range texts {
 		if _, err := s.Parse(); err != nil {
-			return &UsageError{err}
+			return &UsageError{fmt.Errorf("%q: %w", s.IP, err)}
 		}
 		specs = append(specs, s)
 	}
