@@ -5,11 +5,16 @@ import (
 	"context"
 	"net"
 	"net/http"
+	"reflect"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 	"unicode"
+
+	"berth/internal/cluster"
+	"berth/ips"
+	"berth/pool"
 )
 
 // A server that takes the request and does not answer, or not to the end, is given up.
@@ -37,6 +42,26 @@ func TestACallEndsAfterTenSeconds(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Whatever the texts of an answer are, those that a command prints are one line each.
+func FuzzAnswer(f *testing.F) {
+	f.Add("\x1b[2J")
+	f.Add("\u009b2J\u202e\U000e0041\xff\n\t\x7f")
+	f.Fuzz(func(t *testing.T, text string) {
+		answer := cluster.View{Note: text, Addresses: []cluster.AddressView{{Candidates: []string{text}}}, Members: []cluster.MemberView{{Health: []cluster.HealthView{{Reason: text}}}}}
+		address := struct{ IP ips.Address }{ips.Address{Status: ips.State(text), LastEvent: &ips.Happened{Event: ips.Event(text)}}}
+		overview := pool.Overview{Strays: []pool.StrayView{{Key: text}}}
+		harmless(reflect.ValueOf(&answer))
+		harmless(reflect.ValueOf(&address))
+		harmless(reflect.ValueOf(&overview))
+		for _, text := range []string{answer.Note, answer.Addresses[0].Candidates[0], answer.Members[0].Health[0].Reason,
+			string(address.IP.Status), string(address.IP.LastEvent.Event), overview.Strays[0].Key} {
+			if strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }) {
+				t.Errorf("got %q", text)
+			}
+		}
+	})
 }
 
 // Whatever a server answers, the error is one short line.

@@ -159,6 +159,40 @@ func TestAServerThatTheClientKnowsIsAsked(t *testing.T) {
 	}
 }
 
+// What is made of an answer goes to a terminal, as a table or as JSON.
+func TestTextsOfAnAnswerAreHarmless(t *testing.T) {
+	evil, want := `\u001b]0;x\u0007 \u009b2J\n\u202e`, "\ufffd]0;x\ufffd \ufffd2J \ufffd"
+	s := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		body := map[string]string{
+			"/ips":                 `{"ips":[{"id":"EVIL","owner":"EVIL","reason":"EVIL","last_event":{"event":"EVIL"},"checks":[{"host":"EVIL"}]}]}`,
+			"/ips/vip-2001:db8::1": `{"ip":{"ip":"EVIL"}}`,
+			"/cluster":             `{"this":"EVIL","members":[{"name":"EVIL"}]}`,
+			"/pool":                `{"members":[{"member":"EVIL"}]}`,
+			"/pool/ips":            `{"changes":[{"what":"EVIL"}]}`,
+		}[r.URL.Path]
+		io.WriteString(w, strings.ReplaceAll(body, "EVIL", evil))
+	})
+	c, err := api.NewClient(api.Access{URL: s.URL})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx := t.Context()
+	all, err1 := c.IPs(ctx)
+	one, err2 := c.IP(ctx, "2001:db8::1")
+	view, err3 := c.Cluster(ctx)
+	pool, err4 := c.Pool().List(ctx)
+	changes, err5 := c.Pool().Add(ctx, []string{"192.0.2.1"})
+	if err := errors.Join(err1, err2, err3, err4, err5); err != nil {
+		t.Fatal(err)
+	}
+	for i, got := range []string{all[0].ID, all[0].Owner, all[0].Reason, string(all[0].LastEvent.Event), all[0].Checks[0].Host,
+		one.IP, view.This, view.Members[0].Name, pool.Members[0].Member, changes[0].What} {
+		if got != want {
+			t.Errorf("%d: want %q, got %q", i, want, got)
+		}
+	}
+}
+
 // The credentials of one server are for no other.
 func TestARedirectIsNotFollowed(t *testing.T) {
 	asked := make(chan struct{}, 1)
