@@ -15,7 +15,10 @@ import (
 	"time"
 
 	"berth/internal/certs"
+	"berth/internal/journal"
 	"berth/internal/section"
+
+	"go.uber.org/zap"
 )
 
 const (
@@ -82,6 +85,14 @@ func NewClient(a Access) (*Client, error) {
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	return c, nil
+}
+
+// Warn tells if the password goes to another host in clear text.
+func (c *Client) Warn(j *journal.Journal) {
+	u, err := url.Parse(c.base)
+	if err == nil && u.Scheme == "http" && c.access.Password != "" && !isLoopback(net.JoinHostPort(u.Hostname(), u.Port())) {
+		j.Tell(exposed, zap.String("url", c.base))
+	}
 }
 
 // check returns the URL, or the first mistake.

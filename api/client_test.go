@@ -159,7 +159,7 @@ func TestAServerThatTheClientKnowsIsAsked(t *testing.T) {
 	}
 }
 
-// What is made of an answer goes to a terminal, as a table or as JSON.
+// Texts of an answer go to a terminal, in a table or as JSON.
 func TestTextsOfAnAnswerAreHarmless(t *testing.T) {
 	evil, want := `\u001b]0;x\u0007 \u009b2J\n\u202e`, "\ufffd]0;x\ufffd \ufffd2J \ufffd"
 	s := serve(t, func(w http.ResponseWriter, r *http.Request) {

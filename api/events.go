@@ -15,6 +15,8 @@ var (
 		Text: "the management API has no credentials: it serves this host alone, and every user of this host can use it"}
 	plain = journal.Kind{Code: "api-unencrypted", Level: zap.WarnLevel,
 		Text: "the management API has credentials without TLS: they cross the network in clear text"}
+	exposed = journal.Kind{Code: "api-password-unencrypted", Level: zap.WarnLevel,
+		Text: "the password for the management API crosses the network in clear text; write https:// in --url"}
 	refused = journal.Kind{Code: "api-login-failed", Level: zap.WarnLevel,
 		Text: "a client of the management API has a wrong user or password", Over: "no client of the management API has failed to log in for ten minutes"}
 	stale = journal.Kind{Code: "api-certificate-unusable", Level: zap.ErrorLevel, Distinct: true, Lasting: 3 * certificateAgain,
@@ -24,7 +26,7 @@ var (
 )
 
 // Events are the kinds that this package declares.
-var Events = []journal.Kind{served, unservable, open, plain, refused, stale, broken}
+var Events = []journal.Kind{served, unservable, open, plain, exposed, refused, stale, broken}
 
 // conditions are what can be wrong with a server for some time.
 type conditions struct{ logins, certificate, requests *journal.Condition }

@@ -41,6 +41,7 @@ func (o *Options) apiClient(a APIOptions, otherwise string) (*api.Client, error)
 	if err != nil {
 		return nil, &UsageError{err}
 	}
+	c.Warn(o.Journal())
 	return c, nil
 }
 
