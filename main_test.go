@@ -123,6 +123,8 @@ func TestScript(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"status":   cmdStatus,
 			"api":      cmdAPI,
+			"port":     cmdPort,
+			"pair":     cmdPair,
 			"expand":   cmdExpand,
 			"holder":   cmdHolder,
 			"move":     cmdMove,
