@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"os"
-	"os/signal"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -137,8 +136,9 @@ func TestReadyWaitsForAllThatHaveSomethingToBecomeReadyFor(t *testing.T) {
 func TestASignalCallsTheTaskUntilItEnds(t *testing.T) {
 	called := make(chan struct{})
 	task := run.OnSignal("reload", unix.SIGUSR1, func(context.Context) { called <- struct{}{} })
-	signal.Ignore(unix.SIGUSR1) // a signal before the task listens must not end the test
-	defer signal.Reset(unix.SIGUSR1)
+	if err := unix.Kill(os.Getpid(), unix.SIGUSR1); err != nil { // before the task runs
+		t.Fatal(err)
+	}
 	ctx, cancel := context.WithCancelCause(t.Context())
 	var err error
 	var running sync.WaitGroup

@@ -7,11 +7,12 @@ import (
 )
 
 // OnSignal returns a task that calls f for each signal of a kind. Signals that arrive
-// while f runs are one. While the task does not run the signal does what signal(7) says.
+// while f runs are one, and so are those that arrive before the task runs, from this call
+// on. After the task the signal does what signal(7) says.
 func OnSignal(name string, sig os.Signal, f func(ctx context.Context)) Task {
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, sig) // a signal before the task runs must not end the process
 	return Task{Name: name, Run: func(ctx context.Context) error {
-		signals := make(chan os.Signal, 1)
-		signal.Notify(signals, sig)
 		defer signal.Stop(signals)
 		for {
 			select {
