@@ -44,7 +44,7 @@ func TestACallEndsAfterTenSeconds(t *testing.T) {
 	}
 }
 
-// Whatever the texts of an answer are, those that a command prints are one line each.
+// The texts that a command prints are one line each, for all texts of an answer.
 func FuzzAnswer(f *testing.F) {
 	f.Add("\x1b[2J")
 	f.Add("\u009b2J\u202e\U000e0041\xff\n\t\x7f")
@@ -64,7 +64,7 @@ func FuzzAnswer(f *testing.F) {
 	})
 }
 
-// Whatever a server answers, the error is one short line.
+// The error is one short line, for all answers of a server.
 func FuzzRefused(f *testing.F) {
 	f.Add(404, []byte(`{"error":"not found","msg":"not found"}`))
 	f.Add(503, []byte(`{"msg":"etcd\n\u001b[2J does not answer"}`))

@@ -43,7 +43,7 @@ func FuzzBody(f *testing.F) {
 	})
 }
 
-// Whatever a path ends in, the answer is an address, or that there is none.
+// The answer is an address, or that there is none, for all ends of a path.
 func FuzzID(f *testing.F) {
 	for _, seed := range []string{"vip-192.0.2.1", "192.0.2.1", "192.0.2.1/24", "vip-2001:db8::1", "..", ".", "", "%", "vip-vip-192.0.2.1", "::ffff:192.0.2.1", "a/b", "\x00"} {
 		f.Add(seed)
