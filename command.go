@@ -3,12 +3,32 @@ package main
 import (
 	"context"
 	"fmt"
+	"path/filepath"
 	"strings"
 
 	"berth/internal/app"
 
 	"github.com/spf13/cobra"
 )
+
+// predecessors are the programs for which berth stands in when a link to it, or the file
+// itself, has their name, each with the command that does their work. floaty's is the
+// command line itself.
+var predecessors = map[string]string{
+	"floaty": "",
+	"link":   "link",
+	"yaim":   "yaim",
+}
+
+// asCalled returns the arguments, behind the command for which the name of the program
+// stands.
+func asCalled(args []string) []string {
+	name, rest := predecessors[filepath.Base(args[0])], args[1:]
+	if name == "" || len(rest) > 0 && rest[0] == name {
+		return rest
+	}
+	return append([]string{name}, rest...)
+}
 
 // command returns the command line: floaty's three forms at the root, everything
 // else as subcommands.
@@ -107,59 +127,6 @@ moving an address.`,
 		Args: arguments(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error { return o.Elect(cmd.Context(), args[0]) },
 	}
-}
-
-func yaimCommand(o *app.Options) *cobra.Command {
-	var path string
-	var printConfig bool
-	c := &cobra.Command{
-		Use:   "yaim",
-		Short: "Serve a pool of addresses with the configuration of yaim",
-		Long: `Do what berth elect does, with a configuration of yaim: its file yaim.yml, and its
-variables YAIM_*. berth reads the list of addresses by version 3 of etcd's API, yaim by
-version 2. docs/migrating.md says what else differs.
-
-With --print-config berth prints its own configuration that means the same, without a
-password, and exits; berth elect runs with it.
-
-SIGQUIT ends it as SIGTERM does; the other signals are those of berth elect.`,
-		Version: o.Version,
-		Args:    arguments(cobra.NoArgs),
-		RunE:    func(cmd *cobra.Command, _ []string) error { return o.Yaim(cmd.Context(), path, printConfig) },
-	}
-	c.Flags().StringVar(&path, "config", "./yaim.yml", "configuration of yaim")
-	c.Flags().BoolVar(&printConfig, "print-config", false, "print the configuration of berth that means the same")
-	c.SetVersionTemplate("{{.Version}}\n")
-	return c
-}
-
-func linkCommand(o *app.Options) *cobra.Command {
-	var printConfig bool
-	c := &cobra.Command{
-		Use:   "link",
-		Short: "Serve addresses that are added at run time, with the environment of LinK",
-		Long: `Do what berth elect does, with the configuration of LinK, which is its environment:
-INTERFACE, USER, PASSWORD, PORT, ETCD_HOSTS, ETCD_TLS_CERT, ETCD_TLS_KEY,
-ETCD_CACERT, HOSTNAME, and others that docs/migrating.md lists. The addresses come
-from the management API, or from berth ips. Without etcd each healthy host claims
-them.
-
-With --print-config berth prints its own configuration that means the same, without a
-password, and exits; berth elect runs with it.
-
-The signals are those of berth elect.`,
-		Version: o.Version,
-		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				return usage(fmt.Errorf("berth link expects no arguments, as LinK's program; arguments given: %d (the program link of coreutils, which makes hard links, is /usr/bin/link)", len(args)))
-			}
-			return nil
-		},
-		RunE: func(cmd *cobra.Command, _ []string) error { return o.Link(cmd.Context(), printConfig) },
-	}
-	c.Flags().BoolVar(&printConfig, "print-config", false, "print the configuration of berth that means the same")
-	c.SetVersionTemplate("{{.Version}}\n")
-	return c
 }
 
 // configFlag adds --config to a command whose argument is not a configuration.

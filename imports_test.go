@@ -14,8 +14,9 @@ import (
 // internal/section to read a section of the configuration, vrrp to name states and
 // addresses.
 var allowed = map[string]string{
-	// the command line, and the log with which the process begins and ends
-	"berth":      "internal/app internal/logs",
+	// the command line, and the log with which the process begins and ends; compat: the flags
+	// of other programs, for the help and for completion
+	"berth":      "compat internal/app internal/logs",
 	"berth/vrrp": "", // the nouns; everything may import it
 	// the nouns of the addresses that are added at run time, for the API, its client and all
 	// that have such addresses

@@ -10,7 +10,6 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"berth/internal/app"
@@ -74,20 +73,6 @@ func logged(ctx context.Context, args []string, getenv func(string) string, stdo
 		}
 	}
 	return app.ExitStatus(err)
-}
-
-// predecessors are the programs for which berth stands in when it is called by their
-// name, each by the command of that name.
-var predecessors = []string{"yaim", "link"}
-
-// asCalled returns the arguments, behind the name of the command for which the name of
-// the program stands.
-func asCalled(args []string) []string {
-	name, rest := filepath.Base(args[0]), args[1:]
-	if slices.Contains(predecessors, name) && (len(rest) == 0 || rest[0] != name) {
-		return append([]string{name}, rest...)
-	}
-	return rest
 }
 
 // again executes the program that is installed at path in place of this process.

@@ -21,7 +21,11 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	if name := filepath.Base(os.Args[0]); name != "berth" && name != "floaty" && name != "yaim" && name != "link" {
+	programs := map[string]func(){"berth": main}
+	for name := range predecessors {
+		programs[name] = main
+	}
+	if programs[filepath.Base(os.Args[0])] == nil {
 		apart()
 		// The race detector sleeps for a second at exit, in which each predecessor would
 		// have to be killed.
@@ -29,7 +33,7 @@ func TestMain(m *testing.M) {
 		// Most tests that run beside others wait for the lease of an etcd of their own.
 		flag.Set("test.parallel", "4")
 	}
-	testscript.Main(m, map[string]func(){"berth": main, "floaty": main, "yaim": main, "link": main})
+	testscript.Main(m, programs)
 }
 
 // raceOptions is the variable with the options of the race detector.

@@ -22,7 +22,9 @@ var (
 		Text: "USER is set and PASSWORD is not, as in a login shell: the management API has no credentials"}
 	variableUnused = journal.Kind{Code: "variable-unused", Level: zap.InfoLevel,
 		Text: "a variable of LinK has no effect"}
+	secretWritten = journal.Kind{Code: "secret-written", Level: zap.WarnLevel,
+		Text: "secrets stand in the command line or in the environment, where they can be read; put each into a file of root"}
 )
 
 // Events are the kinds that this package declares.
-var Events = []journal.Kind{passwordWritten, ttlRaised, netmaskUnused, labelUnused, apiPasswordWritten, userWithoutPassword, variableUnused}
+var Events = []journal.Kind{passwordWritten, ttlRaised, netmaskUnused, labelUnused, apiPasswordWritten, userWithoutPassword, variableUnused, secretWritten}

@@ -1,6 +1,7 @@
 package compat
 
 import (
+	"cmp"
 	"slices"
 	"strconv"
 	"strings"
@@ -14,8 +15,10 @@ import (
 
 // setting is a value that the user has written.
 type setting struct {
-	name  string // the key as it is spelled in the file, or the variable
-	line  int    // of the file, 0 for a variable
+	name  string // the key as it is spelled in the file, or the variable, or the flag
+	path  string // of what has it; empty: that of the settings
+	line  int    // of the file, 0 for a variable and a flag
+	shown bool   // a message may repeat the value: it cannot be a secret
 	value string
 	items []item // where the file has a list
 }
@@ -95,6 +98,12 @@ func (s *settings) variable(key, name string, getenv func(string) string) {
 		return
 	}
 	s.all[key] = setting{name: name, value: v}
+	s.printable(key)
+}
+
+// printable refuses a value that no file could have.
+func (s *settings) printable(key string) {
+	v := s.all[key].value
 	if strings.ToValidUTF8(v, "") != v || strings.ContainsFunc(v, func(r rune) bool { return r < ' ' || r == 0x7f }) {
 		s.refuse(key, "a text with control characters", "a text without them")
 	}
@@ -166,6 +175,12 @@ func (s *settings) add(line int, key, text string) {
 	s.problems = append(s.problems, problem(s.path, line, key, text))
 }
 
+// wrong reports a mistake in a key that the user has written.
+func (s *settings) wrong(key, text string) {
+	of := s.all[key]
+	s.problems = append(s.problems, problem(cmp.Or(of.path, s.path), of.line, of.name, text))
+}
+
 // given reports whether the user has written a key.
 func (s *settings) given(key string) bool { return s.all[key].name != "" }
 
@@ -173,12 +188,17 @@ func (s *settings) given(key string) bool { return s.all[key].name != "" }
 func (s *settings) text(key string) string { return s.all[key].value }
 
 // refuse reports that a key cannot have its value. found describes the value and shows
-// nothing that could be a secret; "" stands for the kind of the value.
+// nothing that could be a secret; "" stands for the value where it may be shown, and else
+// for its kind.
 func (s *settings) refuse(key, found, want string) {
-	if found == "" {
-		found = section.KindOfText(s.all[key].value)
+	switch of := s.all[key]; {
+	case found != "":
+	case of.shown:
+		found = strconv.Quote(of.value)
+	default:
+		found = section.KindOfText(of.value)
 	}
-	s.add(s.all[key].line, s.all[key].name, "found "+found+"; write "+want)
+	s.wrong(key, "found "+found+"; write "+want)
 }
 
 // missing reports that the user has to write a key, unless the key is there with a

@@ -2,6 +2,7 @@ package compat
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"slices"
 	"strings"
@@ -25,6 +26,10 @@ type Translation struct {
 	Verbose bool
 	// JSONLog tells that the log has the form that --json-log gives.
 	JSONLog bool
+	// DryRun tells that nothing may be changed, as --dry-run does.
+	DryRun bool
+	// Print tells that the user wants to see Text, and nothing else.
+	Print bool
 
 	path    string
 	notes   []note
@@ -33,7 +38,8 @@ type Translation struct {
 
 // origin is what a key of the translation was made of.
 type origin struct {
-	name string // the key or the variable, as the user has written it
+	name string // the key, the variable or the flag, as the user has written it
+	path string // of what has it; empty: that of the translation
 	line int    // of the file, 0 if it does not have the key
 	want string // what to write where the key is missing; empty: what berth says
 }
@@ -57,8 +63,8 @@ func newDraft(s *settings) *draft {
 // made notes which key of the user's configuration a key of berth is made of.
 func (d *draft) made(berths, theirs string) {
 	from := origin{name: theirs}
-	if s, ok := d.all[theirs]; ok {
-		from.name, from.line = s.name, s.line
+	if s := d.all[theirs]; s.name != "" {
+		from.name, from.path, from.line = s.name, s.path, s.line
 	}
 	d.t.origins[berths] = from
 }
@@ -113,7 +119,7 @@ func (t *Translation) explain(p *section.Problem) *config.Problem {
 			if from.want != "" && strings.HasPrefix(text, "missing; ") {
 				text = "missing; write " + from.want
 			}
-			return problem(t.path, from.line, from.name+p.Key[len(key):], text)
+			return problem(cmp.Or(from.path, t.path), from.line, from.name+p.Key[len(key):], text)
 		}
 		key = key[:max(0, strings.LastIndexAny(key, ".,"))]
 	}
