@@ -26,22 +26,24 @@ type Config struct {
 	KeepalivedVersion  string // empty: that of the installed keepalived
 	KeepalivedPIDFile  string
 	RunDirectory       string
+	StateDirectory     string            // as written; see StateDirectoryIn
 	LogFile            string            // of the notify script, the service and elections; empty: see package logs
 	ManagedAddresses   []vrrp.FloatingIP // instead of the instance's own
 	RefreshInterval    time.Duration
 	RefreshTimeout     time.Duration
 
-	BackOff  BackOff
-	Metrics  Metrics
-	Etcd     Etcd
-	Fencing  Fencing
-	Follow   Follow
-	Election Election
-	Pool     Pool
-	API      API
-	Health   []Health             // checks of this host
-	Provider string               // as written, may be empty
-	Sections map[string]yaml.Node // provider sections by name, undecoded
+	BackOff   BackOff
+	Metrics   Metrics
+	Etcd      Etcd
+	Fencing   Fencing
+	Follow    Follow
+	Election  Election
+	Pool      Pool
+	Heartbeat Heartbeat
+	API       API
+	Health    []Health             // checks of this host
+	Provider  string               // as written, may be empty
+	Sections  map[string]yaml.Node // provider sections by name, undecoded
 
 	OthersCanRead bool       // the file's mode lets every user read it
 	doc           *yaml.Node // the whole file, for Located; may be nil

@@ -75,6 +75,7 @@ keepalived-config-id: id
 keepalived-version: 2.2.7
 keepalived-pid-file: /p
 run-directory: /r
+state-directory: /s
 log-file: /l
 managed-addresses: [192.0.2.1/24, 192.0.2.2, "2001:db8::1", 192.0.2.1]
 refresh-interval: 2m
@@ -156,8 +157,8 @@ func TestPool(t *testing.T) {
 	}
 }
 
-const knownKeys = "known are api, back-off, cloudscale, election, etcd, fencing, follow, health, keepalived-config, keepalived-config-id, keepalived-pid-file, " +
-	"keepalived-version, lock-file-template, lock-timeout, log-file, managed-addresses, metrics, none, pool, provider, refresh-interval, refresh-timeout, run-directory"
+const knownKeys = "known are api, back-off, cloudscale, election, etcd, fencing, follow, health, heartbeat, keepalived-config, keepalived-config-id, keepalived-pid-file, " +
+	"keepalived-version, lock-file-template, lock-timeout, log-file, managed-addresses, metrics, none, pool, provider, refresh-interval, refresh-timeout, run-directory, state-directory"
 
 // elected is a section of an election with an instance.
 const elected = "election: {interface: eth0, instances: [{name: a, addresses: [192.0.2.1]}]}\n"

@@ -28,6 +28,7 @@ func defaults() Config {
 		Follow:            defaultFollow(),
 		Election:          defaultElection(),
 		Pool:              defaultPool(),
+		Heartbeat:         defaultHeartbeat(),
 		Sections:          map[string]yaml.Node{},
 	}
 }
@@ -45,6 +46,7 @@ func fill(c *Config, doc *yaml.Node, o Options) []*section.Problem {
 		"keepalived-version":   &c.KeepalivedVersion,
 		"keepalived-pid-file":  &c.KeepalivedPIDFile,
 		"run-directory":        &c.RunDirectory,
+		"state-directory":      &c.StateDirectory,
 		"log-file":             &c.LogFile,
 		"managed-addresses":    &managed,
 		"refresh-interval":     section.Duration{To: &c.RefreshInterval},
@@ -57,6 +59,7 @@ func fill(c *Config, doc *yaml.Node, o Options) []*section.Problem {
 		"election":             section.Any,
 		"health":               section.List,
 		"pool":                 section.Any,
+		"heartbeat":            section.Any,
 		"api":                  section.Any,
 		"provider":             &provider,
 	}
@@ -98,6 +101,7 @@ func fill(c *Config, doc *yaml.Node, o Options) []*section.Problem {
 	instances := fillElection(s, c)
 	fillEtcd(s, c)
 	completePool(s, pool, c)
+	fillHeartbeat(s, c)
 	checkKeys(instances, c)
 	all := problemsOf(s.Err())
 	for _, name := range slices.Sorted(maps.Keys(o.Sections)) {
@@ -114,6 +118,7 @@ func fillPaths(s *section.Section, c *Config) {
 	s.Path("keepalived-config", c.KeepalivedConfig, "/etc/keepalived/keepalived.conf")
 	s.Path("keepalived-pid-file", c.KeepalivedPIDFile, "/run/keepalived.pid")
 	s.Path("run-directory", c.RunDirectory, "/run/berth")
+	s.Path("state-directory", c.StateDirectory, StateDirectory)
 	s.Path("log-file", c.LogFile, "/var/log/berth.log or /proc/1/fd/2")
 	own := rundir.Dir(c.RunDirectory).LockFileTemplate()
 	if c.OwnLockDirectory = c.LockFileTemplate == "" || c.LockFileTemplate == own; c.OwnLockDirectory {
