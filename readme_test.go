@@ -131,6 +131,26 @@ func TestPatroniExamplesAreComplete(t *testing.T) {
 	}
 }
 
+// The example of heartbeats loads; its secrets need not exist for that. Each key of the
+// section stands there with its default.
+func TestWatchExampleIsComplete(t *testing.T) {
+	entry := catalog.Providers["exoscale"]
+	c, err := config.Load("dist/berth-watch.yml", config.Options{Sections: map[string]config.SectionCheck{"exoscale": entry.Check}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !c.Watches() || len(c.ManagedAddresses) != 1 || len(c.Heartbeat.Peers) != 2 || c.Heartbeat.Peers[0].String() != "198.51.100.11:12345" {
+		t.Errorf("want an address and two peers, got %v, %+v", c.ManagedAddresses, c.Heartbeat)
+	}
+	short, err := config.Parse("managed-addresses: [192.0.2.10]\nheartbeat: {peers: [198.51.100.11, 198.51.100.12]}\n", "short.yml", config.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(short.Heartbeat, c.Heartbeat); d != "" {
+		t.Errorf("dist/berth-watch.yml (-default +file):\n%s", d)
+	}
+}
+
 // The example of an election loads; its certificate and key need not exist for that.
 func TestElectionExampleIsComplete(t *testing.T) {
 	c, err := config.Load("dist/berth-elect.yml", config.Options{Sections: map[string]config.SectionCheck{}})

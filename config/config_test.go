@@ -370,6 +370,7 @@ func FuzzParse(f *testing.F) {
 	f.Add("provider: cloudscale\ncloudscale: {token: x}\n")
 	f.Add("back-off: {multiplier: 1e9}\nmanaged-addresses: [::1/0]\n")
 	f.Add("a: &a [*a]\n")
+	f.Add(watched("peers: [\"[::1]:1,a,1.2.3.4:5\"], listen: \":0\", witness: a:b"))
 	f.Fuzz(func(t *testing.T, text string) {
 		c, err := parse(text)
 		if (c == nil) == (err == nil) {
