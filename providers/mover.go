@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 
@@ -77,7 +78,10 @@ func (a *Access) NewMover(o MoverOptions) *Mover {
 		})}
 }
 
-var _ Preparer = (*Mover)(nil)
+var (
+	_ Preparer = (*Mover)(nil)
+	_ Lister   = (*Mover)(nil)
+)
 
 // Observe makes one list for any number of addresses.
 func (m *Mover) Observe(ctx context.Context, addrs []netip.Addr) (map[netip.Addr]Holder, error) {
@@ -226,6 +230,60 @@ func (m *Mover) lookUp(ctx context.Context, addr netip.Addr) (string, error) {
 		return "", NotManagedError(m.provider, m.OpPoint, addr)
 	}
 	return ip.Key, nil
+}
+
+// Networks makes one list.
+func (m *Mover) Networks(ctx context.Context) ([]netip.Prefix, error) {
+	ips, err := m.listing.Do(ctx, struct{}{}, m.list)
+	if err != nil {
+		return nil, SharedError(ctx, m.provider, m.OpList, err)
+	}
+	return slices.SortedFunc(maps.Keys(ips), netip.Prefix.Compare), nil
+}
+
+// Unpoint is Release for a cloud that can have a floating IP point nowhere: unpoint
+// makes that request, which is the operation op, and returns when the API says that it
+// is done. Unpoint lists before and, after a request, again: the request does not name a
+// server, and would take the floating IP away from another server as well.
+func (m *Mover) Unpoint(ctx context.Context, addr netip.Addr, check func(context.Context) error, op string, unpoint func(ctx context.Context, key string) error) error {
+	ip, here, err := m.here(ctx, op, addr)
+	if err != nil || !here {
+		return err
+	}
+	if err := check(ctx); err != nil {
+		return err
+	}
+	writeErr := NotTheAddress(unpoint(ctx, ip.Key))
+	if ctx.Err() != nil {
+		return cmp.Or(writeErr, error(EndedError(ctx, m.provider, op)))
+	}
+	switch _, here, err := m.here(ctx, op, addr); {
+	case err == nil && !here:
+		return nil // whatever became of the request: another may have made it, or its answer was lost
+	case writeErr != nil:
+		return writeErr
+	case err != nil:
+		return err
+	}
+	return &Error{Provider: m.provider, Op: op, Kind: Transient, Detail: addr.String() + " was to point nowhere, but is with this host"}
+}
+
+// here lists, and returns the floating IP that addr is or lies in, and whether it
+// points at this host.
+func (m *Mover) here(ctx context.Context, op string, addr netip.Addr) (ip Listed, here bool, err error) {
+	if _, _, err := m.Server.ID(ctx); err != nil {
+		return Listed{}, false, err
+	}
+	m.Server.Verify(ctx)
+	ips, err := m.list(ctx) // not shared: one that began before a write does not tell of it
+	if err != nil {
+		return Listed{}, false, err
+	}
+	_, ip, ok := Containing(ips, addr)
+	if !ok {
+		return Listed{}, false, NotManagedError(m.provider, op, addr)
+	}
+	return ip, m.Server.Is(ip.Server), nil
 }
 
 // point moves a floating IP here. Addresses of one network are one object, so

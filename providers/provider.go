@@ -51,9 +51,47 @@ type Truster interface {
 // Releaser is what a provider offers beside Provider when an address can be made to
 // point nowhere.
 type Releaser interface {
-	// Release makes addr point away from this host, if it does not already. It has
-	// the obligations of Claim.
+	// Release makes addr point away from this host. An address that points elsewhere
+	// stays as it is, without a write. Otherwise Release has the obligations of Claim,
+	// but that it looks first; nil means that the address was read back, and that it
+	// does not point at this host.
 	Release(ctx context.Context, addr netip.Addr, check func(context.Context) error) error
+}
+
+// Lister is what a provider offers beside Provider that can tell which floating IPs
+// the account has.
+type Lister interface {
+	// Networks reads the networks of all floating IPs of the account, in order.
+	Networks(ctx context.Context) ([]netip.Prefix, error)
+}
+
+// Grouper is what a provider offers beside Provider that knows groups of servers, such
+// as the security groups of Exoscale.
+type Grouper interface {
+	// Group reads the servers of a group that run, by the name or the id of the group.
+	// A group that does not exist is an *Error of the kind NotFound that lists those
+	// there are. A group without servers that run is no error.
+	Group(ctx context.Context, name string) ([]Member, error)
+}
+
+// Member is a server of a group.
+type Member struct {
+	Server
+	// Addresses are those of the interfaces of the server that the API knows: public
+	// ones before private ones, IPv4 before IPv6. They may be none.
+	Addresses []netip.Addr
+	Self      bool // the server is this host
+}
+
+// Peered is what a provider offers beside Provider that can be told which other servers
+// may have this host's addresses beside it.
+type Peered interface {
+	// SetPeers replaces the servers that were told before, by their ids. Each
+	// observation from then on looks at them, in addition to those that the
+	// configuration names, so that an address which such a server has beside this host
+	// is seen, and a claim takes it away from there. The id of this host and a text
+	// that cannot be an id are left out. SetPeers makes no call.
+	SetPeers(ids []string)
 }
 
 // Auditor is what a provider offers beside Provider when Observe cannot see all

@@ -40,6 +40,10 @@ type Loop struct {
 	Verify <-chan struct{} // asks for an observation now; may be nil
 	Report func(Report)    // called after each attempt; may be nil
 	Series *Series         // may be nil
+	// Supposed tells that the address is supposed to be here already: the first attempt
+	// observes, and claims only what is not here. Where it cannot observe, the next
+	// attempt is a claim without an observation, as the first of other loops.
+	Supposed bool
 	// Unproven tells that an attempt that goes well says nothing about where the
 	// address is: the target only prints what it would do, or there is no provider.
 	Unproven bool
@@ -78,7 +82,7 @@ func (l *Loop) Run(ctx context.Context) error {
 	pass := l.Gate.join(l.Policy)
 	defer pass.leave()
 	retry := newRetry(l.Policy)
-	claimFirst := true
+	claimFirst := !l.Supposed
 	for attempt := 1; ; attempt++ {
 		if !pass.enter(ctx, l.waits) {
 			return context.Cause(ctx)
@@ -105,6 +109,7 @@ func (l *Loop) attempt(ctx context.Context, pass *pass, retry *retry, claimFirst
 		fmt.Errorf("no success within the refresh timeout of %v", l.Policy.Timeout))
 	defer cancel()
 	start := time.Now()
+	unclaimed := claimFirst || (l.Supposed && l.attempted.IsZero()) // no claim has got through yet
 	previous, changed, err := l.Target.Ensure(tryCtx, claimFirst)
 	now := time.Now()
 	l.attempted = now
@@ -134,7 +139,7 @@ func (l *Loop) attempt(ctx context.Context, pass *pass, retry *retry, claimFirst
 		class, retryAfter := Classify(err)
 		wait, due := l.pause(pass, retry, class, retryAfter, err, now)
 		l.failed(err, class, retry, previous, due, number)
-		return wait, claimFirst && !changed && class != NotFound
+		return wait, unclaimed && !changed && class != NotFound
 	}
 	pass.passed()
 	l.succeeded(previous, changed, taken, now, now.Sub(start))

@@ -28,6 +28,9 @@ type Config struct {
 	// accepted, but not a request without one.
 	Key, Secret string
 	ElasticIPs  []ElasticIP
+	// SecurityGroups and PrivateNetworks are Exoscale's.
+	SecurityGroups  []SecurityGroup
+	PrivateNetworks []PrivateNetwork
 	// OperationTime is how long attaching and detaching take at Exoscale; with 0
 	// the answer shows them finished.
 	OperationTime time.Duration
@@ -55,6 +58,10 @@ type Server struct {
 	Addresses []netip.Addr
 	// Pool is the id of the instance pool that manages the server, or empty.
 	Pool string
+	// Groups are the ids of its security groups.
+	Groups []string
+	// State is in Exoscale's words, such as stopped; empty for running.
+	State string
 }
 
 // FloatingIP is a floating IP of the account. At most one of Server and
@@ -94,6 +101,8 @@ type Sim struct {
 	operations  []*operation
 	assignments []*assignment
 	servers     []Server
+	groups      []SecurityGroup
+	networks    []PrivateNetwork
 	ips         []FloatingIP
 	before      []FloatingIP // the state before the last move, for stale reads
 	faults      Faults
@@ -131,8 +140,11 @@ func New(c Config) (*Sim, error) {
 		if srv.UUID == "" || s.server(srv.UUID) != nil {
 			return nil, fmt.Errorf("add server %q: UUID %q is empty or taken", srv.Name, srv.UUID)
 		}
-		srv.Addresses = slices.Clone(srv.Addresses)
+		srv.Addresses, srv.Groups = slices.Clone(srv.Addresses), slices.Clone(srv.Groups)
 		s.servers = append(s.servers, srv)
+	}
+	if err := s.grouped(c); err != nil {
+		return nil, err
 	}
 	for _, ip := range c.FloatingIPs {
 		switch {

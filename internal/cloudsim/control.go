@@ -16,6 +16,7 @@ const controlHelp = `berth cloud simulator: control
 
 GET    /_sim/floating-ips   every floating IP and who has it
 POST   /_sim/assign         {"network":"192.0.2.10/32","server":"UUID"}: move it, as another client would
+POST   /_sim/server         {"server":"UUID","state":"stopped","security_groups":["ID"]}: change an instance of Exoscale
 GET    /_sim/history        every API request so far, oldest first
 DELETE /_sim/history        forget them
 GET    /_sim/faults         faults that can still strike
@@ -50,6 +51,20 @@ func (s *Sim) control(w http.ResponseWriter, r *http.Request) {
 			move = func(network netip.Prefix, server string) error { return s.Attach(network, server) }
 		}
 		if err := move(in.Network, in.Server); err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		w.WriteHeader(http.StatusNoContent)
+	case "POST /server":
+		var in struct {
+			Server string   `json:"server"`
+			State  string   `json:"state"`
+			Groups []string `json:"security_groups"`
+		}
+		if !read(w, r, &in) {
+			return
+		}
+		if err := s.SetServer(in.Server, in.State, in.Groups...); err != nil {
 			http.Error(w, err.Error(), http.StatusBadRequest)
 			return
 		}

@@ -25,11 +25,12 @@
 //
 //	/v1/floating-ips[/KEY]   list, get, patch; KEY is the network's address without length
 //	/v1/servers[/UUID]       list, get
-//	/v2/zone, /v2/elastic-ip[/ID[:attach|:detach]], /v2/instance[/ID], /v2/operation/ID
+//	/v2/zone, /v2/elastic-ip[/ID[:attach|:detach]], /v2/instance[/ID], /v2/operation/ID,
+//	/v2/security-group, /v2/private-network/ID
 //	                         Exoscale, for the zone of a host name such as
 //	                         api-ch-gva-2.exoscale.com, else that of the first server
 //	/latest/meta-data/NAME   Exoscale's metadata, as below
-//	/hetzner/api/floating_ips[/ID/actions/assign], /hetzner/api/servers/ID, /hetzner/api/actions/ID
+//	/hetzner/api/floating_ips[/ID/actions/assign|unassign], /hetzner/api/servers/ID, /hetzner/api/actions/ID
 //	                         Hetzner Cloud
 //	/hetzner/v1/metadata/instance-id   Hetzner's metadata, as below
 //	/openstack/VERSION/meta_data.json   metadata of the server that asks (by its

@@ -1,6 +1,7 @@
 package cloudsim
 
 import (
+	"cmp"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
@@ -39,6 +40,10 @@ func (s *Sim) exoscale(x *exchange) answer {
 		return s.oneElasticIP(x, zone, part[1])
 	case len(part) == 2 && what == "GET instance":
 		return s.oneInstance(x, zone, part[1])
+	case len(part) == 1 && what == "GET security-group":
+		return s.listGroups(x)
+	case len(part) == 2 && what == "GET private-network":
+		return s.oneNetwork(x, zone, part[1])
 	case len(part) == 2 && what == "GET operation":
 		return s.oneOperation(x, part[1])
 	case len(part) == 2 && what == "PUT elastic-ip":
@@ -146,7 +151,9 @@ func (s *Sim) listInstances(x *exchange, zone string) answer {
 		if srv.Region != zone || (query.Has("ip-address") && !s.hasAddress(x, srv, query.Get("ip-address"))) {
 			continue
 		}
-		list = append(list, object(x, instanceFields(srv), "id"))
+		m := instanceFields(srv)
+		s.memberships(x, m, srv)
+		list = append(list, object(x, m, "id"))
 	}
 	s.shuffle(x, list)
 	return say(http.StatusOK, map[string]any{"instances": list})
@@ -156,7 +163,7 @@ func instanceFields(srv Server) map[string]any {
 	m := map[string]any{
 		"id":         srv.UUID,
 		"name":       srv.Name,
-		"state":      "running",
+		"state":      cmp.Or(srv.State, "running"),
 		"created-at": "2026-01-02T03:04:05Z",
 		"labels":     map[string]string{},
 	}
@@ -181,6 +188,8 @@ func (s *Sim) oneInstance(x *exchange, zone, id string) answer {
 		return exoMessage(http.StatusNotFound, "Instance not found")
 	}
 	m := instanceFields(*srv)
+	x.ungrouped = false // the fault is one of lists
+	s.memberships(x, m, *srv)
 	ips := []json.RawMessage{}
 	for i := range s.elastic {
 		if e := &s.elastic[i]; slices.Contains(e.attached(x.stale), id) {

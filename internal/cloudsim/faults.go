@@ -61,6 +61,9 @@ const (
 	// FilterWithoutIPv6 makes that list empty for an IPv6 address. It combines
 	// with any other fault.
 	FilterWithoutIPv6 Kind = "filter-without-ipv6"
+	// ListUngrouped makes Exoscale's list of instances lack their security groups. It
+	// combines with any other fault.
+	ListUngrouped Kind = "list-ungrouped"
 	// OperationFails makes Exoscale accept a write whose operation then fails with
 	// Fault.Reason (default busy). It combines with any other fault.
 	OperationFails Kind = "operation-fails"
@@ -71,11 +74,11 @@ const (
 
 var kinds = []Kind{Slow, Status, HangBeforeHeaders, HangAfterHeaders, CutBody, Garbage, EmptyBody, Huge, HTML,
 	Redirect, WrongContentType, Drop, LostResponse, AcceptedOnly, Stale, UnknownFields, Unordered,
-	FilterIgnored, FilterLagging, FilterWithoutIPv6, OperationFails, OperationVanishes}
+	FilterIgnored, FilterLagging, FilterWithoutIPv6, ListUngrouped, OperationFails, OperationVanishes}
 
 // reading and writing have the kinds that apply to reads or to writes only.
 var (
-	reading = []Kind{Stale, UnknownFields, Unordered, FilterIgnored, FilterLagging, FilterWithoutIPv6}
+	reading = []Kind{Stale, UnknownFields, Unordered, FilterIgnored, FilterLagging, FilterWithoutIPv6, ListUngrouped}
 	writing = []Kind{AcceptedOnly, OperationFails, OperationVanishes}
 )
 
@@ -227,6 +230,8 @@ func (s *Sim) pick(x *exchange) Fault {
 			x.filterLags = true
 		case FilterWithoutIPv6:
 			x.filterNo6 = true
+		case ListUngrouped:
+			x.ungrouped = true
 		case OperationFails:
 			x.failure = cmp.Or(f.Reason, "busy")
 		case OperationVanishes:

@@ -27,10 +27,12 @@ const (
 	firstHetznerServerID = 1001
 )
 
-// assignment is an action that moves a floating IP when its time has come.
+// assignment is an action that moves a floating IP when its time has come, or takes it
+// away from its server.
 type assignment struct {
-	ip       int // index into Sim.ips
-	server   string
+	command  string // in the words of the API
+	ip       int    // index into Sim.ips
+	server   string // UUID, or empty
 	state    string // in the words of the API
 	failure  string // code with which it fails, or empty
 	due      time.Time
@@ -58,6 +60,8 @@ func (s *Sim) hetzner(x *exchange) answer {
 		return s.hetznerAction(x, part[1])
 	case x.r.Method == http.MethodPost && len(part) == 4 && part[0] == "floating_ips" && part[2] == "actions" && part[3] == "assign":
 		return s.assign(x, part[1])
+	case x.r.Method == http.MethodPost && len(part) == 4 && part[0] == "floating_ips" && part[2] == "actions" && part[3] == "unassign":
+		return s.act(x, "unassign_floating_ip", part[1], "")
 	}
 	return hetznerError(http.StatusNotFound, "not_found", "not found")
 }
@@ -128,19 +132,38 @@ func (s *Sim) assign(x *exchange, id string) answer {
 	if err := json.Unmarshal(x.body, &in); err != nil || in.Server == nil {
 		return hetznerError(http.StatusUnprocessableEntity, "invalid_input", "invalid input in field 'server'")
 	}
-	n, err := strconv.Atoi(id)
 	s.mu.Lock()
-	i := n - firstHetznerID
 	srv := s.hetznerServerOf(*in.Server)
-	switch {
-	case err != nil || i < 0 || i >= len(s.ips):
-		s.mu.Unlock()
-		return hetznerError(http.StatusNotFound, "not_found", "floating IP not found")
-	case srv == nil:
-		s.mu.Unlock()
+	s.mu.Unlock()
+	if srv == nil && s.hetznerIndex(id) >= 0 {
 		return hetznerError(http.StatusNotFound, "not_found", "server not found")
 	}
-	a := &assignment{ip: i, server: srv.UUID, state: "running", failure: x.failure,
+	server := ""
+	if srv != nil {
+		server = srv.UUID
+	}
+	return s.act(x, "assign_floating_ip", id, server)
+}
+
+// hetznerIndex returns where in Sim.ips a floating IP is, -1 for an id that none has.
+// None is added or removed after New, so that no lock is needed.
+func (s *Sim) hetznerIndex(id string) int {
+	n, err := strconv.Atoi(id)
+	if i := n - firstHetznerID; err == nil && i >= 0 && i < len(s.ips) {
+		return i
+	}
+	return -1
+}
+
+// act begins an action by which a floating IP goes to a server, or to none if server is
+// empty, which the API accepts of one that no server has, too.
+func (s *Sim) act(x *exchange, command, id, server string) answer {
+	i := s.hetznerIndex(id)
+	if i < 0 {
+		return hetznerError(http.StatusNotFound, "not_found", "floating IP not found")
+	}
+	s.mu.Lock()
+	a := &assignment{command: command, ip: i, server: server, state: "running", failure: x.failure,
 		due: time.Now().Add(s.operationTime), vanishes: x.vanishes, dry: x.dry, record: x.record}
 	s.assignments = append(s.assignments, a)
 	number := len(s.assignments)
@@ -171,7 +194,7 @@ func (s *Sim) hetznerAction(x *exchange, id string) answer {
 func (s *Sim) actionJSON(x *exchange, number int, a *assignment) json.RawMessage {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	m := map[string]any{"id": number, "command": "assign_floating_ip", "status": a.state, "progress": 0, "error": nil}
+	m := map[string]any{"id": number, "command": a.command, "status": a.state, "progress": 0, "error": nil}
 	switch a.state {
 	case "success":
 		m["progress"] = 100

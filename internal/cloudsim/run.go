@@ -20,21 +20,24 @@ type RunOptions struct {
 	Servers     []Server     // default: lb1 and lb2
 	FloatingIPs []FloatingIP // default: one IPv4 address, one IPv6 network, both at lb2
 	ElasticIPs  []ElasticIP  // default: the same at Exoscale, with other addresses
-	Faults      Faults
-	Unfriendly  bool // see Config
-	Seed        uint64
-	Journal     *journal.Journal // nil means none
-	Out         io.Writer        // for a berth configuration, then a line for each request
+	// SecurityGroups are those at Exoscale; default: "lb", which has both servers.
+	SecurityGroups []SecurityGroup
+	Faults         Faults
+	Unfriendly     bool // see Config
+	Seed           uint64
+	Journal        *journal.Journal // nil means none
+	Out            io.Writer        // for a berth configuration, then a line for each request
 }
 
 // The default account of Run. RFC 5737 and RFC 3849 reserve its addresses for
 // documentation.
 var (
+	defaultGroups  = []SecurityGroup{{ID: "5ec00000-0000-4000-8000-000000000001", Name: "lb"}}
 	defaultServers = []Server{
 		{UUID: "11111111-1111-4111-8111-111111111111", Name: "lb1", Region: "lpg", Addresses: []netip.Addr{
-			netip.MustParseAddr("198.51.100.11"), netip.MustParseAddr("2001:db8:100::11")}},
+			netip.MustParseAddr("198.51.100.11"), netip.MustParseAddr("2001:db8:100::11")}, Groups: []string{defaultGroups[0].ID}},
 		{UUID: "22222222-2222-4222-8222-222222222222", Name: "lb2", Region: "lpg", Addresses: []netip.Addr{
-			netip.MustParseAddr("198.51.100.12"), netip.MustParseAddr("2001:db8:100::12")}},
+			netip.MustParseAddr("198.51.100.12"), netip.MustParseAddr("2001:db8:100::12")}, Groups: []string{defaultGroups[0].ID}},
 	}
 	defaultFloatingIPs = []FloatingIP{
 		{Network: netip.MustParsePrefix("192.0.2.10/32"), Region: "lpg", Server: defaultServers[1].UUID},
@@ -63,7 +66,7 @@ func Run(ctx context.Context, o RunOptions) error {
 		o.Token = "simulated-token"
 	}
 	if len(o.Servers) == 0 {
-		o.Servers = defaultServers
+		o.Servers, o.SecurityGroups = defaultServers, defaultGroups
 		if len(o.FloatingIPs) == 0 {
 			o.FloatingIPs = defaultFloatingIPs
 		}
@@ -72,7 +75,7 @@ func Run(ctx context.Context, o RunOptions) error {
 		}
 	}
 	s, err := New(Config{Token: o.Token, Servers: o.Servers, FloatingIPs: o.FloatingIPs,
-		Key: exoscaleKey, Secret: o.Token, ElasticIPs: o.ElasticIPs, OperationTime: exoscaleOperation,
+		Key: exoscaleKey, Secret: o.Token, ElasticIPs: o.ElasticIPs, SecurityGroups: o.SecurityGroups, OperationTime: exoscaleOperation,
 		Faults: o.Faults, Unfriendly: o.Unfriendly, Seed: o.Seed, Journal: o.Journal})
 	if err != nil {
 		return err

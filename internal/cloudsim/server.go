@@ -25,8 +25,9 @@ type exchange struct {
 	random bool     // lists in random order
 	dry    bool     // answer as if the write had succeeded, change nothing
 
-	// Faults of Exoscale's filter by address and of its operations.
+	// Faults of Exoscale's lists of instances and of its operations.
 	filterIgnored, filterLags, filterNo6 bool
+	ungrouped                            bool   // its list of instances lacks the security groups
 	failure                              string // reason with which the operation ends
 	vanishes                             bool   // the operation is not found later
 }

@@ -6,6 +6,9 @@ package pointing
 
 import (
 	"context"
+	"net/netip"
+	"sync"
+	"time"
 
 	"berth/internal/journal"
 	"berth/providers"
@@ -35,6 +38,9 @@ type Cloud struct {
 	account *providers.Account // nil without a provider
 	pace    *refresher.Pace    // of all addresses
 	gate    *refresher.Gate    // of the account
+
+	mu    sync.Mutex               // guards found
+	found map[netip.Addr]time.Time // addresses that Adopt found here, and when
 }
 
 // New returns a cloud. It makes no calls.
@@ -50,13 +56,15 @@ func New(o Options) *Cloud {
 }
 
 // Loop returns the loop of an address of an instance. check must return nil right before
-// each write. The lines of the loop have the fields of j.
+// each write. The lines of the loop have the fields of j. The loop supposes the address
+// to be here if Adopt found it here.
 func (c *Cloud) Loop(instance string, ip vrrp.FloatingIP, check func(context.Context) error, j *journal.Journal) *refresher.Loop {
 	return &refresher.Loop{
 		Target:   c.o.Target(ip, check),
 		Policy:   c.o.Policy,
 		Pace:     c.pace,
 		Gate:     c.gate,
+		Supposed: c.adopted(ip.Addr()),
 		Unproven: c.account == nil,
 		Series:   c.o.Metrics.Series(instance, ip.String()),
 		Journal:  j.With(zap.String("address", ip.String()), zap.String("provider", c.o.Name)),

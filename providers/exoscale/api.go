@@ -121,12 +121,18 @@ func (c *Client) instance(ctx context.Context, op, id string) (instance, error) 
 func (c *Client) peer(ctx context.Context, id string) (instance, error) {
 	in, err := c.reading.Do(ctx, id, func(ctx context.Context) (instance, error) {
 		in, err := c.instance(ctx, opInstance, id)
-		if e, ok := errors.AsType[*providers.Error](err); ok && e.Status == http.StatusNotFound {
+		if isNotFound(err) {
 			return instance{id: id, gone: true}, nil
 		}
 		return in, err
 	})
 	return in, providers.SharedError(ctx, name, opInstance, err)
+}
+
+// isNotFound tells that the API does not know the object that was asked for.
+func isNotFound(err error) bool {
+	e, ok := errors.AsType[*providers.Error](err)
+	return ok && e.Status == http.StatusNotFound
 }
 
 // records reads the records of several other instances.
@@ -258,31 +264,41 @@ func parseObjects(cached map[netip.Prefix]string) map[netip.Prefix]elasticIP {
 }
 
 // object returns the elastic IP that addr is, or lies in, from memory or, if none is
-// there, by listing. listed tells that the API was asked.
-func (c *Client) object(ctx context.Context, addr netip.Addr) (object elasticIP, listed bool, err error) {
+// there, by listing, for the operation op. listed tells that the API was asked.
+func (c *Client) object(ctx context.Context, op string, addr netip.Addr) (object elasticIP, listed bool, err error) {
 	c.mu.Lock()
 	_, object, ok := providers.Containing(c.objects, addr)
 	c.mu.Unlock()
 	if !ok {
-		object, err = c.lookUp(ctx, addr)
+		object, err = c.lookUp(ctx, op, addr)
 		return object, true, err
 	}
 	c.sayManaged(addr, object)
 	return object, false, nil
 }
 
-// lookUp lists to find the elastic IP of addr. Callers share one request.
-func (c *Client) lookUp(ctx context.Context, addr netip.Addr) (elasticIP, error) {
+// lookUp lists to find the elastic IP of addr for the operation op. Callers share one
+// request.
+func (c *Client) lookUp(ctx context.Context, op string, addr netip.Addr) (elasticIP, error) {
 	objects, err := c.listing.Do(ctx, struct{}{}, c.list)
 	if err != nil {
 		return elasticIP{}, providers.SharedError(ctx, name, opList, err)
 	}
 	_, object, ok := providers.Containing(objects, addr)
 	if !ok {
-		return elasticIP{}, providers.NotManagedError(name, opAttach, addr)
+		return elasticIP{}, providers.NotManagedError(name, op, addr)
 	}
 	c.sayManaged(addr, object)
 	return object, nil
+}
+
+// Networks makes one list.
+func (c *Client) Networks(ctx context.Context) ([]netip.Prefix, error) {
+	objects, err := c.listing.Do(ctx, struct{}{}, c.list)
+	if err != nil {
+		return nil, providers.SharedError(ctx, name, opList, err)
+	}
+	return slices.SortedFunc(maps.Keys(objects), netip.Prefix.Compare), nil
 }
 
 // sayManaged tells of an elastic IP with a health check of its own.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"time"
 
 	sdk "github.com/exoscale/egoscale/v3"
@@ -122,7 +121,7 @@ func (c *Client) detach(ctx context.Context, to claim, other instance) error {
 		return nil // the observation that follows a claim is the proof
 	}
 	now, readErr := c.instance(ctx, opInstance, other.id)
-	if e, ok := errors.AsType[*providers.Error](readErr); ok && e.Status == http.StatusNotFound {
+	if isNotFound(readErr) {
 		return nil // the instance itself is gone
 	}
 	switch {

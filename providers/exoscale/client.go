@@ -33,7 +33,7 @@ type Client struct {
 	drive     string   // has what the metadata service has, if there is one
 	base      string   // configured endpoint, "" for that of the zone
 	fixed     bool     // the own instance's id is configured
-	peers     []string // ids in lower case; nil: any instance may be another holder
+	peers     []string // configured ids in lower case; nil: any instance may be another holder
 	cache     *providers.IDCache
 
 	listing providers.Shared[struct{}, map[netip.Prefix]elasticIP]
@@ -46,7 +46,7 @@ type Client struct {
 	audits   atomic.Bool // the audits that are due are made
 	verified atomic.Bool // self does not come from the disk alone
 
-	leftOut, pooled, doubt, unaudited *journal.Condition
+	leftOut, pooled, doubt, unaudited, unread *journal.Condition
 
 	mu      sync.Mutex // guards all below
 	api     *sdk.Client
@@ -55,6 +55,9 @@ type Client struct {
 	objects map[netip.Prefix]elasticIP // nil if not known
 	permits map[claim][]*permit
 	memory  memory
+	told    []string                           // ids in lower case that SetPeers told
+	groups  map[string]string                  // security groups: as asked for, to id
+	leases  map[string]map[string][]netip.Addr // private networks: addresses by instance, as read last
 	managed map[netip.Addr]*journal.Condition
 }
 
@@ -86,6 +89,7 @@ func newClient(d providers.Deps, conf config) (providers.Provider, error) {
 		pooled:    access.Journal.Condition(),
 		doubt:     access.Journal.Condition(),
 		unaudited: access.Journal.Condition(),
+		unread:    access.Journal.Condition(),
 		permits:   map[claim][]*permit{},
 		managed:   map[netip.Addr]*journal.Condition{},
 	}
@@ -117,7 +121,7 @@ func (c *Client) Claim(ctx context.Context, addr netip.Addr, check func(context.
 	var wg sync.WaitGroup
 	wg.Go(func() { self, asked, selfErr = c.identity(asking) })
 	// Listing needs to know the zone too, and shares the look-up of it.
-	object, listed, err := c.object(ctx, addr)
+	object, listed, err := c.object(ctx, opAttach, addr)
 	if err != nil {
 		stop()
 	}
@@ -141,7 +145,7 @@ func (c *Client) Claim(ctx context.Context, addr netip.Addr, check func(context.
 			self = known
 		}
 	}
-	if object, err = c.lookUp(ctx, addr); err != nil {
+	if object, err = c.lookUp(ctx, opAttach, addr); err != nil {
 		return err
 	}
 	return c.take(ctx, object, self.instance, check)
@@ -262,4 +266,7 @@ func (c *Client) Prepare(ctx context.Context) error {
 	return providers.SharedError(ctx, name, opList, err)
 }
 
-var _ providers.Preparer = (*Client)(nil)
+var (
+	_ providers.Preparer = (*Client)(nil)
+	_ providers.Lister   = (*Client)(nil)
+)

@@ -83,5 +83,6 @@ func TestConformance(t *testing.T) {
 		// Attach, own record, filter, the other's record, detach.
 		ClaimCalls:  5,
 		ClaimWrites: 2,
+		Releases:    true,
 	})
 }

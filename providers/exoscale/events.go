@@ -21,7 +21,10 @@ var (
 	auditFailed = journal.Kind{Code: "exoscale-audit-failed", Level: zap.WarnLevel,
 		Text: "cannot read the records of all instances; others that have an elastic IP may stay unseen",
 		Over: "the records of all instances were read again"}
+	privateUnread = journal.Kind{Code: "exoscale-private-networks-unread", Level: zap.WarnLevel,
+		Text: "the API refuses to tell the addresses in private networks; members of the security group are known by their other addresses",
+		Over: "the API tells the addresses in private networks"}
 )
 
 // Events are the kinds that this package declares.
-var Events = []journal.Kind{detaching, managed, inPool, filterDoubted, auditFailed}
+var Events = []journal.Kind{detaching, managed, inPool, filterDoubted, auditFailed, privateUnread}

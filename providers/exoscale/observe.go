@@ -62,9 +62,9 @@ func (c *Client) moved(eip string) {
 
 // Observe reads the record of this host, asks the filter for each elastic IP, and
 // reads the record of each other instance that the filter names: 1 + A calls for A
-// elastic IPs that no other instance has. With peers it reads their records instead:
-// 1 + P calls for P peers. Addresses that are not an elastic IP cost one call
-// together.
+// elastic IPs that no other instance has, and P more for P instances that SetPeers
+// told. With the key peers it reads the records of peers instead: 1 + P calls for P
+// peers. Addresses that are not an elastic IP cost one call together.
 func (c *Client) Observe(ctx context.Context, addrs []netip.Addr) (map[netip.Addr]providers.Holder, error) {
 	c.verifySelf(ctx)
 	self, _, err := c.identity(ctx)
@@ -155,11 +155,7 @@ func (c *Client) others(ctx context.Context, object elasticIP, self string) ([]i
 func (c *Client) survey(ctx context.Context, views map[string]*view, self string) error {
 	order := slices.Sorted(maps.Keys(views))
 	candidates := map[string]map[string]bool{} // elastic IP to instances
-	if c.peers != nil {
-		for _, eip := range order {
-			candidates[eip] = set(c.peers)
-		}
-	} else {
+	if c.peers == nil {
 		err := parallel(ctx, readsAtOnce, len(order), func(ctx context.Context, i int) (err error) {
 			v := views[order[i]]
 			v.shown, err = c.find(ctx, v.object)
@@ -168,18 +164,19 @@ func (c *Client) survey(ctx context.Context, views map[string]*view, self string
 		if err != nil {
 			return err
 		}
-		c.mu.Lock()
-		for _, eip := range order {
-			candidates[eip] = maps.Clone(c.memory.suspects[eip])
-			if candidates[eip] == nil {
-				candidates[eip] = map[string]bool{}
-			}
-			if v := views[eip]; !v.ignored() {
-				maps.Copy(candidates[eip], set(v.shown))
-			}
-		}
-		c.mu.Unlock()
 	}
+	c.mu.Lock()
+	for _, eip := range order {
+		candidates[eip] = c.known()
+		if c.peers != nil {
+			continue
+		}
+		maps.Copy(candidates[eip], c.memory.suspects[eip])
+		if v := views[eip]; !v.ignored() {
+			maps.Copy(candidates[eip], set(v.shown))
+		}
+	}
+	c.mu.Unlock()
 	every := map[string]bool{}
 	for _, ids := range candidates {
 		maps.Copy(every, ids)

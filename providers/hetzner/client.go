@@ -20,6 +20,7 @@ const (
 
 	opList   = "list floating IPs"
 	opAssign = "assign floating IP"
+	opFree   = "unassign floating IP"
 	opAction = "read action"
 	opServer = "read own server"
 
@@ -153,27 +154,42 @@ func (a action) progress() providers.Progress {
 	return p
 }
 
-// point assigns a floating IP and waits until the action is over. How an action ended
-// that cannot be asked for shows in the observation that follows a claim.
+var _ providers.Releaser = (*Client)(nil)
+
+// Release unassigns the floating IP, which points nowhere then. The API does not take
+// the server from which it is to be taken: an assignment to another server between the
+// list and the request is undone.
+func (c *Client) Release(ctx context.Context, addr netip.Addr, check func(context.Context) error) error {
+	return c.Unpoint(ctx, addr, check, opFree, func(ctx context.Context, key string) error {
+		return c.act(ctx, opFree, "/floating_ips/"+key+"/actions/unassign", nil)
+	})
+}
+
+// point assigns a floating IP.
 func (c *Client) point(ctx context.Context, key, server string) error {
+	return c.act(ctx, opAssign, "/floating_ips/"+key+"/actions/assign", []byte(`{"server":`+server+`}`))
+}
+
+// act begins an action and waits until it is over. How an action ended that cannot be
+// asked for shows in the observation that follows a claim, or ends a release.
+func (c *Client) act(ctx context.Context, op, path string, body []byte) error {
 	var answer struct {
 		Action action `json:"action"`
 	}
-	body := []byte(`{"server":` + server + `}`)
-	if err := c.call(ctx, opAssign, http.MethodPost, "/floating_ips/"+key+"/actions/assign", body, &answer, nil); err != nil {
+	if err := c.call(ctx, op, http.MethodPost, path, body, &answer, nil); err != nil {
 		return err
 	}
-	path := "/actions/" + strconv.FormatInt(answer.Action.ID, 10)
-	err := c.API.Await(ctx, providers.Operation{Op: opAssign, First: firstPoll, Longest: longestPoll, Unanswered: unanswered,
+	path = "/actions/" + strconv.FormatInt(answer.Action.ID, 10)
+	err := c.API.Await(ctx, providers.Operation{Op: op, First: firstPoll, Longest: longestPoll, Unanswered: unanswered,
 		Ask: func(ctx context.Context) (providers.Progress, error) {
 			err := c.call(ctx, opAction, http.MethodGet, path, nil, &answer, nil)
 			return answer.Action.progress(), err
 		}}, answer.Action.progress())
-	if e, ok := errors.AsType[*providers.Error](err); ok && e.Op == opAssign {
+	if e, ok := errors.AsType[*providers.Error](err); ok && e.Op == op {
 		return err
 	}
 	if err != nil && ctx.Err() != nil {
-		return providers.EndedError(ctx, name, opAssign)
+		return providers.EndedError(ctx, name, op)
 	}
 	return nil
 }

@@ -54,6 +54,7 @@ func TestConformance(t *testing.T) {
 		ObserveCalls: func(int, int) int { return 1 },
 		ClaimCalls:   1,
 		ClaimWrites:  1,
+		Releases:     true,
 		Rotate:       providertest.RotateToken(token),
 	})
 }

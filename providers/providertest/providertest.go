@@ -46,6 +46,9 @@ type Cloud struct {
 	// keys in the section.
 	Rotate func(*cloudsim.Sim) map[string]string
 
+	// Releases tells that the provider is a providers.Releaser.
+	Releases bool
+
 	// ObserveCalls is how many API calls the first observation of a number of
 	// floating IPs costs that a number of other servers have.
 	ObserveCalls func(objects, others int) int
@@ -61,5 +64,6 @@ func Run(t *testing.T, c Cloud) {
 	t.Run("targets", func(t *testing.T) { c.targets(t) })
 	t.Run("outages", func(t *testing.T) { c.outages(t) })
 	t.Run("refusals", func(t *testing.T) { c.refusals(t) })
+	t.Run("releases", func(t *testing.T) { c.releases(t) })
 	t.Run("unfriendly", func(t *testing.T) { c.unfriendly(t) })
 }

@@ -1,0 +1,108 @@
+package pointing
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"berth/providers"
+)
+
+// adoptedFor is how long after Adopt a loop may suppose that an address is here. A host
+// that has not become the owner by then claims without an observation before, as any
+// other does: another can have had the address meanwhile.
+const adoptedFor = time.Minute
+
+// ErrNoAccount tells that there is no provider whose account could be asked: a claim is
+// only printed, or the provider is none.
+var ErrNoAccount = errors.New("no provider's account can be asked")
+
+// Adopt observes addrs, all in one, and returns their holders. The first loop of an
+// address that points at this host alone observes before it claims, if it begins within
+// a minute, so that the owner that was started again writes nothing. It is for a source
+// of events that knows its state only some time after the start. An error changes
+// nothing: the loops claim first. ctx bounds the observation.
+func (c *Cloud) Adopt(ctx context.Context, addrs []netip.Addr) (map[netip.Addr]providers.Holder, error) {
+	if c.account == nil {
+		return nil, ErrNoAccount
+	}
+	holders, err := c.o.Provider.Observe(ctx, addrs)
+	if err != nil {
+		return nil, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.found = map[netip.Addr]time.Time{}
+	for addr, h := range holders {
+		if h.Kind == providers.Mine {
+			c.found[addr] = time.Now()
+		}
+	}
+	return holders, nil
+}
+
+// adopted tells, once, whether Adopt found addr here a short time ago.
+func (c *Cloud) adopted(addr netip.Addr) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	at, ok := c.found[addr]
+	delete(c.found, addr)
+	return ok && time.Since(at) <= adoptedFor
+}
+
+// Observe returns the holder of addr from an observation that begins now. Without a
+// provider the error is ErrNoAccount.
+func (c *Cloud) Observe(ctx context.Context, addr netip.Addr) (providers.Holder, error) {
+	if c.account == nil {
+		return providers.Holder{}, ErrNoAccount
+	}
+	return c.account.Observe(ctx, addr, time.Now())
+}
+
+// Self returns this host as the provider knows it. Without a provider the error is
+// ErrNoAccount.
+func (c *Cloud) Self(ctx context.Context) (providers.Server, error) {
+	if c.account == nil {
+		return providers.Server{}, ErrNoAccount
+	}
+	return c.o.Provider.Self(ctx)
+}
+
+// Releases tells that an address can be made to point away from this host. The provider
+// exec may still answer that its program does not do that.
+func (c *Cloud) Releases() bool {
+	_, ok := c.o.Provider.(providers.Releaser)
+	return ok
+}
+
+// Release makes addr point away from this host, see providers.Releaser; no loop of the
+// address may run. check must return nil right before each write. The error is
+// errors.ErrUnsupported where Releases is false.
+func (c *Cloud) Release(ctx context.Context, addr netip.Addr, check func(context.Context) error) error {
+	p, ok := c.o.Provider.(providers.Releaser)
+	if !ok {
+		return fmt.Errorf("release %s: provider %s: %w", addr, c.o.Name, errors.ErrUnsupported)
+	}
+	return p.Release(ctx, addr, check)
+}
+
+// Group reads the servers of a group, see providers.Grouper. The error is
+// errors.ErrUnsupported where the provider knows no groups.
+func (c *Cloud) Group(ctx context.Context, name string) ([]providers.Member, error) {
+	p, ok := c.o.Provider.(providers.Grouper)
+	if !ok {
+		return nil, fmt.Errorf("read group %q: provider %s: %w", name, c.o.Name, errors.ErrUnsupported)
+	}
+	return p.Group(ctx, name)
+}
+
+// SetPeers tells the provider which servers may have this host's addresses beside it,
+// see providers.Peered. It has no effect at a provider where only one server can have an
+// address.
+func (c *Cloud) SetPeers(ids []string) {
+	if p, ok := c.o.Provider.(providers.Peered); ok {
+		p.SetPeers(ids)
+	}
+}
