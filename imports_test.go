@@ -44,8 +44,11 @@ var allowed = map[string]string{
 	"berth/netif": "internal/condition internal/files internal/journal internal/metrics",
 	// condition: what a candidate needs; certs: TLS material; program, run: how a program
 	// runs, and checks beside each other
-	"berth/health":   "internal/certs internal/condition internal/journal internal/metrics internal/program internal/run",
-	"berth/selftest": "", // probes arrive as functions
+	"berth/health": "internal/certs internal/condition internal/journal internal/metrics internal/program internal/run",
+	// boot: a clock that goes on during a suspension; condition: what an owner needs; files,
+	// record: the counters of signed datagrams; run: its parts
+	"berth/heartbeat": "vrrp internal/boot internal/condition internal/files internal/journal internal/metrics internal/record internal/run",
+	"berth/selftest":  "", // probes arrive as functions
 	// boot, files, rundir: the stored ids, which a new boot ends, and their lock; files: a
 	// ca-file; names: the addresses of the API's host
 	"berth/providers": "vrrp internal/boot internal/files internal/metrics internal/names internal/section internal/journal internal/rundir",

@@ -10,6 +10,7 @@ import (
 	"berth/fifo"
 	"berth/guard"
 	"berth/health"
+	"berth/heartbeat"
 	"berth/instance"
 	"berth/internal/added"
 	"berth/internal/cloudsim"
@@ -85,6 +86,7 @@ func Events() []journal.Kind {
 		fifo.Events,
 		guard.Events,
 		health.Events,
+		heartbeat.Events,
 		holding.Events,
 		instance.Events,
 		keepalived.Events,

@@ -4,6 +4,7 @@ import (
 	"berth/api"
 	"berth/election"
 	"berth/health"
+	"berth/heartbeat"
 	"berth/internal/added"
 	"berth/internal/journal"
 	"berth/internal/metrics"
@@ -29,6 +30,7 @@ type meters struct {
 	pool      *pool.Metrics
 	added     *added.Metrics
 	health    *health.Metrics
+	heartbeat *heartbeat.Metrics
 	patroni   *patroni.Metrics
 	api       *api.Metrics
 	events    *journal.Metrics
@@ -47,6 +49,7 @@ func newMeters(r *metrics.Registry) *meters {
 		pool:      pool.NewMetrics(r),
 		added:     added.NewMetrics(r),
 		health:    health.NewMetrics(r),
+		heartbeat: heartbeat.NewMetrics(r),
 		patroni:   patroni.NewMetrics(r),
 		api:       api.NewMetrics(r),
 		events:    journal.NewMetrics(r, Events()),

@@ -1,0 +1,108 @@
+package heartbeat
+
+import (
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+	"time"
+)
+
+// table has the peers by the addresses from which they send. It belongs to its node.
+type table map[netip.Addr]*peer
+
+// peer is what is known of a peer.
+type peer struct {
+	Peer
+	routed netip.Addr // address of this host from which it reaches the peer, invalid while unknown
+	spoken netip.Addr // address of this host to which the peer sends, invalid while unknown
+	self   bool       // it is this host
+	failed error      // why the newest datagram could not be sent to it
+	about  map[netip.Addr]*hearing
+}
+
+// hearing is what a peer said last about an address.
+type hearing struct {
+	heard    time.Time
+	id       ID
+	priority int
+	alive    bool // as the newest decision found it
+}
+
+func (h *hearing) lives(now time.Time, dead time.Duration) bool {
+	return neighbour{heard: h.heard}.lives(now, dead)
+}
+
+// own returns the address of this host from which it sends to the peer. That to which the
+// peer sends is the one that it knows, and from another it might accept nothing.
+func (p *peer) own() netip.Addr {
+	if p.spoken.IsValid() {
+		return p.spoken
+	}
+	return p.routed
+}
+
+// set replaces the peers and keeps the state of those that stay.
+func (t table) set(peers []Peer) {
+	former := maps.Clone(t)
+	clear(t)
+	for _, p := range peers {
+		p.Addr = netip.AddrPortFrom(p.Addr.Addr().Unmap(), p.Addr.Port())
+		if p.Name == "" {
+			p.Name = p.Addr.Addr().String()
+		}
+		key := bareAddr(p.Addr.Addr())
+		if t[key] != nil {
+			continue
+		}
+		t[key] = former[key]
+		if t[key] == nil {
+			t[key] = &peer{about: map[netip.Addr]*hearing{}}
+		}
+		t[key].Peer = p
+	}
+}
+
+// sorted returns the peers in the order of their addresses.
+func (t table) sorted() []*peer {
+	return slices.SortedFunc(maps.Values(t), func(a, b *peer) int { return a.Addr.Compare(b.Addr) })
+}
+
+// neighbours returns the peers that are not this host, as an address is concerned.
+func (t table) neighbours(address netip.Addr) []neighbour {
+	var list []neighbour
+	for _, p := range t.sorted() {
+		if p.self {
+			continue
+		}
+		n := neighbour{name: p.Name, addr: bareAddr(p.Addr.Addr()), own: p.own()}
+		if h := p.about[address]; h != nil {
+			n.heard, n.id, n.priority = h.heard, h.id, h.priority
+		}
+		list = append(list, n)
+	}
+	return list
+}
+
+// ambiguity returns an error while living peers that have the priority of this host know
+// it by several addresses of one family. It is called with mu held.
+func (n *Node) ambiguity(unable bool) error {
+	now, priority := time.Now(), n.advertised(unable)
+	for _, a := range n.addresses {
+		var seen [2]netip.Addr
+		for _, p := range n.table.neighbours(a) {
+			if p.priority != priority || !p.lives(now, n.dead) || !p.own.IsValid() {
+				continue
+			}
+			family := 0
+			if p.own.Is6() {
+				family = 1
+			}
+			if seen[family].IsValid() && seen[family] != p.own {
+				return fmt.Errorf("this host is %v to one of them and %v to another", seen[family], p.own)
+			}
+			seen[family] = p.own
+		}
+	}
+	return nil
+}
