@@ -24,7 +24,14 @@ var (
 		Text: "a variable of LinK has no effect"}
 	secretWritten = journal.Kind{Code: "secret-written", Level: zap.WarnLevel,
 		Text: "secrets stand in the command line or in the environment, where they can be read; put each into a file of root"}
+	endpointRetired = journal.Kind{Code: "endpoint-retired", Level: zap.WarnLevel,
+		Text: "the endpoint is that of the API of CloudStack, which Exoscale has retired; the API of the zone is used, so leave the endpoint out"}
+	bindTwice = journal.Kind{Code: "bind-address-twice", Level: zap.WarnLevel,
+		Text: "IF_BIND_ADDRESS and IF_BIND_TO differ; IF_BIND_ADDRESS counts, so remove the other one"}
+	optionUnused = journal.Kind{Code: "option-unused", Level: zap.InfoLevel,
+		Text: "a flag of exoip has no effect"}
 )
 
 // Events are the kinds that this package declares.
-var Events = []journal.Kind{passwordWritten, ttlRaised, netmaskUnused, labelUnused, apiPasswordWritten, userWithoutPassword, variableUnused, secretWritten}
+var Events = []journal.Kind{passwordWritten, ttlRaised, netmaskUnused, labelUnused, apiPasswordWritten, userWithoutPassword, variableUnused, secretWritten,
+	endpointRetired, bindTwice, optionUnused}

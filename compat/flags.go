@@ -139,7 +139,8 @@ func unreadable(err error, flags []Flag) *config.Problem {
 		return problem(commandLine, 0, name, "missing; write "+name+" and its value")
 	}
 	name, ok := strings.CutPrefix(err.Error(), "flag provided but not defined: ")
-	if !ok || !section.IsWord(strings.TrimLeft(name, "-")) {
+	word := strings.TrimLeft(name, "-")
+	if !ok || !section.IsWord(word) || slices.ContainsFunc(flags, func(f Flag) bool { return f.Secret && strings.HasPrefix(word, f.Name) }) {
 		name = "flags"
 	}
 	var known []string

@@ -69,6 +69,7 @@ func TestMistakesInACommandLine(t *testing.T) {
 	}{
 		{[]string{"-W", "-priority", "20"}, "", "command line: -priority: unknown flag; write one of -W, -P, -l, -p, -xs, -print-config, -verbose, -json-log, -dry-run, -version"},
 		{[]string{"-xsS3CRET99"}, "", "command line: flags: unknown flag; write one of "},
+		{[]string{"-xsletters"}, "", "command line: flags: unknown flag; write one of "},
 		{[]string{"---"}, "", "command line: flags: unknown flag; write one of "},
 		{[]string{"-W", "-P"}, "", "command line: -P: missing; write -P and its value"},
 		{[]string{"-W", "S3CRET99", "-P"}, "", "command line: arguments: found 2 behind the flags; write flags alone, and a value with spaces in quotes"},

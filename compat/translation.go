@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"errors"
 	"slices"
+	"strconv"
 	"strings"
 
 	"berth/config"
@@ -42,6 +43,8 @@ type origin struct {
 	path string // of what has it; empty: that of the translation
 	line int    // of the file, 0 if it does not have the key
 	want string // what to write where the key is missing; empty: what berth says
+	// value is what the user has written, where a message may repeat it; else it is empty.
+	value string
 }
 
 // note is something that the user should know about what berth makes of the file.
@@ -65,6 +68,9 @@ func (d *draft) made(berths, theirs string) {
 	from := origin{name: theirs}
 	if s := d.all[theirs]; s.name != "" {
 		from.name, from.path, from.line = s.name, s.path, s.line
+		if s.shown {
+			from.value = s.value
+		}
 	}
 	d.t.origins[berths] = from
 }
@@ -119,6 +125,9 @@ func (t *Translation) explain(p *section.Problem) *config.Problem {
 			if from.want != "" && strings.HasPrefix(text, "missing; ") {
 				text = "missing; write " + from.want
 			}
+			if from.value != "" {
+				text = strings.Replace(text, "found "+section.KindOfText(from.value)+";", "found "+strconv.Quote(from.value)+";", 1)
+			}
 			return problem(cmp.Or(from.path, t.path), from.line, from.name+p.Key[len(key):], text)
 		}
 		key = key[:max(0, strings.LastIndexAny(key, ".,"))]
@@ -154,6 +163,11 @@ func (b block) text(key, value string) {
 // word adds a key whose value needs no quotes: a number, a duration, true.
 func (b block) word(key, value string) {
 	b.add(key, &yaml.Node{Kind: yaml.ScalarNode, Value: value})
+}
+
+// empty adds a key for the user to fill, which counts for nothing as it is.
+func (b block) empty(key string) {
+	b.add(key, &yaml.Node{Kind: yaml.ScalarNode, Style: yaml.DoubleQuotedStyle})
 }
 
 // list adds a list of texts, on one line.

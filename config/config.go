@@ -45,7 +45,8 @@ type Config struct {
 	Provider  string               // as written, may be empty
 	Sections  map[string]yaml.Node // provider sections by name, undecoded
 
-	OthersCanRead bool       // the file's mode lets every user read it
-	doc           *yaml.Node // the whole file, for Located; may be nil
+	secrets       map[string]Secret // of sections, beside the text, see Options
+	OthersCanRead bool              // the file's mode lets every user read it
+	doc           *yaml.Node        // the whole file, for Located; may be nil
 	explain       func(*section.Problem) *Problem
 }

@@ -34,6 +34,9 @@ type Options struct {
 	EtcdPassword Secret
 	// APIPassword is the password of the management API where the text has none.
 	APIPassword Secret
+	// Secrets are those of provider sections where the text has none, by their keys such as
+	// exoscale.secret.
+	Secrets map[string]Secret
 	// Explain, if not nil, returns what to report for a problem of a text that a program
 	// has made of another file: a problem of that file.
 	Explain func(*section.Problem) *Problem
@@ -96,6 +99,7 @@ func Parse(text, path string, o Options) (*Config, error) {
 	c.LockFileTemplate = o.LockFileTemplate
 	c.Etcd.Password = o.EtcdPassword
 	c.API.Password = o.APIPassword
+	c.secrets = o.Secrets
 	doc, second, err := Document(text, path)
 	if err != nil {
 		return nil, err

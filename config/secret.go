@@ -48,7 +48,8 @@ type SecretSource struct {
 const maxSecret = 64 << 10
 
 // Resolve finds the secret named key (such as "token"): the inline value, else
-// the file named by its twin key-file, else $CREDENTIALS_DIRECTORY/key, else
+// the file named by its twin key-file, else what Options.Secrets has, else
+// $CREDENTIALS_DIRECTORY/key, else
 // the environment variable env. The error is a *section.Problem of the key that is
 // to blame: no source has the secret, the file is empty, or users beside the owner
 // and the group of the file can read it.
@@ -67,6 +68,9 @@ func (s SecretSource) Resolve(key string, inline Secret, file, env string) (Secr
 		if err != nil {
 			return "", &section.Problem{Key: path + "-file", Text: err.Error()}
 		}
+		return secret, nil
+	}
+	if secret := s.Config.secrets[path]; secret != "" {
 		return secret, nil
 	}
 	if dir := s.Getenv("CREDENTIALS_DIRECTORY"); dir != "" {

@@ -134,3 +134,21 @@ func TestSecretSources(t *testing.T) {
 		})
 	}
 }
+
+// A secret that a program was given in its arguments stands before those of its environment,
+// and behind those of the text.
+func TestSecretBesideTheText(t *testing.T) {
+	c, err := config.Parse("", "exoip", config.Options{Secrets: map[string]config.Secret{"cloud.token": "given"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := config.SecretSource{Section: "cloud", Getenv: func(string) string { return "from-variable" }, Config: c}
+	for inline, want := range map[config.Secret]string{"": "given", "written": "written"} {
+		if got, err := s.Resolve("token", inline, "", "V"); err != nil || got.Reveal() != want {
+			t.Errorf("want %q, got %q, %v", want, got.Reveal(), err)
+		}
+	}
+	if got, err := s.Resolve("other", "", "", "V"); err != nil || got.Reveal() != "from-variable" {
+		t.Errorf("want that of the variable, got %q, %v", got.Reveal(), err)
+	}
+}

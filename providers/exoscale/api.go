@@ -1,6 +1,7 @@
 package exoscale
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -113,8 +114,15 @@ func (c *Client) instance(ctx context.Context, op, id string) (instance, error) 
 		}
 		return nil
 	})
+	if e, ok := errors.AsType[*providers.Error](err); ok && op == opSelf && e.Unknown() && c.fixed {
+		e.Cause = cmp.Or(e.Cause, errNotInstance)
+	}
 	return in, err
 }
+
+// errNotInstance explains why the API does not know this host. exoip announced the id of a
+// NIC, which its users can have at hand.
+var errNotInstance = errors.New("instance-id (berth exoip: -i) is the id of an instance, and not that of its NIC, which exoip announced; the metadata service has it at http://169.254.169.254/latest/meta-data/instance-id")
 
 // peer reads the record of another instance, shared by all callers that want it at
 // the same time. An instance that the API does not know has no elastic IP.

@@ -32,6 +32,7 @@ type Client struct {
 	userAgent string
 	drive     string   // has what the metadata service has, if there is one
 	base      string   // configured endpoint, "" for that of the zone
+	fallback  string   // the zone where only the metadata service could say it, and does not
 	fixed     bool     // the own instance's id is configured
 	peers     []string // configured ids in lower case; nil: any instance may be another holder
 	cache     *providers.IDCache
@@ -81,6 +82,7 @@ func newClient(d providers.Deps, conf config) (providers.Provider, error) {
 		userAgent: d.UserAgent,
 		drive:     drivePath,
 		base:      base,
+		fallback:  conf.fallbackZone,
 		fixed:     conf.instanceID != "",
 		cache:     access.IDCache(base, conf.zone),
 		slots:     make(chan struct{}, claimsAtOnce),

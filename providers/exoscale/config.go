@@ -20,6 +20,7 @@ var Entry = providers.NewEntry(decode, newClient, Events)
 // config is the section as written.
 type config struct {
 	endpoint, zone     string
+	fallbackZone       string // where neither zone nor the metadata service says it
 	key, keyFile       string
 	secret, secretFile string
 	caFile             string
@@ -32,15 +33,16 @@ type config struct {
 func decode(node *yaml.Node) (config, error) {
 	var c config
 	s := section.Read(name, node, section.Keys{
-		"endpoint":    &c.endpoint,
-		"zone":        &c.zone,
-		"key":         &c.key,
-		"key-file":    &c.keyFile,
-		"secret":      &c.secret,
-		"secret-file": &c.secretFile,
-		"ca-file":     &c.caFile,
-		"instance-id": &c.instanceID,
-		"peers":       &c.peers,
+		"endpoint":      &c.endpoint,
+		"zone":          &c.zone,
+		"fallback-zone": &c.fallbackZone,
+		"key":           &c.key,
+		"key-file":      &c.keyFile,
+		"secret":        &c.secret,
+		"secret-file":   &c.secretFile,
+		"ca-file":       &c.caFile,
+		"instance-id":   &c.instanceID,
+		"peers":         &c.peers,
 	})
 	if c.endpoint != "" {
 		c.base = baseURL(s, c.endpoint)
@@ -48,8 +50,10 @@ func decode(node *yaml.Node) (config, error) {
 	s.Path("key-file", c.keyFile, "/etc/berth/exoscale-key")
 	s.Path("secret-file", c.secretFile, "/etc/berth/exoscale-secret")
 	s.Path("ca-file", c.caFile, "/etc/berth/ca.pem")
-	if c.zone != "" && !isZone(c.zone) {
-		s.Refuse("zone", "", "a zone such as ch-gva-2")
+	for key, zone := range map[string]string{"zone": c.zone, "fallback-zone": c.fallbackZone} {
+		if zone != "" && !isZone(zone) {
+			s.Refuse(key, "", "a zone such as ch-gva-2")
+		}
 	}
 	if c.instanceID != "" && !providers.IsUUID(c.instanceID) {
 		s.Refuse("instance-id", "", "the UUID of an instance")

@@ -18,6 +18,8 @@ var (
 	// Doubt does not end: a filter that was right once can still be wrong.
 	filterDoubted = journal.Kind{Code: "exoscale-filter-doubted", Level: zap.WarnLevel,
 		Text: "the API's list of instances by address cannot be relied on; the records of all instances are read instead"}
+	zoneAssumed = journal.Kind{Code: "exoscale-zone-assumed", Level: zap.WarnLevel,
+		Text: "the metadata service does not say the zone; fallback-zone is used"}
 	auditFailed = journal.Kind{Code: "exoscale-audit-failed", Level: zap.WarnLevel,
 		Text: "cannot read the records of all instances; others that have an elastic IP may stay unseen",
 		Over: "the records of all instances were read again"}
@@ -27,4 +29,4 @@ var (
 )
 
 // Events are the kinds that this package declares.
-var Events = []journal.Kind{detaching, managed, inPool, filterDoubted, auditFailed, privateUnread}
+var Events = []journal.Kind{detaching, managed, inPool, filterDoubted, zoneAssumed, auditFailed, privateUnread}

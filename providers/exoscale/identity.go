@@ -3,6 +3,7 @@ package exoscale
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"strings"
 	"sync"
@@ -67,6 +68,11 @@ func (c *Client) learnSelf(ctx context.Context) (identity, error) {
 			wg.Go(func() { self.zone, zoneErr = c.askMetadata(ctx, "availability-zone") })
 		}
 		wg.Wait()
+		said := self.zone // the disk has what the service says, and no fallback
+		if zoneErr != nil && c.fallback != "" {
+			c.Journal.Tell(zoneAssumed, zap.String("zone", c.fallback), zap.Error(zoneErr))
+			self.zone, zoneErr = c.fallback, nil
+		}
 		if err := errors.Join(instanceErr, zoneErr); err != nil {
 			return identity{}, err
 		}
@@ -77,7 +83,7 @@ func (c *Client) learnSelf(ctx context.Context) (identity, error) {
 		c.self = self
 		c.verified.Store(true)
 		c.mu.Unlock()
-		ids := providers.IDs{Zone: self.zone}
+		ids := providers.IDs{Zone: said}
 		if !c.fixed {
 			ids.Server = self.instance
 		}
@@ -105,7 +111,18 @@ func (c *Client) askMetadata(ctx context.Context, what string) (string, error) {
 		c.Journal.Debug("cannot read metadata drive", zap.Error(driveErr))
 	}
 	e.Kind = providers.Transient
+	if e.Cause == nil {
+		e.Cause = errors.New(cures[what])
+	} else {
+		e.Cause = fmt.Errorf("%w: %s", e.Cause, cures[what])
+	}
 	return "", err
+}
+
+// cures say what to do where the metadata service does not tell a value.
+var cures = map[string]string{
+	"instance-id":       "is this an instance of Exoscale? Otherwise set instance-id (berth exoip: -i)",
+	"availability-zone": "is this an instance of Exoscale? Otherwise set zone (berth exoip: IF_EXOSCALE_ZONE)",
 }
 
 // parseMetadata refuses what is not of the form that the value must have, such as
@@ -114,9 +131,9 @@ func parseMetadata(what, text string) (string, error) {
 	text = strings.ToLower(strings.TrimSpace(text))
 	switch {
 	case what == "instance-id" && !providers.IsUUID(text):
-		return "", errors.New("instance-id is not a UUID: is this an instance of Exoscale? Otherwise set instance-id")
+		return "", errors.New("instance-id is not a UUID")
 	case what == "availability-zone" && !isZone(text):
-		return "", errors.New("availability-zone is not a zone: is this an instance of Exoscale? Otherwise set zone")
+		return "", errors.New("availability-zone is not a zone")
 	}
 	return text, nil
 }

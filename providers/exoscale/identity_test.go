@@ -1,6 +1,7 @@
 package exoscale_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -79,6 +80,51 @@ func TestMetadataOfAnotherCloudIsTransientAndSaysWhatToDo(t *testing.T) {
 				t.Errorf("after it: want %s, got %+v, %v", lb1, got, err)
 			}
 		})
+	}
+}
+
+// A fallback stands behind what the metadata service says, and is not kept for the next
+// process.
+func TestFallbackZoneStandsBehindTheMetadataService(t *testing.T) {
+	away := cloudsim.Faults{{Kind: cloudsim.Status, Status: 404, Path: metaZone[len("GET "):]}}
+	for _, tt := range []struct {
+		name, fallback string
+		faults         cloudsim.Faults
+		want           string // in the error; empty for none
+	}{
+		{"the service knows the zone", "at-vie-1", nil, ""},
+		{"the service does not know it", zone, away, ""},
+		{"a fallback that is wrong", "at-vie-1", away, "Instance not found"},
+		{"neither", "", away, "Otherwise set zone (berth exoip: IF_EXOSCALE_ZONE)"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			sim := providertest.NewSim(t, account())
+			sim.SetFaults(tt.faults)
+			d, _ := providertest.Deps(t, sim)
+			text := plain
+			if tt.fallback != "" {
+				text += "\nfallback-zone: " + tt.fallback
+			}
+			for _, asked := range []bool{true, tt.faults != nil} {
+				sim.ClearHistory()
+				_, err := newClient(t, d, text).Self(t.Context())
+				if tt.want == "" && err != nil || tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)) {
+					t.Errorf("want an error with %q, got %v", tt.want, err)
+				}
+				if got := slices.Contains(requests(sim), metaZone); got != asked {
+					t.Errorf("the service was asked for the zone: want %t, got %t", asked, got)
+				}
+			}
+		})
+	}
+}
+
+func TestIDThatNoInstanceHasIsExplained(t *testing.T) {
+	sim := providertest.NewSim(t, account())
+	d, _ := providertest.Deps(t, sim)
+	_, err := newClient(t, d, plain+"\nzone: "+zone+"\ninstance-id: 99999999-1111-4111-8111-111111111111").Self(t.Context())
+	if err == nil || !strings.Contains(err.Error(), "and not that of its NIC, which exoip announced") {
+		t.Errorf("got %v", err)
 	}
 }
 
