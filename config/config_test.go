@@ -2,6 +2,7 @@ package config_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -123,9 +124,30 @@ election:
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := `{[https://192.0.2.9:2379 https://[2001:db8::9]:2379] /ca /c /k u *****  /x/ m 8s} {true allow} {eth1 keep wait [] [{a b  eth1 [192.0.2.1/32 2001:db8::1/64] []} {c /c/d/ wan0 [192.0.2.3/24] []}] {2 3s 4s}}`
+	want := `{[https://192.0.2.9:2379 https://[2001:db8::9]:2379] /ca /c /k u *****  /x/ m 8s} {true allow} {eth1 keep wait [] [{a b  eth1 [192.0.2.1/32 2001:db8::1/64] []} {c /c/d wan0 [192.0.2.3/24] []}] {2 3s 4s}}`
 	if diff := cmp.Diff(want, fmt.Sprint(c.Etcd, c.Fencing, c.Election)); diff != "" {
 		t.Errorf("configuration (-want +got):\n%s", diff)
+	}
+}
+
+// The candidates stand where those of etcd's own recipe stand for the same name.
+func TestTheKeyOfAnInstanceIsTakenAsItIs(t *testing.T) {
+	for key, want := range map[string]string{"/govip/": "/govip//", "/govip": "/govip/", "govip": "govip/", "/a//b": "/a//b/", "/": "//", "/berth": "/berth/", "/berths": "/berths/"} {
+		text := strings.Replace(etcdOf("5s"), "{", "{prefix: /berth/x, ", 1) + "election: {interface: eth0, instances: [{name: a, key: " + key + ", addresses: [192.0.2.1]}, {name: b, addresses: [192.0.2.2]}]}\n"
+		c, err := parse(text)
+		if key == "/berth" {
+			if err == nil {
+				t.Errorf("%s: want a refusal of a key above the prefix", key)
+			}
+			continue
+		}
+		if err != nil {
+			t.Errorf("%s: %v", key, err)
+			continue
+		}
+		if diff := cmp.Diff(map[string]string{"a": want}, c.Election.Places()); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", key, diff)
+		}
 	}
 }
 
@@ -238,11 +260,11 @@ func TestMistakes(t *testing.T) {
 			"berth.yml:2: election.on-etcd-loss: found a text of 5 characters; write one of release, keep, claim"},
 		{"an end without etcd beside a policy that goes on without it", etcdOf("5s") + "election: {interface: eth0, on-etcd-loss: claim, without-etcd: exit, instances: [{name: a, addresses: [192.0.2.1]}]}\n",
 			"berth.yml:2: election.without-etcd: found exit beside on-etcd-loss: claim, which goes on without etcd; write wait, or on-etcd-loss: release"},
-		{"key of an instance that is no path", etcdOf("5s") + "election: {interface: eth0, instances: [{name: a, key: place, addresses: [192.0.2.1]}]}\n",
-			"berth.yml:2: election.instances, number 1, key: found a text of 5 characters; write a path such as /other/place"},
 		{"key of an instance below the prefix", etcdOf("5s") + "election: {interface: eth0, instances: [{name: a, key: /berth/elections/a, addresses: [192.0.2.1]}]}\n",
 			"berth.yml:2: election.instances, number 1, key: found a key that lies below etcd.prefix, or the other way round; write a key of its own, such as /other/place, or leave the key out"},
-		{"key of an instance above the prefix", etcdOf("5s") + "election: {interface: eth0, instances: [{name: a, key: /, addresses: [192.0.2.1]}]}\n",
+		{"key of an instance that is the prefix", etcdOf("5s") + "election: {interface: eth0, instances: [{name: a, key: /berth, addresses: [192.0.2.1]}]}\n",
+			"berth.yml:2: election.instances, number 1, key: found a key that lies below etcd.prefix, or the other way round; write a key of its own, such as /other/place, or leave the key out"},
+		{"key of an instance above the prefix", strings.Replace(etcdOf("5s"), "{", "{prefix: /a/b, ", 1) + "election: {interface: eth0, instances: [{name: a, key: /a, addresses: [192.0.2.1]}]}\n",
 			"berth.yml:2: election.instances, number 1, key: found a key that lies below etcd.prefix, or the other way round; write a key of its own, such as /other/place, or leave the key out"},
 		{"key of an instance within the pool", etcdOf("5s") + "pool: {enabled: true, prefix: /pool}\nelection: {interface: eth0, instances: [{name: a, key: /pool/a, addresses: [192.0.2.1]}]}\n",
 			"berth.yml:3: election.instances, number 1, key: found a key that lies below pool.prefix, or the other way round; write a key of its own, such as /other/place, or leave the key out"},

@@ -23,7 +23,7 @@ type Election struct {
 // ElectionInstance is a set of addresses that have one owner.
 type ElectionInstance struct {
 	Name      string
-	Key       string            // below which the candidates stand in etcd, ends in a slash; empty for the usual place
+	Key       string            // as written: the candidates stand at Key, a slash, and their lease; empty for the usual place
 	Interface string            // to which the addresses are bound; empty: none, the instance has floating IPs alone
 	Addresses []vrrp.FloatingIP // as /32 or /128 unless written with a length
 	Health    []Health          // beside those of the election
@@ -53,11 +53,17 @@ func (e *Election) Places() map[string]string {
 	places := map[string]string{}
 	for _, in := range e.Instances {
 		if in.Key != "" {
-			places[in.Name] = in.Key
+			places[in.Name] = in.place()
 		}
 	}
 	return places
 }
+
+// place returns the prefix of the keys of the candidates, where the instance has a key. A
+// slash follows the key also where that ends in one, as in etcd's own election recipe
+// (NewElection, https://pkg.go.dev/go.etcd.io/etcd/client/v3/concurrency): programs that
+// use the recipe under the same name stand in the same queue.
+func (in *ElectionInstance) place() string { return in.Key + "/" }
 
 // onInterfaces returns the addresses that the election may bind to each interface.
 func (e *Election) onInterfaces() map[string][]netip.Prefix {
@@ -182,12 +188,6 @@ func fillInstances(s *section.Section, c *Config) (items []*section.Section) {
 			in.Interface = e.Interface
 		}
 		in.Health = fillHealth(item, c.HealthChecks())
-		if in.Key != "" {
-			if !strings.HasPrefix(in.Key, "/") {
-				item.Refuse("key", "", "a path such as /other/place")
-			}
-			in.Key = strings.TrimRight(in.Key, "/") + "/"
-		}
 		e.Instances, items = append(e.Instances, in), append(items, item)
 	}
 	return items
@@ -210,12 +210,12 @@ func checkKeys(items []*section.Section, c *Config) {
 			continue
 		}
 		for _, d := range reserved {
-			if within(in.Key, d.path) || within(d.path, in.Key) {
+			if within(in.place(), d.path) || within(d.path, in.place()) {
 				items[i].Refuse("key", "a key that lies below "+d.key+", or the other way round", "a key of its own, such as /other/place, or leave the key out")
 			}
 		}
 		for _, other := range c.Election.Instances[:i] {
-			if other.Key != "" && (within(in.Key, other.Key) || within(other.Key, in.Key)) {
+			if other.Key != "" && (within(in.place(), other.place()) || within(other.place(), in.place())) {
 				items[i].Refuse("key", "the key of instance "+other.Name+", or one that lies below it or above", "a key of its own")
 			}
 		}

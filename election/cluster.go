@@ -37,8 +37,9 @@ type MemberKey struct {
 
 // Candidate is a member in the queue of an instance.
 type Candidate struct {
-	Member    string // "" for a key that berth did not write
-	Own       bool   // as in PoolNode
+	Member    string
+	Foreign   bool // it is a program other than berth, whose text stands for a name
+	Own       bool // as in PoolNode
 	Token     int64
 	Since     time.Time     // when the member came into the queue, by its clock
 	Addresses []string      // as in Campaign
@@ -124,7 +125,7 @@ func (o *observer) clusterKeys(term *Term, anew bool) *ClusterKeys {
 			q.shared = make([]Candidate, len(q.entries))
 			for i, e := range q.entries {
 				l := of(e.lease)
-				q.shared[i] = Candidate{e.Member, l.own, e.token, e.Since, e.Addresses, l.left}
+				q.shared[i] = Candidate{e.Member, e.foreign, l.own, e.token, e.Since, e.Addresses, l.left}
 			}
 		}
 		k.Instances[r.name] = q.shared

@@ -2,6 +2,7 @@ package election
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"berth/internal/journal"
@@ -10,13 +11,14 @@ import (
 	"go.uber.org/zap"
 )
 
-// dropDoubles ends what tellDoubles told: the end of this process is not that of the
-// other host.
+// dropDoubles ends what tellDoubles and tellForeign told: the end of this process is not
+// that of the other host.
 func (o *observer) dropDoubles() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for _, q := range o.queues {
 		q.doubled.Drop()
+		q.mixed.Drop()
 	}
 	if o.pool != nil {
 		o.pool.doubled.Drop()
@@ -96,5 +98,23 @@ func (m *Member) tellDouble(doubled *journal.Condition, instance string, other *
 	}
 	if m.Doubled != nil {
 		m.Doubled(instance, other != nil)
+	}
+}
+
+// tellForeign tells when a program other than berth is in the queue of an instance for
+// which this process has a campaign, and when none is any more. It is called with the lock
+// held.
+func (o *observer) tellForeign(r ref, q *queue) {
+	i := -1
+	if q.campaigns > 0 && !r.pool {
+		i = slices.IndexFunc(q.entries, func(e entry) bool { return e.foreign })
+	}
+	switch {
+	case i >= 0:
+		q.mixed.Fail(candidateForeign, fmt.Errorf("%s, with lease %x", q.entries[i].Member, int64(q.entries[i].lease)), zap.String("instance", r.name))
+	case q.campaigns > 0:
+		q.mixed.Clear(zap.String("instance", r.name))
+	default:
+		q.mixed.Drop()
 	}
 }

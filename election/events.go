@@ -71,6 +71,9 @@ var (
 		Text: "cannot put what this member tells of itself into etcd; trying again", Over: "etcd takes what this member tells of itself again"}
 	keyLeft = journal.Kind{Code: "etcd-key-left", Level: zap.WarnLevel,
 		Text: "cannot delete a key of the lease for which this process has no campaign; trying again"}
+	candidateForeign = journal.Kind{Code: "candidate-foreign", Level: zap.WarnLevel,
+		Text: "a program other than berth takes part in the election; berth cannot make sure that it leaves its addresses in time",
+		Over: "all members that take part in the election are those of berth"}
 	memberDoubled = journal.Kind{Code: "member-doubled", Level: zap.ErrorLevel,
 		Text: "another host takes part in the election under the name of this one; give each an etcd.member of its own",
 		Over: "no other host takes part under the name of this one any more"}
@@ -79,7 +82,7 @@ var (
 // Events are the kinds that this package declares.
 var Events = []journal.Kind{leaseUnacknowledged, leaseIgnored, leaseUnobtained, leaseRefused, leaseEnded, leaseDiffers, leaseUnrevoked,
 	etcdUnwatched, etcdKeyForeign, etcdHistoryBroken, etcdEndpointsStray, instanceAcquired, instanceLost, instanceUnfenced,
-	instanceUnholdable, instanceWaits, instanceWaitsHistory, keyRefused, keyUndeletable, nodeRefused, memberRefused, keyLeft, memberDoubled}
+	instanceUnholdable, instanceWaits, instanceWaitsHistory, keyRefused, keyUndeletable, nodeRefused, memberRefused, keyLeft, candidateForeign, memberDoubled}
 
 // unwatchedLasting is how long the election cannot be followed before that is said. An
 // outage of etcd often ends the watch before a renewal of the lease is missed.

@@ -36,9 +36,9 @@ type Asker struct{ Member, Identity string }
 // a berth that has none yet, is taken for the asker's unless the asker has an entry of
 // its own.
 func (a Asker) is(e entry, queue []entry) bool {
-	own := func(e entry) bool { return e.Member == a.Member && e.Identity == a.Identity }
+	own := func(e entry) bool { return !e.foreign && e.Member == a.Member && e.Identity == a.Identity }
 	if slices.ContainsFunc(queue, own) {
-		return own(e) || a.Identity == "" && e.Member == a.Member
+		return own(e) || a.Identity == "" && !e.foreign && e.Member == a.Member
 	}
 	return e.same(candidacy{Member: a.Member, Identity: a.Identity})
 }
@@ -77,6 +77,11 @@ func Takeover(ctx context.Context, e *Etcd, prefix string, places map[string]str
 		}
 		if err := a.ambiguous(queue); err != nil {
 			return false, err
+		}
+		for _, e := range queue[:slices.IndexFunc(queue, func(e entry) bool { return a.is(e, queue) })] {
+			if e.foreign {
+				return false, refusal("%s, which comes before this host in the queue of %s, is a program other than berth and answers no request; stop it on its host", e.Member, instance)
+			}
 		}
 		return a.is(queue[0], queue), nil
 	}
@@ -221,6 +226,15 @@ func (h handover) ask(ctx context.Context) (queue []entry, withdraw func(), err 
 // renews its lease once in a second at least, and this is asked more than once.
 const overdue = time.Second
 
+// overdueOf returns after how long without a renewal a member may not run. The client
+// library of etcd, which other programs use, renews a lease after a third of its time.
+func overdueOf(e entry, granted time.Duration) time.Duration {
+	if e.foreign {
+		return granted/3 + overdue
+	}
+	return overdue
+}
+
 // alive returns an error if one of the members does not renew its lease: its process was
 // killed or frozen, or has lost etcd. A lease of which etcd does not tell is no reason to refuse.
 func (h handover) alive(ctx context.Context, members []entry) error {
@@ -232,7 +246,7 @@ func (h handover) alive(ctx context.Context, members []entry) error {
 			defer cancel()
 			s, alive, err := timeToLive(asking, h.etcd, e.lease)
 			// etcd tells whole seconds, cut off.
-			if quiet := s.granted - s.left - time.Second; err == nil && alive && quiet >= overdue {
+			if quiet := s.granted - s.left - time.Second; err == nil && alive && quiet >= overdueOf(e, s.granted) {
 				refusals[i] = refusal("member %s, which is in the queue of %s, has not renewed its lease for %v; its place is free in %v at the latest",
 					e.Member, h.instance, quiet, s.left+time.Second)
 			}
@@ -294,9 +308,8 @@ func (h handover) queue(ctx context.Context) ([]entry, error) {
 	}
 	var queue []entry
 	for _, kv := range r.Kvs {
-		e := entry{key: string(kv.Key), lease: clientv3.LeaseID(kv.Lease), token: kv.CreateRevision}
-		if json.Unmarshal(kv.Value, &e.candidacy) == nil && e.lease != 0 {
-			queue = append(queue, e)
+		if kv.Lease != 0 {
+			queue = append(queue, entry{readCandidacy(kv.Value), string(kv.Key), clientv3.LeaseID(kv.Lease), kv.CreateRevision})
 		}
 	}
 	return queue, nil

@@ -2,7 +2,6 @@ package election
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -63,9 +62,8 @@ func (e *Etcd) Owners(ctx context.Context, prefix string, places map[string]stri
 			return nil, fmt.Errorf("read the elections below %s: %w", below, err)
 		}
 		for _, kv := range r.Kvs { // the owner comes last
-			var e entry
-			if _, r, _ := keys.parse(string(kv.Key)); r.name != "" && json.Unmarshal(kv.Value, &e.candidacy) == nil {
-				queues[r.name] = append(queues[r.name], e)
+			if _, r, rest := keys.parse(string(kv.Key)); r.name != "" && rest != "" && kv.Lease != 0 {
+				queues[r.name] = append(queues[r.name], entry{candidacy: readCandidacy(kv.Value)})
 			}
 		}
 	}

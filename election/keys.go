@@ -1,7 +1,11 @@
 package election
 
 import (
+	"cmp"
+	"encoding/json"
+	"strings"
 	"time"
+	"unicode"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
@@ -15,13 +19,38 @@ type candidacy struct {
 	Addresses []string  `json:"addresses,omitempty"`
 	Since     time.Time `json:"since"`         // for people
 	TTL       int64     `json:"ttl,omitempty"` // of the lease, in seconds
+
+	foreign bool // it is that of another program, see readCandidacy
 }
 
-// same reports whether two candidacies can be those of one member: without an identity
-// a candidacy can be that of any member of its name.
+// same reports whether two candidacies can be those of one member of berth: without an
+// identity a candidacy can be that of any member of its name.
 func (c candidacy) same(o candidacy) bool {
-	return c.Member == o.Member && (c.Identity == "" || o.Identity == "" || c.Identity == o.Identity)
+	return !c.foreign && !o.foreign && c.Member == o.Member && (c.Identity == "" || o.Identity == "" || c.Identity == o.Identity)
 }
+
+// readCandidacy reads the value of a key in the queue of an instance. Other programs that
+// use etcd's own election recipe, such as govip, may stand there too; their value is a text
+// of their choice, and is taken for the name of a member. Such a program tells the end of
+// its ownership by the end of its key alone, and answers no request to hand over.
+func readCandidacy(value []byte) candidacy {
+	var c candidacy
+	if err := json.Unmarshal(value, &c); err == nil && c.Member != "" {
+		return c
+	}
+	name := strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return -1
+		}
+		return r
+	}, strings.ToValidUTF8(string(value[:min(len(value), maxForeign)]), ""))
+	return candidacy{Member: cmp.Or(name, unnamed), foreign: true}
+}
+
+const (
+	maxForeign = 256 // bytes of a value that count as a name
+	unnamed    = "(unnamed)"
+)
 
 // wanted is the value of a wanted key: one of the first two, and its identity.
 type wanted struct {

@@ -15,9 +15,9 @@ import (
 type Member struct {
 	Etcd   *Etcd
 	Prefix string // ends in a slash
-	// Places are where the candidates of some instances stand, by instance: an absolute
-	// key that ends in a slash, below which no other key lies. The other instances have
-	// theirs below Prefix.
+	// Places are where the candidates of some instances stand, by instance: a key that ends
+	// in a slash, below which no other key lies. The other instances have theirs below
+	// Prefix. Programs that use etcd's own election recipe may stand there too.
 	Places map[string]string
 	// PoolPrefix is above the keys of the pool, and ends in a slash; empty for none. With
 	// the same Prefix and no campaign but for the pool, nothing else in etcd is touched.

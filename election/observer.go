@@ -30,6 +30,7 @@ type queue struct {
 	unrecorded  []unrecorded // before that the next owner reads the records
 	wanted      wanted
 	doubled     *journal.Condition // another host takes part under the name of this one
+	mixed       *journal.Condition // a program other than berth takes part
 	changed     chan struct{}
 }
 
@@ -179,7 +180,9 @@ func (o *observer) begin(r ref) (end func()) {
 	add := func(n int) {
 		o.mu.Lock()
 		defer o.mu.Unlock()
-		o.queue(r).campaigns += n
+		q := o.queue(r)
+		q.campaigns += n
+		o.tellForeign(r, q)
 	}
 	add(1)
 	o.wakeSampler()
@@ -198,7 +201,7 @@ func (o *observer) queue(r ref) *queue {
 	q := o.queues[r]
 	if q == nil {
 		q = &queue{place: o.span(o.keys.place(r)), records: o.span(o.keys.record(releasedDir, r)),
-			changed: make(chan struct{}), doubled: o.journal.Condition()}
+			changed: make(chan struct{}), doubled: o.journal.Condition(), mixed: o.journal.Condition()}
 		o.queues[r] = q
 	}
 	return q
@@ -214,7 +217,7 @@ func (q *queue) ring() {
 // forgettable reports whether nothing is known of a queue that any part needs.
 func (q *queue) forgettable() bool {
 	return q.campaigns == 0 && len(q.entries) == 0 && len(q.unconfirmed) == 0 && len(q.unrecorded) == 0 &&
-		!q.until.After(time.Now()) && !q.doubled.Holds()
+		!q.until.After(time.Now()) && !q.doubled.Holds() && !q.mixed.Holds()
 }
 
 // vanish notes that the former owner has no entry any more, if that is so.

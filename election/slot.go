@@ -39,10 +39,12 @@ func (k *candidate) vacant(ctx context.Context, term *Term) bool {
 // tellOwner tells that another member is the owner.
 func (k *candidate) tellOwner(v view) {
 	reason := "another member is the owner"
-	switch v.owner() {
-	case k.m.Name:
+	switch owner := v.owner(); {
+	case owner != "" && v.entries[0].foreign:
+		reason = "a program other than berth is the owner"
+	case owner == k.m.Name:
 		reason = "the owner has the same name: the process before this one, until its lease ends; if it stays, another host needs another etcd.member"
-	case "":
+	case owner == "":
 		reason = "a key in etcd that berth did not write is in the place of the owner's"
 	}
 	k.tell(Status{State: vrrp.Backup, Owner: v.owner(), Reason: reason})

@@ -48,6 +48,11 @@ func (o *observer) decideWaits(q *queue) {
 		if !known {
 			s = sample{asked: now, answered: now, left: o.ttl, granted: o.ttl}
 		}
+		// A program other than berth deletes its key, or revokes its lease, when it has ended
+		// what it did as owner, and writes no record of that.
+		if v.foreign && s.left > now.Sub(s.asked) {
+			continue
+		}
 		// The wait is the whole time to live, without subtracting the margin: only the
 		// kernel removes the addresses of a frozen owner, at the end of the lease.
 		wait, doubt := s.granted, false

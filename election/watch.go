@@ -167,6 +167,7 @@ func (o *observer) load(s *span, kvs []*mvccpb.KeyValue, revision int64, era int
 			o.vanish(q, owner)
 		}
 		o.decideWaits(q)
+		o.tellForeign(r, q)
 	}
 	if !s.read {
 		s.began = revision
@@ -262,6 +263,7 @@ func (o *observer) apply(s *span, events []*clientv3.Event, revision int64) {
 	for r := range touched {
 		if q := o.queues[r]; q != nil {
 			o.decideWaits(q)
+			o.tellForeign(r, q)
 			q.ring()
 		}
 	}
@@ -317,7 +319,11 @@ func (o *observer) put(s *span, kv *mvccpb.KeyValue) (r ref, ok bool) {
 // enter takes the key of a candidate.
 func (o *observer) enter(r ref, kv *mvccpb.KeyValue) {
 	e := entry{key: string(kv.Key), lease: clientv3.LeaseID(kv.Lease), token: kv.CreateRevision}
-	o.decode(kv, &e.candidacy)
+	if r.pool {
+		o.decode(kv, &e.candidacy)
+	} else {
+		e.candidacy = readCandidacy(kv.Value)
+	}
 	o.lasts(time.Duration(e.TTL) * time.Second)
 	q := o.queue(r)
 	q.entries = slices.DeleteFunc(q.entries, func(other entry) bool { return other.key == e.key })

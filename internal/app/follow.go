@@ -94,9 +94,9 @@ func sameSeat(cfg, next *config.Config) error {
 		return errors.New("etcd.member, etcd.prefix and run-directory change with a stop and a start of berth only; " +
 			"a process with other values would not find what this process owns")
 	}
-	places := next.Election.Places()
+	current, places := cfg.Election.Places(), next.Election.Places()
 	for _, in := range cfg.Election.Instances {
-		if slices.Contains(next.Election.Names(), in.Name) && places[in.Name] != in.Key {
+		if slices.Contains(next.Election.Names(), in.Name) && places[in.Name] != current[in.Name] {
 			return fmt.Errorf("election.instances: the key of %s changes with a stop and a start of berth on all hosts only; "+
 				"hosts with different keys would each elect an owner", in.Name)
 		}

@@ -157,9 +157,7 @@ func (f *facts) instance(v *View, name string, elsewhere []from) {
 	here, isHere := f.entry(name)
 	a := AddressView{Instance: clean(name, maxName), Candidates: []string{}}
 	for _, c := range queue {
-		if c.Member != "" {
-			a.Candidates = append(a.Candidates, clean(c.Member, maxName))
-		}
+		a.Candidates = append(a.Candidates, clean(c.Member, maxName))
 	}
 	f.owner(&a, name, queue, here, isHere, elsewhere)
 	addresses := f.addresses(name, queue, here, isHere, elsewhere)
@@ -192,8 +190,8 @@ func (f *facts) owner(a *AddressView, name string, queue []election.Candidate, h
 		}
 	case len(queue) > 0:
 		a.Owner, a.Since = queue[0].Member, f.sinceOf(name, queue[0], here, elsewhere)
-		if a.Owner == "" {
-			a.Reason = "a key that berth did not write is the first in the queue"
+		if queue[0].Foreign {
+			a.Reason = "the owner is a program other than berth"
 		}
 		own := queue[0].Own
 		a.LastKnown = !current && !own
@@ -399,11 +397,23 @@ func (f *facts) member(name string) MemberView {
 	case t.wrong != nil:
 		m.Reason = fmt.Sprintf("its key below members/ cannot be read: %v", t.wrong)
 		m.State = Able
+	case !tells && f.isForeign(name):
+		m.Reason = "it is a program other than berth"
 	case !tells:
 		m.Reason = "it tells nothing of itself: its berth is of an earlier version, or etcd refuses its key below members/"
 		m.State = Able // it waits in a queue
 	}
 	return m
+}
+
+// isForeign reports whether a name in the queues is that of a program other than berth.
+func (f *facts) isForeign(name string) bool {
+	for _, queue := range f.keys.Instances {
+		if slices.ContainsFunc(queue, func(c election.Candidate) bool { return c.Member == name && c.Foreign }) {
+			return true
+		}
+	}
+	return false
 }
 
 func memberOf(name string, t Told) MemberView {

@@ -2,6 +2,7 @@ package cluster_test
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -160,6 +161,27 @@ func TestAMoveIsNewestFirstAndToldWithItsReason(t *testing.T) {
 		want := []string{"api|node1|BACKUP||handing over as asked", "api|node3|MASTER|node1|handed over by node1", "192.0.2.20|node2|MASTER||elected"}
 		if d := cmp.Diff(want, got); d != "" {
 			t.Errorf("moves (-want +got):\n%s", d)
+		}
+	})
+}
+
+func TestAProgramOtherThanBerthIsShownAsOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHost(t, nil)
+		three(t, h)
+		h.etcd.change(func(k *election.ClusterKeys) {
+			k.Instances["api"][0] = election.Candidate{Member: "lb9", Foreign: true, Token: 10}
+		})
+		h.run(t)
+		synctest.Wait()
+		v := h.View()
+		i := slices.IndexFunc(v.Addresses, func(a cluster.AddressView) bool { return a.Instance == "api" })
+		if a := v.Addresses[i]; a.Owner != "lb9" || a.Reason != "the owner is a program other than berth" {
+			t.Errorf("got %+v", a)
+		}
+		i = slices.IndexFunc(v.Members, func(m cluster.MemberView) bool { return m.Name == "lb9" })
+		if i < 0 || v.Members[i].Reason != "it is a program other than berth" {
+			t.Errorf("got the members %+v", v.Members)
 		}
 	})
 }

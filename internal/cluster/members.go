@@ -47,9 +47,7 @@ func present(keys *election.ClusterKeys) map[string]bool {
 	}
 	for _, queue := range keys.Instances {
 		for _, c := range queue {
-			if c.Member != "" {
-				all[c.Member] = true
-			}
+			all[c.Member] = true
 		}
 	}
 	if keys.Pool != nil {
