@@ -109,6 +109,7 @@ func TestCompletionInBash(t *testing.T) {
 		{"instances", nil, []string{"berth", "takeover", "--config", conf, ""}, "api db"},
 		{"instances", nil, []string{"berth", "release", "--config", conf, "d"}, "db"},
 		{"instances of this host", nil, []string{"berth", "status", "--run-directory", dir, ""}, "web"},
+		{"flags of govip", nil, []string{"berth", "govip", "-vi"}, "-vif  (interface that gets the address) -vip  (the address)"},
 		{"no credentials", env[:1], []string{"berth", "ips", "show", ""}, ""},
 		{"nobody there", []string{"BERTH_API_URL=http://127.0.0.1:1"}, []string{"berth", "ips", "show", ""}, ""},
 		{"no configuration", nil, []string{"berth", "pool", "drain", "--config", filepath.Join(dir, "none"), ""}, ""},

@@ -49,6 +49,16 @@ func (o *Options) Yaim(ctx context.Context, path string, printConfig bool) error
 	})
 }
 
+// Govip does what Elect does, with the configuration that the flags of govip mean, or
+// prints that configuration. The error may be as that of standIn.
+func (o *Options) Govip(ctx context.Context, args []string) error {
+	return o.standIn(ctx, standIn{
+		translate: func(co config.Options) (*compat.Translation, error) { return compat.Govip(args, co) },
+		check:     append([]string{"govip", "--print-config"}, args...),
+		run:       o.electFrom,
+	})
+}
+
 // standIn prints the translation, or runs with it. errors.Is finds flag.ErrHelp and
 // compat.ErrVersion in the error where a command line asks for these.
 func (o *Options) standIn(ctx context.Context, p standIn) error {

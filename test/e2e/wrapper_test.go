@@ -150,10 +150,12 @@ func TestUnitFile(t *testing.T) {
 	if err != nil || strings.TrimSpace(out) != "" {
 		t.Errorf("want systemd-analyze to report nothing, got %v: %s", err, out)
 	}
-	f.must(f.host1.Install("/etc/systemd/system/berth-elect.service", "../../dist/berth-elect.service", 0o644))
-	out, err = f.host1.Run(f.context(), analyze, "verify", "--man=no", "/etc/systemd/system/berth-elect.service")
-	if err != nil || strings.TrimSpace(out) != "" {
-		t.Errorf("want systemd-analyze to report nothing about the unit of berth elect, got %v: %s", err, out)
+	for _, name := range []string{"berth-elect.service", "govip.service"} {
+		f.must(f.host1.Install("/etc/systemd/system/"+name, "../../dist/"+name, 0o644))
+		out, err = f.host1.Run(f.context(), analyze, "verify", "--man=no", "/etc/systemd/system/"+name)
+		if err != nil || strings.TrimSpace(out) != "" {
+			t.Errorf("want systemd-analyze to report nothing about %s, got %v: %s", name, err, out)
+		}
 	}
 	unit, err := lab.ReadUnit(unitFile)
 	f.must(err)
