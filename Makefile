@@ -66,12 +66,13 @@ check:
 
 # Privileged tests fail instead of skipping when the variable is set. The parser
 # of keepalived.conf starts no goroutine; the race detector would only make its
-# comparison with the real keepalived take minutes. At the end of a test no goroutine is
+# comparison with the real keepalived take minutes. The schedules of the heartbeats are
+# all played without it. At the end of a test no goroutine is
 # left that a race could be found in, so the detector does not wait for one second there.
 unit: etcdserver
 	@echo "--- unit tests, race detector on"
 	$(ROOT) GORACE=atexit_sleep_ms=50 go test -race -timeout 10m $$(go list ./... | grep -v -e /test/ -e /keepalivedconf)
-	$(ROOT) BERTH_TEST_ETCD=$(BIN)/etcdserver go test -count=1 -timeout 10m $(ETCD_TESTS) ./keepalivedconf
+	$(ROOT) BERTH_TEST_ETCD=$(BIN)/etcdserver go test -count=1 -timeout 10m $(ETCD_TESTS) ./keepalivedconf ./heartbeat
 
 # The program of each package is built once, and two targets run at a time. What they
 # find interesting is kept where go test -fuzz keeps it.

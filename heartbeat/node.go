@@ -1,6 +1,7 @@
 package heartbeat
 
 import (
+	"math/rand/v2"
 	"net/netip"
 	"slices"
 	"sync"
@@ -62,6 +63,8 @@ type Node struct {
 	deciding sync.Mutex // held from a decision until its events are emitted
 	emit     func([]vrrp.Event)
 
+	random func() float64 // in [0, 1), for the jitter; called by the sender alone
+
 	watching sync.Mutex // guards watchers
 	watchers map[*func()]struct{}
 
@@ -90,10 +93,10 @@ func New(o Options) *Node {
 	}
 	n := &Node{
 		options: o, dead: o.Interval * time.Duration(o.DeadRatio), priority: o.Priority, toldPrio: o.Priority,
-		ids: []ID{randomID()}, told: map[netip.Addr]vrrp.State{}, watchers: map[*func()]struct{}{}, table: table{},
+		ids: []ID{randomID()}, told: map[netip.Addr]vrrp.State{}, watchers: map[*func()]struct{}{},
 		begun: make(chan struct{}), changed: make(chan struct{}, 1), due: make(chan struct{}, 1), news: make(chan struct{}, 1),
 		counted: make(chan struct{}, 1), unknown: make(chan struct{}, 1),
-		record: newRecord(o.Counters, o.Journal),
+		record: newRecord(o.Counters, o.Journal), random: rand.Float64,
 	}
 	for _, a := range o.Addresses {
 		n.addresses = append(n.addresses, bareAddr(a))
@@ -172,7 +175,7 @@ func (n *Node) Alive(address netip.Addr) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	now := time.Now()
-	for _, p := range n.table {
+	for _, p := range n.table.peers {
 		if h := p.about[bareAddr(address)]; !p.self && h != nil && h.lives(now, n.dead) {
 			return true
 		}
@@ -197,7 +200,7 @@ func (n *Node) Peers() []PeerState {
 	defer n.mu.Unlock()
 	now := time.Now()
 	var list []PeerState
-	for _, p := range n.table.sorted() {
+	for _, p := range n.table.peers {
 		for _, a := range n.addresses {
 			s := PeerState{Peer: p.Peer, Address: a, Self: p.self}
 			if h := p.about[a]; h != nil {

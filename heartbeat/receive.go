@@ -88,7 +88,7 @@ func (n *Node) take(b []byte, from, to netip.Addr) reason {
 		return why
 	}
 	n.mu.Lock()
-	p := n.table[from]
+	p := n.table.by[from]
 	self := p != nil && p.self
 	n.mu.Unlock()
 	ours := slices.Contains(n.addresses, m.address)
@@ -137,7 +137,7 @@ func (n *Node) authentic(body, trailer []byte, from, to netip.Addr) (uint64, rea
 func (n *Node) hear(m message, from, to netip.Addr, counter uint64) reason {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	p := n.table[from]
+	p := n.table.by[from]
 	switch {
 	case p == nil: // removed meanwhile
 		return unknownSource

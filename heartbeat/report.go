@@ -13,7 +13,7 @@ import (
 	"go.uber.org/zap"
 )
 
-// reportPause is how often what arrives is told, at most.
+// reportPause is how often what arrives is told, or once per interval if that is longer.
 const reportPause = time.Second
 
 // report tells what the other parts see, in the journal and in the metrics, so that none
@@ -25,7 +25,7 @@ func (n *Node) report(ctx context.Context) error {
 	}
 	r.receiving, r.tie = n.options.Journal.Condition(), n.options.Journal.Condition()
 	n.options.Metrics.begin()
-	tick := time.NewTicker(reportPause)
+	tick := time.NewTicker(max(reportPause, n.options.Interval))
 	defer tick.Stop()
 	defer r.drop()
 	for {
@@ -74,7 +74,7 @@ func (r *reporter) tell() {
 	settled := time.Now().After(n.hold.until)
 	tie := n.ambiguity(unable)
 	var views []peerView
-	for _, p := range n.table.sorted() {
+	for _, p := range n.table.peers {
 		v := peerView{addr: bareAddr(p.Addr.Addr()), name: p.Name, self: p.self, failed: p.failed}
 		for _, a := range n.addresses {
 			h := p.about[a]

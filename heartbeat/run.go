@@ -105,7 +105,7 @@ func (n *Node) decide(unable string) (events []vrrp.Event, next time.Time, chang
 		}
 	}
 	for _, a := range n.addresses {
-		died, altered, end := n.table.live(a, now, n.dead)
+		altered, end := n.table.live(a, now, n.dead)
 		changed = changed || altered
 		sooner(end)
 		v := decide(facts{now: now, dead: n.dead, hold: n.hold, unable: unable, priority: priority, id: n.id(), peers: n.table.neighbours(a)})
@@ -116,7 +116,9 @@ func (n *Node) decide(unable string) (events []vrrp.Event, next time.Time, chang
 			e.Kind, e.State = vrrp.StateChange, v.state
 			n.told[a] = v.state
 			events = append(events, e)
-		case v.state == vrrp.Master && died:
+		case v.state == vrrp.Master && altered:
+			// A peer that died may have left the address with it, and one that is heard
+			// again may have been MASTER meanwhile.
 			e.Kind = vrrp.VerifyNow
 			events = append(events, e)
 		case priority != n.toldPrio && v.state != vrrp.Unknown:
@@ -128,23 +130,20 @@ func (n *Node) decide(unable string) (events []vrrp.Event, next time.Time, chang
 	return events, next, changed
 }
 
-// live notes which peers live, and reports whether one has died, whether one has changed
-// at all, and when the next dies if it stays silent.
-func (t table) live(address netip.Addr, now time.Time, dead time.Duration) (died, changed bool, next time.Time) {
-	for _, p := range t {
+// live notes which peers live, and reports whether that has changed, and when the next
+// dies if it stays silent.
+func (t *table) live(address netip.Addr, now time.Time, dead time.Duration) (changed bool, next time.Time) {
+	for _, p := range t.peers {
 		h := p.about[address]
 		if h == nil {
 			continue
 		}
 		alive := h.lives(now, dead) && !p.self
-		if alive != h.alive {
-			changed = true
-			died = died || h.alive
-		}
+		changed = changed || alive != h.alive
 		h.alive = alive
 		if end := h.heard.Add(dead); alive && (next.IsZero() || end.Before(next)) {
 			next = end
 		}
 	}
-	return died, changed, next
+	return changed, next
 }

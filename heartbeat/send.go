@@ -2,7 +2,6 @@ package heartbeat
 
 import (
 	"context"
-	"math/rand/v2"
 	"net/netip"
 	"time"
 )
@@ -28,7 +27,7 @@ func (n *Node) send(ctx context.Context) error {
 		}
 		begun := time.Now()
 		n.round()
-		jitter := time.Duration((rand.Float64() - 0.5) / 5 * float64(n.options.Interval))
+		jitter := time.Duration((n.random() - 0.5) / 5 * float64(n.options.Interval))
 		timer.Reset(time.Until(begun.Add(n.options.Interval + jitter)))
 	}
 }
@@ -46,7 +45,7 @@ func (n *Node) round() {
 	unable := n.unable()
 	n.mu.Lock()
 	n.beat()
-	peers := n.table.sorted()
+	peers := n.table.peers
 	n.mu.Unlock()
 	for _, p := range peers {
 		// The address of a peer never changes while it is in the table; its port may.

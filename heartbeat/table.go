@@ -2,14 +2,16 @@ package heartbeat
 
 import (
 	"fmt"
-	"maps"
 	"net/netip"
 	"slices"
 	"time"
 )
 
-// table has the peers by the addresses from which they send. It belongs to its node.
-type table map[netip.Addr]*peer
+// table has the peers. It belongs to its node.
+type table struct {
+	by    map[netip.Addr]*peer // by the addresses from which they send
+	peers []*peer              // in the order of their addresses; replaced, never changed
+}
 
 // peer is what is known of a peer.
 type peer struct {
@@ -43,35 +45,33 @@ func (p *peer) own() netip.Addr {
 }
 
 // set replaces the peers and keeps the state of those that stay.
-func (t table) set(peers []Peer) {
-	former := maps.Clone(t)
-	clear(t)
+func (t *table) set(peers []Peer) {
+	former := t.by
+	t.by, t.peers = map[netip.Addr]*peer{}, nil
 	for _, p := range peers {
 		p.Addr = netip.AddrPortFrom(p.Addr.Addr().Unmap(), p.Addr.Port())
 		if p.Name == "" {
 			p.Name = p.Addr.Addr().String()
 		}
 		key := bareAddr(p.Addr.Addr())
-		if t[key] != nil {
+		if t.by[key] != nil {
 			continue
 		}
-		t[key] = former[key]
-		if t[key] == nil {
-			t[key] = &peer{about: map[netip.Addr]*hearing{}}
+		known := former[key]
+		if known == nil {
+			known = &peer{about: map[netip.Addr]*hearing{}}
 		}
-		t[key].Peer = p
+		known.Peer = p
+		t.by[key] = known
+		t.peers = append(t.peers, known)
 	}
-}
-
-// sorted returns the peers in the order of their addresses.
-func (t table) sorted() []*peer {
-	return slices.SortedFunc(maps.Values(t), func(a, b *peer) int { return a.Addr.Compare(b.Addr) })
+	slices.SortFunc(t.peers, func(a, b *peer) int { return a.Addr.Compare(b.Addr) })
 }
 
 // neighbours returns the peers that are not this host, as an address is concerned.
-func (t table) neighbours(address netip.Addr) []neighbour {
-	var list []neighbour
-	for _, p := range t.sorted() {
+func (t *table) neighbours(address netip.Addr) []neighbour {
+	list := make([]neighbour, 0, len(t.peers))
+	for _, p := range t.peers {
 		if p.self {
 			continue
 		}
