@@ -37,6 +37,9 @@ type Member struct {
 	// Moved, which may be nil, is told when an owner may have changed, here or
 	// elsewhere. It must neither block nor call the member.
 	Moved func()
+	// Late is how long after the start of the member its campaigns can begin; a key of the
+	// process before this one waits for them. Without it they begin at once.
+	Late time.Duration
 	// Claims says that campaigns may act alone, also before etcd has ever answered.
 	Claims bool
 	// Doubled, which may be nil, is told when another host takes part in the election

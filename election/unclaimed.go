@@ -95,13 +95,13 @@ func (m *Member) resignLeftKey(ctx context.Context, k leftKey) {
 	}
 }
 
-// claimTime is how long a key may be without a campaign. The campaigns of instances of the
-// configuration begin at once; those of addresses that were added at run time begin when
-// the keys below added/ are known, as the key is.
+// claimTime is how long a key may be without a campaign, unless Member.Late is longer. The
+// campaigns of instances of the configuration begin at once; those of addresses that were
+// added at run time begin when the keys below added/ are known, as the key is.
 const claimTime = 3 * time.Second
 
 // resignUnclaimed finds the keys under the lease in use that have had no campaign for
-// claimTime, and has resignLeft give them up, until ctx ends.
+// that time, and has resignLeft give them up, until ctx ends.
 func (m *Member) resignUnclaimed(ctx context.Context) {
 	if _, err := m.begun(ctx); err != nil {
 		return
@@ -111,7 +111,7 @@ func (m *Member) resignUnclaimed(ctx context.Context) {
 		return m.observer.unclaimed(lease, lease == m.Adopt)
 	}
 	before := unclaimed()
-	every(ctx, claimTime, func() {
+	every(ctx, max(claimTime, m.Late), func() {
 		m.observer.unclaimedNodes()
 		found := unclaimed()
 		for _, k := range found {

@@ -161,15 +161,18 @@ func (r *reporter) peer(v peerView, settled bool) {
 		p.unreachable.Drop()
 	}
 	p.self = v.self
+	if v.self {
+		for _, a := range n.addresses {
+			n.options.Metrics.gone(a.String(), v.addr.String())
+		}
+		return
+	}
 	var silent []string
 	for i, a := range n.addresses {
 		n.options.Metrics.peer(a.String(), v.addr.String(), v.alive[i])
 		if !v.alive[i] {
 			silent = append(silent, a.String())
 		}
-	}
-	if v.self {
-		return
 	}
 	fail(p.unreachable, peerUnreachable, v.failed, fields...)
 	if v.heard && !p.heard {

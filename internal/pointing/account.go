@@ -21,20 +21,27 @@ var ErrNoAccount = errors.New("no provider's account can be asked")
 
 // Adopt observes addrs, all in one, and returns their holders. The first loop of an
 // address that points at this host alone observes before it claims, if it begins within
-// a minute, so that the owner that was started again writes nothing. It is for a source
-// of events that knows its state only some time after the start. An error changes
-// nothing: the loops claim first. ctx bounds the observation.
+// a minute, so that the owner that was started again writes nothing; so does that of each
+// address while Adopt waits for the provider. It is for a source of events that knows its
+// state only some time after the start. An error changes nothing: the loops claim first.
+// ctx bounds the observation.
 func (c *Cloud) Adopt(ctx context.Context, addrs []netip.Addr) (map[netip.Addr]providers.Holder, error) {
 	if c.account == nil {
 		return nil, ErrNoAccount
 	}
-	holders, err := c.o.Provider.Observe(ctx, addrs)
-	if err != nil {
-		return nil, err
+	c.mu.Lock()
+	c.found = map[netip.Addr]time.Time{}
+	for _, addr := range addrs {
+		c.found[addr] = time.Now() // perhaps; the loop observes by itself
 	}
+	c.mu.Unlock()
+	holders, err := c.o.Provider.Observe(ctx, addrs)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.found = map[netip.Addr]time.Time{}
+	if err != nil {
+		return nil, err
+	}
 	for addr, h := range holders {
 		if h.Kind == providers.Mine {
 			c.found[addr] = time.Now()
@@ -74,6 +81,13 @@ func (c *Cloud) Self(ctx context.Context) (providers.Server, error) {
 // exec may still answer that its program does not do that.
 func (c *Cloud) Releases() bool {
 	_, ok := c.o.Provider.(providers.Releaser)
+	return ok
+}
+
+// Shares tells that several servers can have an address at once, so that this host can
+// have one beside another.
+func (c *Cloud) Shares() bool {
+	_, ok := c.o.Provider.(providers.Peered)
 	return ok
 }
 

@@ -332,7 +332,7 @@ func (b *Board) entry(f *facts) Instance {
 	}
 	in.Error = cmp.Or(f.withheld, f.blocked)
 	in.Addresses = append(append([]Address{}, f.loops...), f.gone...) // [] in JSON, never null
-	in.Contested, in.Astray = slices.Clone(in.Contested), slices.Clone(in.Astray)
+	in.Contested, in.Astray, in.Peers = slices.Clone(in.Contested), slices.Clone(in.Astray), slices.Clone(in.Peers)
 	return in
 }
 

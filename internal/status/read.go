@@ -104,11 +104,22 @@ func readAll(dir string) ([]Instance, error) {
 // place in the election, found healthy last. Files that cannot be read, or that another
 // user can have made, are left out.
 func HealthyOf(runDirectory, prefix, member string) []string {
+	return healthyOf(runDirectory, func(in Instance) bool { return in.Prefix == prefix && in.Member == member })
+}
+
+// HealthySince returns the health checks that a process before this one, of the mode
+// Watching, found healthy last, if it has told anything since a moment. Files are left out
+// as by HealthyOf.
+func HealthySince(runDirectory string, since time.Time) []string {
+	return healthyOf(runDirectory, func(in Instance) bool { return in.Mode == Watching && in.Updated.After(since) })
+}
+
+func healthyOf(runDirectory string, is func(Instance) bool) []string {
 	var checks []string
 	dir := rundir.Dir(runDirectory).Status()
 	all, _ := Read(runDirectory)
 	for _, in := range all {
-		if in.Prefix != prefix || in.Member != member {
+		if !is(in) {
 			continue
 		}
 		text, err := files.ReadOwn(filepath.Join(dir, fileName(in)), maxFile)

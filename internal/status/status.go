@@ -48,6 +48,8 @@ type Instance struct {
 	// Health is what the health checks of the instance show. In the modes of keepalived,
 	// which decides there, it is for people alone.
 	Health []Health `json:"health,omitempty"`
+	// Peers are the other hosts that send heartbeats about the address that the instance is.
+	Peers []Peer `json:"peers,omitempty"`
 	// LeaseEnd is filled in by Read; so is Unacknowledged, since when etcd has not
 	// acknowledged a lease that is kept without it.
 	LeaseEnd       time.Time `json:"lease_end,omitzero"`
@@ -61,7 +63,7 @@ type Instance struct {
 	Doubled bool      `json:"doubled_member,omitempty"`
 	PID     int       `json:"pid"`
 	Start   uint64    `json:"start"` // with pid unique within a boot
-	Mode    string    `json:"mode"`  // notify, fifo or elect
+	Mode    string    `json:"mode"`  // notify, fifo, elect or watch
 	Updated time.Time `json:"updated"`
 
 	forgotten bool // it is not on the board any more

@@ -39,7 +39,7 @@ func Table(w io.Writer, all []Instance, now time.Time, alive func(Instance) bool
 			name += " (" + in.Prefix + " as " + in.Member + ")"
 		}
 		first := in.urgent(now, alive)
-		last := cmp.Or(in.astray(), in.doubled(), in.contested(), in.Configuration, in.correction())
+		last := cmp.Or(in.astray(), in.doubled(), in.contested(), in.Configuration, in.correction(), in.ranking())
 		row := func(state, address, owner string, call time.Time, note string) {
 			fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", name, state, ago(in.Since, now), address, dash(owner), ago(call, now), in.lease(now), dash(in.withDeaf(note)))
 		}
@@ -51,7 +51,7 @@ func Table(w io.Writer, all []Instance, now time.Time, alive func(Instance) bool
 			row(state, a.Address, a.holder(), a.LastCall, cmp.Or(first, a.LastError, note, last))
 		}
 	}
-	return errors.Join(tw.Flush(), healthTable(w, all, now))
+	return errors.Join(tw.Flush(), peerTable(w, all, now, alive), healthTable(w, all, now))
 }
 
 // urgent is the note that stands before all that is known of an address.
