@@ -123,6 +123,12 @@ var allowed = map[string]string{
 	// what Patroni says, as a decider of owners (owner, and election for what a campaign is)
 	// and as a condition; boot: a clock that goes on during a suspension; certs: TLS
 	"berth/internal/patroni": "election vrrp internal/boot internal/certs internal/condition internal/journal internal/metrics internal/owner",
+	// who sends heartbeats (heartbeat), by names and by the groups of a provider; run: its parts
+	"berth/internal/roster": "heartbeat providers internal/journal internal/run",
+	// a condition, whatever it is for
+	"berth/internal/witness": "internal/condition internal/journal internal/metrics",
+	// what this host does not own at the provider, and as a guard what it does; run: its parts
+	"berth/internal/yield": "guard providers internal/journal internal/run",
 	// files, rundir: a file for each instance
 	"berth/internal/status": "vrrp internal/files internal/journal internal/metrics internal/rundir",
 	// which addresses keepalived has: from its file, and from what its processes (pidfd) have

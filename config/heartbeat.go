@@ -59,6 +59,9 @@ func (c *Config) StateDirectoryIn(getenv func(string) string) string {
 // Watches reports whether heartbeats decide who owns the managed addresses.
 func (c *Config) Watches() bool { return c.Heartbeat.Given }
 
+// DeadTime is how long a peer may be silent before it counts as dead.
+func (h *Heartbeat) DeadTime() time.Duration { return time.Duration(h.DeadRatio) * h.Interval }
+
 func defaultHeartbeat() Heartbeat {
 	return Heartbeat{Listen: ":12345", Interval: time.Second, DeadRatio: 3, Priority: 10}
 }

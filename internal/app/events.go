@@ -25,10 +25,13 @@ import (
 	"berth/internal/reading"
 	"berth/internal/reconcile"
 	"berth/internal/reload"
+	"berth/internal/roster"
 	"berth/internal/seat"
 	"berth/internal/serve"
 	"berth/internal/status"
 	"berth/internal/systemd"
+	"berth/internal/witness"
+	"berth/internal/yield"
 	"berth/netif"
 	"berth/notify"
 	"berth/pool"
@@ -55,10 +58,14 @@ var (
 	electionLeft   = journal.Kind{Code: "election-left", Level: zap.InfoLevel, Text: "ended; addresses and lease are given up"}
 	electionPassed = journal.Kind{Code: "election-passed-on", Level: zap.InfoLevel,
 		Text: "ending; lease and addresses stay for the next process"}
-	followJoined = journal.Kind{Code: "patroni-followed", Level: zap.InfoLevel, Text: "following Patroni, which decides who owns the addresses"}
-	followLeft   = journal.Kind{Code: "patroni-left", Level: zap.InfoLevel, Text: "ended; addresses are given up"}
-	followPassed = journal.Kind{Code: "patroni-passed-on", Level: zap.InfoLevel, Text: "ending; addresses stay for the next process"}
-	addressFixed = journal.Kind{Code: "address-bound-only", Level: zap.InfoLevel,
+	followJoined    = journal.Kind{Code: "patroni-followed", Level: zap.InfoLevel, Text: "following Patroni, which decides who owns the addresses"}
+	followLeft      = journal.Kind{Code: "patroni-left", Level: zap.InfoLevel, Text: "ended; addresses are given up"}
+	followPassed    = journal.Kind{Code: "patroni-passed-on", Level: zap.InfoLevel, Text: "ending; addresses stay for the next process"}
+	watchJoined     = journal.Kind{Code: "watch-joined", Level: zap.InfoLevel, Text: "sending heartbeats to the peers, which decide who owns the addresses"}
+	watchLeft       = journal.Kind{Code: "watch-left", Level: zap.InfoLevel, Text: "ended; this host has told its peers that it resigns"}
+	watchPassed     = journal.Kind{Code: "watch-passed-on", Level: zap.InfoLevel, Text: "ending; floating IPs stay for the next process"}
+	priorityChanged = journal.Kind{Code: "watch-priority", Level: zap.InfoLevel, Text: "a signal has changed the priority of this host, until berth is started or reloaded"}
+	addressFixed    = journal.Kind{Code: "address-bound-only", Level: zap.InfoLevel,
 		Text: "no provider points the address; it is bound only"}
 	interfacesNotClosed = journal.Kind{Code: "interfaces-not-closed", Level: zap.WarnLevel, Text: "cannot close the interfaces"}
 	upgradeRefused      = journal.Kind{Code: "upgrade-refused", Level: zap.ErrorLevel,
@@ -69,7 +76,7 @@ var (
 
 // own are the kinds that this package declares.
 var own = []journal.Kind{ending, unprotected, fifoUnlockable, fifoNotUnlocked, eventSuperseded, seatNotLeft,
-	electionJoined, electionLeft, electionPassed, followJoined, followLeft, followPassed, addressFixed, interfacesNotClosed, upgradeRefused, upgradeImpossible}
+	electionJoined, electionLeft, electionPassed, followJoined, followLeft, followPassed, addressFixed, watchJoined, watchLeft, watchPassed, priorityChanged, interfacesNotClosed, upgradeRefused, upgradeImpossible}
 
 // Events returns the kinds of events of all packages, in no order. A package that
 // declares some is listed here.
@@ -102,9 +109,12 @@ func Events() []journal.Kind {
 		reconcile.Events,
 		refresher.Events,
 		reload.Events,
+		roster.Events,
 		seat.Events,
 		serve.Events,
 		status.Events,
 		systemd.Events,
+		witness.Events,
+		yield.Events,
 	)
 }

@@ -31,10 +31,7 @@ type graph struct {
 // newGraph builds the parts. self is this process, k and n are keepalived and its
 // network.
 func (o *Options) newGraph(cfg *config.Config, self notify.Record, k *keepalived.Daemon, n *presence.Network, m *meters, j *journal.Journal) (g *graph, err error) {
-	self.Config = cfg.Path
-	if abs, err := filepath.Abs(cfg.Path); err == nil {
-		self.Config = abs
-	}
+	self.Config = absolute(cfg.Path)
 	g = &graph{cfg: cfg, journal: j, self: self, keepalived: k}
 	mode := "notify"
 	if self.Service {
@@ -49,4 +46,12 @@ func (o *Options) newGraph(cfg *config.Config, self notify.Record, k *keepalived
 		return nil, err
 	}
 	return g, nil
+}
+
+// absolute returns the path of a configuration as another process knows it.
+func absolute(path string) string {
+	if abs, err := filepath.Abs(path); err == nil {
+		return abs
+	}
+	return path
 }

@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"berth/config"
 	"berth/election"
@@ -28,6 +29,9 @@ func (o *Options) newMember(cfg *config.Config, place *seat.Seat, metrics *elect
 		Etcd: etcd, Prefix: cfg.EtcdPrefix(), Places: cfg.Election.Places(), Name: cfg.Etcd.MemberName(), Identity: seat.Identity(cfg.RunDirectory, o.Journal()), Past: past,
 		TTL: cfg.Etcd.LeaseTTL, Metrics: metrics, Journal: o.Journal(),
 	}
+	if cfg.Watches() {
+		m.Late = cfg.Heartbeat.DeadTime() + lateness
+	}
 	if cfg.Pool.Enabled {
 		m.PoolPrefix = cfg.Pool.Prefix
 	}
@@ -36,6 +40,10 @@ func (o *Options) newMember(cfg *config.Config, place *seat.Seat, metrics *elect
 	}
 	return m, history, nil
 }
+
+// lateness is how much later than a silence that peers allow the heartbeats decide for the
+// first time, at the most.
+const lateness = 500 * time.Millisecond
 
 // newEtcd builds the connections to etcd, without connecting. The addresses of its names
 // are written into runDirectory, or nowhere if that is empty.

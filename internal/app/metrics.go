@@ -11,6 +11,7 @@ import (
 	"berth/internal/patroni"
 	"berth/internal/reconcile"
 	"berth/internal/status"
+	"berth/internal/witness"
 	"berth/netif"
 	"berth/pool"
 	"berth/providers"
@@ -31,6 +32,7 @@ type meters struct {
 	added     *added.Metrics
 	health    *health.Metrics
 	heartbeat *heartbeat.Metrics
+	witness   *witness.Metrics
 	patroni   *patroni.Metrics
 	api       *api.Metrics
 	events    *journal.Metrics
@@ -50,6 +52,7 @@ func newMeters(r *metrics.Registry) *meters {
 		added:     added.NewMetrics(r),
 		health:    health.NewMetrics(r),
 		heartbeat: heartbeat.NewMetrics(r),
+		witness:   witness.NewMetrics(r),
 		patroni:   patroni.NewMetrics(r),
 		api:       api.NewMetrics(r),
 		events:    journal.NewMetrics(r, Events()),
