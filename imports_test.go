@@ -92,7 +92,9 @@ var allowed = map[string]string{
 	// and where
 	"berth/internal/seat": "election internal/files internal/journal internal/rundir internal/status",
 	// what the loops of a process share: the account and the rhythm
-	"berth/internal/pointing": "vrrp providers refresher internal/journal",
+	// providers: what is moved; refresher: how attempts are spaced; status: what acts here
+	"berth/internal/associate": "vrrp providers refresher internal/journal internal/status",
+	"berth/internal/pointing":  "vrrp providers refresher internal/journal",
 	// guards, loops, addresses and their presence arrive as values and functions; reload: the
 	// cause of a holding that begins anew
 	"berth/internal/holding": "vrrp guard refresher internal/journal internal/reload",

@@ -108,6 +108,15 @@ func (a *Account) Observe(ctx context.Context, addr netip.Addr, notBefore time.T
 	return a.observe(ctx, addr, since{time: notBefore})
 }
 
+// ObserveAnew is Observe with an observation that starts after the call of ObserveAnew:
+// it tells what a write before has done.
+func (a *Account) ObserveAnew(ctx context.Context, addr netip.Addr) (Holder, error) {
+	a.mu.Lock()
+	begun := a.begun
+	a.mu.Unlock()
+	return a.observe(ctx, addr, since{after: begun})
+}
+
 func (a *Account) observe(ctx context.Context, addr netip.Addr, from since) (Holder, error) {
 	if ctx.Err() != nil {
 		return Holder{}, EndedError(ctx, a.name, opObserve)

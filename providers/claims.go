@@ -42,7 +42,7 @@ func (c *Claims) Holders(addrs []netip.Addr, self string) map[netip.Addr]Holder 
 	defer c.mu.Unlock()
 	holders := make(map[netip.Addr]Holder, len(addrs))
 	for _, a := range addrs {
-		h := Holder{Kind: Nobody, Object: a.String()}
+		h := Holder{Kind: Nobody, Object: a.String(), Assumed: true}
 		if at, ok := c.made[a]; ok && time.Since(at) < c.repeat {
 			h.Kind, h.Owner = Mine, self
 		}

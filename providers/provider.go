@@ -143,6 +143,9 @@ type Holder struct {
 	// Owner names the holder for people: a server's id or name, "load
 	// balancer X". Empty for Nobody and NotManaged.
 	Owner string
+	// Assumed tells that the provider cannot be asked: the kind is what this process made
+	// of the address, Nobody where it did nothing.
+	Assumed bool
 	// Beside tells of an Other that the floating IP points at this host, too.
 	Beside bool
 }

@@ -13,6 +13,7 @@ import (
 	"berth/heartbeat"
 	"berth/instance"
 	"berth/internal/added"
+	"berth/internal/associate"
 	"berth/internal/cloudsim"
 	"berth/internal/fence"
 	"berth/internal/holding"
@@ -85,6 +86,7 @@ func Events() []journal.Kind {
 		own,
 		added.Events,
 		api.Events,
+		associate.Events,
 		cloudsim.Events,
 		compat.Events,
 		config.Events,

@@ -65,7 +65,7 @@ func (c *Cloud) Observe(ctx context.Context, addr netip.Addr) (providers.Holder,
 	if c.account == nil {
 		return providers.Holder{}, ErrNoAccount
 	}
-	return c.account.Observe(ctx, addr, time.Now())
+	return c.account.ObserveAnew(ctx, addr)
 }
 
 // Self returns this host as the provider knows it. Without a provider the error is
