@@ -104,7 +104,7 @@ func (o AccessOptions) resolve(d Deps) ([]string, error) {
 		case value == "":
 			return nil, fmt.Errorf("%s.%s: missing; write %s or %s-file, or set the environment variable %s", o.Provider, s.Key, s.Key, s.Key, s.Env)
 		case !s.Bytes && strings.ContainsFunc(value, func(r rune) bool { return r <= ' ' || r > '~' || r == ',' }):
-			return nil, fmt.Errorf("%s.%s: holds a space or another character that none has", o.Provider, s.Key)
+			return nil, &section.Problem{Key: o.Provider + "." + s.Key, Text: "holds a space or another character that none has"}
 		}
 		values = append(values, value)
 	}

@@ -48,7 +48,7 @@ func prepare(hostname string) error {
 	if err := unix.Mount("tmpfs", "/run", "tmpfs", 0, "mode=0755"); err != nil {
 		return fmt.Errorf("mount tmpfs on /run: %w", err)
 	}
-	for _, dir := range []string{"/etc", "/usr/bin", "/usr/lib", "/var"} {
+	for _, dir := range []string{"/etc", "/usr/bin", "/usr/lib", "/usr/local/bin", "/var"} {
 		if err := overlay(dir); err != nil {
 			return err
 		}

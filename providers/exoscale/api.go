@@ -130,6 +130,7 @@ func (c *Client) peer(ctx context.Context, id string) (instance, error) {
 	in, err := c.reading.Do(ctx, id, func(ctx context.Context) (instance, error) {
 		in, err := c.instance(ctx, opInstance, id)
 		if isNotFound(err) {
+			c.sayStrange(id)
 			return instance{id: id, gone: true}, nil
 		}
 		return in, err

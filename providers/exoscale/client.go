@@ -57,6 +57,7 @@ type Client struct {
 	permits map[claim][]*permit
 	memory  memory
 	told    []string                           // ids in lower case that SetPeers told
+	strange map[string]bool                    // ids of told that no instance has, which was said
 	groups  map[string]string                  // security groups: as asked for, to id
 	leases  map[string]map[string][]netip.Addr // private networks: addresses by instance, as read last
 	managed map[netip.Addr]*journal.Condition
@@ -93,6 +94,7 @@ func newClient(d providers.Deps, conf config) (providers.Provider, error) {
 		unaudited: access.Journal.Condition(),
 		unread:    access.Journal.Condition(),
 		permits:   map[claim][]*permit{},
+		strange:   map[string]bool{},
 		managed:   map[netip.Addr]*journal.Condition{},
 	}
 	for _, p := range conf.peers {

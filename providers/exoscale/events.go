@@ -20,6 +20,8 @@ var (
 		Text: "the API's list of instances by address cannot be relied on; the records of all instances are read instead"}
 	zoneAssumed = journal.Kind{Code: "exoscale-zone-assumed", Level: zap.WarnLevel,
 		Text: "the metadata service does not say the zone; fallback-zone is used"}
+	peerUnknown = journal.Kind{Code: "exoscale-peer-unknown", Level: zap.WarnLevel,
+		Text: "a peer tells an id that no instance of this zone has: exoip tells that of its NIC; berth tells that of the instance, so replace exoip on that host"}
 	auditFailed = journal.Kind{Code: "exoscale-audit-failed", Level: zap.WarnLevel,
 		Text: "cannot read the records of all instances; others that have an elastic IP may stay unseen",
 		Over: "the records of all instances were read again"}
@@ -29,4 +31,4 @@ var (
 )
 
 // Events are the kinds that this package declares.
-var Events = []journal.Kind{detaching, managed, inPool, filterDoubted, zoneAssumed, auditFailed, privateUnread}
+var Events = []journal.Kind{detaching, managed, inPool, filterDoubted, zoneAssumed, peerUnknown, auditFailed, privateUnread}

@@ -1,8 +1,11 @@
 package exoscale
 
 import (
+	"maps"
 	"slices"
 	"strings"
+
+	"go.uber.org/zap"
 
 	"berth/providers"
 )
@@ -28,6 +31,20 @@ func (c *Client) SetPeers(ids []string) {
 	defer c.mu.Unlock()
 	c.told = slices.DeleteFunc(told, func(id string) bool { return id == c.self.instance })
 	c.told = c.told[:min(maxTold, len(c.told))]
+	maps.DeleteFunc(c.strange, func(id string, _ bool) bool { return !slices.Contains(c.told, id) })
+}
+
+// sayStrange says once of an id that was told that no instance has it.
+func (c *Client) sayStrange(id string) {
+	c.mu.Lock()
+	say := slices.Contains(c.told, id) && !c.strange[id]
+	if say {
+		c.strange[id] = true
+	}
+	c.mu.Unlock()
+	if say {
+		c.Journal.Tell(peerUnknown, zap.String("id", id))
+	}
 }
 
 // known returns the instances that were named or told to be possible other holders.

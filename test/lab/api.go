@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -45,13 +46,20 @@ func (a *API) Up() error {
 	if len(a.servers) > 0 {
 		return nil
 	}
-	for _, address := range []string{apiAddr, metadataAddr + ":80"} {
+	addresses := []string{apiAddr, metadataAddr + ":80"}
+	if a.lab.tls != nil {
+		addresses = append(addresses, exoscaleAddr)
+	}
+	for _, address := range addresses {
 		var listener net.Listener
 		if err := a.lab.Router.Do(func() (err error) {
 			listener, err = net.Listen("tcp4", address)
 			return err
 		}); err != nil {
 			return fmt.Errorf("serve API: %w", err)
+		}
+		if address == exoscaleAddr {
+			listener = tls.NewListener(listener, a.lab.tls)
 		}
 		s := &http.Server{Handler: a, ReadHeaderTimeout: 10 * time.Second}
 		a.servers = append(a.servers, s)

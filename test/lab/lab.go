@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -48,7 +49,8 @@ type Lab struct {
 	Sim    *cloudsim.Sim
 	API    *API
 
-	root string // of the module
+	root string      // of the module
+	tls  *tls.Config // of the API, where that is Exoscale's
 
 	mu       sync.Mutex
 	bindings []Binding
@@ -73,6 +75,8 @@ type Options struct {
 	// Unfriendly gives the API bad habits, by chances that follow from Seed.
 	Unfriendly bool
 	Seed       uint64
+	// Exoscale makes the account one of Exoscale, with ElasticIP and no other address.
+	Exoscale bool
 }
 
 // New builds a lab of two hosts, on which nothing runs yet. Close must be called.
@@ -167,6 +171,11 @@ func (l *Lab) cloud(o Options) (err error) {
 	}
 	for _, ip := range []netip.Addr{IPv4a, IPv4b, IPv6n, IPv6c} {
 		account.FloatingIPs = append(account.FloatingIPs, cloudsim.FloatingIP{Network: Network(ip), Region: "lpg"})
+	}
+	if o.Exoscale {
+		if err := l.exoscale(&account); err != nil {
+			return err
+		}
 	}
 	if l.Sim, err = cloudsim.New(account); err != nil {
 		return err
