@@ -12,16 +12,6 @@ import (
 	"berth/internal/testnet"
 )
 
-// The blocks of commands in the section of LinK.
-const (
-	linkAPICommands = iota
-	linkEtcdCommands
-	linkDummies
-	linkVeths
-	linkAgents
-	linkBlocks
-)
-
 // bash runs lines on a node as they stand, and returns what they print.
 func (c *segment) bash(n *testnet.Node, lines string) string {
 	c.t.Helper()
@@ -40,11 +30,11 @@ func TestLinkDocumentedCommands(t *testing.T) {
 	testnet.Require(t, "curl")
 	f := newLinkField(t, etcdtest.Options{}, "link-1")
 	h := f.hosts[0]
-	blocks := documented(t, "LinK", f.endpoint(), linkBlocks)
+	blocks := elsewhere(documented(t, "LinK"), f.endpoint())
 	f.etcdctl("put", "/link/hosts/link-1/vip-1", "of LinK")
 	h.start("HOSTNAME=link-1")
 	v4, v6 := netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("2001:db8::1")
-	lines := strings.SplitAfter(blocks[linkAPICommands], "\n")
+	lines := strings.SplitAfter(blocks[0], "\n")
 	f.bash(h.Node, strings.Join(lines[:2], ""))
 	f.owns(v4, h)
 	f.owns(v6, h)
@@ -57,7 +47,7 @@ func TestLinkDocumentedCommands(t *testing.T) {
 	if got := h.wants(http.StatusOK, http.MethodGet, "/ips", ""); strings.TrimSpace(got) != `{"ips":[]}` {
 		t.Errorf("got %s", got)
 	}
-	f.bash(f.router, blocks[linkEtcdCommands])
+	f.bash(f.router, blocks[1])
 	for line := range strings.Lines(f.etcdctl("get", "--prefix", "--keys-only", "/")) {
 		if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "/link/berth/") {
 			t.Errorf("want the keys of LinK to be gone, got %s", line)
@@ -74,7 +64,8 @@ func TestLinkDevelopmentLines(t *testing.T) {
 	t.Parallel()
 	testnet.Require(t, "curl")
 	f := newLinkField(t, etcdtest.Options{}, "machine", "other")
-	blocks := documented(t, "LinK", f.endpoint(), linkBlocks)
+	blocks := elsewhere(documented(t, "LinK"), f.endpoint())
+	dummies, veths, agents := blocks[0], blocks[1], blocks[2]
 	machine, other := f.hosts[0].Node, f.hosts[1].Node
 	up := func(n *testnet.Node) {
 		t.Helper()
@@ -82,12 +73,12 @@ func TestLinkDevelopmentLines(t *testing.T) {
 			t.Errorf("want eth10, eth11 and eth12 to be up, got\n%s", out)
 		}
 	}
-	f.bash(machine, blocks[linkVeths])
+	f.bash(machine, veths)
 	up(machine)
 	if out, err := other.Run(t.Context(), "/bin/bash", "-c", "ip link add probe type dummy && ip link del probe"); err != nil {
 		t.Logf("the lines for dummy interfaces do not run on this kernel: %v: %s", err, out)
 	} else {
-		lines := blocks[linkDummies]
+		lines := dummies
 		if _, err := exec.LookPath("modprobe"); err != nil {
 			_, lines, _ = strings.Cut(lines, "\n") // the kernel has them without it
 		}
@@ -95,7 +86,7 @@ func TestLinkDevelopmentLines(t *testing.T) {
 		up(other)
 	}
 	// etcd is on another node.
-	agents := strings.ReplaceAll(blocks[linkAgents], "http://127.0.0.1:2379", f.endpoint())
+	agents = strings.ReplaceAll(agents, "http://127.0.0.1:2379", f.endpoint())
 	out := f.bash(machine, agents)
 	if n := strings.Count(out, `"id":"vip-10.0.0.1"`); n != 4 || !strings.Contains(out, `"status":"`) {
 		t.Errorf("want three answers that the address was added, and a list, got\n%s", out)

@@ -32,12 +32,13 @@ type segment struct {
 	scheme string
 
 	mu      sync.Mutex
-	owners  map[netip.Addr][]string  // by address, the nodes that have it now
-	ever    map[netip.Addr][]string  // by address, the nodes that have had it
-	lengths map[netip.Addr]int       // by address, the length with which it was bound last
-	last    map[netip.Addr]time.Time // by address, when it came to a node last
-	doubly  []string                 // moments when two nodes had an address
-	bound   int                      // how often an address was bound
+	owners  map[netip.Addr][]string    // by address, the nodes that have it now
+	ever    map[netip.Addr][]string    // by address, the nodes that have had it
+	lengths map[netip.Addr]int         // by address, the length with which it was bound last
+	last    map[netip.Addr]time.Time   // by address, when it came to a node last
+	doubly  []string                   // moments when two nodes had an address
+	bound   int                        // how often an address was bound
+	watched func(testnet.AddressEvent) // called with mu, after each event, unless it is nil
 }
 
 // newSegment makes a segment that ends with the test, without nodes and etcd.
@@ -135,6 +136,9 @@ func install(n *testnet.Node, dir string) error {
 func (c *segment) see(e testnet.AddressEvent) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.watched != nil {
+		defer c.watched(e)
+	}
 	a := e.Address.Addr()
 	switch {
 	case e.Lost:
