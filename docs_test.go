@@ -127,6 +127,18 @@ func declares(p *types.Package, name, member string) bool {
 	return found != nil
 }
 
+// A reader of the README finds each document in its list.
+func TestTheListOfDocumentsIsComplete(t *testing.T) {
+	docs := documents(t)
+	_, list, _ := strings.Cut(docs["README.md"], "\n## Documents\n")
+	list, _, _ = strings.Cut(list, "\n## ")
+	for path := range docs {
+		if strings.HasPrefix(path, "docs/") && !strings.Contains(list, "]("+path+")") {
+			t.Errorf("the list of documents in README.md lacks %s", path)
+		}
+	}
+}
+
 func TestEveryPackageIsOnTheMap(t *testing.T) {
 	text, err := os.ReadFile("docs/architecture.md")
 	if err != nil {
