@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"berth/internal/app"
@@ -23,6 +24,20 @@ func complete(c *cobra.Command, values func(context.Context) []string) *cobra.Co
 		ctx, cancel := context.WithTimeout(cmd.Context(), completeWithin)
 		defer cancel()
 		return values(ctx), cobra.ShellCompDirectiveNoFileComp
+	}
+	return c
+}
+
+// completeAddresses has the arguments behind a configuration completed from values, those
+// that are there already left out; the configuration is a file.
+func completeAddresses(c *cobra.Command, values func(ctx context.Context, path string) []string) *cobra.Command {
+	c.ValidArgsFunction = func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+		if len(args) == 0 {
+			return nil, cobra.ShellCompDirectiveDefault
+		}
+		ctx, cancel := context.WithTimeout(cmd.Context(), completeWithin)
+		defer cancel()
+		return slices.DeleteFunc(values(ctx, args[0]), func(v string) bool { return slices.Contains(args[1:], v) }), cobra.ShellCompDirectiveNoFileComp
 	}
 	return c
 }

@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"runtime"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -44,6 +45,7 @@ const (
 	lb1      = "11111111-1111-4111-8111-111111111111"
 	lb2      = "22222222-2222-4222-8222-222222222222"
 	apiToken = "S3CRET-T0KEN-THAT-MUST-NOT-SHOW"
+	apiKey   = "EX0-K3Y-THAT-MUST-NOT-SHOW" // of Exoscale, whose secret is the token
 )
 
 // waitLimit bounds each wait for something that must happen.
@@ -103,6 +105,11 @@ func TestScript(t *testing.T) {
 					{Network: netip.MustParsePrefix("192.0.2.2/32"), Region: "lpg", Server: lb2},
 					{Network: netip.MustParsePrefix("2001:db8:1::/56"), Region: "lpg", Server: lb2},
 				},
+				Key: apiKey, Secret: apiToken,
+				ElasticIPs: []cloudsim.ElasticIP{
+					{ID: "e0000000-0000-4000-8000-000000000004", Network: netip.MustParsePrefix("203.0.113.4/32"), Zone: "lpg", Servers: []string{lb2}},
+					{ID: "e0000000-0000-4000-8000-000000000006", Network: netip.MustParsePrefix("2001:db8:2::/96"), Zone: "lpg", Servers: []string{lb2}},
+				},
 			})
 			if err != nil {
 				return err
@@ -117,6 +124,7 @@ func TestScript(t *testing.T) {
 			env.Values[simKey{}] = sim
 			env.Setenv("SIM", "http://"+l.Addr().String())
 			env.Setenv("TOKEN", apiToken)
+			env.Setenv("KEY", apiKey)
 			env.Setenv(raceOptions, os.Getenv(raceOptions))
 			env.Setenv("LB1", lb1)
 			env.Setenv("LB2", lb2)
@@ -179,14 +187,15 @@ func cmdExpand(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
-// cmdHolder waits until a floating IP is at a server: holder NETWORK SERVER.
+// cmdHolder waits until a floating IP of any cloud is at a server: holder NETWORK SERVER;
+// an empty SERVER stands for none, and several stand with a + between them.
 func cmdHolder(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 2 {
 		ts.Fatalf("usage: holder NETWORK SERVER")
 	}
 	network := netip.MustParsePrefix(args[0])
 	eventually(ts, func() string {
-		if got := simOf(ts).Holder(network); got != args[1] {
+		if got := strings.Join(simOf(ts).Holders(network.Addr()), "+"); got != args[1] {
 			return fmt.Sprintf("%s is at %q, want %q", network, got, args[1])
 		}
 		return ""
@@ -195,7 +204,7 @@ func cmdHolder(ts *testscript.TestScript, neg bool, args []string) {
 
 // cmdMove moves a floating IP as the provider's console would.
 func cmdMove(ts *testscript.TestScript, _ bool, args []string) {
-	ts.Check(simOf(ts).Assign(netip.MustParsePrefix(args[0]), args[1]))
+	ts.Check(simOf(ts).Give(netip.MustParsePrefix(args[0]).Addr(), args[1]))
 }
 
 // cmdRefuse makes the API refuse the next requests: refuse STATUS COUNT.

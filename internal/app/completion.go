@@ -2,8 +2,10 @@ package app
 
 import (
 	"context"
+	"io"
 
 	"berth/api"
+	"berth/internal/associate"
 	"berth/internal/status"
 )
 
@@ -48,6 +50,21 @@ func (o *Options) CompleteInstances(path string) (names []string) {
 		names = append(names, in.Name)
 	}
 	return names
+}
+
+// CompleteAddresses returns the addresses of a configuration that a provider can move.
+func (o *Options) CompleteAddresses(path string) (addresses []string) {
+	silent := &Options{Program: o.Program, Getenv: o.Getenv, Stderr: io.Discard}
+	cfg, err := silent.load(path)
+	if err != nil {
+		return nil
+	}
+	var f associate.Facts
+	_ = silent.addresses(cfg, &f)
+	for _, a := range f.Addresses {
+		addresses = append(addresses, a.String())
+	}
+	return addresses
 }
 
 // CompleteStatus returns the instances of a run directory.

@@ -23,9 +23,6 @@ import (
 	"go.uber.org/zap"
 )
 
-// Forever is a Wait without an end.
-const Forever time.Duration = -1
-
 const (
 	// attemptTimeout bounds one attempt: a look, a move in several steps and a look, at
 	// an API that takes 10 s for each call.
@@ -68,7 +65,7 @@ type Options struct {
 // names each; it is nil if all are, also where nothing had to be done. When ctx ends, so
 // does Run, soon after: a request that is on its way may still be carried out.
 func Run(ctx context.Context, o Options) error {
-	if err := o.possible(); err != nil {
+	if err := o.Possible(); err != nil {
 		return err
 	}
 	if o.Wait > 0 {
@@ -117,8 +114,9 @@ func Run(ctx context.Context, o Options) error {
 	return errors.Join(errs...)
 }
 
-// possible refuses what the provider can never do, before any call.
-func (o *Options) possible() error {
+// Possible returns an error that matches ErrImpossible if the provider can never do what
+// is wanted. It makes no call.
+func (o *Options) Possible() error {
 	if !o.Release || o.Provider == nil {
 		return nil
 	}
@@ -151,12 +149,17 @@ func (r *runner) move(ctx context.Context, res *result) {
 	retry := refresher.NewSpacing(r.Policy)
 	failing := r.Journal.With(zap.String("address", res.addr.String()), zap.String("provider", r.Name)).Condition()
 	defer failing.Drop()
+	var last error
 	for {
 		err := r.attempt(ctx, res)
 		if err == nil {
 			failing.Clear()
 			return
 		}
+		if ctx.Err() != nil {
+			err = cmp.Or(last, err) // what failed before tells more than the end of the wait
+		}
+		last = err
 		if r.Wait == 0 || ctx.Err() != nil {
 			r.failed(ctx, res, err)
 			return

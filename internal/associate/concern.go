@@ -21,8 +21,9 @@ type Facts struct {
 	Instances map[string][]netip.Addr
 	// Local are the instances of which this host has a status; Alive tells whether the
 	// process of one still acts for it.
-	Local []status.Instance
-	Alive func(status.Instance) bool
+	Local  []status.Instance
+	Unseen error // why some of them could not be read, or nil
+	Alive  func(status.Instance) bool
 	// Etcd tells that a lease in etcd decides: that of an election if Elects, else that
 	// which keepalived's MASTER needs too. Owners has the member that owns an instance,
 	// Member is this host, and Unread why the owners are not known. With Pool, addresses
@@ -91,6 +92,9 @@ func (f *Facts) inEtcd(addr netip.Addr) []Concern {
 // the state MASTER; what it has recorded is true without it.
 func (f *Facts) here(addr netip.Addr) []Concern {
 	var all []Concern
+	if f.Unseen != nil {
+		all = append(all, Concern{Address: addr, Text: fmt.Sprintf("what berth on this host does about the address is not known: %v", f.Unseen)})
+	}
 	for _, in := range f.Local {
 		master, alive := in.State == vrrp.Master, f.Alive(in)
 		switch {

@@ -35,6 +35,8 @@ func TestConcerns(t *testing.T) {
 		{name: "MASTER here, dissociate, but its process has gone", facts: associate.Facts{Release: true, Instances: vi1, Local: here(vrrp.Master, "fifo")}, dead: true},
 		{name: "known by the status alone, as an added address", facts: associate.Facts{Release: true,
 			Local: []status.Instance{{Instance: "added", State: vrrp.Master, PID: 8, Addresses: []status.Address{{Address: "192.0.2.10/32"}}}}}, want: "process 8"},
+		{name: "a status that cannot be read", facts: associate.Facts{Instances: vi1, Unseen: errors.New("permission denied")},
+			want: "what berth on this host does about the address is not known: permission denied"},
 		{name: "BACKUP here, associate", facts: associate.Facts{Instances: vi1, Local: here(vrrp.Backup, "fifo")},
 			want: `instance "VI_1" is BACKUP on this host; the host on which it is MASTER takes the address back`},
 		{name: "BACKUP here, dissociate", facts: associate.Facts{Release: true, Instances: vi1, Local: here(vrrp.Backup, "fifo")}},

@@ -72,6 +72,44 @@ func (o *Overview) Elected(name, iface string, addresses []vrrp.FloatingIP) {
 	o.add(name, iface, addresses, nil, addresses)
 }
 
+// Watched adds the addresses that heartbeats decide about: each is an instance, of its
+// own name.
+func (o *Overview) Watched(addresses []vrrp.FloatingIP) {
+	for _, ip := range addresses {
+		one := []vrrp.FloatingIP{ip}
+		o.add(ip.Addr().String(), "", one, nil, one)
+	}
+}
+
+// Addresses returns the addresses that a provider can move, in the order of the
+// instances.
+func (o *Overview) Addresses() []netip.Addr {
+	var all []netip.Addr
+	for _, in := range o.Instances {
+		all = append(all, Addrs(in.managed)...)
+	}
+	return all
+}
+
+// ByInstance returns the addresses that a provider can move, by the names of the
+// instances.
+func (o *Overview) ByInstance() map[string][]netip.Addr {
+	all := map[string][]netip.Addr{}
+	for _, in := range o.Instances {
+		all[in.Name] = append(all[in.Name], Addrs(in.managed)...)
+	}
+	return all
+}
+
+// Addrs returns the addresses that a provider can move, without their lengths.
+func Addrs(ips []vrrp.FloatingIP) []netip.Addr {
+	var all []netip.Addr
+	for _, ip := range vrrp.Movable(ips) {
+		all = append(all, ip.Addr())
+	}
+	return all
+}
+
 func (o *Overview) add(name, iface string, addresses, excluded, managed []vrrp.FloatingIP) {
 	in := Instance{Name: name, Interface: iface, Addresses: texts(addresses), Excluded: texts(excluded), managed: vrrp.Movable(managed)}
 	in.Managed = texts(in.managed)
@@ -85,12 +123,7 @@ func (o *Overview) add(name, iface string, addresses, excluded, managed []vrrp.F
 
 // Ask adds who has the managed addresses at the provider.
 func (o *Overview) Ask(ctx context.Context, p providers.Provider) error {
-	var addrs []netip.Addr
-	for _, in := range o.Instances {
-		for _, ip := range in.managed {
-			addrs = append(addrs, ip.Addr())
-		}
-	}
+	addrs := o.Addresses()
 	if len(addrs) == 0 {
 		return nil
 	}

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -157,5 +158,20 @@ func TestHolders(t *testing.T) {
 		if got := overview.Holder(h); got != want {
 			t.Errorf("got %q, want %q", got, want)
 		}
+	}
+}
+
+func TestAddressesThatAProviderCanMoveAreGivenByInstance(t *testing.T) {
+	ip := func(text string) vrrp.FloatingIP { return vrrp.FloatingIP{Prefix: netip.MustParsePrefix(text)} }
+	var o overview.Overview
+	o.Watched([]vrrp.FloatingIP{ip("192.0.2.1/24"), ip("fe80::1/64")})
+	o.Elected("api", "eth0", []vrrp.FloatingIP{ip("2001:db8::1/128"), ip("192.0.2.1/32")})
+	one, six := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("2001:db8::1")
+	if want := []netip.Addr{one, six, one}; !slices.Equal(o.Addresses(), want) {
+		t.Errorf("want %v, got %v", want, o.Addresses())
+	}
+	got := o.ByInstance()
+	if !slices.Equal(got["192.0.2.1"], []netip.Addr{one}) || len(got["fe80::1"]) != 0 || !slices.Equal(got["api"], []netip.Addr{six, one}) {
+		t.Errorf("got %v", got)
 	}
 }
