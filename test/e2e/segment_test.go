@@ -29,7 +29,6 @@ type segment struct {
 	t      *testing.T
 	router *testnet.Node // the segment; etcd runs on it
 	etcd   *etcdtest.Cluster
-	scheme string
 
 	mu      sync.Mutex
 	owners  map[netip.Addr][]string    // by address, the nodes that have it now
@@ -45,7 +44,7 @@ type segment struct {
 func newSegment(t *testing.T) *segment {
 	t.Helper()
 	testnet.Require(t, "etcdctl")
-	c := &segment{t: t, owners: map[netip.Addr][]string{}, ever: map[netip.Addr][]string{}, lengths: map[netip.Addr]int{}, last: map[netip.Addr]time.Time{}, scheme: "http://"}
+	c := &segment{t: t, owners: map[netip.Addr][]string{}, ever: map[netip.Addr][]string{}, lengths: map[netip.Addr]int{}, last: map[netip.Addr]time.Time{}}
 	t.Cleanup(func() {
 		if t.Failed() {
 			for _, log := range c.Logs() {
@@ -86,8 +85,15 @@ func (c *segment) called(n *testnet.Node, path string) {
 	c.must(err)
 }
 
-// begin begins to see what the nodes do, and starts etcd.
+// begin begins to see what the nodes do, and starts an etcd of one member on the router.
 func (c *segment) begin(o etcdtest.Options) {
+	c.t.Helper()
+	c.beginOn(o, map[string]*testnet.Node{segmentEtcd: c.router})
+}
+
+// beginOn does what begin does, with a member of etcd on each of some nodes, by the address
+// on which it listens.
+func (c *segment) beginOn(o etcdtest.Options, nodes map[string]*testnet.Node) {
 	c.t.Helper()
 	binary, err := etcdtest.Binary()
 	if err != nil {
@@ -98,22 +104,25 @@ func (c *segment) begin(o etcdtest.Options) {
 	}
 	c.must(c.router.WatchAddresses(c.see))
 	const path = "/usr/bin/berth-lab-etcd"
-	c.must(c.router.Install(path, binary, 0o755))
-	p := lab.EtcdPlace(c.router, c.Record)
-	at := netip.MustParseAddr(segmentEtcd)
-	p.Client, p.Peer, p.Metrics = netip.AddrPortFrom(at, 2379), netip.AddrPortFrom(at, 2380), netip.AddrPortFrom(at, 2381)
 	dir := c.t.TempDir()
-	if o.TLS {
-		c.scheme = "https://"
-		run := p.Run
-		p.Run = func(name, path string, args ...string) (etcdtest.Process, error) {
-			if err := install(c.router, dir); err != nil {
-				return nil, err
+	var places []etcdtest.Place
+	for _, address := range slices.Sorted(maps.Keys(nodes)) {
+		node, at := nodes[address], netip.MustParseAddr(address)
+		c.must(node.Install(path, binary, 0o755))
+		p := lab.EtcdPlace(node, c.Record)
+		p.Client, p.Peer, p.Metrics = netip.AddrPortFrom(at, 2379), netip.AddrPortFrom(at, 2380), netip.AddrPortFrom(at, 2381)
+		if o.TLS {
+			run := p.Run
+			p.Run = func(name, path string, args ...string) (etcdtest.Process, error) {
+				if err := install(node, dir); err != nil {
+					return nil, err
+				}
+				return run(name, path, args...)
 			}
-			return run(name, path, args...)
 		}
+		places = append(places, p)
 	}
-	c.etcd, err = etcdtest.New(path, dir, []etcdtest.Place{p}, o)
+	c.etcd, err = etcdtest.New(path, dir, places, o)
 	c.must(err)
 	c.OnClose(func() error {
 		c.etcd.Close()
@@ -200,8 +209,8 @@ func (c *segment) none(addresses []netip.Addr) {
 	})
 }
 
-// endpoint is the URL of etcd.
-func (c *segment) endpoint() string { return c.scheme + segmentEtcd + ":2379" }
+// endpoint is the URL of etcd, or of its members, with commas between them.
+func (c *segment) endpoint() string { return strings.Join(c.etcd.Endpoints(), ",") }
 
 // operator returns the environment of etcdctl on the router.
 func (c *segment) operator() []string {

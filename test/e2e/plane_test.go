@@ -1,0 +1,164 @@
+package e2e_test
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"berth/internal/etcdtest"
+	"berth/internal/testnet"
+)
+
+// plane is hosts of which each has a member of an etcd that asks for client certificates,
+// as the control plane of a cluster has them.
+type plane struct {
+	*segment
+	hosts []*planeHost
+	// The files of a client of etcd, on this machine.
+	ca, cert, key string
+}
+
+// planeHost is a host, with a program that a supervisor starts again whenever it ends.
+type planeHost struct {
+	*testnet.Node
+	plane      *plane
+	address    netip.Addr
+	supervisor *testnet.Process
+}
+
+// newPlane makes hosts with a member of etcd each. It ends with the test.
+func newPlane(t *testing.T, names ...string) *plane {
+	t.Helper()
+	p := &plane{segment: newSegment(t)}
+	members := map[string]*testnet.Node{}
+	for i, name := range names {
+		h := &planeHost{Node: p.attach(name, 11+i), plane: p, address: netip.AddrFrom4([4]byte{10, 78, 0, byte(11 + i)})}
+		p.hosts = append(p.hosts, h)
+		members[h.address.String()] = h.Node
+	}
+	p.beginOn(etcdtest.Options{TLS: true}, members)
+	var err error
+	p.ca = p.etcd.CAFile()
+	p.cert, p.key, err = p.etcd.ClientCertificate("client", time.Hour)
+	p.must(err)
+	return p
+}
+
+// certificates gives a host the files of a client of etcd, under these names.
+func (h *planeHost) certificates(ca, cert, key string) {
+	h.plane.t.Helper()
+	h.plane.must(errors.Join(h.Install(ca, h.plane.ca, 0o644), h.Install(cert, h.plane.cert, 0o644), h.Install(key, h.plane.key, 0o600)))
+}
+
+// supervise has a supervisor run a command line of a shell, and run it again when it ends.
+func (h *planeHost) supervise(line string) {
+	h.plane.t.Helper()
+	const loop = `while :; do
+  %s &
+  echo "started $!"
+  wait $! && status=0 || status=$?
+  echo "ended $status"
+  sleep 0.1
+done
+`
+	var err error
+	h.supervisor, err = h.Start("supervisor", "/bin/bash", "-c", fmt.Sprintf(loop, line))
+	h.plane.must(err)
+	h.plane.Record(h.supervisor.Log)
+}
+
+// signal sends a signal to the program that was started last.
+func (h *planeHost) signal(sig syscall.Signal) {
+	h.plane.t.Helper()
+	pid := 0
+	for _, line := range h.supervisor.Log.Lines() {
+		if text, ok := strings.CutPrefix(line.Text, "started "); ok {
+			pid, _ = strconv.Atoi(text)
+		}
+	}
+	if _, err := h.Run(h.plane.t.Context(), "/bin/sh", "-c", fmt.Sprintf("kill -%d %d", sig, pid)); err != nil {
+		h.plane.t.Fatal(err)
+	}
+}
+
+// retire ends the supervisor, so that nothing is started again, and then the program.
+func (h *planeHost) retire(sig syscall.Signal) {
+	h.plane.t.Helper()
+	h.plane.must(h.supervisor.Signal(syscall.SIGKILL))
+	<-h.supervisor.Done()
+	h.signal(sig)
+}
+
+// says waits until the supervisor or the program has written a text after a moment.
+func (h *planeHost) says(text string, since time.Time) {
+	h.plane.t.Helper()
+	h.plane.until(fmt.Sprintf("%s to say %q", h.Name, text), func() bool {
+		_, ok := h.supervisor.Log.Find(since, contains(text))
+		return ok
+	})
+}
+
+// owner waits until one of the hosts alone has an address, and returns that.
+func (p *plane) owner(a netip.Addr, among ...*planeHost) (owner *planeHost) {
+	p.t.Helper()
+	p.until(fmt.Sprintf("one host to have %v", a), func() bool {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		for _, h := range among {
+			if own := p.owners[a]; len(own) == 1 && own[0] == h.Name {
+				owner = h
+				return true
+			}
+		}
+		return false
+	})
+	return owner
+}
+
+// others returns the hosts but one.
+func (p *plane) others(but *planeHost) (all []*planeHost) {
+	for _, h := range p.hosts {
+		if h != but {
+			all = append(all, h)
+		}
+	}
+	return all
+}
+
+// loseMajority ends the etcd of all hosts but the first, and restore starts it again.
+func (p *plane) loseMajority() {
+	p.t.Helper()
+	for _, m := range p.etcd.Members()[1:] {
+		p.must(m.Kill())
+	}
+}
+
+func (p *plane) restore() {
+	p.t.Helper()
+	for _, m := range p.etcd.Members()[1:] {
+		p.must(m.Restart())
+	}
+	p.ready()
+}
+
+// steps returns a function that runs parts that follow each other. After each, no two hosts
+// may have had an address at once.
+func (p *plane) steps(t *testing.T) func(name string, f func(t *testing.T)) {
+	return func(name string, f func(t *testing.T)) {
+		if t.Failed() {
+			return // what follows needs the state that this should have left
+		}
+		t.Run(name, func(t *testing.T) {
+			outer := p.t
+			p.t = t
+			defer func() { p.t = outer }()
+			f(t)
+			p.once()
+		})
+	}
+}
