@@ -12,6 +12,7 @@ import (
 
 	"berth/internal/etcdtest"
 	"berth/internal/testnet"
+	"berth/test/lab"
 )
 
 // plane is hosts of which each has a member of an etcd that asks for client certificates,
@@ -31,13 +32,16 @@ type planeHost struct {
 	supervisor *testnet.Process
 }
 
-// newPlane makes hosts with a member of etcd each. It ends with the test.
+// newPlane makes hosts 192.0.2.11 and so on, with a member of etcd each. It ends with the
+// test.
 func newPlane(t *testing.T, names ...string) *plane {
 	t.Helper()
 	p := &plane{segment: newSegment(t)}
+	p.must(p.router.AddAddress("br0", netip.MustParsePrefix("192.0.2.1/24")))
 	members := map[string]*testnet.Node{}
 	for i, name := range names {
-		h := &planeHost{Node: p.attach(name, 11+i), plane: p, address: netip.AddrFrom4([4]byte{10, 78, 0, byte(11 + i)})}
+		h := &planeHost{Node: p.attach(name, 11+i), plane: p, address: netip.AddrFrom4([4]byte{192, 0, 2, byte(11 + i)})}
+		p.must(h.AddAddress(lab.Link, netip.PrefixFrom(h.address, 24)))
 		p.hosts = append(p.hosts, h)
 		members[h.address.String()] = h.Node
 	}
@@ -130,11 +134,26 @@ func (p *plane) others(but *planeHost) (all []*planeHost) {
 	return all
 }
 
-// loseMajority ends the etcd of all hosts but the first, and restore starts it again.
-func (p *plane) loseMajority() {
+// loseMajority ends the etcd of all hosts but the first, and returns when the last one began
+// to end. restore starts them again.
+func (p *plane) loseMajority() (lost time.Time) {
 	p.t.Helper()
 	for _, m := range p.etcd.Members()[1:] {
+		lost = time.Now()
 		p.must(m.Kill())
+	}
+	return lost
+}
+
+// drops waits until no host has an address, and fails the test if that was more than d
+// after a moment.
+func (p *plane) drops(a netip.Addr, d time.Duration, since time.Time) {
+	p.t.Helper()
+	p.none([]netip.Addr{a})
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if took := p.left[a].Sub(since); took > d {
+		p.t.Errorf("want no host to have %v after %v, it took %v", a, d, took)
 	}
 }
 

@@ -35,6 +35,7 @@ type segment struct {
 	ever    map[netip.Addr][]string    // by address, the nodes that have had it
 	lengths map[netip.Addr]int         // by address, the length with which it was bound last
 	last    map[netip.Addr]time.Time   // by address, when it came to a node last
+	left    map[netip.Addr]time.Time   // by address, when it left a node last
 	doubly  []string                   // moments when two nodes had an address
 	bound   int                        // how often an address was bound
 	watched func(testnet.AddressEvent) // called with mu, after each event, unless it is nil
@@ -44,7 +45,7 @@ type segment struct {
 func newSegment(t *testing.T) *segment {
 	t.Helper()
 	testnet.Require(t, "etcdctl")
-	c := &segment{t: t, owners: map[netip.Addr][]string{}, ever: map[netip.Addr][]string{}, lengths: map[netip.Addr]int{}, last: map[netip.Addr]time.Time{}}
+	c := &segment{t: t, owners: map[netip.Addr][]string{}, ever: map[netip.Addr][]string{}, lengths: map[netip.Addr]int{}, last: map[netip.Addr]time.Time{}, left: map[netip.Addr]time.Time{}}
 	t.Cleanup(func() {
 		if t.Failed() {
 			for _, log := range c.Logs() {
@@ -160,6 +161,7 @@ func (c *segment) see(e testnet.AddressEvent) {
 			c.doubly = append(c.doubly, fmt.Sprintf("%v at %s on %v", a, e.Time.Format("05.000"), c.owners[a]))
 		}
 	default:
+		c.left[a] = e.Time
 		c.owners[a] = slices.DeleteFunc(c.owners[a], func(name string) bool { return name == e.Node.Name })
 	}
 }
