@@ -28,6 +28,7 @@ var migrating = map[string][]string{
 		"TestLinkDocumentedCommands", "TestLinkDocumentedCommands",
 		"TestLinkDevelopmentLines", "TestLinkDevelopmentLines", "TestLinkDevelopmentLines",
 	},
+	"govip": {"TestGovipRollsOver"},
 	"vip-manager": {
 		"TestVIPManagerRollsOver", "TestVIPManagerRollsOver",
 		"TestVIPManagerRollsOverToAnElection", "TestVIPManagerRollsOverToAnElection", "TestVIPManagerRollsOverToAnElection",
