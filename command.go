@@ -15,6 +15,7 @@ import (
 // itself, has their name, each with the command that does their work. floaty's is the
 // command line itself.
 var predecessors = map[string]string{
+	"exoip":  "exoip",
 	"floaty": "",
 	"govip":  "govip",
 	"link":   "link",
@@ -89,7 +90,7 @@ Exit status: 0 done, 1 failed, 2 mistake in usage or configuration.`,
 	p.BoolVarP(&o.Verbose, "verbose", "v", false, "log more (also BERTH_LOG_VERBOSE, FLOATY_LOG_VERBOSE)")
 	p.BoolVar(&o.JSONLog, "json-log", false, "log JSON lines")
 	p.BoolVar(&o.DryRun, "dry-run", false, "change nothing; print REFRESH ADDRESS/PREFIX instead of calling the provider")
-	root.AddCommand(electCommand(o), watchCommand(o), takeoverCommand(o), releaseCommand(o), poolCommand(o), ipsCommand(o), associateCommand(o), dissociateCommand(o), yaimCommand(o), linkCommand(o), govipCommand(o))
+	root.AddCommand(electCommand(o), watchCommand(o), takeoverCommand(o), releaseCommand(o), poolCommand(o), ipsCommand(o), associateCommand(o), dissociateCommand(o), yaimCommand(o), linkCommand(o), govipCommand(o), exoipCommand(o))
 	root.AddCommand(showCommand(o), statusCommand(o), clusterCommand(o), checkCommand(o), configCommand(o), cloudsimCommand(o), versionCommand(o))
 	root.InitDefaultCompletionCmd()
 	for _, c := range root.Commands() {

@@ -33,8 +33,13 @@ func (o *Options) Associate(ctx context.Context, configPath string, ao Associate
 	if err != nil {
 		return err
 	}
+	return o.associate(ctx, cfg, ao)
+}
+
+// associate does the work of Associate with a configuration.
+func (o *Options) associate(ctx context.Context, cfg *config.Config, ao AssociateOptions) error {
 	if cfg.Pointing(false) == config.Nothing {
-		return &UsageError{fmt.Errorf("%s: no provider points addresses at hosts; write provider, or leave the addresses to berth elect", configPath)}
+		return &UsageError{fmt.Errorf("%s: no provider points addresses at hosts; write provider, or leave the addresses to berth elect", cfg.Path)}
 	}
 	facts := associate.Facts{Release: ao.Release}
 	wait, err := associate.ParseWait(ao.Wait)

@@ -59,6 +59,44 @@ func (o *Options) Govip(ctx context.Context, args []string) error {
 	})
 }
 
+// Exoip does what Watch, Associate or Dissociate does, with the configuration that a command
+// line of exoip means, or prints or checks that configuration.
+func (o *Options) Exoip(ctx context.Context, args []string) error {
+	var mode compat.ExoipMode
+	return o.standIn(ctx, standIn{
+		translate: func(co config.Options) (t *compat.Translation, err error) {
+			t, mode, err = compat.Exoip(args, o.Getenv, co)
+			return t, err
+		},
+		check: append([]string{"exoip", string(compat.ExoipValidate)}, args...),
+		run: func(ctx context.Context, from source) error {
+			switch mode {
+			case compat.ExoipAssociate, compat.ExoipDissociate:
+				cfg, err := from.load()
+				if err != nil {
+					return err
+				}
+				return o.associate(ctx, cfg, AssociateOptions{Release: mode == compat.ExoipDissociate})
+			case compat.ExoipValidate:
+				return o.checkFrom(from, "exoip")
+			}
+			return o.watchFrom(ctx, from)
+		},
+	})
+}
+
+// checkFrom checks the configuration of a source, and prints that it is good.
+func (o *Options) checkFrom(from source, name string) error {
+	cfg, err := from.load()
+	if err == nil {
+		err = o.buildable(cfg)
+	}
+	if err == nil {
+		_, err = fmt.Fprintf(o.Stdout, "%s: ok\n", name)
+	}
+	return err
+}
+
 // standIn prints the translation, or runs with it. errors.Is finds flag.ErrHelp and
 // compat.ErrVersion in the error where a command line asks for these.
 func (o *Options) standIn(ctx context.Context, p standIn) error {

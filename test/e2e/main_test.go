@@ -77,8 +77,14 @@ type field struct {
 // in the lab may hold the token; when the test has failed, all output is shown.
 func newField(t *testing.T) *field {
 	t.Helper()
+	return newFieldWith(t, lab.Options{Binary: berth, Unfriendly: true, Seed: *seed})
+}
+
+// newFieldWith is newField with another lab.
+func newFieldWith(t *testing.T, o lab.Options) *field {
+	t.Helper()
 	testnet.Require(t, lab.Programs...)
-	l, err := lab.New(lab.Options{Binary: berth, Unfriendly: true, Seed: *seed})
+	l, err := lab.New(o)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -29,6 +29,7 @@ var migrating = map[string][]string{
 		"TestLinkDevelopmentLines", "TestLinkDevelopmentLines", "TestLinkDevelopmentLines",
 	},
 	"govip": {"TestGovipRollsOver"},
+	"exoip": {"TestExoipRollsOver", "TestExoipRollsOver"},
 	"vip-manager": {
 		"TestVIPManagerRollsOver", "TestVIPManagerRollsOver",
 		"TestVIPManagerRollsOverToAnElection", "TestVIPManagerRollsOverToAnElection", "TestVIPManagerRollsOverToAnElection",
