@@ -37,6 +37,7 @@ var ErrVersion = errors.New("the version is asked for")
 const (
 	printFlag   = "print-config"
 	verboseFlag = "verbose"
+	shortFlag   = "v"
 	jsonFlag    = "json-log"
 	dryFlag     = "dry-run"
 	versionFlag = "version"
@@ -45,6 +46,7 @@ const (
 var commonFlags = []Flag{
 	{Name: printFlag, Usage: "print the configuration of berth that means the same, without secrets, and exit"},
 	{Name: verboseFlag, Usage: "log more"},
+	{Name: shortFlag, Usage: "log more"}, // the short form of berth -v, which may stand before the command
 	{Name: jsonFlag, Usage: "log JSON lines"},
 	{Name: dryFlag, Usage: "change nothing, as berth --dry-run"},
 	{Name: versionFlag, Usage: "print the version and exit"},
@@ -197,7 +199,7 @@ func (s *settings) each(key string) (all []string) {
 func newCommandLine(s *settings, flags []Flag, instead string) *draft {
 	d := newDraft(s)
 	d.t.Print, d.t.DryRun = s.on("-"+printFlag), s.on("-"+dryFlag)
-	d.t.Verbose, d.t.JSONLog = s.on("-"+verboseFlag), s.on("-"+jsonFlag)
+	d.t.Verbose, d.t.JSONLog = s.on("-"+verboseFlag) || s.on("-"+shortFlag), s.on("-"+jsonFlag)
 	var written []string
 	for _, f := range flags {
 		if key := "-" + f.Name; f.Secret && s.given(key) {

@@ -67,7 +67,7 @@ func TestMistakesInACommandLine(t *testing.T) {
 		env  string // of IF_SECRET
 		want string
 	}{
-		{[]string{"-W", "-priority", "20"}, "", "command line: -priority: unknown flag; write one of -W, -P, -l, -p, -xs, -print-config, -verbose, -json-log, -dry-run, -version"},
+		{[]string{"-W", "-priority", "20"}, "", "command line: -priority: unknown flag; write one of -W, -P, -l, -p, -xs, -print-config, -verbose, -v, -json-log, -dry-run, -version"},
 		{[]string{"-xsS3CRET99"}, "", "command line: flags: unknown flag; write one of "},
 		{[]string{"-xsletters"}, "", "command line: flags: unknown flag; write one of "},
 		{[]string{"---"}, "", "command line: flags: unknown flag; write one of "},
@@ -98,6 +98,9 @@ func TestCommandLineAsksForSomethingElse(t *testing.T) {
 	_, _, tr, err := compat.CommandLine([]string{"-print-config", "-verbose", "-json-log", "-dry-run"}, testFlags, none)
 	if err != nil || !tr.Print || !tr.Verbose || !tr.JSONLog || !tr.DryRun {
 		t.Errorf("want all of it to be told, got %+v, %v", tr, err)
+	}
+	if _, _, tr, err := compat.CommandLine([]string{"-v"}, testFlags, none); err != nil || !tr.Verbose {
+		t.Errorf("want -v to be told, got %+v, %v", tr, err)
 	}
 	if _, _, tr, err := compat.CommandLine([]string{"-W"}, testFlags, none); err != nil || tr.Print || tr.Verbose || tr.JSONLog || tr.DryRun {
 		t.Errorf("want nothing of it, got %+v, %v", tr, err)
