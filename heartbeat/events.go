@@ -20,7 +20,7 @@ var (
 	stoodStill = journal.Kind{Code: "heartbeat-standstill", Level: zap.WarnLevel,
 		Text: "this process did not run for as long as the peers wait; it is BACKUP until it has had time to hear them"}
 	ambiguous = journal.Kind{Code: "heartbeat-tie-ambiguous", Level: zap.WarnLevel, Distinct: true,
-		Text: "peers with the priority of this host know it by different addresses, so that the lower address may name no owner; give the hosts different priorities",
+		Text: "peers with the priority of this host know it by different addresses; where the lower address would name no owner, this host steps back by one; give the hosts different priorities",
 		Over: "the peers with the priority of this host know it by one address"}
 	unreceived = journal.Kind{Code: "heartbeat-receive-failed", Level: zap.ErrorLevel, Distinct: true,
 		Text: "cannot receive heartbeats", Over: "heartbeats are received again"}

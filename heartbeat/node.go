@@ -75,7 +75,8 @@ type Node struct {
 	ids      []ID // of this host, the newest last
 	priority int
 	told     map[netip.Addr]vrrp.State // that were emitted
-	toldPrio int                       // that was emitted
+	back     map[netip.Addr]int        // see stepBack
+	toldPrio map[netip.Addr]int        // that were emitted, and before the first event the priority
 	resigned bool
 	still    time.Duration // for which this process did not run, not told yet
 	samples  [reasons]sample
@@ -92,8 +93,8 @@ func New(o Options) *Node {
 		o.Network = kernel{}
 	}
 	n := &Node{
-		options: o, dead: o.Interval * time.Duration(o.DeadRatio), priority: o.Priority, toldPrio: o.Priority,
-		ids: []ID{randomID()}, told: map[netip.Addr]vrrp.State{}, watchers: map[*func()]struct{}{},
+		options: o, dead: o.Interval * time.Duration(o.DeadRatio), priority: o.Priority, toldPrio: map[netip.Addr]int{},
+		ids: []ID{randomID()}, told: map[netip.Addr]vrrp.State{}, back: map[netip.Addr]int{}, watchers: map[*func()]struct{}{},
 		begun: make(chan struct{}), changed: make(chan struct{}, 1), due: make(chan struct{}, 1), news: make(chan struct{}, 1),
 		counted: make(chan struct{}, 1), unknown: make(chan struct{}, 1),
 		record: newRecord(o.Counters, o.Journal), random: rand.Float64,
@@ -103,6 +104,9 @@ func New(o Options) *Node {
 	}
 	slices.SortFunc(n.addresses, netip.Addr.Compare)
 	n.addresses = slices.Compact(n.addresses)
+	for _, a := range n.addresses {
+		n.toldPrio[a] = o.Priority
+	}
 	return n
 }
 
@@ -249,3 +253,20 @@ func signal(c chan<- struct{}) {
 
 // bareAddr returns an address in the form in which addresses are compared.
 func bareAddr(a netip.Addr) netip.Addr { return a.Unmap().WithZone("") }
+
+// facts returns what a decision about an address follows from. It is called with mu held.
+func (n *Node) facts(address netip.Addr, unable string) facts {
+	return facts{
+		now: time.Now(), dead: n.dead, hold: n.hold, unable: unable, priority: n.advertised(address, unable != ""),
+		id: n.id(), peers: n.table.neighbours(address),
+	}
+}
+
+// advertised returns the priority that this host tells its peers for an address. It is
+// called with mu held.
+func (n *Node) advertised(address netip.Addr, unable bool) int {
+	if unable || n.resigned {
+		return worst
+	}
+	return min(n.priority+n.back[address], worst)
+}

@@ -11,7 +11,7 @@ func (n *Node) Outranked(address netip.Addr) bool {
 	unable := n.unable()
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	f := facts{now: time.Now(), dead: n.dead, priority: n.advertised(unable != ""), id: n.id(), peers: n.table.neighbours(bareAddr(address))}
+	f := n.facts(bareAddr(address), unable)
 	for _, p := range f.peers {
 		if p.lives(f.now, f.dead) && f.before(p) != "" {
 			return true

@@ -1,6 +1,7 @@
 package heartbeat
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -67,12 +68,19 @@ type peerView struct {
 
 func (r *reporter) tell() {
 	n := r.node
-	unable := n.unable() != ""
+	unable := n.unable()
 	n.mu.Lock()
-	samples, receiver, still, priority := n.samples, n.receiver, n.still, n.advertised(unable)
+	samples, receiver, still, priority := n.samples, n.receiver, n.still, n.priority
 	n.still = 0
 	settled := time.Now().After(n.hold.until)
-	tie := n.ambiguity(unable)
+	var tie error
+	for _, a := range n.addresses {
+		if unable != "" {
+			priority = worst
+			break
+		}
+		tie = cmp.Or(tie, n.facts(a, unable).ambiguity(n.priority))
+	}
 	var views []peerView
 	for _, p := range n.table.peers {
 		v := peerView{addr: bareAddr(p.Addr.Addr()), name: p.Name, self: p.self, failed: p.failed}
@@ -169,6 +177,10 @@ func (r *reporter) peer(v peerView, settled bool) {
 	}
 	var silent []string
 	for i, a := range n.addresses {
+		if v.self {
+			n.options.Metrics.gone(a.String(), v.addr.String())
+			continue
+		}
 		n.options.Metrics.peer(a.String(), v.addr.String(), v.alive[i])
 		if !v.alive[i] {
 			silent = append(silent, a.String())

@@ -98,7 +98,7 @@ func (n *Node) judge() time.Time {
 // alone can change something, and whether a peer has changed. It is called with mu held.
 func (n *Node) decide(unable string) (events []vrrp.Event, next time.Time, changed bool) {
 	n.beat()
-	now, priority := time.Now(), n.advertised(unable != "")
+	now := time.Now()
 	sooner := func(t time.Time) {
 		if !t.IsZero() && (next.IsZero() || t.Before(next)) {
 			next = t
@@ -108,9 +108,15 @@ func (n *Node) decide(unable string) (events []vrrp.Event, next time.Time, chang
 		altered, end := n.table.live(a, now, n.dead)
 		changed = changed || altered
 		sooner(end)
-		v := decide(facts{now: now, dead: n.dead, hold: n.hold, unable: unable, priority: priority, id: n.id(), peers: n.table.neighbours(a)})
+		f := n.facts(a, unable)
+		if back := f.stepBack(n.priority, n.back[a]); back != n.back[a] && unable == "" {
+			n.back[a] = back
+			signal(n.due)
+			f = n.facts(a, unable)
+		}
+		v := decide(f)
 		sooner(v.next)
-		e := vrrp.Event{Source: source, Instance: a.String(), Priority: priority, Received: now, Reason: v.reason}
+		e := vrrp.Event{Source: source, Instance: a.String(), Priority: f.priority, Received: now, Reason: v.reason}
 		switch {
 		case v.state != vrrp.Unknown && v.state != n.told[a]:
 			e.Kind, e.State = vrrp.StateChange, v.state
@@ -121,12 +127,12 @@ func (n *Node) decide(unable string) (events []vrrp.Event, next time.Time, chang
 			// again may have been MASTER meanwhile.
 			e.Kind = vrrp.VerifyNow
 			events = append(events, e)
-		case priority != n.toldPrio && v.state != vrrp.Unknown:
+		case f.priority != n.toldPrio[a] && v.state != vrrp.Unknown:
 			e.Kind = vrrp.PriorityChange
 			events = append(events, e)
 		}
+		n.toldPrio[a] = f.priority
 	}
-	n.toldPrio = priority
 	return events, next, changed
 }
 

@@ -107,7 +107,7 @@ func (n *Node) heartbeats(peers []*peer, unable bool) []heartbeat {
 	defer n.mu.Unlock()
 	var messages []message
 	for _, a := range n.addresses {
-		messages = append(messages, message{address: a, priority: uint8(n.advertised(unable)), id: n.id()})
+		messages = append(messages, message{address: a, priority: uint8(n.advertised(a, unable)), id: n.id()})
 	}
 	var list []heartbeat
 	for _, p := range peers {
@@ -116,15 +116,6 @@ func (n *Node) heartbeats(peers []*peer, unable bool) []heartbeat {
 		}
 	}
 	return list
-}
-
-// advertised returns the priority that this host tells its peers. It is called with mu
-// held.
-func (n *Node) advertised(unable bool) int {
-	if unable || n.resigned {
-		return worst
-	}
-	return n.priority
 }
 
 // forms returns a message in each form in which it is sent.

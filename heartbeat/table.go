@@ -1,7 +1,6 @@
 package heartbeat
 
 import (
-	"fmt"
 	"net/netip"
 	"slices"
 	"time"
@@ -82,27 +81,4 @@ func (t *table) neighbours(address netip.Addr) []neighbour {
 		list = append(list, n)
 	}
 	return list
-}
-
-// ambiguity returns an error while living peers that have the priority of this host know
-// it by several addresses of one family. It is called with mu held.
-func (n *Node) ambiguity(unable bool) error {
-	now, priority := time.Now(), n.advertised(unable)
-	for _, a := range n.addresses {
-		var seen [2]netip.Addr
-		for _, p := range n.table.neighbours(a) {
-			if p.priority != priority || !p.lives(now, n.dead) || !p.own.IsValid() {
-				continue
-			}
-			family := 0
-			if p.own.Is6() {
-				family = 1
-			}
-			if seen[family].IsValid() && seen[family] != p.own {
-				return fmt.Errorf("this host is %v to one of them and %v to another", seen[family], p.own)
-			}
-			seen[family] = p.own
-		}
-	}
-	return nil
 }
