@@ -54,7 +54,7 @@ func account() cloudsim.Config {
 
 // run runs Run in virtual time, with a provider of the account, and returns what it
 // printed and its error.
-func run(t *testing.T, sim *cloudsim.Sim, name, section string, o associate.Options) (string, error, *observer.ObservedLogs) {
+func run(t *testing.T, sim *cloudsim.Sim, name, section string, o associate.Options) (string, *observer.ObservedLogs, error) {
 	t.Helper()
 	d, _ := providertest.Deps(t, sim)
 	core, logs := observer.New(zapcore.InfoLevel)
@@ -64,7 +64,7 @@ func run(t *testing.T, sim *cloudsim.Sim, name, section string, o associate.Opti
 		o.Policy = policy
 	}
 	err := associate.Run(t.Context(), o)
-	return out.String(), err, logs
+	return out.String(), logs, err
 }
 
 const (
@@ -108,7 +108,7 @@ func TestAddressesAreMovedOnceAndToldInTheOrderGiven(t *testing.T) {
 		for i, s := range steps {
 			sim.ClearHistory()
 			start := time.Now()
-			got, err, _ := run(t, sim, "hetzner", hetzner, associate.Options{Release: s.release, Addresses: all})
+			got, _, err := run(t, sim, "hetzner", hetzner, associate.Options{Release: s.release, Addresses: all})
 			if err != nil {
 				t.Errorf("%d: %v", i, err)
 			}
@@ -130,7 +130,7 @@ func TestAddressesAreMovedOnceAndToldInTheOrderGiven(t *testing.T) {
 
 func TestAddressOfAnotherServerIsNotReleased(t *testing.T) {
 	sim := providertest.NewSim(t, account())
-	got, err, _ := run(t, sim, "hetzner", hetzner, associate.Options{Release: true, Addresses: []netip.Addr{one}})
+	got, _, err := run(t, sim, "hetzner", hetzner, associate.Options{Release: true, Addresses: []netip.Addr{one}})
 	if want := "192.0.2.10: unchanged; is with 1002\n"; err != nil || got != want || writes(sim) != 0 {
 		t.Errorf("want %q without a write, got %q, %v, %d writes", want, got, err, writes(sim))
 	}
@@ -138,7 +138,7 @@ func TestAddressOfAnotherServerIsNotReleased(t *testing.T) {
 
 func TestProviderThatCannotReleaseIsToldBeforeAnyCall(t *testing.T) {
 	sim := providertest.NewSim(t, account())
-	got, err, _ := run(t, sim, "cloudscale", cloudscale, associate.Options{Release: true, Addresses: []netip.Addr{one}})
+	got, _, err := run(t, sim, "cloudscale", cloudscale, associate.Options{Release: true, Addresses: []netip.Addr{one}})
 	if !errors.Is(err, associate.ErrImpossible) || !strings.Contains(err.Error(), "run berth associate on the host that is to have the address") {
 		t.Errorf("want an error that says what to do, got %v", err)
 	}
@@ -150,7 +150,7 @@ func TestProviderThatCannotReleaseIsToldBeforeAnyCall(t *testing.T) {
 func TestForeignAddressListsThoseOfTheAccount(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sim := providertest.NewSim(t, account())
-		got, err, _ := run(t, sim, "hetzner", hetzner, associate.Options{Addresses: []netip.Addr{stray, one}})
+		got, _, err := run(t, sim, "hetzner", hetzner, associate.Options{Addresses: []netip.Addr{stray, one}})
 		want := "192.0.2.99: hetzner: find floating IP: 192.0.2.99 is not a floating IP of this account; the account has 192.0.2.10, 192.0.2.20, 2001:db8:1::/64"
 		if err == nil || err.Error() != want {
 			t.Errorf("want %q, got %v", want, err)
@@ -170,7 +170,7 @@ func TestDryRunLooksAndWritesNothing(t *testing.T) {
 		false: "192.0.2.10: would associate; is with 1002\n192.0.2.20: unchanged; is here\n",
 		true:  "192.0.2.10: unchanged; is with 1002\n192.0.2.20: would dissociate; is here\n",
 	} {
-		got, err, _ := run(t, sim, "hetzner", hetzner, associate.Options{Release: release, Addresses: []netip.Addr{one, two}, DryRun: true})
+		got, _, err := run(t, sim, "hetzner", hetzner, associate.Options{Release: release, Addresses: []netip.Addr{one, two}, DryRun: true})
 		if err != nil || got != want {
 			t.Errorf("want %q, got %q, %v", want, got, err)
 		}
@@ -200,6 +200,8 @@ func TestAttemptIsRepeatedUntilItSucceedsOrTheWaitIsOver(t *testing.T) {
 		{"refused for a while, as by a gateway that is deployed", cloudsim.Faults{{Kind: cloudsim.Status, Status: 403}}, 20 * time.Second, time.Minute,
 			"192.0.2.10: associated after T; was with 1002, is now here\n", "", 2},
 		{"for too long", cloudsim.Faults{down}, time.Minute, 30 * time.Second, "192.0.2.10: not associated after T\n", "gave up after --wait=30s", 1},
+		{"for too long, which ends an attempt", cloudsim.Faults{{Kind: cloudsim.Status, Status: 503, Count: 1}, {Kind: cloudsim.Slow, Latency: 9 * time.Second}}, time.Minute, 11 * time.Second,
+			"192.0.2.10: not associated after T\n", "HTTP status 503: simulated: Service Unavailable (gave up after --wait=11s)", 1},
 		{"accepted and never carried out, for too long", cloudsim.Faults{{Kind: cloudsim.AcceptedOnly}}, time.Hour, 30 * time.Second,
 			"192.0.2.10: not associated after T; is with 1002\n", "hetzner: the API accepted the request, but the address is with 1002 (gave up after --wait=30s)", 1},
 		{"the answer is lost", cloudsim.Faults{{Kind: cloudsim.LostResponse, Method: "POST", Count: 1}}, time.Hour, time.Minute,
@@ -218,7 +220,7 @@ func TestAttemptIsRepeatedUntilItSucceedsOrTheWaitIsOver(t *testing.T) {
 				}
 				sim.SetFaults(row.faults)
 				start := time.Now()
-				got, err, logs := run(t, sim, "hetzner", hetzner, associate.Options{Addresses: []netip.Addr{one}, Wait: row.wait})
+				got, logs, err := run(t, sim, "hetzner", hetzner, associate.Options{Addresses: []netip.Addr{one}, Wait: row.wait})
 				if timeless(got) != row.want {
 					t.Errorf("want %q, got %q", row.want, got)
 				}
@@ -231,7 +233,7 @@ func TestAttemptIsRepeatedUntilItSucceedsOrTheWaitIsOver(t *testing.T) {
 				if took := time.Since(start); row.wait > 0 && took > row.wait+lastLook {
 					t.Errorf("took %v, want at most %v and a last look", took, row.wait)
 				}
-				time.Sleep(time.Second) // what was begun ends
+				time.Sleep(10 * time.Second) // what was begun ends
 			})
 		})
 	}
@@ -278,7 +280,7 @@ func TestCheckForbidsTheWrite(t *testing.T) {
 			}
 		}
 		forbidden := errors.New("fenced")
-		_, err, _ := run(t, sim, "hetzner", hetzner, associate.Options{Release: release, Addresses: []netip.Addr{one}, Check: func(context.Context) error { return forbidden }})
+		_, _, err := run(t, sim, "hetzner", hetzner, associate.Options{Release: release, Addresses: []netip.Addr{one}, Check: func(context.Context) error { return forbidden }})
 		if !errors.Is(err, forbidden) || writes(sim) != 0 {
 			t.Errorf("release %v: want the error of the check and no write, got %v, %d writes", release, err, writes(sim))
 		}
@@ -291,7 +293,7 @@ func TestDocumentHasEachAddress(t *testing.T) {
 		if err := sim.Assign(netip.PrefixFrom(two, 32), lb1); err != nil {
 			t.Fatal(err)
 		}
-		got, err, _ := run(t, sim, "hetzner", hetzner, associate.Options{Addresses: []netip.Addr{one, two, stray}, JSON: true})
+		got, _, err := run(t, sim, "hetzner", hetzner, associate.Options{Addresses: []netip.Addr{one, two, stray}, JSON: true})
 		if err == nil {
 			t.Error("want the error of the foreign address")
 		}
@@ -380,7 +382,7 @@ func TestElasticIPWithAnotherBesideIsTakenFromIt(t *testing.T) {
 			{true, "192.0.2.10: dissociated after T; was with lb2 (" + other + ") beside this host, is now with lb2 (" + other + ")\n", []string{other}},
 		} {
 			sim := providertest.NewSim(t, c)
-			got, err, _ := run(t, sim, "exoscale", section, associate.Options{Release: row.release, Addresses: []netip.Addr{one}})
+			got, _, err := run(t, sim, "exoscale", section, associate.Options{Release: row.release, Addresses: []netip.Addr{one}})
 			if err != nil || timeless(got) != row.want || !slices.Equal(sim.Holders(one), row.holders) {
 				t.Errorf("want %q, got %q, %v, %v", row.want, got, err, sim.Holders(one))
 			}
@@ -399,7 +401,7 @@ func TestSlowAPIHasItsTime(t *testing.T) {
 		sim := providertest.NewSim(t, c)
 		sim.SetFaults(cloudsim.Faults{{Kind: cloudsim.Slow, Latency: 8 * time.Second}})
 		for _, release := range []bool{false, true} {
-			got, err, _ := run(t, sim, "exoscale", "key: key\nsecret: secret\nzone: "+region+"\ninstance-id: "+me+"\n",
+			got, _, err := run(t, sim, "exoscale", "key: key\nsecret: secret\nzone: "+region+"\ninstance-id: "+me+"\n",
 				associate.Options{Release: release, Addresses: []netip.Addr{one}})
 			if err != nil {
 				t.Errorf("release %v: %v, %q", release, err, got)
