@@ -61,7 +61,12 @@ func TestConformance(t *testing.T) {
 		Section: func(endpoint string) string {
 			return fmt.Sprintf("endpoint: %s/v2\nkey: %s\nsecret: %s\n", endpoint, key, secret)
 		},
-		Account:        account,
+		Account: func() cloudsim.Config {
+			c := account()
+			c.SecurityGroups = []cloudsim.SecurityGroup{{ID: web, Name: "web"}}
+			c.Servers[0].Groups, c.Servers[1].Groups = []string{web}, []string{web}
+			return c
+		},
 		SlowOperations: 700 * time.Millisecond,
 		Mine:           lb1, Peer: lb2,
 		Addr: addr4, Inside: [2]netip.Addr{addr6a, addr6b},
@@ -84,5 +89,6 @@ func TestConformance(t *testing.T) {
 		ClaimCalls:  5,
 		ClaimWrites: 2,
 		Releases:    true,
+		Group:       "web",
 	})
 }

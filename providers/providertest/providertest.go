@@ -49,6 +49,10 @@ type Cloud struct {
 	// Releases tells that the provider is a providers.Releaser.
 	Releases bool
 
+	// Group is the name of a group of servers that has Mine and Peer; empty where the cloud
+	// knows no groups.
+	Group string
+
 	// ObserveCalls is how many API calls the first observation of a number of
 	// floating IPs costs that a number of other servers have.
 	ObserveCalls func(objects, others int) int
@@ -65,5 +69,6 @@ func Run(t *testing.T, c Cloud) {
 	t.Run("outages", func(t *testing.T) { c.outages(t) })
 	t.Run("refusals", func(t *testing.T) { c.refusals(t) })
 	t.Run("releases", func(t *testing.T) { c.releases(t) })
+	t.Run("groups", func(t *testing.T) { c.groups(t) })
 	t.Run("unfriendly", func(t *testing.T) { c.unfriendly(t) })
 }
