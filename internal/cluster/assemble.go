@@ -299,7 +299,9 @@ func (f *facts) canFailover(a *AddressView, queue []election.Candidate) bool {
 	if f.reach != nil || f.local == nil || a.Kind != KindElection && a.Kind != KindAdded || len(queue) < 2 {
 		return false
 	}
-	return slices.ContainsFunc(queue, func(c election.Candidate) bool { return c.Own })
+	// A program other than berth does not give way.
+	i := slices.IndexFunc(queue, func(c election.Candidate) bool { return c.Own })
+	return i >= 0 && !slices.ContainsFunc(queue[:i], func(c election.Candidate) bool { return c.Foreign })
 }
 
 // pool adds the addresses of the pool, and returns what is to be said about it.

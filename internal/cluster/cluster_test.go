@@ -176,7 +176,7 @@ func TestAProgramOtherThanBerthIsShownAsOne(t *testing.T) {
 		synctest.Wait()
 		v := h.View()
 		i := slices.IndexFunc(v.Addresses, func(a cluster.AddressView) bool { return a.Instance == "api" })
-		if a := v.Addresses[i]; a.Owner != "lb9" || a.Reason != "the owner is a program other than berth" {
+		if a := v.Addresses[i]; a.Owner != "lb9" || a.Reason != "the owner is a program other than berth" || a.CanFailover {
 			t.Errorf("got %+v", a)
 		}
 		i = slices.IndexFunc(v.Members, func(m cluster.MemberView) bool { return m.Name == "lb9" })
