@@ -267,7 +267,7 @@ func TestKubeVIPRollsOver(t *testing.T) {
 	for _, plain := range []struct{ from, to string }{ // the lab has neither their certificates nor their names
 		{`"https://127.0.0.1:2379"`, `"` + m.endpoint() + `"`}, {"  ca-file: /etc/kubernetes/pki/etcd/ca.crt\n", ""},
 		{"  cert-file: /etc/kubernetes/pki/etcd/peer.crt\n", ""}, {"  key-file: /etc/kubernetes/pki/etcd/peer.key\n", ""},
-		{"https://127.0.0.1:6443/livez", "http://127.0.0.1:6443/livez"}, {", ca-file: /etc/kubernetes/pki/ca.crt", ""},
+		{"https://192.0.2.11:6443/livez", "http://127.0.0.1:6443/livez"}, {", ca-file: /etc/kubernetes/pki/ca.crt", ""},
 	} {
 		if !strings.Contains(conf, plain.from) {
 			t.Fatalf("want %s in\n%s", plain.from, conf)
