@@ -25,7 +25,7 @@ export CGO_ENABLED ?= 1
 export PATH := $(BIN):$(PATH)
 
 .DEFAULT_GOAL := build
-.PHONY: build etcdserver demo test check unit fuzz e2e faults lab lab-down bench soak packages tools clean
+.PHONY: build etcdserver demo test check unit fuzz e2e faults lab lab-down bench soak versions packages tools clean
 
 build:
 	CGO_ENABLED=0 go build -trimpath -buildvcs=auto -ldflags "-s -w$(if $(VERSION), -X main.Version=$(VERSION))" -o berth .
@@ -118,6 +118,18 @@ bench: packages
 soak: packages
 	BERTH_SOAK=1 BERTH_TEST_REQUIRE_ROOT=1 go test -p 1 -count=1 -timeout 120m ./...
 	$(MAKE) fuzz FUZZ=1000000x FUZZ_CONF=600000x
+
+# Gives files to the keepalived of each Debian release, 2000 of them random, and records
+# what each makes of those in keepalivedconf/testdata; then runs the tests of the election
+# against the etcd of each. Nothing is installed: the packages are unpacked into .bin/versions.
+# make versions RANDOM_FILES=0 ETCD_TESTS= records alone; CONFS=DIR compares the files of a
+# directory too.
+RANDOM_FILES ?= 2000
+CONFS ?=
+versions: packages etcdserver
+	@test/distribution bullseye $(BIN)/versions/bullseye keepalived
+	@for release in bookworm trixie sid; do test/distribution $$release $(BIN)/versions/$$release keepalived etcd-server; done
+	@$(ROOT) BERTH_RANDOM=$(RANDOM_FILES) BERTH_CONFS=$(abspath $(CONFS)) ETCD_TESTS="$(ETCD_TESTS)" test/versions $(BIN)/versions $(BIN)/etcdserver
 
 clean:
 	rm -rf $(BIN) berth demo-report.html

@@ -15,6 +15,9 @@ import (
 
 var update = flag.Bool("update", false, "write the .want files of testdata anew")
 
+// corpusVersion is the keepalived whose reading the .want files have.
+const corpusVersion = "2.2.7"
+
 // TestCorpus compares our reading of every file of the corpus with the .want
 // file beside it. TestReadsLikeKeepalived checks that the instances there are those
 // of keepalived; this test shows changes, and runs without keepalived.
@@ -33,7 +36,7 @@ func TestCorpus(t *testing.T) {
 	for _, file := range files {
 		name := strings.TrimSuffix(filepath.Base(file), ".conf")
 		t.Run(name, func(t *testing.T) {
-			c, err := keepalivedconf.ParseFile(file, keepalivedconf.Options{ConfigID: "oracle-host", Version: "2.2.7"})
+			c, err := keepalivedconf.ParseFile(file, keepalivedconf.Options{ConfigID: "oracle-host", Version: corpusVersion})
 			if err != nil {
 				t.Fatal(err)
 			}

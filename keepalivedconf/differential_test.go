@@ -13,94 +13,114 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// TestReadsLikeKeepalived gives every file of the corpus, and the samples
-// that the distribution's package installs, to the installed keepalived.
+// TestReadsLikeKeepalived gives every hand-written file, and the samples that the
+// distribution's package installs, to keepalived: to the installed one, or, with make
+// versions, to that of each distribution, whose answers are then recorded.
+// BERTH_CONFS=DIR gives it the files *.conf of a directory as well.
 func TestReadsLikeKeepalived(t *testing.T) {
-	version := needKeepalived(t)
-	files, err := filepath.Glob("testdata/*.conf")
-	if err != nil || len(files) == 0 {
-		t.Fatalf("find the corpus: %d files, %v", len(files), err)
-	}
-	samples, err := filepath.Glob("/usr/share/doc/keepalived/samples/keepalived.conf*")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(samples) == 0 {
-		t.Run("samples", func(t *testing.T) { t.Skip("the package is installed without its documentation") })
-	}
-	for _, file := range append(files, samples...) {
-		path, err := filepath.Abs(file)
-		if err != nil {
-			t.Fatal(err)
+	for _, d := range needDaemons(t) {
+		given := ""
+		if dir := os.Getenv("BERTH_CONFS"); dir != "" {
+			given = filepath.Join(dir, "*.conf")
 		}
-		t.Run(strings.TrimSuffix(filepath.Base(file), ".conf"), func(t *testing.T) {
-			t.Parallel()
-			diff, err := difference(path, version)
-			undefined := strings.HasPrefix(filepath.Base(file), "undefined-")
-			switch {
-			case errors.Is(err, errNoIPVS):
-				t.Skip(err)
-			case undefined && errors.Is(err, errUndefined):
-				return
-			case undefined:
-				t.Error("our reading does not say that keepalived's is undefined")
-			}
-			if err != nil {
-				t.Fatal(err)
-			}
-			if diff != "" {
-				t.Errorf("keepalived (-) and we (+) read %s differently:\n%s", file, diff)
+		t.Run(d.Version, func(t *testing.T) {
+			for kind, pattern := range map[string]string{
+				"hand-written": "testdata/*.conf",
+				"samples":      d.Tree + "/usr/share/doc/keepalived/samples/keepalived.conf*",
+				"given":        given,
+			} {
+				files, err := filepath.Glob(pattern)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if len(files) == 0 && pattern != "" {
+					t.Run(kind, func(t *testing.T) { t.Skipf("there are no files %s", pattern) })
+				}
+				for _, file := range files {
+					t.Run(strings.TrimSuffix(filepath.Base(file), ".conf"), func(t *testing.T) {
+						t.Parallel()
+						compareFile(t, d, kind, file)
+					})
+				}
 			}
 		})
 	}
 }
 
-// errNoIPVS says that keepalived could not run the file on this machine.
-var errNoIPVS = errors.New("the file needs IPVS, which this kernel lacks")
-
-// errUndefined says that keepalived would use memory that is not its own, or run
-// for hours, so that its answer is meaningless.
-var errUndefined = errors.New("keepalived's reading is undefined")
-
-// difference compares keepalived's reading of a file with ours.
-func difference(path, version string) (string, error) {
-	ours, interfaces, err := ourAnswer(path, version)
+func compareFile(t *testing.T, d daemon, kind, file string) {
+	path, err := filepath.Abs(file)
 	if err != nil {
-		return "", err
+		t.Fatal(err)
 	}
-	if ours.Undefined {
-		return "", errUndefined
-	}
-	theirs, err := askKeepalived(question{Path: path, Interfaces: interfaces})
+	c, err := compare(path, d)
 	if err != nil {
-		return "", err
+		compared.count(d.Version, kind, differs)
+		t.Fatal(err)
 	}
-	if !theirs.Accepted && strings.Contains(theirs.Log, "Can't initialize ipvs") {
-		return "", errNoIPVS
-	}
-	if strings.Contains(theirs.Log, "Starting BFD child") && !strings.Contains(theirs.Log, "Starting VRRP child") {
-		// Where the instances of the file are incomplete, it is random whether
-		// keepalived's BFD process goes on, and addresses do not depend on it.
-		theirs.Accepted = ours.Accepted
-	}
-	if theirs.Consolidated != nil {
-		if err := sameConsolidated(theirs.Consolidated, ours, version); err != nil {
-			return "", err
+	compared.count(d.Version, kind, c.result)
+	if *recording && kind == "hand-written" {
+		if err := record(path, d.Version, c.theirs); err != nil {
+			t.Error(err)
 		}
 	}
-	theirs.Consolidated, ours.Sum = nil, theirs.Sum
-	ourLog, theirLog := ours.Log, theirs.Log
-	ours.Log, theirs.Log = "", ""
-	for n := range theirs.Instances {
-		i := &theirs.Instances[n]
-		i.Interface, _, _ = strings.Cut(i.Interface, ",") // "vrrp.5, vmac on eth0"
+	undefined := c.result == undefined || c.result == survived
+	switch {
+	case c.result == impossible:
+		t.Skip("the file needs IPVS, which this kernel lacks")
+	case c.result == differs:
+		t.Errorf("keepalived %s (-) and we (+) read %s differently:\n%s", d.Version, file, c.diff)
+	case strings.HasPrefix(filepath.Base(file), "undefined-") && d.Version == corpusVersion && !undefined:
+		t.Error("our reading does not say that keepalived's is undefined")
 	}
-	diff := cmp.Diff(theirs, ours)
-	if diff != "" {
+}
+
+// comparison is a file as keepalived and as we read it.
+type comparison struct {
+	result result
+	theirs outcome
+	diff   string // of those that differ
+}
+
+// compare gives a file to keepalived and to our reading.
+func compare(path string, d daemon) (comparison, error) {
+	ours, interfaces, err := ourAnswer(path, d.Version)
+	if err != nil {
+		return comparison{}, err
+	}
+	if ours.Endless {
+		return comparison{result: undefined, theirs: notAsked}, nil
+	}
+	theirs, err := askKeepalived(question{Daemon: d, Path: path, Interfaces: interfaces})
+	if ours.Undefined && errors.Is(err, errSilent) {
+		return comparison{result: undefined, theirs: silent}, nil
+	}
+	if err != nil {
+		return comparison{}, err
+	}
+	c := comparison{theirs: outcomeOf(theirs)}
+	switch {
+	case c.theirs == noIPVS:
+		c.result = impossible
+	case ours.Undefined && (theirs.Crashed || !theirs.Accepted):
+		c.result = undefined
+	case ours.Undefined:
+		c.result = survived
+	}
+	if c.result != agrees {
+		return c, nil
+	}
+	want, got := c.theirs, outcomeOf(ours)
+	switch {
+	case !got.satisfies(want):
+		c.result = differs
 		data, _ := os.ReadFile(path)
-		diff = fmt.Sprintf("%s\nour refusals:\n%s\nkeepalived's log:\n%s\nthe file:\n%s", diff, ourLog, theirLog, data)
+		c.diff = fmt.Sprintf("%s\nour refusals:\n%s\nkeepalived's log:\n%s\nthe file:\n%s", cmp.Diff(string(want), string(got)), ours.Log, theirs.Log, data)
+	case theirs.Consolidated != nil:
+		if err := sameConsolidated(theirs.Consolidated, ours, d.Version); err != nil {
+			c.result, c.diff = differs, err.Error()
+		}
 	}
-	return diff, nil
+	return c, nil
 }
 
 // sameConsolidated compares the text that a running keepalived has with what our

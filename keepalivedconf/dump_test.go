@@ -19,11 +19,14 @@ import (
 // keepalived accepted the file.
 type answer struct {
 	Accepted  bool
+	Crashed   bool // in keepalived's answer only: which is why Accepted is not set
 	Instances []seen
 	Groups    []seenGroup
 	Log       string
 	Error     string // why there is no answer
-	Undefined bool   // ours only: keepalived's answer means nothing
+	// Undefined is in ours only: keepalived's answer means nothing; Endless: and may
+	// take hours.
+	Undefined, Endless bool
 	// Consolidated is in keepalived's answer only: the text that its parent process
 	// left for its VRRP process. Sum is in ours only, of the same text.
 	Consolidated []byte
@@ -107,7 +110,7 @@ func parseDump(text string) (answer, error) {
 		name, value, _ := strings.Cut(strings.TrimSpace(line), " = ")
 		var err error
 		switch {
-		case strings.HasPrefix(line, "   Virtual IP ("):
+		case strings.HasPrefix(line, "   Virtual IP ("), line == "   Virtual IP :":
 			list = &current.Addresses
 		case strings.HasPrefix(line, "   Virtual IP Excluded"):
 			list = &current.Excluded
@@ -147,9 +150,12 @@ func withLength(item string) string {
 	return word
 }
 
-// undefinedMessages are parts of messages about a text that makes keepalived read
-// memory that is not its own, or run for hours.
-var undefinedMessages = []string{"may crash here", "included more than", "macros and includes add", "without end", "more than 1000 deep"}
+// crashMessage is a part of messages about a text that makes keepalived read memory that
+// is not its own, endlessMessages are parts of those about a text with which it may run
+// for hours.
+const crashMessage = "may crash here"
+
+var endlessMessages = []string{"included more than", "macros and includes add", "without end", "more than 1000 deep"}
 
 // ourAnswer brings our reading into the form of keepalived's. It also returns
 // the interfaces that the file names.
@@ -178,7 +184,8 @@ func ourAnswer(path, version string) (answer, []string, error) {
 		a.Log += fmt.Sprintf("%s:%d: %s\n", m.File, m.Line, m.Message)
 	}
 	for _, m := range slices.Concat(c.Refusals, c.Warnings) {
-		a.Undefined = a.Undefined || slices.ContainsFunc(undefinedMessages, func(text string) bool { return strings.Contains(m.Message, text) })
+		a.Endless = a.Endless || slices.ContainsFunc(endlessMessages, func(text string) bool { return strings.Contains(m.Message, text) })
+		a.Undefined = a.Undefined || a.Endless || strings.Contains(m.Message, crashMessage)
 	}
 	if c.Refused {
 		return a, names, nil

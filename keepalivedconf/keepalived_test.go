@@ -10,9 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -34,27 +32,22 @@ const oracleVariable = "BERTH_TEST_KEEPALIVED"
 
 // question is what keepalived is asked.
 type question struct {
-	Path       string
+	Daemon     daemon
+	Arguments  []string // to run it with these and read what it says; or else
+	Path       string   // of the file to read
 	Interfaces []string
-	Signal     syscall.Signal // that makes keepalived dump its data
 }
-
-// dumpSignal asks keepalived for the signal, once for all questions.
-var dumpSignal = sync.OnceValues(func() (syscall.Signal, error) {
-	out, err := exec.Command("keepalived", "--signum=DATA").Output()
-	if err != nil {
-		return 0, fmt.Errorf("ask for the number of the DATA signal: %w", err)
-	}
-	number, err := strconv.Atoi(strings.TrimSpace(string(out)))
-	if err != nil {
-		return 0, fmt.Errorf("ask for the number of the DATA signal: %w", err)
-	}
-	return syscall.Signal(number), nil
-})
 
 func TestMain(m *testing.M) {
 	if os.Getenv(oracleVariable) == "" {
-		os.Exit(m.Run())
+		code := m.Run()
+		if *tablePath != "" {
+			if err := compared.write(*tablePath); err != nil {
+				fmt.Fprintln(os.Stderr, err)
+				code = 1
+			}
+		}
+		os.Exit(code)
 	}
 	var q question
 	err := gob.NewDecoder(os.Stdin).Decode(&q)
@@ -71,40 +64,6 @@ func TestMain(m *testing.M) {
 	os.Exit(0)
 }
 
-// needKeepalived skips the test where keepalived cannot run, and returns its version.
-func needKeepalived(t testing.TB) string {
-	t.Helper()
-	missing := ""
-	path, err := exec.LookPath("keepalived")
-	switch {
-	case os.Geteuid() != 0:
-		missing = "needs root, to run keepalived in namespaces of its own"
-	case err != nil:
-		missing = "needs keepalived: " + err.Error()
-	}
-	if missing == "" {
-		if _, err := exec.LookPath("ip"); err != nil {
-			missing = "needs iproute2: " + err.Error()
-		}
-	}
-	if missing != "" {
-		if os.Getenv("BERTH_TEST_REQUIRE_ROOT") == "1" {
-			t.Fatal(missing)
-		}
-		t.Skip(missing)
-	}
-	out, err := exec.Command(path, "--version").CombinedOutput()
-	if err != nil {
-		t.Fatalf("ask keepalived for its version: %v", err)
-	}
-	_, rest, _ := strings.Cut(string(out), "Keepalived v")
-	version, _, _ := strings.Cut(rest, " ")
-	if version == "" {
-		t.Fatalf("keepalived --version says %q", out)
-	}
-	return version
-}
-
 // askers bounds how many keepalived run at a time.
 var askers = make(chan struct{}, 2)
 
@@ -113,10 +72,6 @@ var askers = make(chan struct{}, 2)
 func askKeepalived(q question) (answer, error) {
 	askers <- struct{}{}
 	defer func() { <-askers }()
-	var err error
-	if q.Signal, err = dumpSignal(); err != nil {
-		return answer{}, err
-	}
 	a, err := askOnce(q)
 	if errors.Is(err, errSilent) {
 		a, err = askOnce(q)
@@ -159,10 +114,12 @@ func askOnce(q question) (answer, error) {
 	return a, nil
 }
 
+// scratch is empty in the namespaces, and what the kernel keeps in memory.
+const scratch = "/run"
+
 // runKeepalived runs as the first process of new namespaces, so that everything it
 // leaves ends with these.
 func runKeepalived(q question) (answer, error) {
-	scratch := "/run"
 	if err := errors.Join(
 		unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""),
 		unix.Mount("tmpfs", scratch, "tmpfs", 0, ""),
@@ -170,6 +127,15 @@ func runKeepalived(q question) (answer, error) {
 		unix.Sethostname([]byte(configID)),
 	); err != nil {
 		return answer{}, fmt.Errorf("prepare namespaces: %w", err)
+	}
+	if q.Daemon.Tree != "" {
+		if err := furnish(q.Daemon.Tree); err != nil {
+			return answer{}, err
+		}
+	}
+	if q.Arguments != nil {
+		out, err := exec.Command(q.Daemon.Program, q.Arguments...).CombinedOutput()
+		return answer{Log: string(out)}, err
 	}
 	var batch strings.Builder
 	batch.WriteString("link set lo up\n")
@@ -181,15 +147,20 @@ func runKeepalived(q question) (answer, error) {
 	if out, err := ip.CombinedOutput(); err != nil {
 		return answer{}, fmt.Errorf("create interfaces: %w: %s", err, out)
 	}
-	dumps, err := watchClosed(scratch)
-	if err != nil {
+	dumps := make(chan string, 100)
+	if err := watchClosed(scratch, dumps); err != nil {
 		return answer{}, err
+	}
+	if q.Daemon.Tree != "" { // in /tmp, which is this process's own there
+		if err := watchClosed("/tmp", dumps); err != nil {
+			return answer{}, err
+		}
 	}
 	logRead, logWrite, err := os.Pipe()
 	if err != nil {
 		return answer{}, err
 	}
-	cmd := exec.Command("keepalived", "--vrrp", "--no-syslog", "--dont-fork", "--log-console", "--log-detail", "--dont-respawn",
+	cmd := exec.Command(q.Daemon.Program, "--vrrp", "--no-syslog", "--dont-fork", "--log-console", "--log-detail", "--dont-respawn",
 		"-f", q.Path, "-p", scratch+"/k.pid", "-r", scratch+"/v.pid", "-c", scratch+"/c.pid", "-b", scratch+"/b.pid")
 	cmd.Env = append(os.Environ(), "TMPDIR="+scratch)
 	cmd.Dir = "/"
@@ -198,20 +169,34 @@ func runKeepalived(q question) (answer, error) {
 		return answer{}, err
 	}
 	logWrite.Close()
-	return watchKeepalived(cmd.Process, q.Signal, scratch, logRead, dumps)
+	return watchKeepalived(cmd.Process, q.Daemon.Signal, logRead, dumps)
 }
 
-// watchClosed reports the names of files in a directory that a process has
-// finished writing.
-func watchClosed(dir string) (<-chan string, error) {
+// furnish puts the /etc of a tree over that of the machine: keepalived reads names of
+// routing tables there and, since 2.3, how it was built. Before 2.2 it writes its dump
+// into /tmp whatever TMPDIR is, and so that becomes a directory of its own with the
+// files of the machine.
+func furnish(tree string) error {
+	upper, work := scratch+"/tmp", scratch+"/work"
+	if err := errors.Join(
+		unix.Mount("overlay", "/etc", "overlay", 0, "lowerdir="+tree+"/etc:/etc"),
+		os.Mkdir(upper, 0o777), os.Mkdir(work, 0o777),
+		unix.Mount("overlay", "/tmp", "overlay", 0, "lowerdir=/tmp,upperdir="+upper+",workdir="+work),
+	); err != nil {
+		return fmt.Errorf("put the files of %s over those of the machine: %w", tree, err)
+	}
+	return nil
+}
+
+// watchClosed reports the files in a directory that a process has finished writing.
+func watchClosed(dir string, paths chan<- string) error {
 	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if _, err := unix.InotifyAddWatch(fd, dir, unix.IN_CLOSE_WRITE); err != nil {
-		return nil, err
+		return err
 	}
-	names := make(chan string, 100)
 	go func() { // ends with the process
 		buf := make([]byte, 1<<16)
 		for {
@@ -222,17 +207,17 @@ func watchClosed(dir string) (<-chan string, error) {
 			for b := buf[:n]; len(b) >= unix.SizeofInotifyEvent; {
 				length := int(b[12]) | int(b[13])<<8
 				name, _, _ := strings.Cut(string(b[16:16+length]), "\x00")
-				names <- name
+				paths <- filepath.Join(dir, name)
 				b = b[unix.SizeofInotifyEvent+length:]
 			}
 		}
 	}()
-	return names, nil
+	return nil
 }
 
 // watchKeepalived follows keepalived's log until it is up or has given up,
 // and has it dump its data in the former case.
-func watchKeepalived(p *os.Process, signal syscall.Signal, dir string, log io.Reader, dumps <-chan string) (answer, error) {
+func watchKeepalived(p *os.Process, signal syscall.Signal, log io.Reader, dumps <-chan string) (answer, error) {
 	lines := make(chan string)
 	go func() { // ends with the process
 		s := bufio.NewScanner(log)
@@ -243,28 +228,44 @@ func watchKeepalived(p *os.Process, signal syscall.Signal, dir string, log io.Re
 		close(lines)
 	}()
 	var text strings.Builder
-	deadline := time.After(10 * time.Second)
+	deadline := time.After(20 * time.Second)
+	var again <-chan time.Time // keepalived misses a signal that comes too early
 	for {
 		select {
+		case <-again:
+			if err := p.Signal(signal); err != nil {
+				return answer{Log: text.String()}, nil
+			}
 		case line, open := <-lines:
 			text.WriteString(line + "\n")
 			switch {
-			case !open, strings.Contains(line, "exited with permanent error"), strings.Contains(line, "exited due to"), strings.Contains(line, "Stopped - used"), strings.Contains(line, "Stopping"):
+			case !open:
+				end, err := p.Wait()
+				if err != nil {
+					return answer{Log: text.String()}, err
+				}
+				status, _ := end.Sys().(syscall.WaitStatus)
+				return answer{Crashed: status.Signaled(), Log: text.String()}, nil
+			case strings.Contains(line, "exited due to"):
+				return answer{Crashed: true, Log: text.String()}, nil
+			case strings.Contains(line, "exited with permanent error"), strings.Contains(line, "Stopped - used"), strings.Contains(line, "Stopping"):
 				return answer{Log: text.String()}, nil
 			case strings.Contains(line, "has no configuration to run"):
 				return answer{Accepted: true, Log: text.String()}, nil
 			case strings.Contains(line, "Startup complete") && !strings.Contains(text.String(), "Starting VRRP child"):
 				return answer{Accepted: true, Log: text.String()}, nil // other processes only
-			case strings.Contains(line, "Startup complete"):
+			case strings.Contains(line, "Startup complete"), startsOld(text.String(), line):
 				if err := p.Signal(signal); err != nil {
 					return answer{Log: text.String()}, nil
 				}
+				again = time.Tick(time.Second)
 			}
-		case name := <-dumps:
+		case path := <-dumps:
+			name := filepath.Base(path)
 			if !strings.HasSuffix(name, ".data") || strings.HasSuffix(name, "_parent.data") || strings.HasSuffix(name, "_bfd.data") {
 				continue // of another process
 			}
-			data, err := os.ReadFile(filepath.Join(dir, name))
+			data, err := os.ReadFile(path)
 			if err != nil {
 				return answer{Log: text.String()}, err
 			}
@@ -275,4 +276,11 @@ func watchKeepalived(p *os.Process, signal syscall.Signal, dir string, log io.Re
 			return answer{Log: text.String()}, errSilent
 		}
 	}
+}
+
+// startsOld reports that the VRRP process of a keepalived before 2.2 will answer a signal
+// as soon as it is up, which it does not say: it opens the file, for the second time.
+func startsOld(log, line string) bool {
+	old := strings.Contains(log, "Starting Keepalived v2.0.") || strings.Contains(log, "Starting Keepalived v2.1.")
+	return old && strings.Contains(log, "Starting VRRP child") && strings.Contains(line, "Opening file")
 }

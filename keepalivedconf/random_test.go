@@ -1,13 +1,13 @@
 package keepalivedconf_test
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 )
 
@@ -16,27 +16,39 @@ import (
 // keepalived. The test shrinks a difference to few lines, which then belong in
 // testdata under a name of their own.
 //
-// BERTH_SOAK=1 tries 20,000 files instead of 200. BERTH_SEED=N starts at
-// another seed, for example to try one file again.
+// make versions tries 2000 files with the keepalived of each distribution, BERTH_SOAK=1
+// tries 20,000 instead of 200. BERTH_SEED=N starts at another seed, for example to try
+// one file again.
 func TestReadsRandomFilesLikeKeepalived(t *testing.T) {
-	version := needKeepalived(t)
+	all := needDaemons(t)
 	count, first := 200, uint64(1)
-	if os.Getenv("BERTH_SOAK") == "1" {
+	switch {
+	case os.Getenv("BERTH_SOAK") == "1":
 		count, first = 20000, 1_000_000
+	case os.Getenv(versionsVariable) != "":
+		count = 2000
 	}
-	if text := os.Getenv("BERTH_SEED"); text != "" {
-		n, err := strconv.ParseUint(text, 10, 64)
-		if err != nil {
-			t.Fatalf("read BERTH_SEED: %v", err)
+	for name, number := range map[string]func(uint64){"BERTH_SEED": func(n uint64) { first = n }, "BERTH_RANDOM": func(n uint64) { count = int(n) }} {
+		if text := os.Getenv(name); text != "" {
+			n, err := strconv.ParseUint(text, 10, 32)
+			if err != nil {
+				t.Fatalf("read %s: %v", name, err)
+			}
+			number(n)
 		}
-		first = n
 	}
-	const differencesLimit = 5
+	for _, d := range all {
+		t.Run(d.Version, func(t *testing.T) { compareRandom(t, d, first, count) })
+	}
+}
+
+// shownDifferences bounds how many differences are shrunk and shown.
+const shownDifferences = 5
+
+func compareRandom(t *testing.T, d daemon, first uint64, count int) {
 	var (
-		mu          sync.Mutex
-		differences int
-		undefined   int
-		wg          sync.WaitGroup
+		differences, unclear atomic.Int64
+		wg                   sync.WaitGroup
 	)
 	seeds := make(chan uint64)
 	for range cap(askers) {
@@ -44,48 +56,39 @@ func TestReadsRandomFilesLikeKeepalived(t *testing.T) {
 			dir := t.TempDir()
 			for seed := range seeds {
 				s := randomSample(seed)
-				diff, err := s.difference(dir, version)
-				if errors.Is(err, errUndefined) {
-					mu.Lock()
-					undefined++
-					mu.Unlock()
-					continue
+				c, err := s.compare(dir, d)
+				if err != nil {
+					c.result = differs
 				}
-				if err == nil && diff == "" {
-					continue
-				}
-				mu.Lock()
-				differences++
-				stop := differences > differencesLimit
-				mu.Unlock()
+				compared.count(d.Version, "random", c.result)
 				switch {
-				case stop:
+				case c.result == undefined || c.result == survived:
+					unclear.Add(1)
+				case c.result != differs:
+				case differences.Add(1) > shownDifferences:
 				case err != nil:
 					t.Errorf("seed %d: %v\n%s", seed, err, s)
 				default:
-					small := s.shrink(func(c sample) bool {
-						d, err := c.difference(dir, version)
-						return err == nil && d != ""
+					small := s.shrink(func(s sample) bool {
+						c, err := s.compare(dir, d)
+						return err == nil && c.result == differs
 					})
-					diff, _ := small.difference(dir, version)
-					t.Errorf("seed %d: keepalived (-) and we (+) read this differently:\n%s\n%s", seed, small, diff)
+					c, _ := small.compare(dir, d)
+					t.Errorf("seed %d: keepalived %s (-) and we (+) read this differently:\n%s\n%s", seed, d.Version, small, c.diff)
 				}
 			}
 		})
 	}
 	for n := range count {
-		mu.Lock()
-		stop := differences > differencesLimit
-		mu.Unlock()
-		if stop {
-			break
-		}
 		seeds <- first + uint64(n)
 	}
 	close(seeds)
 	wg.Wait()
-	if undefined > count/10 {
-		t.Errorf("%d of %d files end in undefined behaviour of keepalived, so that they test nothing", undefined, count)
+	if n := differences.Load(); n > shownDifferences {
+		t.Errorf("%d of %d files differ", n, count)
+	}
+	if n := unclear.Load(); n > int64(count)/10 {
+		t.Errorf("%d of %d files end in undefined behaviour of keepalived, so that they test nothing", n, count)
 	}
 }
 
@@ -106,8 +109,8 @@ func (s sample) String() string {
 	return b.String()
 }
 
-// difference writes the files and compares the two readings.
-func (s sample) difference(dir, version string) (string, error) {
+// compare writes the files and compares the two readings.
+func (s sample) compare(dir string, d daemon) (comparison, error) {
 	main := filepath.Join(dir, "main.conf")
 	for n, lines := range s {
 		path := main
@@ -115,10 +118,10 @@ func (s sample) difference(dir, version string) (string, error) {
 			path = filepath.Join(dir, "f"+strconv.Itoa(n))
 		}
 		if err := os.WriteFile(path, []byte(strings.Join(lines, "\n")+"\n"), 0o600); err != nil {
-			return "", err
+			return comparison{}, err
 		}
 	}
-	return difference(main, version)
+	return compare(main, d)
 }
 
 // shrink takes away lines, then words, as long as the difference stays.
