@@ -3,6 +3,7 @@ package keepalivedconf
 import (
 	"errors"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"berth/vrrp"
@@ -50,14 +51,35 @@ func (m *machine) virtualAddress(words [][]byte) {
 	case !ok:
 	case !m.sameFamily(i, ip.Prefix.Addr()):
 		m.warn("address %s is dropped, because the instance is IPv%d; move it to virtual_ipaddress_excluded or an instance of its own", words[0], i.family)
+	case m.duplicate(i, ip, false):
 	default:
 		i.addresses = append(i.addresses, ip)
 	}
 }
 
+// duplicate reports whether keepalived drops an address because the instance has it
+// already. The length does not count. The device counts as it is written, and only where
+// one of the two addresses is excluded.
+func (m *machine) duplicate(i *instance, ip vrrp.FloatingIP, excluded bool) bool {
+	if !m.r.dialect.has[dropsDuplicates] {
+		return false
+	}
+	same := func(have vrrp.FloatingIP) bool { return have.Addr() == ip.Addr() }
+	sameDevice := func(have vrrp.FloatingIP) bool { return same(have) && have.Device == ip.Device }
+	among := same
+	if excluded {
+		among = sameDevice
+	}
+	if !slices.ContainsFunc(i.addresses, among) && !slices.ContainsFunc(i.excluded, sameDevice) {
+		return false
+	}
+	m.warn("address %s is dropped, because the instance has it already; remove one", ip.Prefix)
+	return true
+}
+
 func (m *machine) excludedAddress(words [][]byte) {
 	i := m.instance()
-	if ip, ok := m.address(words, false); ok {
+	if ip, ok := m.address(words, false); ok && !m.duplicate(i, ip, true) {
 		i.excluded = append(i.excluded, ip)
 	}
 }
@@ -146,7 +168,11 @@ func (a *addressLine) take(option, value string) bool {
 		}
 		a.broadcast = value
 	case "label":
-		if len(value) >= interfaceNameLimit {
+		switch {
+		case len(value) < interfaceNameLimit:
+		case a.r.dialect.has[cutsLabels]:
+			a.warn("label %s of address %s is cut to %d letters; shorten it", value, a.text, interfaceNameLimit-1)
+		default:
 			a.warn("address %s is dropped, because its label has more than %d letters; shorten it", a.text, interfaceNameLimit-1)
 			return false
 		}

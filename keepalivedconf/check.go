@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strconv"
 	"time"
+
+	"berth/vrrp"
 )
 
 // complete checks the instances and groups and fills in the defaults, in the order
@@ -23,6 +25,7 @@ func (m *machine) complete() *Config {
 		c.Instances[n] = m.result(i)
 	}
 	m.checkConflicts()
+	m.checkSockets()
 	m.adviseOnInstances()
 	return c
 }
@@ -41,7 +44,27 @@ func (m *machine) checkMinimum(i *instance) {
 		m.refuseFor(i, "it has no valid virtual_router_id; give it one from 1 to 255")
 	}
 	if i.iface == "" && i.missing == "" { // a missing interface is refused already
+		m.checkWithoutInterface(i)
+	}
+}
+
+// checkWithoutInterface refuses an instance that cannot do without an interface. Unicast
+// needs none in some versions.
+func (m *machine) checkWithoutInterface(i *instance) {
+	has := m.r.dialect.has
+	unicast := len(i.peers) > 0 || has[crashesWithoutPeers] && i.unicast
+	switch {
+	case has[needsInterface] || !unicast:
 		m.refuseFor(i, "it has no interface that can be used; name one")
+	case !i.source.IsValid():
+		m.refuseFor(i, "it has neither an interface nor unicast_src_ip; name the interface")
+	case i.source.Is6() && i.source.IsLinkLocalUnicast():
+		m.refuseFor(i, "it has no interface, which a link-local unicast_src_ip needs; name one")
+	default:
+		if len(i.peers) == 0 {
+			m.refuseFor(i, "keepalived may crash here: it has neither an interface nor unicast_peer; name the interface")
+		}
+		i.withoutInterface = true
 	}
 }
 
@@ -64,6 +87,10 @@ func (m *machine) completeGroups() []Group {
 				inGroup[name] = g.name
 				done.Members = append(done.Members, name)
 			}
+		}
+		if len(done.Members) == 1 && m.r.dialect.has[removesGroupOfOne] {
+			m.r.report.warn(at, "vrrp_sync_group %s has one member only and is removed, so that no notify script of it runs; remove it, or name another", g.name)
+			continue
 		}
 		if len(done.Members) == 0 {
 			m.r.report.warn(at, "vrrp_sync_group %s has no member that exists and is removed, so that no notify script of it runs; name its members", g.name)
@@ -90,12 +117,8 @@ func (m *machine) completeInstance(i *instance) {
 	if i.version == 0 {
 		i.version = m.globals.version
 	}
-	if len(i.addresses) == 0 && !i.noAddresses {
-		if i.version == 3 || i.family == IPv6 || strict {
-			m.refuseFor(i, "it has no virtual_ipaddress, which VRRP version 3, IPv6 and strict mode demand; add one")
-		} else {
-			m.warnFor(i, "it has no virtual_ipaddress; add one")
-		}
+	if strict && len(i.peers) > 0 && i.exists && m.r.dialect.has[strictRefusesUnicast] {
+		m.refuseFor(i, "it has unicast_peer, which strict mode refuses where the interface has multicast; remove strict mode or the peers")
 	}
 	if i.priority == 0 {
 		i.priority = 100
@@ -116,6 +139,8 @@ func (m *machine) completeInstance(i *instance) {
 	m.completeAuthentication(i, strict)
 	m.completeInterval(i)
 	m.moveExcess(i)
+	m.dropWithoutInterface(i)
+	m.checkAddresses(i, strict)
 	if i.vmac && i.vmacName == "" {
 		i.vmacName = m.unusedVMACName(i)
 		m.vmacNames[i.vmacName] = true
@@ -125,7 +150,41 @@ func (m *machine) completeInstance(i *instance) {
 	}
 }
 
+// dropWithoutInterface drops the addresses of an instance without an interface that name
+// none themselves.
+func (m *machine) dropWithoutInterface(i *instance) {
+	if !i.withoutInterface || m.r.dialect.has[hasDefaultInterface] && m.lookUp(m.globals.defaultInterface).exists {
+		return
+	}
+	for _, list := range []*[]vrrp.FloatingIP{&i.addresses, &i.excluded} {
+		*list = slices.DeleteFunc(*list, func(ip vrrp.FloatingIP) bool {
+			drop := ip.Device == ""
+			if drop {
+				m.warnFor(i, "address %s is dropped, because neither it nor the instance names an interface; add dev to its line", ip.Prefix)
+			}
+			return drop
+		})
+	}
+}
+
+// checkAddresses refuses an instance without addresses where its version needs one.
+func (m *machine) checkAddresses(i *instance, strict bool) {
+	switch {
+	case len(i.addresses) > 0:
+	case i.noAddresses && !strict:
+	case i.noAddresses:
+		m.refuseFor(i, "it has no virtual_ipaddress, which strict mode demands in spite of no_virtual_ipaddress; add one, or remove strict mode")
+	case i.version == 3 || strict || i.family == IPv6 && m.r.dialect.has[demandsAddressOfIPv6]:
+		m.refuseFor(i, "it has no virtual_ipaddress, which VRRP version 3, IPv6 and strict mode demand; add one")
+	default:
+		m.warnFor(i, "it has no virtual_ipaddress; add one")
+	}
+}
+
 func (m *machine) completeAuthentication(i *instance, strict bool) {
+	if i.hmac = i.hmac.complete(); i.hmac != nil {
+		i.authType = ""
+	}
 	if i.authType == "" {
 		return
 	}
@@ -161,6 +220,9 @@ func (m *machine) completeInterval(i *instance) {
 	if i.interval = greatest; wanted < greatest+unit {
 		i.interval = max((wanted + unit/2).Truncate(unit), unit)
 	}
+	if i.interval > greatest && !m.r.dialect.has[roundsIntervalUp] {
+		i.interval = greatest
+	}
 	if i.interval != wanted {
 		m.warnFor(i, "advert_int %v becomes %v in VRRP version %d; write that, or version 3 on all hosts for less than a second", wanted, i.interval, i.version)
 	}
@@ -180,9 +242,9 @@ const (
 // moveExcess moves the addresses that do not fit one packet to the end of the
 // excluded list. keepalived binds them all the same, and does not advertise them.
 func (m *machine) moveExcess(i *instance) {
-	header, address := sizeEthernet+sizeIPv4+sizeVRRP, 4
+	header, address := sizeEthernet+sizeIPv4+sizeVRRP+i.hmac.trailer(), 4
 	if i.family == IPv6 {
-		header, address = sizeEthernet+sizeIPv6+sizeVRRP, 16
+		header, address = sizeEthernet+sizeIPv6+sizeVRRP+i.hmac.trailer(), 16
 	} else if i.version == 2 {
 		header += sizeAuth
 		if i.authType == "AH" {
@@ -194,6 +256,9 @@ func (m *machine) moveExcess(i *instance) {
 		limit = min((i.mtu-header)/address, addressLimit)
 	}
 	if len(i.addresses) > limit {
+		if m.r.dialect.has[movesOneMore] && limit > 0 {
+			limit--
+		}
 		m.warnFor(i, "it has %d virtual_ipaddress, of which %d fit one packet; the others are treated as virtual_ipaddress_excluded: put them there on all hosts", len(i.addresses), limit)
 		i.excluded = append(i.excluded, i.addresses[limit:]...)
 		i.addresses = i.addresses[:limit:limit]
@@ -289,6 +354,47 @@ func (m *machine) checkConflicts() {
 	}
 }
 
+// socket is what keepalived shares among instances that send in one way.
+type socket struct {
+	family  Family
+	ah      bool // authenticated by a header of its own
+	iface   string
+	unicast bool
+	source  netip.Addr
+}
+
+// checkSockets refuses an instance with peers for whose socket keepalived looks among those
+// of the instances before it, where it compares a source that a socket for multicast does
+// not have.
+func (m *machine) checkSockets() {
+	if !m.r.dialect.has[crashesOnMixedUnicast] {
+		return
+	}
+	var open []socket
+	for _, i := range m.instances {
+		s := socket{family: i.family, ah: i.authType == "AH", iface: i.iface, unicast: len(i.peers) > 0}
+		if s.unicast {
+			s.source = i.source
+		}
+		if i.vmac && (s.unicast || !i.vmacXmitBase) {
+			s.iface = i.vmacName
+		}
+		found := false
+		for _, o := range open {
+			if o == s {
+				found = true
+				break
+			}
+			if s.unicast && !o.unicast && o.family == s.family && o.ah == s.ah && o.iface == s.iface {
+				m.refuseFor(i, "keepalived may crash here: it has unicast_peer, and an instance before it on interface %s has none; put it first", i.iface)
+			}
+		}
+		if !found {
+			open = append(open, s)
+		}
+	}
+}
+
 func (m *machine) checkConflict(i, other *instance) {
 	const same = "it has the same virtual_router_id %d as %s on interface %s; give it another"
 	if len(i.peers) == 0 {
@@ -307,7 +413,7 @@ func (m *machine) checkConflict(i, other *instance) {
 		}
 	}
 	switch {
-	case !slices.ContainsFunc(other.peers, func(p netip.Addr) bool { return i.peerSet[p] }):
+	case !m.r.dialect.has[peersShareRouterID] && !slices.ContainsFunc(other.peers, func(p netip.Addr) bool { return i.peerSet[p] }):
 	case i.source.IsValid() && other.source.IsValid():
 		if i.source == other.source {
 			m.refuseFor(i, same+", or another peer", i.vrid, other.name, i.iface)

@@ -26,6 +26,9 @@ func (r *reader) condition(line []byte) (rest []byte, ok bool) {
 // out of a macro, keepalived moves only as many letters to the front as the line
 // had before: length is that number.
 func (r *reader) afterCondition(line, rest []byte, length int) []byte {
+	if !r.dialect.has[garblesCondition] {
+		return rest
+	}
 	switch moved := length + 1; {
 	case moved > len(rest):
 		return rest

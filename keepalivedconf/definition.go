@@ -16,8 +16,9 @@ type definition struct {
 	closed    bool // an empty line ended the collecting
 	// builtin computes the value at each use. params is the text after the name
 	// inside the braces.
-	builtin   func(r *reader, params string) string
-	maxParams int
+	builtin              func(r *reader, params string) string
+	minParams, maxParams int
+	words                bool // a parameter need not be a number
 }
 
 // builtins returns the definitions that exist without being defined.
@@ -26,16 +27,24 @@ func builtins(v dialect) map[string]*definition {
 		"_PWD":      {builtin: func(r *reader, _ string) string { return r.workingDirectory() }},
 		"_INSTANCE": {builtin: func(r *reader, _ string) string { return r.configID }},
 		"_RANDOM":   {builtin: (*reader).random, maxParams: 2},
-		"_HASH":     {value: []byte("#")},
-		"_BANG":     {value: []byte("!")},
 	}
-	if v.envDefinition {
-		defs["_ENV"] = &definition{builtin: func(r *reader, _ string) string {
-			r.warn("${_ENV ...} stands for a variable of keepalived's own environment, which berth does not know; write the value instead")
-			return ""
-		}}
+	if v.has[hashDefinitions] {
+		defs["_HASH"] = &definition{value: []byte("#")}
+		defs["_BANG"] = &definition{value: []byte("!")}
+	}
+	if v.has[environmentDefinition] {
+		defs["_ENV"] = &definition{minParams: 1, maxParams: 1, words: true, builtin: (*reader).environment}
 	}
 	return defs
+}
+
+// environment returns the value of _ENV NAME.
+func (r *reader) environment(name string) string {
+	if name == "" {
+		r.crash("${_ENV} has no name of a variable")
+	}
+	r.warn("${_ENV %s} is a variable of keepalived's own environment, which is not known here, and is read as an empty one; write the value instead", name)
+	return ""
 }
 
 // random returns the value of _RANDOM [min [max]]. The number that keepalived
@@ -81,7 +90,7 @@ func (r *reader) define(name string, value []byte) *definition {
 func (r *reader) redefine(name string) *definition {
 	d := &definition{}
 	if old := r.defs[name]; old != nil {
-		d.maxParams = old.maxParams
+		d.minParams, d.maxParams, d.words = old.minParams, old.maxParams, old.words
 		if old.multiline && r.replaying && (r.replay.name == name || slices.ContainsFunc(r.macros, func(p replay) bool { return p.name == name })) {
 			r.refuse("keepalived may crash here: $%s is defined anew by one of its own lines; use another name", name)
 		}

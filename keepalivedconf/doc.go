@@ -88,11 +88,12 @@
 // version 3, no address; and one that names an interface that does not exist,
 // unless dynamic_interfaces is set.
 //
-// # Versions (version.go)
+// # Versions (version.go, words.go)
 //
-// The keyword tables are those of 2.2.7. The differences of 2.4 that concern
-// instances are known: its new words, and its dropping of lines that are too
-// long or have a NUL byte. Other versions read as the nearest of these.
+// The table differences in version.go has every behaviour that not all versions from
+// 2.0.0 on have, with the versions that have it; words.go has the words that are new in
+// a version. The text above describes 2.2.7. A version that is older or newer reads as
+// the nearest of these.
 //
 // # Limits (include.go, substitute.go, report.go)
 //

@@ -110,14 +110,14 @@ func parseDump(text string) (answer, error) {
 		name, value, _ := strings.Cut(strings.TrimSpace(line), " = ")
 		var err error
 		switch {
-		case strings.HasPrefix(line, "   Virtual IP ("), line == "   Virtual IP :":
+		case strings.HasPrefix(line, "   Virtual IP = "), strings.HasPrefix(line, "   Virtual IP ("), line == "   Virtual IP :":
 			list = &current.Addresses
 		case strings.HasPrefix(line, "   Virtual IP Excluded"):
 			list = &current.Excluded
 		case strings.HasPrefix(line, "   Unicast Peer"):
 			list = &current.Peers
 		case name == "Interface":
-			current.Interface = value
+			current.Interface = strings.TrimPrefix(value, "not configured")
 		case name == "VRRP Version":
 			current.Version, err = strconv.Atoi(value)
 		case name == "Virtual Router ID":

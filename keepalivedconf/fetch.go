@@ -81,7 +81,7 @@ func (r *reader) fetchFromFile(collecting *definition) ([]byte, bool) {
 				r.warn("the line has a NUL byte, which hides the text after it; remove it")
 			}
 			line = line[:bytes.IndexByte(line, 0)]
-			if r.dialect.dropsLongLines {
+			if r.dialect.has[dropsLongLines] && (whole || e.text.pos < len(e.text.data)) {
 				line = nil
 			}
 		}
@@ -96,12 +96,12 @@ func (r *reader) fetchFromFile(collecting *definition) ([]byte, bool) {
 			}
 			continue
 		}
-		text, openQuote := stripComment(line, r.letters)
+		text, openQuote := stripComment(line, r.letters, r.dialect.has[commentHidesBackslash])
 		if r.firstPass() {
 			if openQuote {
 				r.warn("a double quote is not closed: comments are not recognised after it and its words are lost; close it")
 			}
-			if _, _, ok := includePattern(text); ok {
+			if _, _, ok := r.includePattern(text); ok {
 				r.copyLine(nil, r.at)
 			} else {
 				r.copyLine(text, r.at)
@@ -110,13 +110,18 @@ func (r *reader) fetchFromFile(collecting *definition) ([]byte, bool) {
 		if len(text) > 0 {
 			return text, true
 		}
+		if collecting != nil && r.dialect.has[commentEndsDefinition] {
+			collecting.close()
+			collecting.closed = true
+			collecting = nil
+		}
 	}
 	return nil, false
 }
 
 // physicalLine returns the next line of a file. A line that does not fit
-// keepalived's buffer is cut, and the rest is the next line, unless the version
-// drops the line. whole reports that the end of the line was reached.
+// keepalived's buffer is cut, and the rest is the next line; some versions drop what is
+// before the cut. whole reports that the end of the line was reached.
 func (r *reader) physicalLine(t *text) (line []byte, whole, ok bool) {
 	left := t.data[t.pos:]
 	if len(left) == 0 {
@@ -127,13 +132,11 @@ func (r *reader) physicalLine(t *text) (line []byte, whole, ok bool) {
 	if !whole {
 		n = len(left)
 	}
+	if r.dialect.has[dropsLongLines] {
+		return r.fullBuffer(t, left[:n], whole)
+	}
 	if n > lineLimit && r.firstPass() && len(trimLineEnd(left[:n])) > lineLimit {
 		r.at = place{int32(t.file), int32(t.line + 1)}
-		if r.dialect.dropsLongLines {
-			r.warn("the line is longer than %d bytes: keepalived ignores it; shorten it", lineLimit)
-			t.pos += n
-			return nil, whole, true
-		}
 		r.warn("the line is longer than %d bytes: keepalived reads the rest as a line of its own; shorten it", lineLimit)
 	}
 	if n > lineLimit {
@@ -141,4 +144,17 @@ func (r *reader) physicalLine(t *text) (line []byte, whole, ok bool) {
 	}
 	t.pos += n
 	return left[:n], whole, true
+}
+
+// fullBuffer is physicalLine for a version that drops a full buffer without the end of a
+// line.
+func (r *reader) fullBuffer(t *text, line []byte, whole bool) ([]byte, bool, bool) {
+	if len(line) < lineLimit || len(line) == lineLimit && whole {
+		t.pos += len(line)
+		return line, whole, true
+	}
+	r.at = place{int32(t.file), int32(t.line + 1)}
+	r.warn("the line is longer than %d bytes: keepalived ignores the first %d and reads the rest as a line of its own; shorten it", lineLimit-1, lineLimit)
+	t.pos += lineLimit
+	return nil, false, true
 }

@@ -15,12 +15,14 @@ func (m *machine) trackGroupInterface(words [][]byte) {
 
 // group returns the group that the words of a vrrp_sync_group block apply to.
 func (m *machine) group() *group {
-	if len(m.groups) == 0 {
+	if m.currentSync == nil {
 		m.refuse("keepalived may crash here: this belongs to a vrrp_sync_group that does not exist, because it has no valid name and no {; give it a name and both braces")
 		return &group{}
 	}
-	return m.groups[len(m.groups)-1]
+	return m.currentSync
 }
+
+func (m *machine) inGroup() bool { return m.currentSync != nil }
 
 func (m *machine) beginGroup(s statement) {
 	if len(s.words) != 2 {
@@ -34,15 +36,41 @@ func (m *machine) beginGroup(s statement) {
 		m.skipBlock("the second vrrp_sync_group " + name)
 		return
 	}
-	g := &group{name: name, at: m.r.at}
-	m.groups = append(m.groups, g)
-	m.groupByName[name] = g
+	m.currentSync = &group{name: name, at: m.r.at}
+	if !m.r.dialect.has[emptyGroupsVanish] {
+		m.addGroup()
+	}
+}
+
+func (m *machine) addGroup() {
+	m.groups = append(m.groups, m.currentSync)
+	m.groupByName[m.currentSync.name] = m.currentSync
+}
+
+// endGroup is not called for a block whose end is that of a second group block, so that
+// the sync group does not exist where it is added here.
+func (m *machine) endGroup() {
+	switch {
+	case !m.r.dialect.has[emptyGroupsVanish]:
+		return
+	case m.currentSync == nil:
+	case m.currentSync.members == nil:
+		m.r.report.warn(m.r.message(m.currentSync.at), "vrrp_sync_group %s has no group block with members and does not exist; name its members", m.currentSync.name)
+	default:
+		m.addGroup()
+	}
+	m.currentSync = nil
 }
 
 func (m *machine) groupMembers(s statement) {
 	g := m.group()
 	if g.members != nil {
-		m.warn("the second group block of vrrp_sync_group %s is skipped, and its } ends the sync group; put all members in one", g.name)
+		const format = "the second group block of vrrp_sync_group %s is skipped, and its } ends the sync group"
+		if m.r.dialect.has[emptyGroupsVanish] {
+			m.warn(format+", which does not exist then; put all members in one", g.name)
+		} else {
+			m.warn(format+"; put all members in one", g.name)
+		}
 		m.skipBlock("the second group of vrrp_sync_group " + g.name)
 		return
 	}
@@ -67,7 +95,19 @@ func (m *machine) beginTrackGroup(s statement) {
 		return
 	}
 	m.tracked[string(s.words[1])] = false
-	m.trackGroup = string(s.words[1])
+	m.trackGroup, m.inTracked = string(s.words[1]), true
+}
+
+func (m *machine) inTrackGroup() bool { return m.inTracked }
+
+func (m *machine) endTrackGroup() {
+	if !m.r.dialect.has[emptyGroupsVanish] {
+		return
+	}
+	if !m.tracked[m.trackGroup] {
+		delete(m.tracked, m.trackGroup)
+	}
+	m.inTracked = false
 }
 
 func (m *machine) trackGroupMembers(s statement) {

@@ -52,13 +52,22 @@ var includeForms = map[byte]includeCheck{
 }
 
 // includePattern returns the pattern of an include line. The pattern reaches to
-// the end of the line: quotes and blanks inside belong to it.
-func includePattern(line []byte) (pattern string, check includeCheck, ok bool) {
+// the end of the line, and quotes and blanks inside belong to it, unless the version
+// reads words.
+func (r *reader) includePattern(line []byte) (pattern string, check includeCheck, ok bool) {
 	rest, ok := bytes.CutPrefix(line, []byte("include"))
-	if !ok || len(rest) == 0 {
+	switch {
+	case r.dialect.has[includeHasWords]:
+		words, _ := appendWords(nil, line)
+		if len(words) != 2 || string(words[0]) != "include" {
+			return "", 0, false
+		}
+		return string(words[1]), 0, true
+	case !ok || len(rest) == 0:
 		return "", 0, false
-	}
-	if !isSpace(rest[0]) {
+	case !r.dialect.has[strictIncludes] && !isBlank(rest[0]):
+		return "", 0, false
+	case !isSpace(rest[0]):
 		if check, ok = includeForms[rest[0]]; !ok || len(rest) < 2 || !isSpace(rest[1]) {
 			return "", 0, false
 		}
@@ -98,7 +107,7 @@ func (r *reader) include(pattern string, check includeCheck) {
 		r.warn("files are included more than %d deep: this include is ignored; look for a file that includes itself", depthLimit)
 		return
 	}
-	if strings.ContainsRune(pattern, '"') {
+	if strings.ContainsRune(pattern, '"') && !r.dialect.has[includeHasWords] {
 		r.warn("include %s: the quotes belong to the file name, because include takes none; remove them", pattern)
 	}
 	e := &opened{check: check, savedCheck: r.check}
@@ -229,6 +238,10 @@ var (
 // refuses to run with such a file, but its content can be read.
 func (r *reader) readFile(path string, isMain bool) ([]byte, error) {
 	if data, ok := r.contents[path]; ok {
+		return data, nil
+	}
+	if data, ok := r.cached[path]; ok {
+		r.contents[path] = data
 		return data, nil
 	}
 	// Opening a device can have effects, so its kind is checked before opening, and

@@ -2,6 +2,7 @@ package keepalivedconf
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 
 	"berth/vrrp"
@@ -16,6 +17,7 @@ type instance struct {
 	missing             string // that would be, if it existed
 	mtu                 int
 	exists              bool // the interface does
+	withoutInterface    bool // it runs without one
 	vrid                int
 	family              Family
 	version             int
@@ -35,6 +37,7 @@ type instance struct {
 	peerSet             map[netip.Addr]bool // for checkConflict
 	source              netip.Addr
 	destination         netip.Addr
+	hmac                *hmac
 	notify              bool
 	noAddresses         bool
 	addresses, excluded []vrrp.FloatingIP
@@ -45,12 +48,14 @@ type instance struct {
 // found either, the words apply to the instance before; without an instance
 // before, keepalived writes to memory that is not its own.
 func (m *machine) instance() *instance {
-	if len(m.instances) == 0 {
+	if m.current == nil {
 		m.refuse("keepalived may crash here: this belongs to a vrrp_instance that does not exist, because it has no valid name and no { or }; give it a name and both braces")
 		return &instance{}
 	}
-	return m.instances[len(m.instances)-1]
+	return m.current
 }
+
+func (m *machine) inInstance() bool { return m.current != nil }
 
 func (m *machine) beginInstance(s statement) {
 	if len(s.words) != 2 {
@@ -66,12 +71,18 @@ func (m *machine) beginInstance(s statement) {
 	}
 	i := &instance{name: name, at: m.r.at}
 	m.instances = append(m.instances, i)
-	m.byName[name] = i
+	m.byName[name], m.current = i, i
 }
 
 // endInstance is also called for a block that is skipped up to the end of
 // the file, when the instance that it applies to may not exist.
-func (m *machine) endInstance() { m.instance() }
+func (m *machine) endInstance() {
+	if m.r.dialect.has[wordsOutsideAreIgnored] {
+		m.current = nil
+		return
+	}
+	m.instance()
+}
 
 func (m *machine) setState(s statement) {
 	i := m.instance()
@@ -110,7 +121,11 @@ func (m *machine) setPriority(s statement) {
 
 func (m *machine) setAdvertInterval(s statement) {
 	i := m.instance()
-	d, ok, exact := lenientSeconds(string(s.words[1]), 10*time.Millisecond, 255*time.Second)
+	seconds := lenientSeconds
+	if m.r.dialect.has[floatInterval] {
+		seconds = floatSeconds
+	}
+	d, ok, exact := seconds(string(s.words[1]), 10*time.Millisecond, 255*time.Second)
 	switch {
 	case !ok:
 		m.warn("advert_int %s is ignored; write seconds from 0.01 to 255", s.words[1])
@@ -242,6 +257,8 @@ func (m *machine) unicastPeer(words [][]byte) {
 		m.warn("unicast_peer %s is ignored, because it is not an address; write one address per line", words[0])
 	case !m.sameFamily(i, address):
 		m.warn("unicast_peer %s is ignored, because the instance is IPv%d; use an address of that family", words[0], i.family)
+	case m.r.dialect.has[dropsDuplicates] && slices.Contains(i.peers, address):
+		m.warn("unicast_peer %s is dropped, because the instance has it already; remove one", address)
 	default:
 		i.peers = append(i.peers, address)
 	}

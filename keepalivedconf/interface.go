@@ -78,6 +78,9 @@ func (m *machine) setVMAC(s statement) {
 	i.vmac = true
 	for _, w := range s.words[1:min(len(s.words), 3)] {
 		name := string(w)
+		if i.vmacName == "" && m.vmacNames[name] && m.r.dialect.has[crashesOnVMACName] {
+			m.r.crash("use_vmac names an interface that another instance has")
+		}
 		if !bytes.ContainsRune(w, ':') && i.vmacName == "" && validInterfaceName(name) && !m.vmacNames[name] {
 			i.vmacName = name
 			m.vmacNames[name] = true

@@ -254,7 +254,7 @@ func watchKeepalived(p *os.Process, signal syscall.Signal, log io.Reader, dumps 
 				return answer{Accepted: true, Log: text.String()}, nil
 			case strings.Contains(line, "Startup complete") && !strings.Contains(text.String(), "Starting VRRP child"):
 				return answer{Accepted: true, Log: text.String()}, nil // other processes only
-			case strings.Contains(line, "Startup complete"), startsOld(text.String(), line):
+			case again == nil && (strings.Contains(line, "Startup complete") || startsOld(text.String(), line)):
 				if err := p.Signal(signal); err != nil {
 					return answer{Log: text.String()}, nil
 				}
@@ -279,8 +279,10 @@ func watchKeepalived(p *os.Process, signal syscall.Signal, log io.Reader, dumps 
 }
 
 // startsOld reports that the VRRP process of a keepalived before 2.2 will answer a signal
-// as soon as it is up, which it does not say: it opens the file, for the second time.
+// as soon as it is up, which it does not say: it opens the file, for the second time, or a
+// socket.
 func startsOld(log, line string) bool {
 	old := strings.Contains(log, "Starting Keepalived v2.0.") || strings.Contains(log, "Starting Keepalived v2.1.")
-	return old && strings.Contains(log, "Starting VRRP child") && strings.Contains(line, "Opening file")
+	return old && strings.Contains(log, "Starting VRRP child") &&
+		(strings.Contains(line, "Opening file") || strings.Contains(line, "Registering gratuitous") || strings.Contains(line, "VRRP sockpool"))
 }

@@ -14,13 +14,15 @@ const (
 // keywords; one whose do calls machine.values opens a block of values;
 // everything else is one line.
 type keyword struct {
-	name  string
-	part  part // top level only; below it, 0
-	args  int  // words that it needs: keepalived exits if one is missing
-	do    func(*machine, statement)
-	sub   table
-	end   func(*machine) // at the end of the block, unless it was skipped
-	since [3]int         // first keepalived version that knows it
+	name string
+	part part // top level only; below it, 0
+	args int  // words that it needs: keepalived exits if one is missing
+	do   func(*machine, statement)
+	sub  table
+	end  func(*machine) // at the end of the block, unless it was skipped
+	// inside reports whether the block around the keyword exists. Where it does not, a
+	// version that ignores the words of such a block reads only their braces.
+	inside func(*machine) bool
 	// makesVRRP makes the parent start a VRRP process.
 	makesVRRP bool
 }
@@ -31,7 +33,7 @@ type table map[string]*keyword
 func tableOf(d dialect, keywords ...*keyword) table {
 	t := make(table, len(keywords))
 	for _, k := range keywords {
-		if d.atLeast(k.since[:]...) {
+		if d.atLeast(since[k.name]) {
 			t[k.name] = k
 		}
 	}
@@ -78,7 +80,7 @@ func keywords(d dialect) table {
 	top := tableOf(d)
 	add := func(p part, keywords ...*keyword) {
 		for _, k := range keywords {
-			if d.atLeast(k.since[:]...) {
+			if d.atLeast(since[k.name]) {
 				k.part = p
 				top[k.name] = k
 			}
@@ -97,14 +99,14 @@ func keywords(d dialect) table {
 	}
 	trackFile := tableOf(d, lines("file", "weight", "init_file")...)
 	add(partVRRP,
-		&keyword{name: "track_group", do: (*machine).beginTrackGroup, sub: tableOf(d, &keyword{name: "group", do: (*machine).trackGroupMembers})},
+		&keyword{name: "track_group", do: (*machine).beginTrackGroup, end: (*machine).endTrackGroup, sub: inside((*machine).inTrackGroup, tableOf(d, &keyword{name: "group", do: (*machine).trackGroupMembers}))},
 		staticBlock("static_ipaddress", (*machine).staticAddress),
 		staticBlock("static_routes", (*machine).route),
 		staticBlock("static_rules", (*machine).rule),
-		&keyword{name: "vrrp_sync_group", do: (*machine).beginGroup, sub: groupTable(d)},
+		&keyword{name: "vrrp_sync_group", do: (*machine).beginGroup, end: (*machine).endGroup, sub: inside((*machine).inGroup, groupTable(d))},
 		&keyword{name: "garp_group", sub: garpTable(d)},
 		valueBlock("linkbeat_interfaces", ignoreValues),
-		&keyword{name: "vrrp_instance", do: (*machine).beginInstance, end: (*machine).endInstance, sub: instanceTable(d), makesVRRP: true},
+		&keyword{name: "vrrp_instance", do: (*machine).beginInstance, end: (*machine).endInstance, sub: inside((*machine).inInstance, instanceTable(d)), makesVRRP: true},
 		&keyword{name: "vrrp_script", args: 1, sub: scriptTable(d)},
 		&keyword{name: "vrrp_track_process", args: 1, sub: processTable(d)},
 		valueBlock("interface_up_down_delays", ignoreValues),
@@ -139,7 +141,11 @@ func globalTable(d dialect) table {
 		"lvs_netlink_monitor_rcv_bufs_force", "rs_init_notifies", "no_checker_emails",
 		"vrrp_rx_bufs_policy", "vrrp_rx_bufs_multiplier", "log_unknown_vrids",
 		"reload_check_config", "reload_time_file", "reload_repeat", "reload_file",
-		"tmp_config_directory", "data_use_instance",
+		"tmp_config_directory", "data_use_instance", "json_version", "v3_checksum_as_v2",
+		"dbus_no_interface_name", "use_symlink_paths", "snmp_vs_stats_update_interval",
+		"snmp_rs_stats_update_interval", "iproute_etc_dir", "iproute_usr_dir",
+		"vrrp_owner_ignore_adverts", "json_dump_file", "state_dump_file", "stats_dump_file",
+		"vrrp_delay_after_boot",
 	)
 	all = append(all, linesWithValue(
 		"process_name", "vrrp_process_name", "checker_process_name", "lvs_process_name",
@@ -225,7 +231,7 @@ func processTable(d dialect) table {
 // weight.
 func bfdTable(d dialect) table {
 	all := append(lines("source_ip", "neighbor_ip", "neighbour_ip", "min_rx", "min_tx", "idle_tx", "multiplier",
-		"passive", "ttl", "hoplimit", "max_hops"), line("weight", 1))
+		"passive", "ttl", "hoplimit", "max_hops", "multihop"), line("weight", 1))
 	return tableOf(d, append(all,
 		setting("vrrp", 0, func(m *machine, _ statement) { m.bfd.vrrp = true }),
 		setting("checker", 0, func(m *machine, _ statement) { m.bfd.checker = true }),
@@ -238,7 +244,8 @@ func instanceTable(d dialect) table {
 		"old_unicast_checksum", "dont_track_primary", "track_src_ip", "promote_secondaries",
 		"linkbeat_use_polling", "accept", "no_accept", "skip_check_adv_addr", "smtp_alert",
 		"notify_priority_changes", "garp_extra_if", "vmac_garp_intvl", "lower_prio_no_advert",
-		"higher_prio_send_advert", "kernel_rx_buf_size", "use_vmac_addr",
+		"higher_prio_send_advert", "kernel_rx_buf_size", "use_vmac_addr", "v3_checksum_as_v2",
+		"timer_expired_backup", "thread_timer_expired", "owner_ignore_adverts",
 	)
 	all = append(all, linesWithValue(
 		"unicast_ttl", "debug", "preempt_delay", "lvs_sync_daemon_interface", "garp_master_delay",
@@ -271,7 +278,7 @@ func instanceTable(d dialect) table {
 		&keyword{name: "unicast_peer", do: (*machine).unicastPeers},
 		valueBlock("virtual_ipaddress", (*machine).virtualAddress),
 		valueBlock("virtual_ipaddress_excluded", (*machine).excludedAddress),
-		setting("no_virtual_ipaddress", 0, func(m *machine, _ statement) { m.instance().noAddresses = true }).from(2, 4, 0),
+		setting("no_virtual_ipaddress", 0, func(m *machine, _ statement) { m.instance().noAddresses = true }),
 		valueBlock("virtual_routes", (*machine).route),
 		valueBlock("virtual_rules", (*machine).rule),
 		valueBlock("track_interface", (*machine).trackInterface),
@@ -283,12 +290,21 @@ func instanceTable(d dialect) table {
 			setting("auth_type", 1, (*machine).setAuthType),
 			setting("auth_pass", 1, (*machine).setAuthPass),
 		)},
-		(&keyword{name: "auth_hmac", sub: tableOf(d, lines("type", "key_id", "key")...)}).from(2, 4, 0),
+		&keyword{name: "auth_hmac", do: (*machine).beginHMAC, sub: tableOf(d,
+			setting("key", 0, (*machine).addHMACKey),
+			setting("active_key", 1, (*machine).setHMACKey),
+			setting("mode", 1, (*machine).setHMACMode),
+			line("time_window", 1),
+			line("anti_replay", 1),
+		)},
 	)...)
 }
 
-// from sets the first version that knows a keyword.
-func (k *keyword) from(major, minor, patch int) *keyword {
-	k.since = [3]int{major, minor, patch}
-	return k
+// inside sets for a table, and the tables in it, which block it belongs to.
+func inside(exists func(*machine) bool, t table) table {
+	for _, k := range t {
+		k.inside = exists
+		inside(exists, k.sub)
+	}
+	return t
 }

@@ -74,8 +74,9 @@ func trimBlankRight(s []byte) []byte {
 // closed, after which comments are not recognised.
 //
 // The line itself is not changed; the result may share its memory. letters
-// has the letters of the line, or more.
-func stripComment(line []byte, letters lettersSet) (text []byte, openQuote bool) {
+// has the letters of the line, or more. hides means that such a backslash does not count
+// in a comment.
+func stripComment(line []byte, letters lettersSet, hides bool) (text []byte, openQuote bool) {
 	line = trimBlankLeft(line)
 	if letters&(isComment|isQuote|isEscape) == 0 {
 		return trimBlankRight(line), false
@@ -96,7 +97,9 @@ func stripComment(line []byte, letters lettersSet) (text []byte, openQuote bool)
 		case c == '\\':
 			i++
 		case kinds[c]&isComment != 0 && !openQuote && end < 0:
-			end = i
+			if end = i; hides {
+				return trimBlankRight(line[:end]), false
+			}
 		}
 	}
 	if end >= 0 && end < len(line) {

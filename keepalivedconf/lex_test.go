@@ -35,7 +35,7 @@ func TestStripComment(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			line := []byte(tt.line)
-			got, openQuote := stripComment(line, lettersOf(line))
+			got, openQuote := stripComment(line, lettersOf(line), false)
 			if string(got) != tt.want || openQuote != tt.openQuote {
 				t.Errorf("stripComment(%q): want %q, %v, got %q, %v", tt.line, tt.want, tt.openQuote, got, openQuote)
 			}

@@ -23,7 +23,7 @@ func (r *reader) parseLoop(line []byte) (*loop, string) {
 	if bytes.HasPrefix(line, []byte("~SEQ")) {
 		return r.parseSequence(string(line[len("~SEQ"):]))
 	}
-	return parseList(string(line[len("~LST"):]))
+	return r.parseList(string(line[len("~LST"):]))
 }
 
 // dropLoop reports a loop that is not valid. keepalived subtracts such a ~LST from
@@ -43,7 +43,9 @@ func skipBlanks(s string) string { return strings.TrimLeft(s, " \t") }
 // numbers may come from definitions.
 func (r *reader) parseSequence(s string) (*loop, string) {
 	l := &loop{}
-	s, l.hex = strings.CutPrefix(s, "x")
+	if r.dialect.has[hexLoops] {
+		s, l.hex = strings.CutPrefix(s, "x")
+	}
 	s, ok := strings.CutPrefix(skipBlanks(s), "(")
 	if !ok {
 		return nil, "it has no ("
@@ -119,7 +121,7 @@ func (r *reader) parseSequence(s string) (*loop, string) {
 
 // parseList reads (var, a, b) rest or ({v, w}, {a, 1}, {b, 2}) rest. Members
 // that a value leaves out are empty.
-func parseList(s string) (*loop, string) {
+func (r *reader) parseList(s string) (*loop, string) {
 	l := &loop{}
 	s, ok := strings.CutPrefix(skipBlanks(s), "(")
 	if !ok {
@@ -140,6 +142,9 @@ func parseList(s string) (*loop, string) {
 		}
 		if len(value) > len(l.names) {
 			return nil, "a value has more members than there are variables"
+		}
+		if len(value) < len(l.names) && r.dialect.has[crashesOnShortList] {
+			r.crash("a value of ~LST has fewer members than there are variables")
 		}
 		for len(value) < len(l.names) {
 			value = append(value, "")

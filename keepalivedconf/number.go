@@ -3,6 +3,8 @@ package keepalivedconf
 import (
 	"math"
 	"math/bits"
+	"regexp"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -139,4 +141,25 @@ func lenientSeconds(s string, low, high time.Duration) (d time.Duration, ok, exa
 		return 0, false, false
 	}
 	return time.Duration(u) * time.Microsecond, true, exact && clean
+}
+
+// cFloat is what strtod(3) reads of a text, but for infinities.
+var cFloat = regexp.MustCompile(`^[ \t\n\v\f\r]*([+-]?)(0[xX](?:[0-9a-fA-F]+\.?[0-9a-fA-F]*|\.[0-9a-fA-F]+)(?:[pP][+-]?[0-9]+)?|(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)`)
+
+// floatSeconds reads a number of seconds as strtod(3) does. keepalived ignores letters
+// after it, and cuts what is less than a microsecond.
+func floatSeconds(s string, low, high time.Duration) (d time.Duration, ok, exact bool) {
+	m := cFloat.FindStringSubmatch(s)
+	if m == nil {
+		return 0, false, false
+	}
+	number := m[1] + m[2]
+	if strings.ContainsAny(number, "xX") && !strings.ContainsAny(number, "pP") {
+		number += "p0"
+	}
+	seconds, err := strconv.ParseFloat(number, 64)
+	if err != nil || seconds < float64(float32(low.Seconds())) || seconds > high.Seconds() {
+		return 0, false, false
+	}
+	return time.Duration(uint32(seconds*1e6)) * time.Microsecond, true, len(m[0]) == len(s)
 }

@@ -35,7 +35,12 @@ func ParseFile(path string, o Options) (*Config, error) {
 
 	parent := newMachine(r, o, partGlobal)
 	parent.run()
-	r.startSecondPass(dir)
+	if r.dialect.has[readsCopy] {
+		r.startSecondPass(dir)
+	} else {
+		r.startAgain(dir)
+		r.include(path, 0)
+	}
 	return r.finish(parent, o), nil
 }
 
@@ -103,20 +108,25 @@ type machine struct {
 	hasVRRP    bool
 	interfaces map[string]iface
 
-	level int // blocks of keywords that are open
-	skip  skipping
-	words [][]byte
+	level     int  // blocks of keywords that are open
+	endInside bool // the files ended in a block
+	skip      skipping
+	words     [][]byte
 
 	// Instances and groups in the order of the files. Keywords of a block apply to
-	// the last one.
+	// the current one, which is the last one for a version that applies them outside it
+	// too.
 	instances   []*instance
+	current     *instance
 	byName      map[string]*instance
 	vmacNames   map[string]bool // taken by use_vmac
 	groups      []*group
+	currentSync *group
 	groupByName map[string]*group
 	// Track groups of static addresses, and whether they have members.
 	tracked    map[string]bool
-	trackGroup string // the last one
+	trackGroup string // the current one
+	inTracked  bool   // there is one
 	// BFD instances that the VRRP process follows.
 	followed map[string]bool
 	bfd      bfd // the last one
@@ -177,6 +187,9 @@ func newMachine(r *reader, o Options, active part) *machine {
 // run parses everything.
 func (m *machine) run() {
 	m.block(m.root, false)
+	if m.endInside && m.r.dialect.has[crashesAtOpenBlock] {
+		m.r.crash("the file ends inside a block")
+	}
 	if m.reportsStructure() {
 		if m.skip.depth > 0 {
 			m.unclosed(m.r.message(m.skip.since), "the block of %s is never closed: everything after it is skipped; add the missing }", m.skip.name)
@@ -219,6 +232,7 @@ func (m *machine) block(t table, needBrace bool) (skipped bool) {
 	for {
 		s, ok := m.next()
 		if !ok {
+			m.endInside = m.endInside || m.level > 0
 			return false
 		}
 		word := s.words[0]
@@ -250,6 +264,10 @@ func (m *machine) block(t table, needBrace bool) (skipped bool) {
 			return false
 		}
 		m.unknown = ""
+		if m.r.dialect.has[loopsAreKeywords] && bytes.HasPrefix(word, []byte("~SEQ")) {
+			m.r.addLoop(s.line)
+			continue
+		}
 		if k := t[string(word)]; k != nil {
 			m.keyword(k, s)
 		} else {
@@ -276,9 +294,13 @@ func (m *machine) keyword(k *keyword, s statement) {
 		s.words = s.words[:len(s.words)-1]
 		needBrace = false
 	}
-	if len(s.words) <= k.args {
+	ignored := k.inside != nil && m.r.dialect.has[wordsOutsideAreIgnored] && !k.inside(m)
+	switch {
+	case ignored:
+		m.note("%s is ignored, because it belongs to a block that does not exist; give the block a valid name", k.name)
+	case len(s.words) <= k.args:
 		m.refuse("%s lacks its value, at which keepalived exits; add it", k.name)
-	} else if k.do != nil {
+	case k.do != nil:
 		m.openBlock(k, s)
 		k.do(m, s)
 		if k.sub == nil && len(m.open) > m.level {
@@ -355,6 +377,7 @@ func (m *machine) values(s statement, do func(*machine, [][]byte)) {
 	for {
 		s, ok := m.next()
 		if !ok {
+			m.endInside = true
 			m.unclosed(m.r.message(since), "the block %s is not closed; add the missing }", name)
 			return
 		}

@@ -20,6 +20,16 @@ func (r *reader) startSecondPass(dir string) {
 	r.extraLines, r.substitutions = 0, 0
 }
 
+// startAgain goes back to the beginning for a version whose VRRP process reads the files
+// itself.
+func (r *reader) startAgain(dir string) {
+	r.startSecondPass(dir)
+	r.second = false
+	r.copied, r.where, r.stack = &text{}, nil, nil
+	r.cached, r.contents = r.contents, map[string][]byte{}
+	r.check = 0
+}
+
 // border is the place of a line of the copy that marks the border of a file.
 var border = place{file: -1}
 

@@ -33,6 +33,7 @@ type reader struct {
 	files    []string
 	dirs     []string
 	contents map[string][]byte
+	cached   map[string][]byte // of a reading before
 	size     int
 	stopped  bool
 	// Work so far, for the limits.
@@ -135,7 +136,7 @@ func (r *reader) nextLine() ([]byte, bool) {
 		if len(line) == 0 {
 			continue
 		}
-		if pattern, check, ok := includePattern(line); ok {
+		if pattern, check, ok := r.includePattern(line); ok {
 			r.include(pattern, check)
 			continue
 		}
@@ -165,13 +166,8 @@ func (r *reader) expand(line []byte) ([]byte, *definition) {
 		if name, value, ok := definitionName(line); ok {
 			return nil, r.define(name, value)
 		}
-		if bytes.HasPrefix(line, []byte("~SEQ")) || bytes.HasPrefix(line, []byte("~LST")) {
-			if l, why := r.parseLoop(line); l != nil {
-				r.loops = append(r.loops, l)
-				r.loopCount++
-			} else {
-				r.dropLoop(line, why)
-			}
+		if r.startsLoop(line) {
+			r.addLoop(line)
 			return nil, nil
 		}
 		if len(line) > 0 && line[0] == '~' {
@@ -188,10 +184,35 @@ func (r *reader) expand(line []byte) ([]byte, *definition) {
 			r.replay, r.replaying = out.replay, true
 		}
 		r.letters = anyLetters
-		line, _ = stripComment(out.text, anyLetters)
+		line = out.text
+		if !r.dialect.has[commentEndsDefinition] {
+			line, _ = stripComment(line, anyLetters, r.dialect.has[commentHidesBackslash])
+		}
 		if len(line) == 0 || line[0] != '@' && bytes.IndexByte(line, '$') < 0 {
 			return line, nil
 		}
+		if r.dialect.has[replacesOnce] {
+			if _, _, ok := definitionName(line); ok || line[0] == '@' || line[0] == '~' {
+				r.warn("keepalived takes the first word for a plain one, because the line comes out of a definition; write it without one")
+			}
+			return line, nil
+		}
+	}
+}
+
+// startsLoop reports whether a line starts a loop wherever it stands.
+func (r *reader) startsLoop(line []byte) bool {
+	return !r.dialect.has[loopsAreKeywords] && bytes.HasPrefix(line, []byte("~SEQ")) ||
+		r.dialect.has[listLoops] && bytes.HasPrefix(line, []byte("~LST"))
+}
+
+// addLoop starts the loop of a line.
+func (r *reader) addLoop(line []byte) {
+	if l, why := r.parseLoop(line); l != nil {
+		r.loops = append(r.loops, l)
+		r.loopCount++
+	} else {
+		r.dropLoop(line, why)
 	}
 }
 

@@ -49,12 +49,12 @@ func (r *reader) referenceAt(text []byte) (reference, bool) {
 	if ref.braces {
 		atEnd = i+1 == len(text)
 		paramsFrom := i
-		for i < len(text) && (text[i] == ' ' || isDigit(text[i])) {
+		for i < len(text) && r.isParameter(text[i]) {
 			i++
 		}
-		ref.params = strings.TrimLeft(string(text[paramsFrom:i]), " ")
+		ref.params = strings.TrimLeft(string(text[paramsFrom:i]), " \t")
 		hasParams = ref.params != ""
-		if strings.HasSuffix(ref.params, " ") {
+		if hasParams && isBlank(text[i-1]) {
 			return ref, false
 		}
 		if i == len(text) || text[i] != '}' {
@@ -64,15 +64,31 @@ func (r *reader) referenceAt(text []byte) (reference, bool) {
 			i = paramsFrom // the brace, or a blank in its place
 		}
 		i++
-	} else if i < len(text) && !isBlank(text[i]) && text[i] != ',' && text[i] != ')' {
+	} else if i < len(text) && !isBlank(text[i]) && (r.dialect.has[loopsAreKeywords] || text[i] != ',' && text[i] != ')') {
 		return ref, false
 	}
 	ref.length = i
 	ref.def = r.defs[ref.name]
-	if ref.def == nil || ref.def.multiline && !atEnd || hasParams && ref.def.maxParams == 0 {
+	if ref.def == nil || ref.def.multiline && !atEnd || hasParams && !r.takes(ref.def, ref.params) {
 		return ref, false
 	}
 	return ref, true
+}
+
+// isParameter reports whether a letter can stand between a name and its closing brace.
+func (r *reader) isParameter(c byte) bool {
+	return c == ' ' || isDigit(c) || r.dialect.has[environmentDefinition] && (c == '\t' || c == '_' || isAlpha(c))
+}
+
+// takes reports whether a definition is used with these parameters. Before the version
+// that knows words as parameters nobody counts them.
+func (r *reader) takes(d *definition, params string) bool {
+	if d.maxParams == 0 || !r.dialect.has[environmentDefinition] {
+		return d.maxParams > 0
+	}
+	words := strings.Fields(params)
+	isWord := func(c rune) bool { return c != ' ' && c != '\t' && (c < '0' || c > '9') }
+	return d.minParams <= len(words) && len(words) <= d.maxParams && (d.words || !strings.ContainsFunc(params, isWord))
 }
 
 // replaced is a line after substitution.
@@ -135,7 +151,7 @@ func (r *reader) substitute(line []byte, limit int) replaced {
 			r.warn("keepalived takes the first blank after ${%s for the }, which stays in the line and may end a block; write ${%s}", ref.name, ref.name)
 		}
 		tail := out.text[at+ref.length:]
-		if ref.params != "" && len(value) < ref.length && len(tail) > 0 {
+		if r.dialect.has[garblesAfterParameters] && ref.params != "" && len(value) < ref.length && len(tail) > 0 {
 			// keepalived moves only one letter of the text that follows; the other
 			// letters stay where they were, over the rest of the reference.
 			tail = append([]byte{tail[0]}, out.text[min(at+len(value)+1, len(out.text)):]...)
