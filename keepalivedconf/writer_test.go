@@ -117,8 +117,44 @@ func (w *writer) iface() string {
 func (w *writer) top() {
 	w.oneOf(
 		w.instance, w.instance, w.instance, w.instance, w.instance, w.instance, w.instance, w.instance,
-		w.syncGroup, w.otherBlock, w.define, w.include, w.loose, w.loopOfInstances,
+		w.syncGroup, w.otherBlock, w.define, w.include, w.loose, w.loopOfInstances, w.versioned,
 	)
+}
+
+// versioned writes an instance of a kind that versions read differently.
+func (w *writer) versioned() {
+	lines := func(least, most int, words ...string) func() {
+		return func() { w.some(least, most, func() { w.add("%s", w.word(words...)) }) }
+	}
+	same := lines(2, 5, "192.0.2.7", "192.0.2.7/24", "192.0.2.7 dev eth0", "192.0.2.8/24 dev eth1", "192.0.2.8", "2001:db8::7", "2001:db8::7/64")
+	w.block("vrrp_instance V"+w.word("", "1", "2", "${_ENV NO_SUCH_VARIABLE}"), func() {
+		w.add("virtual_router_id %d", 1+w.IntN(255))
+		w.oneOf(
+			func() {
+				w.add("unicast_src_ip %s", w.word("192.0.2.77", "192.0.2.77", "2001:db8::77", "fe80::77", "bad"))
+				w.block("unicast_peer", lines(1, 3, "192.0.2.70", "192.0.2.71"))
+			},
+			func() { w.add("interface eth0") },
+			func() {
+				w.add("interface eth1")
+				w.block("unicast_peer", lines(1, 4, "192.0.2.70", "192.0.2.71"))
+				w.add("%s", w.word("strict_mode on", "strict_mode off", "advert_int 40.955", "advert_int 0x10", "version 3"))
+			},
+			func() {
+				w.add("interface eth2")
+				w.block("auth_hmac", lines(0, 4, "key 1 0123456789012345678901234567890123456789", "active_key 1", "mode receive-only", "anti_replay time", "time_window 5", "anti_replay"))
+				w.add("%s", w.word("no_virtual_ipaddress", "strict_mode on", "advert_int 1e1", "authentication {"))
+			},
+		)
+		w.maybe(0.5, func() { w.block("virtual_ipaddress_excluded", same) })
+		w.maybe(0.9, func() { w.block("virtual_ipaddress", same) })
+		w.maybe(0.2, func() {
+			w.block("virtual_ipaddress", lines(1, 2, "192.0.2.${_RANDOM 7 7}/24", "192.0.2.9 label abcdefghijklmnop", "192.0.2.9 # c \\", "10.${_ENV NO_SUCH_VARIABLE}0.0.1"))
+		})
+		w.maybe(0.1, func() {
+			w.block("virtual_ipaddress", func() { w.add("~SEQ(i,1,%d) 2001:db8:1::${i}", 86+w.IntN(6)) })
+		})
+	})
 }
 
 func (w *writer) instance() {
@@ -258,7 +294,7 @@ func (w *writer) include() {
 	if n := strings.IndexAny(pattern, "123"); n >= 0 && int(pattern[n]-'0') <= w.file || w.file > 1 {
 		pattern = "f3"
 	}
-	w.add("%s%s %s", w.word("", "", "", "", "", "@oracle-host ", "@other "), w.word("include", "include", "include", "include", "includer", "includem", "includex"), pattern)
+	w.add("%s%s %s", w.word("", "", "", "", "", "@oracle-host ", "@other "), w.word("include", "include", "include", "include", "includer", "includem", "includew", "includeb", "includea", "includex"), pattern)
 }
 
 func (w *writer) syncGroup() {
