@@ -64,7 +64,8 @@ func (m *Member) configPath() string { return filepath.Join(m.place.Dir, m.Name+
 
 // configure writes what etcd's --config-file reads. The gateway is said
 // explicitly because etcd 3.4 leaves it out when it has a configuration file.
-// The data of a test need not survive a loss of power, hence no fsync.
+// The data of a test need not survive a loss of power, hence no fsync; nor does anybody
+// attack its passwords, hence the least cost of their hashes.
 func (m *Member) configure(peers, token string) error {
 	p, c := m.place, m.cluster
 	text := fmt.Sprintf(`name: %s
@@ -79,6 +80,7 @@ initial-cluster-token: %s
 initial-cluster-state: new
 enable-grpc-gateway: true
 unsafe-no-fsync: true
+bcrypt-cost: 4
 logger: zap
 log-level: info
 log-outputs: [stderr]
