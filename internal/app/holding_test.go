@@ -42,7 +42,7 @@ func TestTheFirstCallOfATakeoverIsTheClaim(t *testing.T) {
 
 func TestAQuietMinuteCostsOneCallForAllAddresses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		const n = 200
+		const n = 60
 		w := newWorld(t, n, "")
 		defer w.stop()
 		for i := range n { // one after the other, as VRRP timers fire
