@@ -31,8 +31,7 @@ const limit = 20 * time.Second
 
 func TestMain(m *testing.M) {
 	flag.Parse()
-	// The tests wait for leases to end most of the time.
-	flag.Set("test.parallel", "10")
+	flag.Set("test.parallel", parallel)
 	os.Exit(m.Run())
 }
 
