@@ -15,7 +15,7 @@ STATICCHECK_VERSION := v0.8.2
 FUZZ      ?= 10000x
 FUZZ_CONF ?= 10000x
 # Packages whose tests start an etcd server.
-ETCD_TESTS := ./election ./internal/etcdtest
+ETCD_TESTS := ./election ./internal/etcdtest ./pool
 PACKAGES   := keepalived etcd-server etcd-client curl iproute2 iputils-ping procps util-linux bsdutils systemd postgresql patroni python3-etcd python3 gcc libc6-dev groff-base bash-completion chromium ifupdown psmisc
 
 # As root no test may be skipped.

@@ -110,31 +110,32 @@ func (c *crowd) becomes(want ...int) time.Duration {
 	return time.Since(began)
 }
 
-// A thousand addresses are spread over five members, which begin at the same instant
-// with all keys missing.
-func TestAThousandAddressesOverFiveMembers(t *testing.T) {
+// Many addresses are spread over five members, which begin at the same instant with all
+// keys missing.
+func TestManyAddressesOverFiveMembers(t *testing.T) {
 	cluster := etcdtest.Start(t, 1, etcdtest.Options{})
 	c := &crowd{t: t, etcd: real(t, cluster), ring: make(chan struct{}, 1)}
 	var leave []func()
 	for i := range 5 {
 		leave = append(leave, c.join(cluster, fmt.Sprintf("m%d", i)))
 	}
+	five, four := slices.Repeat([]int{crowded / 5}, 5), slices.Repeat([]int{crowded / 4}, 4)
 	client := &pool.Client{Etcd: c.etcd, Prefix: prefix}
-	if _, err := client.Add(t.Context(), names(1000)); err != nil {
+	if _, err := client.Add(t.Context(), names(crowded)); err != nil {
 		t.Fatal(err)
 	}
-	t.Logf("added: %v", c.becomes(200, 200, 200, 200, 200))
+	t.Logf("added: %v", c.becomes(five...))
 	if _, err := client.Drain(t.Context(), "m4", false, false); err != nil {
 		t.Fatal(err)
 	}
-	t.Logf("drained: %v", c.becomes(250, 250, 250, 250))
+	t.Logf("drained: %v", c.becomes(four...))
 	if _, err := client.Drain(t.Context(), "m4", false, true); err != nil {
 		t.Fatal(err)
 	}
-	t.Logf("back: %v", c.becomes(200, 200, 200, 200, 200))
+	t.Logf("back: %v", c.becomes(five...))
 	go leave[4]()
-	t.Logf("left: %v", c.becomes(250, 250, 250, 250))
-	if _, err := client.Remove(t.Context(), names(1000)); err != nil {
+	t.Logf("left: %v", c.becomes(four...))
+	if _, err := client.Remove(t.Context(), names(crowded)); err != nil {
 		t.Fatal(err)
 	}
 	t.Logf("removed: %v", c.becomes())
