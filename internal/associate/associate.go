@@ -25,8 +25,8 @@ import (
 
 const (
 	// attemptTimeout bounds one attempt: a look, a move in several steps and a look, at
-	// an API that takes 10 s for each call.
-	attemptTimeout = 2 * time.Minute
+	// an API that takes 10 s for each call, of which there are up to twelve.
+	attemptTimeout = 5 * time.Minute
 	// lastTimeout bounds the look after an attempt that failed or was broken off.
 	lastTimeout = 10 * time.Second
 	// maxListed bounds how many floating IPs of the account an error lists.
