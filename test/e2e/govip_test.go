@@ -120,7 +120,7 @@ func TestGovipPromises(t *testing.T) {
 		p.restore()
 		back := time.Now()
 		owner = p.owner(vip, p.hosts...)
-		p.within(govipLease+3*time.Second, back, "coming back")
+		p.within(govipLease+5*time.Second, back, "coming back")
 	})
 	step("an interface that does not exist, and a wrong option", func(t *testing.T) {
 		for args, want := range map[string]int{"-vif nowhere0": 1, "-vips x": 2} {

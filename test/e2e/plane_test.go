@@ -62,7 +62,8 @@ func (h *planeHost) certificates(ca, cert, key string) {
 // supervise has a supervisor run a command line of a shell, and run it again when it ends.
 func (h *planeHost) supervise(line string) {
 	h.plane.t.Helper()
-	const loop = `while :; do
+	h.bash(h.plane.t, "rm -f "+retired)
+	const loop = `while [ ! -e ` + retired + ` ]; do
   %s &
   echo "started $!"
   wait $! && status=0 || status=$?
@@ -76,7 +77,10 @@ done
 	h.plane.Record(h.supervisor.Log)
 }
 
-// signal sends a signal to the program that was started last.
+// retired is the file with which a supervisor starts nothing again.
+const retired = "/run/retired"
+
+// signal sends a signal to the program that was started last, unless it has ended.
 func (h *planeHost) signal(sig syscall.Signal) {
 	h.plane.t.Helper()
 	pid := 0
@@ -85,17 +89,17 @@ func (h *planeHost) signal(sig syscall.Signal) {
 			pid, _ = strconv.Atoi(text)
 		}
 	}
-	if _, err := h.Run(h.plane.t.Context(), "/bin/sh", "-c", fmt.Sprintf("kill -%d %d", sig, pid)); err != nil {
-		h.plane.t.Fatal(err)
-	}
+	h.bash(h.plane.t, fmt.Sprintf("kill -%d %d || true", sig, pid))
 }
 
-// retire ends the supervisor, so that nothing is started again, and then the program.
+// retire ends the program by a signal, and the supervisor, so that nothing is started again.
 func (h *planeHost) retire(sig syscall.Signal) {
 	h.plane.t.Helper()
-	h.plane.must(h.supervisor.Signal(syscall.SIGKILL))
-	<-h.supervisor.Done()
-	h.signal(sig)
+	h.plane.must(h.WriteFile(retired, "", 0o600))
+	h.plane.until(h.Name+" to end", func() bool {
+		h.signal(sig)
+		return !h.supervisor.Exited().IsZero()
+	})
 }
 
 // says waits until the supervisor or the program has written a text after a moment.
@@ -134,15 +138,14 @@ func (p *plane) others(but *planeHost) (all []*planeHost) {
 	return all
 }
 
-// loseMajority ends the etcd of all hosts but the first, and returns when the last one began
-// to end. restore starts them again.
-func (p *plane) loseMajority() (lost time.Time) {
+// loseMajority ends the etcd of all hosts but the first, and returns when the last one had
+// ended: no renewal of a lease is acknowledged after that. restore starts them again.
+func (p *plane) loseMajority() time.Time {
 	p.t.Helper()
 	for _, m := range p.etcd.Members()[1:] {
-		lost = time.Now()
 		p.must(m.Kill())
 	}
-	return lost
+	return time.Now()
 }
 
 // drops waits until no host has an address, and fails the test if that was more than d
