@@ -143,7 +143,7 @@ var allowed = map[string]string{
 	// the addresses of keepalived.conf beside their holders at the provider
 	"berth/internal/overview": "vrrp keepalivedconf providers",
 	// what a check of the self-test takes
-	"berth/internal/probe":   "vrrp election keepalivedconf providers selftest internal/overview internal/reading fifo internal/keepalived",
+	"berth/internal/probe":   "vrrp config election keepalivedconf providers selftest internal/overview internal/reading fifo internal/keepalived",
 	"berth/internal/systemd": "internal/journal",
 	"berth/internal/upgrade": "election netif", // its causes are the one that both know
 	"berth/internal/app":     "*",              // the only wiring

@@ -65,9 +65,15 @@ func (o *Options) buildable(cfg *config.Config) error {
 	errs = append(errs, err)
 	if how := cfg.Pointing(o.DryRun); how == config.Call || how == config.Unchosen {
 		j, end := o.Journal().Part()
-		_, err := o.newProvider(cfg, "", nil, j)
+		p, err := o.newProvider(cfg, "", nil, j)
 		end()
+		if err == nil && cfg.Heartbeat.SecurityGroup != "" {
+			_, err = grouper(cfg, p)
+		}
 		errs = append(errs, err)
+	}
+	if _, err := cfg.Heartbeat.Key(); err != nil {
+		errs = append(errs, &UsageError{cfg.Located("heartbeat", err)})
 	}
 	return errors.Join(errs...)
 }

@@ -72,12 +72,20 @@ func (o *Options) checks(configPath string) ([]selftest.Check, error) {
 	}
 	checks := []selftest.Check{selftest.Configuration(cfg.Path, cfg.OthersCanRead && len(cfg.Sections) > 0)}
 	addresses := func() []vrrp.FloatingIP { return vrrp.Movable(cfg.Election.Addresses()) }
-	if cfg.Elects() {
+	switch {
+	case cfg.Watches():
+		addresses = func() []vrrp.FloatingIP { return vrrp.Movable(cfg.ManagedAddresses) }
+		more, err := o.watchChecks(cfg)
+		if err != nil {
+			return nil, err
+		}
+		checks = append(checks, more...)
+	case cfg.Elects():
 		managed := cfg.OnInterfaces()
 		for _, name := range slices.Sorted(maps.Keys(managed)) {
 			checks = append(checks, selftest.Interface(name, func() (string, error) { return netif.Check(name, managed[name]) }))
 		}
-	} else {
+	default:
 		// The report says what the book would tell.
 		k := probe.Beside(cfg.KeepalivedPIDFile, nil)
 		b := newBook(cfg, readingOptions(cfg, "", o.Journal()), k, func() (func(netip.Addr) bool, error) { return presence.HasOnce(k.VRRP) }, nil)

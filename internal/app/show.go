@@ -35,9 +35,12 @@ func (o *Options) Show(ctx context.Context, configPath string, so ShowOptions) e
 		return err
 	}
 	var all overview.Overview
-	if cfg.Elects() {
+	switch {
+	case cfg.Watches():
+		err = showWatched(cfg, so, &all)
+	case cfg.Elects():
 		err = showElected(cfg, so, &all)
-	} else {
+	default:
 		err = o.showKeepalived(cfg, so, &all)
 	}
 	if err != nil {
@@ -95,8 +98,14 @@ func showElected(cfg *config.Config, so ShowOptions, all *overview.Overview) err
 			all.Elected(in.Name, in.Interface, in.Addresses)
 		}
 	}
+	return unknownInstance(cfg, "election.instances", so, all)
+}
+
+// unknownInstance returns an error if nothing is shown of the instance that was named. key
+// has those that are known.
+func unknownInstance(cfg *config.Config, key string, so ShowOptions, all *overview.Overview) error {
 	if so.Instance != "" && len(all.Instances) == 0 {
-		return fmt.Errorf("%s: election.instances has no %q", cfg.Path, so.Instance)
+		return fmt.Errorf("%s: %s has no %q", cfg.Path, key, so.Instance)
 	}
 	return nil
 }

@@ -24,7 +24,7 @@ func (o *Options) Status(runDirectory, instance string, asJSON bool) error {
 	if instance != "" && len(wanted) == 0 && err == nil {
 		return &UsageError{fmt.Errorf("no status of instance %q below %s; no berth has acted for it since boot", instance, runDirectory)}
 	}
-	alive := func(in status.Instance) bool { return !pidfd.Gone(in.PID, in.Start) }
+	alive := func(in status.Instance) bool { return !gone(in) }
 	stale := status.Stale(wanted, alive)
 	if err != nil && stale == nil {
 		err = &UsageError{err}
@@ -37,3 +37,6 @@ func (o *Options) Status(runDirectory, instance string, asJSON bool) error {
 	}
 	return errors.Join(status.Table(o.Stdout, wanted, time.Now(), alive), err)
 }
+
+// gone reports whether the process that wrote an entry has ended.
+func gone(in status.Instance) bool { return pidfd.Gone(in.PID, in.Start) }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"os"
 	"time"
 
 	"berth/api"
@@ -50,6 +51,9 @@ func (o *Options) watchFrom(ctx context.Context, from source) error {
 	m := o.count()
 	cfg, err := from.load()
 	if err != nil {
+		return err
+	}
+	if err := o.buildable(cfg); err != nil {
 		return err
 	}
 	o.Logs.File(cfg.LogFile)
@@ -102,6 +106,10 @@ func (o *Options) watch(ctx context.Context, from source, cfg *config.Config, st
 	}
 	w.source = from
 	defer w.status.Flush()
+	if cfg.Heartbeat.KeyFile != "" {
+		// Counters that cannot be written are told by the node.
+		_ = os.MkdirAll(cfg.StateDirectoryIn(o.Getenv), 0o700)
+	}
 	if err := w.node.Open(); err != nil {
 		return false, fmt.Errorf("heartbeat.listen: %w", err)
 	}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"maps"
 	"net"
 	"net/netip"
 	"slices"
@@ -222,15 +223,14 @@ func (r ranked) Failover(_ context.Context, instance string) error {
 		"to move the addresses, send SIGUSR2 to the berth of this host until another has a lower number, or stop it"}
 }
 
+func sortedNames(addresses map[string][]vrrp.FloatingIP) []string {
+	return slices.Sorted(maps.Keys(addresses))
+}
+
 // tellBegin tells what this process takes part in.
 func (w *watchMode) tellBegin() {
 	h := w.cfg.Heartbeat
-	names := make([]string, 0, len(w.addresses))
-	for name := range w.addresses {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	fields := []zap.Field{zap.Strings("addresses", names), zap.String("listen", h.Listen), zap.Int("priority", h.Priority),
+	fields := []zap.Field{zap.Strings("addresses", sortedNames(w.addresses)), zap.String("listen", h.Listen), zap.Int("priority", h.Priority),
 		zap.Duration("interval", h.Interval), zap.Duration("dead-after", h.DeadTime()), zap.Bool("signed", h.KeyFile != "")}
 	if h.Witness != "" {
 		fields = append(fields, zap.String("witness", h.Witness))

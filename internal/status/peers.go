@@ -96,3 +96,15 @@ func peerTable(w io.Writer, all []Instance, now time.Time, alive func(Instance) 
 	}
 	return tw.Flush()
 }
+
+// Watcher returns the pid of a process of this host that sends heartbeats, 0 if none is
+// known. gone reports whether a process has ended.
+func Watcher(runDirectory string, gone func(Instance) bool) int {
+	all, _ := Read(runDirectory) // what cannot be read is not known
+	for _, in := range all {
+		if in.Mode == Watching && !gone(in) {
+			return in.PID
+		}
+	}
+	return 0
+}
