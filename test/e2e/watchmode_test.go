@@ -23,9 +23,9 @@ const heartbeats = "interval: 300ms, dead-ratio: 3"
 // watches starts berth watch at Exoscale on a host, and returns its process.
 func (f *field) watches(h *lab.Host, priority int, keys, extra string) *testnet.Process {
 	f.t.Helper()
-	f.must(h.WriteFile(lab.BerthConf, fmt.Sprintf("provider: exoscale\nexoscale: {endpoint: %q, zone: %s, key: EXOlab, secret: %s, instance-id: %s}\n"+
-		"managed-addresses: [%v]\nheartbeat: {peers: [10.77.0.11, 10.77.0.12], priority: %d, %s%s}\nback-off: {initial-interval: 50ms, max-interval: 500ms}\n%s",
-		lab.Exoscale, lab.ExoscaleZone, lab.Token, h.UUID, lab.Elastic, priority, heartbeats, keys, extra), 0o600))
+	f.must(h.WriteFile(lab.BerthConf, fmt.Sprintf("provider: exoscale\nexoscale: {zone: %s, key: %s, secret: %s}\nmanaged-addresses: [%v]\n"+
+		"heartbeat: {security-group: %s, priority: %d, %s%s}\nback-off: {initial-interval: 50ms, max-interval: 500ms}\n%s",
+		lab.Zone, lab.ExoscaleKey, lab.Token, lab.ElasticIP, lab.Group, priority, heartbeats, keys, extra), 0o600))
 	f.must(h.Do(func() error { return os.MkdirAll("/run/berth", 0o755) }))
 	p, err := h.Start("berth", lab.BerthPath, "--verbose", "watch", lab.BerthConf)
 	f.must(err)
@@ -35,7 +35,7 @@ func (f *field) watches(h *lab.Host, priority int, keys, extra string) *testnet.
 // becomes waits until a host has a state for the elastic IP.
 func (f *field) becomes(h *lab.Host, state vrrp.State) {
 	f.t.Helper()
-	f.until(h.Name+" to be "+state.String(), func() bool { return f.status(h, lab.Elastic.String()).State == state })
+	f.until(h.Name+" to be "+state.String(), func() bool { return f.status(h, lab.ElasticIP.String()).State == state })
 }
 
 // attached waits until these hosts, and no others, have the elastic IP.
@@ -46,7 +46,7 @@ func (f *field) attached(hosts ...*lab.Host) {
 		want = append(want, h.UUID)
 	}
 	f.until(fmt.Sprintf("the elastic IP to be at %v", want), func() bool {
-		got := f.Sim.Holders(lab.Elastic)
+		got := f.Sim.Holders(lab.ElasticIP)
 		slices.Sort(got)
 		return slices.Equal(got, want)
 	})
@@ -75,13 +75,13 @@ func (f *field) writes(h *lab.Host, since time.Time) (all []string) {
 // way, and the last one detaches itself.
 func TestHeartbeatsHandTheElasticIPOver(t *testing.T) {
 	t.Parallel()
-	f := newField(t)
+	f := newFieldWith(t, lab.Options{Binary: berth, Exoscale: true, Seed: *seed})
 	// With each request it is noted when no server has the elastic IP.
 	var mu sync.Mutex
 	var without []string
 	begun := false
 	f.API.Before(func(r *http.Request) {
-		none := len(f.Sim.Holders(lab.Elastic)) == 0
+		none := len(f.Sim.Holders(lab.ElasticIP)) == 0
 		mu.Lock()
 		defer mu.Unlock()
 		if begun && none {
@@ -97,7 +97,7 @@ func TestHeartbeatsHandTheElasticIPOver(t *testing.T) {
 	mu.Lock()
 	begun = true
 	mu.Unlock()
-	if in := f.status(f.host2, lab.Elastic.String()); !strings.Contains(in.Reason, "10.77.0.11") || len(in.Peers) != 1 || !in.Peers[0].Alive || in.Peers[0].Priority != 10 {
+	if in := f.status(f.host2, lab.ElasticIP.String()); !strings.Contains(in.Reason, "host1") || len(in.Peers) != 1 || !in.Peers[0].Alive || in.Peers[0].Priority != 10 {
 		t.Errorf("the status of host2 is %+v", in)
 	}
 
@@ -107,10 +107,10 @@ func TestHeartbeatsHandTheElasticIPOver(t *testing.T) {
 	f.tells(one, reload, "watch-passed-on")
 	f.tells(one, reload, "watch-joined")
 	f.until("host1 to be MASTER again", func() bool {
-		in := f.status(f.host1, lab.Elastic.String())
+		in := f.status(f.host1, lab.ElasticIP.String())
 		return in.State == vrrp.Master && in.Since.After(reload) && len(in.Addresses) == 1 && in.Addresses[0].Owner == "here"
 	})
-	if in := f.status(f.host2, lab.Elastic.String()); in.State != vrrp.Backup || in.Since.After(reload) {
+	if in := f.status(f.host2, lab.ElasticIP.String()); in.State != vrrp.Backup || in.Since.After(reload) {
 		t.Errorf("want host2 BACKUP all the time, got %v since %v", in.State, in.Since)
 	}
 	if w := f.writes(f.host1, reload); len(w) != 0 {
@@ -120,7 +120,7 @@ func TestHeartbeatsHandTheElasticIPOver(t *testing.T) {
 	f.must(f.host1.WriteFile(lab.BerthConf, "heartbeat: {peers: 7}\n", 0o600))
 	broken := time.Now()
 	f.must(one.Signal(unix.SIGHUP))
-	f.tells(one, broken, "reload-refused")
+	f.tells(one, broken, "configuration-refused")
 
 	// SIGTERM: the peer does not wait until the owner is dead.
 	stop := time.Now()
@@ -129,7 +129,7 @@ func TestHeartbeatsHandTheElasticIPOver(t *testing.T) {
 	if code := one.ExitCode(); code != 0 {
 		t.Errorf("exit status %d", code)
 	}
-	if took := f.status(f.host2, lab.Elastic.String()).Since.Sub(one.Exited()); took > 450*time.Millisecond {
+	if took := f.status(f.host2, lab.ElasticIP.String()).Since.Sub(one.Exited()); took > 450*time.Millisecond {
 		t.Logf("host2 took over %v after the end of host1, which took %v", took, one.Exited().Sub(stop))
 		t.Error("want it before the silence tells that host1 is dead")
 	}
@@ -143,7 +143,7 @@ func TestHeartbeatsHandTheElasticIPOver(t *testing.T) {
 	f.attached(f.host1)
 	// host2 is attached beside the owner, as by a claim that was on the wire, or beside an
 	// exoip, which detaches only the dead.
-	f.must(f.Sim.Attach(lab.Network(lab.Elastic), f.host1.UUID, f.host2.UUID))
+	f.must(f.Sim.Attach(lab.Network(lab.ElasticIP), f.host1.UUID, f.host2.UUID))
 	f.tells(two, back, "floating-ip-yielded")
 	f.attached(f.host1)
 
