@@ -6,6 +6,7 @@ import (
 
 	"berth/config"
 	"berth/internal/logs"
+	"berth/providers"
 )
 
 // CheckConfig reads a configuration as every other command does and builds the parts
@@ -63,13 +64,15 @@ func (o *Options) buildable(cfg *config.Config) error {
 	errs = append(errs, err)
 	_, err = newFollower(cfg, nil, nil, nil, nil)
 	errs = append(errs, err)
+	var p providers.Provider // nil where none is called
 	if how := cfg.Pointing(o.DryRun); how == config.Call || how == config.Unchosen {
 		j, end := o.Journal().Part()
-		p, err := o.newProvider(cfg, "", nil, j)
+		p, err = o.newProvider(cfg, "", nil, j)
 		end()
-		if err == nil && cfg.Heartbeat.SecurityGroup != "" {
-			_, err = grouper(cfg, p)
-		}
+		errs = append(errs, err)
+	}
+	if cfg.Heartbeat.SecurityGroup != "" && err == nil {
+		_, err = grouper(cfg, p)
 		errs = append(errs, err)
 	}
 	if _, err := cfg.Heartbeat.Key(); err != nil {

@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"berth/election"
@@ -38,6 +39,9 @@ func (o *Options) handOver(ctx context.Context, configPath, instance string,
 	cfg, err := o.load(configPath)
 	if err != nil {
 		return err
+	}
+	if cfg.Watches() {
+		return &UsageError{cfg.Located("heartbeat", errors.New("heartbeat: "+ranking))}
 	}
 	if cfg.Follow.Decides() {
 		return &UsageError{cfg.Located("follow", errFollows)}

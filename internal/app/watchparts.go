@@ -219,9 +219,12 @@ func (r ranked) Failover(_ context.Context, instance string) error {
 	if r[instance] == nil {
 		return ips.ErrUnknown
 	}
-	return &ips.ConflictError{Text: "heartbeats decide which host is MASTER, the one with the lowest priority: " +
-		"to move the addresses, send SIGUSR2 to the berth of this host until another has a lower number, or stop it"}
+	return &ips.ConflictError{Text: ranking}
 }
+
+// ranking says how a person moves addresses whose owner heartbeats decide.
+const ranking = "heartbeats decide which host is MASTER, the one with the lowest priority: " +
+	"to move the addresses, send SIGUSR2 to the berth of the owner until another has a lower number, or stop it"
 
 func sortedNames(addresses map[string][]vrrp.FloatingIP) []string {
 	return slices.Sorted(maps.Keys(addresses))
