@@ -1,8 +1,11 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"encoding/hex"
 	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,6 +15,7 @@ import (
 	"time"
 
 	"berth/config"
+	"berth/heartbeat"
 	"berth/providers/catalog"
 
 	"github.com/google/go-cmp/cmp"
@@ -148,6 +152,27 @@ func TestWatchExampleIsComplete(t *testing.T) {
 	}
 	if d := cmp.Diff(short.Heartbeat, c.Heartbeat); d != "" {
 		t.Errorf("dist/berth-watch.yml (-default +file):\n%s", d)
+	}
+}
+
+// The dump of a datagram in the document is that of the form.
+func TestTheDocumentOfHeartbeatsShowsADatagram(t *testing.T) {
+	text, err := os.ReadFile("docs/heartbeat.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []byte
+	for _, m := range regexp.MustCompile(`(?m)^000000[01]0  ([0-9a-f ]+)$`).FindAllStringSubmatch(string(text), -1) {
+		part, err := hex.DecodeString(strings.ReplaceAll(m[1], " ", ""))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, part...)
+	}
+	id := heartbeat.IDOf("00000000-1111-4222-8333-000000000001")
+	want := append(append([]byte{2, 1, 10, 10}, netip.MustParseAddr("198.51.100.50").AsSlice()...), id[:]...)
+	if !bytes.Equal(got, want) {
+		t.Errorf("docs/heartbeat.md shows % x, want % x", got, want)
 	}
 }
 
