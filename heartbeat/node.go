@@ -75,6 +75,7 @@ type Node struct {
 	ids      []ID // of this host, the newest last
 	priority int
 	told     map[netip.Addr]vrrp.State // that were emitted
+	why      map[netip.Addr]string     // the reasons of these
 	back     map[netip.Addr]int        // see stepBack
 	toldPrio map[netip.Addr]int        // that were emitted, and before the first event the priority
 	resigned bool
@@ -94,7 +95,7 @@ func New(o Options) *Node {
 	}
 	n := &Node{
 		options: o, dead: o.Interval * time.Duration(o.DeadRatio), priority: o.Priority, toldPrio: map[netip.Addr]int{},
-		ids: []ID{randomID()}, told: map[netip.Addr]vrrp.State{}, back: map[netip.Addr]int{}, watchers: map[*func()]struct{}{},
+		ids: []ID{randomID()}, told: map[netip.Addr]vrrp.State{}, why: map[netip.Addr]string{}, back: map[netip.Addr]int{}, watchers: map[*func()]struct{}{},
 		begun: make(chan struct{}), changed: make(chan struct{}, 1), due: make(chan struct{}, 1), news: make(chan struct{}, 1),
 		counted: make(chan struct{}, 1), unknown: make(chan struct{}, 1),
 		record: newRecord(o.Counters, o.Journal), random: rand.Float64,

@@ -118,9 +118,10 @@ func (n *Node) decide(unable string) (events []vrrp.Event, next time.Time, chang
 		sooner(v.next)
 		e := vrrp.Event{Source: source, Instance: a.String(), Priority: f.priority, Received: now, Reason: v.reason}
 		switch {
-		case v.state != vrrp.Unknown && v.state != n.told[a]:
+		case v.state != vrrp.Unknown && (v.state != n.told[a] || v.state == vrrp.Backup && v.reason != n.why[a]):
+			// BACKUP is told again when another peer is why.
 			e.Kind, e.State = vrrp.StateChange, v.state
-			n.told[a] = v.state
+			n.told[a], n.why[a] = v.state, v.reason
 			events = append(events, e)
 		case v.state == vrrp.Master && altered:
 			// A peer that died may have left the address with it, and one that is heard

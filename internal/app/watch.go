@@ -111,9 +111,13 @@ func (o *Options) watch(ctx context.Context, from source, cfg *config.Config, st
 		_ = os.MkdirAll(cfg.StateDirectoryIn(o.Getenv), 0o700)
 	}
 	if err := w.node.Open(); err != nil {
+		if errors.Is(err, unix.EADDRINUSE) {
+			err = fmt.Errorf("%w; another berth watch, or exoip, receives there (ss -lunp): stop it, or write another port on all hosts", err)
+		}
 		return false, fmt.Errorf("heartbeat.listen: %w", err)
 	}
 	defer w.node.Close()
+	w.roster = w.newRoster()
 	var place *seat.Seat
 	if o.fenced(cfg) {
 		if place, err = o.takeSeat(ctx, cfg); err != nil {
@@ -163,7 +167,6 @@ func (o *Options) newWatchMode(cfg *config.Config, m *meters) (w *watchMode, err
 		able = append(able, w.witness)
 	}
 	w.node = newNode(cfg, key, o.Getenv, condition.All(able...), m.heartbeat, j)
-	w.roster = w.newRoster()
 	w.yields = w.newYields()
 	w.service = service.New(w.node, w.changed, j)
 	return w, nil
@@ -249,6 +252,9 @@ func (w *watchMode) run(ctx context.Context, stop func(error)) (again bool, err 
 		return true, nil
 	}
 	w.resign(context.WithoutCancel(ctx))
+	for name := range w.addresses {
+		w.status.State(name, status.State{State: vrrp.Stop, Reason: "berth watch has ended, and this host has resigned"})
+	}
 	w.journal.Tell(watchLeft, zap.NamedError("reason", cause))
 	return false, nil
 }

@@ -129,6 +129,9 @@ func TestHeartbeatsHandTheElasticIPOver(t *testing.T) {
 	if code := one.ExitCode(); code != 0 {
 		t.Errorf("exit status %d", code)
 	}
+	if in := f.status(f.host1, lab.ElasticIP.String()); in.State != vrrp.Stop || in.Reason != "berth watch has ended, and this host has resigned" {
+		t.Errorf("after its end the status of host1 is %v: %s", in.State, in.Reason)
+	}
 	if took := f.status(f.host2, lab.ElasticIP.String()).Since.Sub(one.Exited()); took > 450*time.Millisecond {
 		t.Logf("host2 took over %v after the end of host1, which took %v", took, one.Exited().Sub(stop))
 		t.Error("want it before the silence tells that host1 is dead")
