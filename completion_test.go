@@ -112,6 +112,7 @@ func TestCompletionInBash(t *testing.T) {
 		{"addresses of a configuration", nil, []string{"berth", "associate", conf, ""}, "192.0.2.1 192.0.2.2"},
 		{"addresses that are not there yet", nil, []string{"berth", "dissociate", conf, "192.0.2.2", "1"}, "192.0.2.1"},
 		{"addresses of no configuration", nil, []string{"berth", "associate", filepath.Join(dir, "none"), ""}, ""},
+		{"flags of exoip", nil, []string{"berth", "exoip", "-xi"}, "-xi"},
 		{"flags of govip", nil, []string{"berth", "govip", "-vi"}, "-vif  (interface that gets the address) -vip  (the address)"},
 		{"no credentials", env[:1], []string{"berth", "ips", "show", ""}, ""},
 		{"nobody there", []string{"BERTH_API_URL=http://127.0.0.1:1"}, []string{"berth", "ips", "show", ""}, ""},
