@@ -135,16 +135,22 @@ func (s *socket) Send(b []byte, _ netip.Addr, to netip.AddrPort) error {
 	}
 	p := packet{s.addr, slices.Clone(b)}
 	for range copies {
-		time.AfterFunc(s.dice.below(w.delay), func() { s.arrive(p, way) })
+		if w.delay == 0 {
+			s.arrive(p, way)
+			continue
+		}
+		time.AfterFunc(s.dice.below(w.delay), func() {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			s.arrive(p, way)
+		})
 	}
 	return nil
 }
 
 // arrive puts a datagram into the socket that its destination has now, unless the way was
-// cut meanwhile.
+// cut meanwhile. It is called with the lock held.
 func (w *world) arrive(p packet, way [2]netip.Addr) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
 	if s := w.sockets[way[1]]; s != nil && !w.cut[way] {
 		s.queue = append(s.queue, p)
 		select {

@@ -69,7 +69,7 @@ func (n *Node) decisions(ctx context.Context) error {
 		if next := n.judge(); next.IsZero() {
 			timer.Stop()
 		} else {
-			timer.Reset(max(time.Until(next), time.Millisecond))
+			timer.Reset(time.Until(next))
 		}
 	}
 }

@@ -16,19 +16,23 @@ const (
 // tenth, so that the hosts of a group do not send in step, and at once when what they say
 // has changed.
 func (n *Node) send(ctx context.Context) error {
-	timer := time.NewTimer(0)
+	select {
+	case <-n.due: // the first round says all
+	default:
+	}
+	timer := time.NewTimer(n.options.Interval)
 	defer timer.Stop()
 	for {
+		begun := time.Now()
+		n.round()
+		jitter := time.Duration((n.random() - 0.5) / 5 * float64(n.options.Interval))
+		timer.Reset(time.Until(begun.Add(n.options.Interval + jitter)))
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case <-timer.C:
 		case <-n.due:
 		}
-		begun := time.Now()
-		n.round()
-		jitter := time.Duration((n.random() - 0.5) / 5 * float64(n.options.Interval))
-		timer.Reset(time.Until(begun.Add(n.options.Interval + jitter)))
 	}
 }
 
