@@ -7,7 +7,6 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
-	"math/rand/v2"
 	"net/netip"
 	"regexp"
 	"slices"
@@ -54,7 +53,7 @@ type alone struct {
 // play starts a node, whose peers are lower and upper unless the options say otherwise.
 func play(t *testing.T, change func(*heartbeat.Options), peers ...netip.Addr) *alone {
 	t.Helper()
-	a := &alone{t: t, world: newWorld(&dice{rng: rand.New(rand.NewPCG(1, 1))}), registry: &metrics.Registry{}, others: map[netip.Addr]*socket{},
+	a := &alone{t: t, world: newWorld(newDice(1)), registry: &metrics.Registry{}, others: map[netip.Addr]*socket{},
 		begun: time.Now(), events: make(chan vrrp.Event, 1000), done: make(chan error, 1)}
 	a.world.sky(weather{}) // all arrives, in order and at once
 	core, logs := observer.New(zap.InfoLevel)

@@ -3,6 +3,7 @@ package heartbeat_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/netip"
 	"sync"
 	"time"
@@ -33,7 +34,8 @@ type host interface {
 // place is what any host has.
 type place struct {
 	world    *world
-	cloud    *cloud
+	cloud    account
+	dice     *dice
 	address  netip.Addr
 	id       heartbeat.ID
 	peers    []netip.Addr
@@ -66,7 +68,7 @@ func (b *berth) start() {
 		Listen: ":12345", Interval: b.interval, DeadRatio: 3, Priority: b.priority,
 		Addresses: []netip.Addr{address}, Able: &b.able, Network: at{b.world, b.address},
 	})
-	b.node.Jitter(b.world.dice.float)
+	b.node.Jitter(b.dice.of(fmt.Sprint("jitter ", time.Now())).float)
 	_ = b.node.Open() // never fails
 	var peers []heartbeat.Peer
 	for _, a := range b.peers {
@@ -94,7 +96,7 @@ func (b *berth) start() {
 	b.running.Go(func() {
 		select {
 		case <-ctx.Done():
-		case <-time.After(b.world.dice.below(2 * b.interval)):
+		case <-time.After(b.dice.of(fmt.Sprint("id ", time.Now())).below(2 * b.interval)):
 			node.SetID(b.id)
 		}
 	})

@@ -3,6 +3,8 @@ package heartbeat_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"hash/fnv"
 	"math/rand/v2"
 	"net/netip"
 	"slices"
@@ -14,8 +16,19 @@ import (
 
 // dice are random numbers that follow from a seed.
 type dice struct {
-	mu  sync.Mutex // guards rng
-	rng *rand.Rand
+	seed uint64
+	mu   sync.Mutex // guards rng
+	rng  *rand.Rand
+}
+
+func newDice(seed uint64) *dice { return &dice{seed: seed, rng: rand.New(rand.NewPCG(seed, 16))} }
+
+// of returns dice of their own for one use: the order in which goroutines run at one
+// moment must not decide who gets which number, or no schedule could be repeated.
+func (d *dice) of(use string) *dice {
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(use))
+	return &dice{seed: h.Sum64() ^ d.seed, rng: rand.New(rand.NewPCG(d.seed, h.Sum64()))}
 }
 
 func (d *dice) float() float64 {
@@ -49,11 +62,12 @@ type world struct {
 	weather weather
 	cut     map[[2]netip.Addr]bool // ways on which nothing arrives
 	lost    map[[2]netip.Addr]int  // in a row
+	fates   map[[2]netip.Addr]*dice
 	sockets map[netip.Addr]*socket
 }
 
 func newWorld(d *dice) *world {
-	return &world{dice: d, cut: map[[2]netip.Addr]bool{}, lost: map[[2]netip.Addr]int{}, sockets: map[netip.Addr]*socket{}}
+	return &world{dice: d, cut: map[[2]netip.Addr]bool{}, lost: map[[2]netip.Addr]int{}, fates: map[[2]netip.Addr]*dice{}, sockets: map[netip.Addr]*socket{}}
 }
 
 // at is the network as the host with an address has it.
@@ -123,14 +137,18 @@ func (s *socket) Send(b []byte, _ netip.Addr, to netip.AddrPort) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	way := [2]netip.Addr{s.addr, to.Addr()}
-	w := s.weather
-	if s.cut[way] || s.dice.chance(w.loss) && (w.streak == 0 || s.lost[way] < w.streak) {
+	w, d := s.weather, s.fates[way]
+	if d == nil {
+		d = s.dice.of(fmt.Sprint(way))
+		s.fates[way] = d
+	}
+	if s.cut[way] || d.chance(w.loss) && (w.streak == 0 || s.lost[way] < w.streak) {
 		s.lost[way]++
 		return nil
 	}
 	s.lost[way] = 0
 	copies := 1
-	if s.dice.chance(w.double) {
+	if d.chance(w.double) {
 		copies = 2
 	}
 	p := packet{s.addr, slices.Clone(b)}
@@ -139,7 +157,7 @@ func (s *socket) Send(b []byte, _ netip.Addr, to netip.AddrPort) error {
 			s.arrive(p, way)
 			continue
 		}
-		time.AfterFunc(s.dice.below(w.delay), func() {
+		time.AfterFunc(d.below(w.delay), func() {
 			s.mu.Lock()
 			defer s.mu.Unlock()
 			s.arrive(p, way)
@@ -178,15 +196,20 @@ func (w *world) sever(from, to netip.Addr, cut bool) {
 
 // cloud attaches one elastic IP to any number of servers, as Exoscale does.
 type cloud struct {
-	dice *dice
 	slow time.Duration // of a call, at most
 
 	mu       sync.Mutex // guards attached
 	attached map[heartbeat.ID]bool
 }
 
+// account is the cloud as one host uses it.
+type account struct {
+	*cloud
+	dice *dice
+}
+
 // call carries out a write after a while, also when its caller does not wait any more.
-func (c *cloud) call(ctx context.Context, write func(attached map[heartbeat.ID]bool)) bool {
+func (c account) call(ctx context.Context, write func(attached map[heartbeat.ID]bool)) bool {
 	done := make(chan struct{})
 	time.AfterFunc(c.dice.below(c.slow), func() {
 		c.mu.Lock()
@@ -202,11 +225,11 @@ func (c *cloud) call(ctx context.Context, write func(attached map[heartbeat.ID]b
 	}
 }
 
-func (c *cloud) attach(ctx context.Context, id heartbeat.ID) bool {
+func (c account) attach(ctx context.Context, id heartbeat.ID) bool {
 	return c.call(ctx, func(attached map[heartbeat.ID]bool) { attached[id] = true })
 }
 
-func (c *cloud) detach(ctx context.Context, id heartbeat.ID) bool {
+func (c account) detach(ctx context.Context, id heartbeat.ID) bool {
 	return c.call(ctx, func(attached map[heartbeat.ID]bool) { delete(attached, id) })
 }
 
@@ -223,7 +246,7 @@ func (c *cloud) holders() []heartbeat.ID {
 }
 
 // observe returns the servers that have the address, after a while.
-func (c *cloud) observe(ctx context.Context) ([]heartbeat.ID, bool) {
+func (c account) observe(ctx context.Context) ([]heartbeat.ID, bool) {
 	ok := c.call(ctx, func(map[heartbeat.ID]bool) {})
 	return c.holders(), ok
 }

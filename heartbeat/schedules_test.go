@@ -66,18 +66,18 @@ func (g *group) mildWeather() weather {
 }
 
 func newGroup(seed uint64, k kind) *group {
-	d := &dice{rng: rand.New(rand.NewPCG(seed, 16))}
+	d := newDice(seed)
 	g := &group{dice: d, world: newWorld(d), interval: time.Second, begun: time.Now()}
 	if k.exoips > 0 {
 		g.interval = 10 * time.Second // so that exoip's five minutes are not many intervals
 	}
-	g.cloud = &cloud{dice: d, slow: g.interval / 2, attached: map[heartbeat.ID]bool{}}
+	g.cloud = &cloud{slow: g.interval / 2, attached: map[heartbeat.ID]bool{}}
 	if !k.mild && k.exoips == 0 && g.chance(0.2) {
 		g.cloud.slow = 8 * time.Second
 	}
 	if k.witness {
 		g.acting = newActing()
-		g.etcd = &etcd{dice: d, delay: 200 * time.Millisecond, cut: map[netip.Addr]bool{}}
+		g.etcd = &etcd{delay: 200 * time.Millisecond, cut: map[netip.Addr]bool{}}
 	}
 	g.world.sky(g.mildWeather())
 	var addresses []netip.Addr
@@ -86,7 +86,7 @@ func newGroup(seed uint64, k kind) *group {
 	}
 	order := d.rng.Perm(len(addresses)) // exoip has any place among the priorities
 	for i, a := range addresses {
-		p := place{world: g.world, cloud: g.cloud, address: a, peers: addresses, interval: g.interval, priority: 10}
+		p := place{world: g.world, cloud: account{g.cloud, d.of("cloud " + a.String())}, dice: d.of("host " + a.String()), address: a, peers: addresses, interval: g.interval, priority: 10}
 		binary.BigEndian.PutUint64(p.id[:], d.rng.Uint64())
 		if k.exoips > 0 || g.chance(0.5) { // exoip breaks no tie
 			p.priority += order[i]
@@ -99,7 +99,7 @@ func newGroup(seed uint64, k kind) *group {
 		b.able.Set(true, "")
 		if k.witness {
 			b.acting = g.acting
-			b.lease = &fence.Lease{Elections: &member{etcd: g.etcd, addr: a, act: g.acting}, Status: silent{}, Journal: journal.New(nil)}
+			b.lease = &fence.Lease{Elections: &member{etcd: g.etcd, addr: a, dice: d.of("etcd " + a.String()), act: g.acting}, Status: silent{}, Journal: journal.New(nil)}
 		}
 		g.hosts = append(g.hosts, b)
 	}

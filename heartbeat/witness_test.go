@@ -16,7 +16,6 @@ import (
 
 // etcd is a model of a lease in etcd and the one key that goes with it.
 type etcd struct {
-	dice  *dice
 	delay time.Duration
 
 	mu      sync.Mutex // guards all below
@@ -36,6 +35,7 @@ const (
 type member struct {
 	etcd *etcd
 	addr netip.Addr
+	dice *dice
 	act  *acting
 }
 
@@ -63,7 +63,7 @@ func (m *member) ask(ctx context.Context, question func(now time.Time) bool) boo
 		select {
 		case <-ctx.Done():
 			return false
-		case <-time.After(m.etcd.dice.below(m.etcd.delay)):
+		case <-time.After(m.dice.below(m.etcd.delay)):
 		}
 		m.etcd.mu.Lock()
 		ok := !m.etcd.cut[m.addr] && step()

@@ -72,6 +72,7 @@ var Programs = []string{"keepalived"}
 // Options are what differs between labs.
 type Options struct {
 	Binary string // the berth to use
+	Hosts  int    // how many, two at least
 	// Unfriendly gives the API bad habits, by chances that follow from Seed.
 	Unfriendly bool
 	Seed       uint64
@@ -79,7 +80,7 @@ type Options struct {
 	Exoscale bool
 }
 
-// New builds a lab of two hosts, on which nothing runs yet. Close must be called.
+// New builds a lab of hosts, on which nothing runs yet. Close must be called.
 func New(o Options) (*Lab, error) {
 	l := &Lab{}
 	if err := l.build(o); err != nil {
@@ -102,7 +103,7 @@ func (l *Lab) build(o Options) (err error) {
 		return err
 	}
 	var ports []string
-	for i := range 2 {
+	for i := range max(o.Hosts, 2) {
 		h, err := l.host(i+1, o.Binary)
 		if err != nil {
 			return err
