@@ -84,7 +84,7 @@ var allowed = map[string]string{
 	// how names become addresses, for all that connect; files, rundir: the last good answers
 	"berth/internal/names": "internal/files internal/journal internal/rundir",
 	// its processes, its FIFO and what it answers; files, rundir: the stored version
-	"berth/internal/keepalived": "vrrp internal/files internal/journal internal/pidfd internal/rundir",
+	"berth/internal/keepalived": "vrrp keepalivedconf internal/files internal/journal internal/pidfd internal/rundir",
 	"berth/internal/presence":   "vrrp internal/journal", // kernel and processes arrive as functions
 	// what keepalived, its file and its network show, against what its events have told
 	"berth/internal/reconcile": "vrrp keepalivedconf internal/journal internal/keepalived internal/metrics internal/presence",
@@ -141,7 +141,7 @@ var allowed = map[string]string{
 	// host knows of itself (status). It decides nothing
 	"berth/internal/cluster": "election pool vrrp internal/status",
 	// the addresses of keepalived.conf beside their holders at the provider
-	"berth/internal/overview": "vrrp keepalivedconf providers",
+	"berth/internal/overview": "vrrp keepalivedconf providers internal/keepalived", // as which version the configuration was read
 	// what a check of the self-test takes
 	"berth/internal/probe":   "vrrp config election keepalivedconf providers selftest internal/overview internal/reading fifo internal/keepalived",
 	"berth/internal/systemd": "internal/journal",

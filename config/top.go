@@ -3,6 +3,7 @@ package config
 import (
 	"maps"
 	"net/netip"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -12,6 +13,10 @@ import (
 
 	"gopkg.in/yaml.v3"
 )
+
+// keepalivedVersion is a version as keepalived numbers its releases; the last numbers may
+// be left out.
+var keepalivedVersion = regexp.MustCompile(`^\d{1,4}(\.\d{1,4}){0,2}$`)
 
 // defaults are the values of a file that has no key.
 func defaults() Config {
@@ -68,7 +73,7 @@ func fill(c *Config, doc *yaml.Node, o Options) []*section.Problem {
 	}
 	s := section.Read("", doc, keys)
 	fillPaths(s, c)
-	if v := c.KeepalivedVersion; strings.Trim(v, "0123456789.") != "" || len(v) > 16 {
+	if v := c.KeepalivedVersion; v != "" && !keepalivedVersion.MatchString(v) {
 		s.Refuse("keepalived-version", "", "a version such as 2.2.7")
 	}
 	// An address that is there twice is moved once, as by floaty.

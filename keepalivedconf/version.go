@@ -10,6 +10,9 @@ import (
 // describes, and what an empty Options.Version stands for.
 const Newest = "2.4.3"
 
+// Oldest is the oldest keepalived version whose reading this package describes.
+const Oldest = "2.0.0"
+
 // feature is a behaviour that not every keepalived version has. The words that a
 // version knows are in the keyword tables, see keyword.since.
 type feature uint8

@@ -37,6 +37,27 @@ type Keepalived struct {
 	Unloaded  string   // how the file differs from what keepalived has loaded, "" if it does not
 }
 
+// KeepalivedVersion reports as which version of keepalived its configuration is read and
+// why, and what is assumed of it, each with its cure behind the last semicolon.
+func KeepalivedVersion(read string, warnings []string) Check {
+	return Check{"keepalived version", func(context.Context) []Finding {
+		var all []Finding
+		for _, w := range warnings {
+			all = append(all, warning(w))
+		}
+		return append(all, Finding{Level: OK, Seen: read})
+	}}
+}
+
+// warning returns the finding of a text with its cure behind the last semicolon.
+func warning(text string) Finding {
+	f := Finding{Level: Warn, Seen: text}
+	if n := strings.LastIndex(text, "; "); n >= 0 {
+		f.Seen, f.Cure = text[:n], text[n+len("; "):]
+	}
+	return f
+}
+
 // KeepalivedConfig reports on keepalived.conf. Without the file the self-test
 // passes, so that the provider can be tested before keepalived is installed.
 func KeepalivedConfig(read func() (Keepalived, error)) Check {
@@ -53,11 +74,7 @@ func KeepalivedConfig(read func() (Keepalived, error)) Check {
 			all = append(all, Finding{Level: Warn, Seen: k.Unloaded, Cure: "check it with: keepalived -t, then: systemctl reload keepalived"})
 		}
 		for _, w := range k.Warnings {
-			f := Finding{Level: Warn, Seen: w}
-			if n := strings.LastIndex(w, "; "); n >= 0 {
-				f.Seen, f.Cure = w[:n], w[n+len("; "):]
-			}
-			all = append(all, f)
+			all = append(all, warning(w))
 		}
 		if len(k.Instances) == 0 {
 			return append(all, Finding{Level: Warn, Seen: k.Path + " has no vrrp_instance", Cure: "add a vrrp_instance with virtual_ipaddress"})

@@ -32,6 +32,13 @@ func (o *Options) CheckConfig(path string, withoutFiles bool) error {
 			return err
 		}
 	}
+	if !cfg.Elects() && !cfg.Watches() {
+		v, _ := readAs(cfg)
+		for _, w := range v.Warnings {
+			fmt.Fprintf(o.Stdout, "%s: warning: %s\n", path, w)
+		}
+		fmt.Fprintf(o.Stdout, "%s: %s\n", path, v)
+	}
 	_, err = fmt.Fprintf(o.Stdout, "%s: ok\n", path)
 	return err
 }

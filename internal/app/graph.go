@@ -40,7 +40,7 @@ func (o *Options) newGraph(cfg *config.Config, self notify.Record, k *keepalived
 	g.status = status.NewBoard(cfg.RunDirectory, status.Instance{PID: self.PID, Start: self.Start, Mode: mode}, j)
 	m.status.Watch(g.status)
 	g.health = newHealth(cfg, g.status, allInstances, m.health, j)
-	g.book = newBook(cfg, readingOptions(cfg, cfg.RunDirectory, j), k, n.Has, j)
+	g.book = newBook(cfg, newVersions(cfg, cfg.RunDirectory, k, j).ReadAs, k, n.Has, j)
 	g.book.Noted = g.status.Configuration
 	if g.cloud, err = o.newCloud(cfg, m, j); err != nil {
 		return nil, err

@@ -86,9 +86,10 @@ func (o *Options) checks(configPath string) ([]selftest.Check, error) {
 			checks = append(checks, selftest.Interface(name, func() (string, error) { return netif.Check(name, managed[name]) }))
 		}
 	default:
+		version, _ := readAs(cfg)
 		// The report says what the book would tell.
 		k := probe.Beside(cfg.KeepalivedPIDFile, nil)
-		b := newBook(cfg, readingOptions(cfg, "", o.Journal()), k, func() (func(netip.Addr) bool, error) { return presence.HasOnce(k.VRRP) }, nil)
+		b := newBook(cfg, func() string { return version.ReadAs }, k, func() (func(netip.Addr) bool, error) { return presence.HasOnce(k.VRRP) }, nil)
 		addresses = func() []vrrp.FloatingIP { return probe.Movable(b, cfg.ManagedAddresses) }
 		conf := func() *keepalivedconf.Config {
 			conf, _ := b.Reading() // what is wrong with it is told by its own check
@@ -96,6 +97,7 @@ func (o *Options) checks(configPath string) ([]selftest.Check, error) {
 		}
 		there := func(conf *keepalivedconf.Config) func(string) (int, bool) { return interfaces(cfg, conf) }
 		checks = append(checks,
+			selftest.KeepalivedVersion(version.String(), version.Warnings),
 			selftest.KeepalivedConfig(func() (selftest.Keepalived, error) { return probe.Keepalived(b, there) }),
 			selftest.Process(func() (int, error) { return probe.Beside(cfg.KeepalivedPIDFile, conf()).Watchable() }),
 			selftest.FIFOs(func() []selftest.FIFO { return probe.FIFOs(cfg.KeepalivedConfig, cfg.KeepalivedPIDFile, conf()) }),

@@ -72,7 +72,8 @@ func (o *Options) Show(ctx context.Context, configPath string, so ShowOptions) e
 
 // showKeepalived adds what keepalived's configuration has.
 func (o *Options) showKeepalived(cfg *config.Config, so ShowOptions, all *overview.Overview) error {
-	ko := readingOptions(cfg, "", o.Journal())
+	version, ko := readAs(cfg)
+	all.Version = &version
 	if !so.AssumeInterfaces {
 		conf, err := keepalivedconf.ParseFile(cfg.KeepalivedConfig, ko)
 		if err != nil {

@@ -27,7 +27,13 @@ var (
 
 	versionUnknown = journal.Kind{Code: "keepalived-version-unknown", Level: zap.WarnLevel,
 		Text: "reading keepalived's configuration as the newest known version does; set keepalived-version"}
+	versionBeyond = journal.Kind{Code: "keepalived-version-beyond", Level: zap.WarnLevel,
+		Text: "keepalived has a version that berth does not know; its configuration is read as that of the nearest known one; update what is older, or set keepalived-version"}
+	versionAssumed = journal.Kind{Code: "keepalived-version-assumed", Level: zap.InfoLevel,
+		Text: "no keepalived was found; its configuration is read as the newest known version does until one is; set keepalived-version"}
+	versionRunning = journal.Kind{Code: "keepalived-version-running", Level: zap.InfoLevel,
+		Text: "the keepalived that runs is not the installed one; its configuration is read as the running one does"}
 )
 
 // Events are the kinds that this package declares.
-var Events = []journal.Kind{watched, unwatchable, polled, notFound, notParent, senderNotFound, senderDied, versionUnknown}
+var Events = []journal.Kind{watched, unwatchable, polled, notFound, notParent, senderNotFound, senderDied, versionUnknown, versionBeyond, versionAssumed, versionRunning}

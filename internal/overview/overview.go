@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/netip"
 
+	"berth/internal/keepalived"
 	"berth/keepalivedconf"
 	"berth/providers"
 	"berth/vrrp"
@@ -15,6 +16,9 @@ import (
 
 // Overview is what a host would manage. The zero value is empty.
 type Overview struct {
+	// Version is as which version keepalived's configuration was read, nil where there is
+	// none to read.
+	Version   *keepalived.Version      `json:"keepalived,omitempty"`
 	Instances []Instance               `json:"instances"`
 	Refused   bool                     `json:"refused"` // keepalived would refuse its configuration
 	Refusals  []keepalivedconf.Message `json:"refusals,omitempty"`

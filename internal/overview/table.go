@@ -51,6 +51,12 @@ func (o *Overview) Table(w io.Writer) error {
 	if err := tw.Flush(); err != nil {
 		return err
 	}
+	if v := o.Version; v != nil {
+		fmt.Fprintln(w, v)
+		for _, text := range v.Warnings {
+			fmt.Fprintf(w, "warning: %s\n", text)
+		}
+	}
 	for _, list := range []struct {
 		what     string
 		messages []keepalivedconf.Message

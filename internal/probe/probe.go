@@ -35,7 +35,7 @@ func Keepalived(b *reading.Book, interfaces Interfaces) (selftest.Keepalived, er
 	}
 	// A problem of this machine is a warning only: keepalived may run in another
 	// network namespace.
-	o := b.Options
+	o := b.OptionsNow()
 	o.Interfaces = interfaces(conf)
 	warnings := conf.Warnings
 	if here, err := keepalivedconf.ParseFile(b.Path, o); err == nil {

@@ -39,6 +39,9 @@ var ErrDoubtful = errors.New("looks unfinished, or keepalived would refuse it")
 type Book struct {
 	Path    string
 	Options keepalivedconf.Options
+	// Version, which may be nil, returns the version of keepalived that counts now. It
+	// stands in place of that of Options, and may change when keepalived is started anew.
+	Version func() string
 	// Managed stands instead of the instances' own addresses, if it has any.
 	Managed []vrrp.FloatingIP
 	// RunDirectory has the last good reading of an earlier process; empty: none.
@@ -55,21 +58,22 @@ type Book struct {
 	// Journal, which may be nil, is told of the file and of what is in force.
 	Journal *journal.Journal
 
-	mu     sync.Mutex
-	begun  bool
-	newest *keepalivedconf.Config // nil if the file cannot be read
-	err    error                  // why
-	stamps map[string]stamp       // of what newest was read from
-	loaded loaded
-	asked  asked
-	runs   *keepalivedconf.Config // what keepalived runs, nil: not known
-	good   *keepalivedconf.Config // last reading without doubt, nil before the first
-	saved  *keepalivedconf.Config // of good, in the run directory
-	now    Decision
-	own    map[string][]vrrp.FloatingIP // of now, by instance
-	note   string
-	told   *keepalivedconf.Config // the newest reading that was told of
-	change chan struct{}          // closed and replaced when what is in force changes
+	mu      sync.Mutex
+	begun   bool
+	newest  *keepalivedconf.Config // nil if the file cannot be read
+	err     error                  // why
+	stamps  map[string]stamp       // of what newest was read from
+	version string                 // as which newest was read
+	loaded  loaded
+	asked   asked
+	runs    *keepalivedconf.Config // what keepalived runs, nil: not known
+	good    *keepalivedconf.Config // last reading without doubt, nil before the first
+	saved   *keepalivedconf.Config // of good, in the run directory
+	now     Decision
+	own     map[string][]vrrp.FloatingIP // of now, by instance
+	note    string
+	told    *keepalivedconf.Config // the newest reading that was told of
+	change  chan struct{}          // closed and replaced when what is in force changes
 
 	file      *journal.Condition // what is wrong with the file
 	retaining *journal.Condition
@@ -227,17 +231,21 @@ func (b *Book) Run(ctx context.Context) error {
 // Reading and asking take long and are done without the lock: no takeover waits for them.
 func (b *Book) follow(ctx context.Context) time.Duration {
 	b.mu.Lock()
-	stamps, newest, err := b.stamps, b.newest, b.err
+	stamps, newest, err, former := b.stamps, b.newest, b.err, b.version
 	loaded, asked, leaving := b.loaded, b.asked, b.leaving()
 	b.mu.Unlock()
-	changed := false
-	for path, was := range stamps {
-		if changed = stampOf(path) != was; changed {
-			newest, stamps, err = parse(b.Path, b.Options)
-			break
-		}
+	o := b.OptionsNow()
+	changed := o.Version != former
+	if changed {
+		loaded.forget()
 	}
-	runs := b.running(&loaded, newest, stamps)
+	for path, was := range stamps {
+		changed = changed || stampOf(path) != was
+	}
+	if changed {
+		newest, stamps, err = parse(b.Path, o)
+	}
+	runs := b.running(&loaded, newest, stamps, o)
 	if runs == nil {
 		runs = b.ask(ctx, &asked, newest)
 	}
@@ -245,7 +253,7 @@ func (b *Book) follow(ctx context.Context) time.Duration {
 	defer b.mu.Unlock()
 	b.loaded, b.asked = loaded, asked
 	if changed || leaving || runs != b.runs {
-		b.newest, b.stamps, b.err, b.runs = newest, stamps, err, runs
+		b.newest, b.stamps, b.err, b.runs, b.version = newest, stamps, err, runs, o.Version
 		b.decide()
 	}
 	if b.leaving() {
@@ -259,10 +267,19 @@ func (b *Book) leaving() bool {
 	return slices.ContainsFunc(b.now.Differences, func(d Difference) bool { return d.Reason == StillBound })
 }
 
+// OptionsNow returns how the file is to be read now.
+func (b *Book) OptionsNow() keepalivedconf.Options {
+	o := b.Options
+	if b.Version != nil {
+		o.Version = b.Version()
+	}
+	return o
+}
+
 // running returns what keepalived is known to have loaded: what its processes have open,
 // or the file, if keepalived was started after the last change of the file. It returns
 // newest itself where both are the same.
-func (b *Book) running(l *loaded, newest *keepalivedconf.Config, stamps map[string]stamp) *keepalivedconf.Config {
+func (b *Book) running(l *loaded, newest *keepalivedconf.Config, stamps map[string]stamp, o keepalivedconf.Options) *keepalivedconf.Config {
 	if b.Process == nil {
 		return nil
 	}
@@ -270,7 +287,7 @@ func (b *Book) running(l *loaded, newest *keepalivedconf.Config, stamps map[stri
 	if !ok {
 		return nil
 	}
-	conf := l.read(pid, b.Path, newest, b.Options)
+	conf := l.read(pid, b.Path, newest, o)
 	switch at, known := lastChange(stamps); {
 	case conf != nil && newest != nil && conf.Sum == newest.Sum:
 		return newest
@@ -288,8 +305,10 @@ func (b *Book) begin() {
 	if !b.begun {
 		b.prepare()
 	}
-	b.newest, b.stamps, b.err = parse(b.Path, b.Options)
-	b.runs = b.running(&b.loaded, b.newest, b.stamps)
+	o := b.OptionsNow()
+	b.newest, b.stamps, b.err = parse(b.Path, o)
+	b.version = o.Version
+	b.runs = b.running(&b.loaded, b.newest, b.stamps, o)
 	if !b.begun {
 		// A file that keepalived runs needs no other reading beside it, and a claim
 		// waits for this one.

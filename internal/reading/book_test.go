@@ -7,7 +7,9 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"berth/internal/journal"
@@ -160,4 +162,23 @@ func TestWhatIsWrongWithTheFileIsToldByTheBookInForce(t *testing.T) {
 	if _, err := third.Reading(); err != nil || open != 0 {
 		t.Errorf("with another file: %v, and %d conditions hold", err, open)
 	}
+}
+
+// keepalived was upgraded and started anew while berth runs: from then on its version
+// counts. Before 2.4 a line that is too long is cut in two, and 2.4 loses its beginning.
+func TestTheFileIsReadAnewWhenTheVersionOfKeepalivedChanges(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		s := newShelf(t, dir, strings.Replace(three, "192.0.2.2/32", "192.0.2.2/32"+strings.Repeat(" ", 1100)+"192.0.2.7/32", 1))
+		var version atomic.Value
+		version.Store("2.4.3")
+		s.Version = func() string { return version.Load().(string) }
+		s.run(t)
+		if has := s.has(); strings.Contains(has, "2") {
+			t.Errorf("as 2.4.3 reads it, the addresses are %s", has)
+		}
+		version.Store("2.2.7")
+		time.Sleep(2 * time.Second)
+		s.wantHas("1,2,3,7")
+	})
 }

@@ -28,6 +28,9 @@ type loaded struct {
 	conf    *keepalivedconf.Config
 }
 
+// forget has the text read again, as another version reads it.
+func (l *loaded) forget() { l.stamp = stamp{} }
+
 // read returns what keepalived, of which parent is the parent process, has loaded
 // of the file at path; nil if that cannot be told. It is cheap while nothing has
 // changed, and parses no text of which newest, which may be nil, is the reading.
