@@ -2,7 +2,6 @@ package heartbeat_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"hash/fnv"
 	"math/rand/v2"
@@ -95,8 +94,6 @@ type socket struct {
 
 	queue []packet // guarded by the lock of the world
 }
-
-var errClosed = errors.New("socket is closed")
 
 func (s *socket) Wait(ctx context.Context) error {
 	select {
