@@ -151,6 +151,9 @@ func Holder(h providers.Holder) string {
 	case providers.NotManaged:
 		return "no floating IP of the account"
 	case providers.Nobody:
+		if h.Assumed {
+			return "a server that is not known"
+		}
 		return "no server"
 	case providers.Mine:
 		return "this host"

@@ -152,6 +152,7 @@ func TestHolders(t *testing.T) {
 	for want, h := range map[string]providers.Holder{
 		"this host":                     {Kind: providers.Mine},
 		"no server":                     {Kind: providers.Nobody},
+		"a server that is not known":    {Kind: providers.Nobody, Assumed: true}, // such as a webhook, which cannot be asked
 		"no floating IP of the account": {Kind: providers.NotManaged},
 		"load balancer X":               {Kind: providers.NotServer, Owner: "load balancer X"},
 	} {

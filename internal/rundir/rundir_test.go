@@ -17,13 +17,15 @@ import (
 // table returns the list of the package comment: what it says of each file.
 func table(t *testing.T) map[string]string {
 	t.Helper()
-	source, err := os.ReadFile("rundir.go")
-	if err != nil {
-		t.Fatal(err)
-	}
 	rows := map[string]string{}
-	for _, m := range regexp.MustCompile(`(?m)^//   - (\S+) (.*)$`).FindAllStringSubmatch(string(source), -1) {
-		rows[m[1]] = m[2]
+	for _, path := range []string{"rundir.go", "state.go"} {
+		source, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range regexp.MustCompile(`(?m)^//   - (\S+) (.*)$`).FindAllStringSubmatch(string(source), -1) {
+			rows[m[1]] = m[2]
+		}
 	}
 	return rows
 }
@@ -60,7 +62,7 @@ func TestEachFileIsInTheTable(t *testing.T) {
 		d.Names(), d.KeepalivedVersion(), d.KeepalivedConf(), d.Identity(),
 		strings.Replace(d.ProviderIDs("PROVIDER", []byte{0xab}), "ab", "DIGEST", 1),
 		d.Lease("MEMBER"), d.MemberLock("MEMBER"), d.History("MEMBER"), d.Bound("MEMBER"), d.Pool("MEMBER"), d.Added("MEMBER"),
-		d.FollowerLock("URL"), d.FollowerBound("URL"),
+		d.FollowerLock("URL"), d.FollowerBound("URL"), rundir.StateDir(d).Counters("LISTEN"),
 	} {
 		got = append(got, strings.TrimPrefix(path, "/run/berth/"))
 	}

@@ -29,8 +29,13 @@ func TestAMemberIsOneProcess(t *testing.T) {
 		o, _ := options(t)
 		first := take(t, o)
 		begun := time.Now()
-		if _, err := seat.Take(t.Context(), o); err == nil || !strings.Contains(err.Error(), `another berth on this host is member "h1" below /berth/`) {
+		_, err := seat.Take(t.Context(), o)
+		if err == nil || !strings.Contains(err.Error(), `another berth on this host is member "h1" below /berth/`) {
 			t.Errorf("want a refusal that names the member, got %v", err)
+		}
+		// berth govip has no key etcd.member.
+		if err == nil || !strings.Contains(err.Error(), "another etcd.member (-member of berth govip") {
+			t.Errorf("want a cure that a user of berth govip can apply, got %v", err)
 		}
 		if took := time.Since(begun); took < 5*time.Second {
 			t.Errorf("want a predecessor to have 5 s to leave, it had %v", took)

@@ -57,7 +57,7 @@ func Take(ctx context.Context, o Options) (*Seat, error) {
 	lockPath := rundir.Dir(o.RunDirectory).MemberLock(o.Name)
 	var err error
 	if s.lock, err = occupy(ctx, lockPath, o.Journal); errors.Is(err, files.ErrLocked) {
-		err = fmt.Errorf("another berth on this host is member %q below %s (it holds %s); stop it, or give one of the two another etcd.member or etcd.prefix",
+		err = fmt.Errorf("another berth on this host is member %q below %s (it holds %s); stop it, or give one of the two another etcd.member (-member of berth govip, nodename of berth yaim, HOSTNAME of berth link) or another etcd.prefix (-name of berth govip)",
 			o.Member, o.Prefix, lockPath)
 	}
 	if s.lock == nil {
