@@ -35,7 +35,14 @@ func (c candidacy) same(o candidacy) bool {
 // its ownership by the end of its key alone, and answers no request to hand over.
 func readCandidacy(value []byte) candidacy {
 	var c candidacy
-	if err := json.Unmarshal(value, &c); err == nil && c.Member != "" {
+	if json.Unmarshal(value, &c) != nil {
+		// A berth of another version may write what is beside the name in another way. Taken
+		// for another program, it would have no wait for its lease.
+		var named struct{ Member string }
+		_ = json.Unmarshal(value, &named)
+		c = candidacy{Member: named.Member}
+	}
+	if c.Member != "" {
 		return c
 	}
 	name := strings.Map(func(r rune) rune {
