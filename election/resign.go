@@ -11,7 +11,9 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
-// resignTime bounds the giving up of a key by a process that ends.
+// resignTime bounds the giving up of a key by a process that ends, from the start of it
+// and from each renewal of the lease: without the record the next owner waits for a whole
+// lease, so that a slow answer of an etcd that does answer is worth waiting for.
 const resignTime = time.Second
 
 // tenure is what a member has done with a key. The next owner must know it.
@@ -30,7 +32,7 @@ func (k *candidate) resign(ctx context.Context, term *Term, token int64) {
 	k.unsettled = token
 	asking := ctx
 	if ctx.Err() != nil {
-		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), resignTime)
+		end, cancel := k.m.session.whileRenewed(context.WithoutCancel(ctx), resignTime)
 		defer cancel()
 		asking = end
 	}

@@ -72,6 +72,29 @@ func (s *Session) publish(t *Term) {
 	s.ring()
 }
 
+// whileRenewed returns a context that ends when etcd has acknowledged no lease for d, and
+// not sooner than d from now. Call cancel, which waits for what watches over it.
+func (s *Session) whileRenewed(ctx context.Context, d time.Duration) (_ context.Context, cancel func()) {
+	ctx, end := context.WithCancelCause(ctx)
+	var watching sync.WaitGroup
+	watching.Go(func() {
+		for wait := d; wait > 0; {
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(wait):
+			}
+			_, answered, _ := s.state()
+			wait = d - time.Since(answered)
+		}
+		end(ErrNoAnswer)
+	})
+	return ctx, func() {
+		end(nil)
+		watching.Wait()
+	}
+}
+
 // ring is called with the lock held.
 func (s *Session) ring() {
 	if s.changed != nil {
