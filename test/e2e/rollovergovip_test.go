@@ -6,7 +6,6 @@ import (
 	"os"
 	"strings"
 	"testing"
-	"time"
 
 	"berth/internal/testnet"
 )
@@ -57,11 +56,11 @@ func TestGovipRollsOver(t *testing.T) {
 	m.bash(m.hosts[0], blocks[0])
 	m.owner(m.hosts[2])
 	queued(3)
-	m.moved(time.Second)
+	m.moved(rollOver)
 	// The last govip: berth comes after it.
 	m.bash(m.hosts[2], blocks[0])
 	m.owner(m.hosts[1])
-	m.moved(time.Second)
+	m.moved(rollOver)
 	queued(3)
 	// berth elect runs with the file that is printed, in the same election.
 	n := m.hosts[1]
@@ -73,5 +72,5 @@ func TestGovipRollsOver(t *testing.T) {
 	if out := m.bash(n, "berth cluster"); !strings.Contains(out, "192.0.2.254") || !strings.Contains(out, "lb3") {
 		t.Errorf("want the cluster, got %s", out)
 	}
-	m.moved(time.Second)
+	m.moved(rollOver)
 }

@@ -6,7 +6,6 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"gopkg.in/yaml.v3"
@@ -87,13 +86,13 @@ func TestYaimRollsOver(t *testing.T) {
 	}
 	m.bash(m.hosts[0], blocks[2])
 	m.owned()
-	m.moved(3 * time.Second)
+	m.moved(rollOver)
 	for _, n := range m.hosts {
 		m.bash(n, blocks[3])
 		m.bash(n, blocks[4])
 	}
 	m.owned()
-	m.moved(time.Second)
+	m.moved(rollOver)
 	for _, n := range m.hosts {
 		m.until("berth elect to run on "+n.Name, func() bool { return m.bash(n, "pgrep -f '^/usr/bin/berth elect' || true") != "" })
 	}
@@ -156,11 +155,11 @@ func TestLinkRollsOver(t *testing.T) {
 	m.bash(m.hosts[0], blocks[3])
 	m.bash(m.hosts[1], blocks[4])
 	m.owner(m.hosts[0])
-	m.moved(3 * time.Second)
+	m.moved(rollOver)
 	for _, n := range m.hosts {
 		m.bash(n, blocks[5])
 		m.bash(n, "curl -s --retry 20 --retry-connrefused --retry-delay 1 http://127.0.0.1:1313/ips | grep '10.0.0.1'")
 	}
 	m.owner(m.hosts[0])
-	m.moved(time.Second)
+	m.moved(rollOver)
 }

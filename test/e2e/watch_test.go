@@ -213,6 +213,7 @@ func TestWatchSigned(t *testing.T) {
 func testWatch(t *testing.T, signed bool) {
 	f := newWatchField(t, signed)
 	h1, h2, h3 := f.hosts[0], f.hosts[1], f.hosts[2]
+	clock := f.client(lab.ElasticIP)[0]
 	begun := time.Now()
 	for _, h := range f.hosts {
 		h.start()
@@ -244,13 +245,14 @@ func testWatch(t *testing.T, signed bool) {
 	h2.prioritize(unix.SIGUSR2, 9, 20)
 	h2.state("BACKUP", back)
 	h1.state("MASTER", back)
+	f.claims(h1, back)
 
 	// Datagrams that are forged, oversized, from elsewhere or replayed have no effect.
 	f.malice(signed, recorded[len(recorded)-1].data)
 
 	// A cut cable: both sides have an owner. After the heal there is one.
 	parted := time.Now()
-	h3.wire.gaps(t, h1, restarted, parted)
+	h3.wire.gaps(t, h1, restarted, parted, clock)
 	f.must(h1.Cut())
 	h2.state("MASTER", parted)
 	healed := time.Now()
@@ -262,13 +264,13 @@ func testWatch(t *testing.T, signed bool) {
 	claimed := f.claims(h2, killed)
 	// The last heartbeat was sent before the kill.
 	const busy = 500 * time.Millisecond
-	if took := mastered.Sub(killed); took > watchDead+100*time.Millisecond+busy {
+	if took := mastered.Sub(killed) - clock.Stalled(killed, mastered); took > watchDead+100*time.Millisecond+busy {
 		t.Errorf("%s was MASTER %v after the owner was killed, want within the dead time", h2.Name, took)
 	}
 	stop()
-	h3.wire.gaps(t, h2, flooded, time.Now())
+	h3.wire.gaps(t, h2, flooded, time.Now(), clock)
 	t.Logf("claimed %v after the owner was killed", claimed.Sub(killed))
-	if took := claimed.Sub(killed); took > watchDead+100*time.Millisecond+busy {
+	if took := claimed.Sub(killed) - clock.Stalled(killed, claimed); took > watchDead+100*time.Millisecond+busy {
 		t.Errorf("%s claimed the address %v after the owner was killed, want within the dead time", h2.Name, took)
 	}
 	f.Sim.SetFaults(nil)

@@ -17,8 +17,10 @@ import (
 	"berth/vrrp"
 )
 
-// heartbeats are those of the tests: a peer is dead after 900 ms of silence.
-const heartbeats = "interval: 300ms, dead-ratio: 3"
+// heartbeats are those of the tests: a peer is dead after 1.5 s of silence, so that berth can
+// begin anew within it on a busy machine. A longer interval would leave it to the owner's
+// own check to detach a host that has to give way.
+const heartbeats = "interval: 300ms, dead-ratio: 5"
 
 // watches starts berth watch at Exoscale on a host, and returns its process.
 func (f *field) watches(h *lab.Host, priority int, keys, extra string) *testnet.Process {
@@ -132,7 +134,7 @@ func TestHeartbeatsHandTheElasticIPOver(t *testing.T) {
 	if in := f.status(f.host1, lab.ElasticIP.String()); in.State != vrrp.Stop || in.Reason != "berth watch has ended, and this host has resigned" {
 		t.Errorf("after its end the status of host1 is %v: %s", in.State, in.Reason)
 	}
-	if took := f.status(f.host2, lab.ElasticIP.String()).Since.Sub(one.Exited()); took > 450*time.Millisecond {
+	if took := f.status(f.host2, lab.ElasticIP.String()).Since.Sub(one.Exited()); took > time.Second {
 		t.Logf("host2 took over %v after the end of host1, which took %v", took, one.Exited().Sub(stop))
 		t.Error("want it before the silence tells that host1 is dead")
 	}
