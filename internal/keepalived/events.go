@@ -28,7 +28,7 @@ var (
 	versionUnknown = journal.Kind{Code: "keepalived-version-unknown", Level: zap.WarnLevel,
 		Text: "reading keepalived's configuration as the newest known version does; set keepalived-version"}
 	versionBeyond = journal.Kind{Code: "keepalived-version-beyond", Level: zap.WarnLevel,
-		Text: "keepalived has a version that berth does not know; its configuration is read as that of the nearest known one; update what is older, or set keepalived-version"}
+		Text: "keepalived has a version that berth does not know; its configuration is read as that of the nearest known one; update the older one of berth and keepalived, or set keepalived-version"}
 	versionAssumed = journal.Kind{Code: "keepalived-version-assumed", Level: zap.InfoLevel,
 		Text: "no keepalived was found; its configuration is read as the newest known version does until one is; set keepalived-version"}
 	versionRunning = journal.Kind{Code: "keepalived-version-running", Level: zap.InfoLevel,
