@@ -60,8 +60,22 @@ func (v version) String() string {
 	return strconv.Itoa(v[0]) + "." + strconv.Itoa(v[1]) + "." + strconv.Itoa(v[2])
 }
 
-// first is the first version that this package describes.
-var first = version{2, 0, 0}
+// first is Oldest.
+var first = parseVersion(Oldest)
+
+// parseVersion parses a version such as "2.2.7" or "v2.3.1". A part that is not a number
+// counts as 0, so that an odd version is read as an old one.
+func parseVersion(text string) version {
+	var v version
+	for i, part := range strings.SplitN(strings.TrimPrefix(text, "v"), ".", 3) {
+		end := strings.IndexFunc(part, func(c rune) bool { return c < '0' || c > '9' })
+		if end < 0 {
+			end = len(part)
+		}
+		v[i], _ = strconv.Atoi(part[:end])
+	}
+	return v
+}
 
 // differences says which versions have a feature: those from since to until, both
 // included. A zero until means the newest. It is in docs/keepalived-conf.md too, which
@@ -118,20 +132,12 @@ type dialect struct {
 	has     [featureCount]bool
 }
 
-// dialectOf returns the dialect of a version such as "2.2.7" or "v2.3.1". A part
-// that is not a number counts as 0, so that an odd version is read as an old one.
+// dialectOf returns the dialect of a version, see parseVersion. An empty text means Newest.
 func dialectOf(text string) dialect {
 	if text == "" {
 		text = Newest
 	}
-	var d dialect
-	for i, part := range strings.SplitN(strings.TrimPrefix(text, "v"), ".", 3) {
-		end := strings.IndexFunc(part, func(c rune) bool { return c < '0' || c > '9' })
-		if end < 0 {
-			end = len(part)
-		}
-		d.version[i], _ = strconv.Atoi(part[:end])
-	}
+	d := dialect{version: parseVersion(text)}
 	for _, row := range differences {
 		if d.atLeast(row.since) && (row.until == version{} || !later(d.version, row.until)) {
 			d.has[row.feature] = true
