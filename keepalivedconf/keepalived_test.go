@@ -252,9 +252,9 @@ func watchKeepalived(p *os.Process, signal syscall.Signal, log io.Reader, dumps 
 				return answer{Log: text.String()}, nil
 			case strings.Contains(line, "has no configuration to run"):
 				return answer{Accepted: true, Log: text.String()}, nil
-			case strings.Contains(line, "Startup complete") && !strings.Contains(text.String(), "Starting VRRP child"):
+			case strings.Contains(line, "Startup complete") && !strings.Contains(text.String(), startsVRRP), startsOthers(text.String()):
 				return answer{Accepted: true, Log: text.String()}, nil // other processes only
-			case again == nil && (strings.Contains(line, "Startup complete") || startsOld(text.String(), line)):
+			case again == nil && (strings.Contains(line, "Startup complete") || startsOld(text.String())):
 				if err := p.Signal(signal); err != nil {
 					return answer{Log: text.String()}, nil
 				}
@@ -279,10 +279,50 @@ func watchKeepalived(p *os.Process, signal syscall.Signal, log io.Reader, dumps 
 }
 
 // startsOld reports that the VRRP process of a keepalived before 2.2 will answer a signal
-// as soon as it is up, which it does not say: it opens the file, for the second time, or a
-// socket.
-func startsOld(log, line string) bool {
-	old := strings.Contains(log, "Starting Keepalived v2.0.") || strings.Contains(log, "Starting Keepalived v2.1.")
-	return old && strings.Contains(log, "Starting VRRP child") &&
-		(strings.Contains(line, "Opening file") || strings.Contains(line, "Registering gratuitous") || strings.Contains(line, "VRRP sockpool"))
+// as soon as it is up, which it does not say: the file was opened for the second time, or a
+// socket was. The lines of the two processes come in any order.
+func startsOld(log string) bool {
+	_, rest, _ := strings.Cut(log, "Opening file ")
+	path, _, _ := strings.Cut(rest, "\n")
+	return isOld(log) && strings.Contains(log, startsVRRP) &&
+		(strings.Count(log, "Opening file "+path) > 1 || strings.Contains(log, "Registering gratuitous") || strings.Contains(log, "VRRP sockpool"))
+}
+
+// startsOthers reports that a keepalived before 2.2 runs no VRRP process, which it would
+// have started before the one for BFD.
+func startsOthers(log string) bool {
+	return isOld(log) && strings.Contains(log, "Starting BFD child") && !strings.Contains(log, startsVRRP)
+}
+
+const startsVRRP = "Starting VRRP child"
+
+func isOld(log string) bool {
+	return strings.Contains(log, "Starting Keepalived v2.0.") || strings.Contains(log, "Starting Keepalived v2.1.")
+}
+
+// TestOldKeepalivedIsUp judges logs of a keepalived before 2.2, whose processes write in
+// any order and which does not say that it is up.
+func TestOldKeepalivedIsUp(t *testing.T) {
+	const (
+		head  = "Starting Keepalived v2.1.5 (07/13,2020)\nOpening file '/x.conf'.\n"
+		child = "Starting VRRP child process, pid=9\n"
+	)
+	for name, tt := range map[string]struct {
+		log        string
+		up, others bool
+	}{
+		"parent alone":       {log: head},
+		"include of parent":  {log: head + "Opening file '/y.conf'.\n" + child},
+		"child has begun":    {log: head + child},
+		"child reads":        {log: head + child + "Opening file '/x.conf'.\n", up: true},
+		"child writes first": {log: head + "Opening file '/x.conf'.\n" + child, up: true},
+		"socket":             {log: head + "VRRP sockpool: [ifindex(2)]\n" + child + "(A) Entering FAULT STATE\n", up: true},
+		"BFD only":           {log: head + "Starting BFD child process, pid=9\n", others: true},
+		"BFD and VRRP":       {log: head + child + "Starting BFD child process, pid=10\n"},
+		"newer":              {log: strings.Replace(head, "v2.1.5", "v2.2.7", 1) + child + "Opening file '/x.conf'.\n"},
+	} {
+		if up, others := startsOld(tt.log), startsOthers(tt.log); up != tt.up || others != tt.others {
+			t.Errorf("%s: VRRP process up %v, others only %v; want %v, %v", name, up, others, tt.up, tt.others)
+		}
+	}
 }
