@@ -92,14 +92,19 @@ const exoipGap = 1200 * time.Millisecond
 func (p *exoipPeer) regular(f *exoipField, h *lab.Host, clock *lab.Probe) {
 	f.t.Helper()
 	var last time.Time
+	heard := 0
 	for _, d := range p.all() {
 		if d.from.Addr() != h.Addr4 {
 			continue
 		}
+		heard++
 		if gap := d.at.Sub(last); !last.IsZero() && gap-clock.Stalled(last, d.at) > exoipGap {
 			f.t.Errorf("want the heartbeats of %s at most %v apart, got %v at %s", h.Name, exoipGap, gap, d.at.Format("05.000"))
 		}
 		last = d.at
+	}
+	if heard < 2 {
+		f.t.Errorf("want heartbeats of %s, got %d", h.Name, heard)
 	}
 }
 
