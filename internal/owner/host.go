@@ -2,6 +2,7 @@ package owner
 
 import (
 	"context"
+	"errors"
 	"net/netip"
 	"slices"
 
@@ -91,6 +92,11 @@ func (h *Host) takePart(ctx context.Context) error {
 	}
 	adopted, err := h.Decider.Begun(ctx)
 	if err != nil {
+		// It ends before etcd has said whether what was left goes on, and leaves nothing, but to
+		// a successor.
+		if h.Adopts && !errors.Is(context.Cause(ctx), election.ErrLeave) {
+			h.sweep(func(netip.Prefix) bool { return false })
+		}
 		return err
 	}
 	if adopted && h.Adopted != nil && (h.Lease != "" || h.Network.Left()) {

@@ -2,6 +2,7 @@ package owner_test
 
 import (
 	"context"
+	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
@@ -241,16 +242,31 @@ func TestAPoolIsPreparedBeforeTheSweepAndKeepsWhatItHas(t *testing.T) {
 	})
 }
 
+// A host that ends before etcd has said whether the lease on record lives leaves no address,
+// but to a successor.
 func TestAHostThatNeverHearsFromEtcdEnds(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := &stage{}
-		h := &owner.Host{Awaits: "etcd", Decider: &member{stage: s}, Network: &network{stage: s}, Status: status.NewBoard(t.TempDir(), status.Instance{}, journal.New(nil))}
-		ctx, cancel := context.WithTimeoutCause(t.Context(), time.Hour, errDemoted)
-		defer cancel()
-		if err := h.Run(ctx); err != errDemoted {
-			t.Errorf("want the cause, got %v", err)
-		}
-	})
+	for _, tt := range []struct {
+		record bool
+		cause  error
+		want   string
+	}{
+		{false, errDemoted, "sweep all but []\nstop watching"},
+		{true, errDemoted, "sweep all but []\nstop watching"},
+		{true, fmt.Errorf("upgrade: %w", election.ErrLeave), "stop watching"},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			s := &stage{}
+			h := &owner.Host{Awaits: "etcd", Decider: &member{stage: s}, Network: &network{stage: s}, Status: status.NewBoard(t.TempDir(), status.Instance{}, journal.New(nil)), Adopts: tt.record}
+			ctx, cancel := context.WithTimeoutCause(t.Context(), time.Hour, tt.cause)
+			defer cancel()
+			if err := h.Run(ctx); err != tt.cause {
+				t.Errorf("want the cause, got %v", err)
+			}
+			if got := s.take(); got != tt.want {
+				t.Errorf("%+v: want %q, got %q", tt, tt.want, got)
+			}
+		})
+	}
 }
 
 func TestACampaignDependsOnAllConditionsAndAnnouncesWhenAnotherMemberJoins(t *testing.T) {
