@@ -24,8 +24,9 @@ import (
 	"berth/test/lab"
 )
 
-// berth is the path of the binary under test.
-var berth string
+// berth is the path of the binary under test, and built is that under which the command of
+// govip's documentation has built it.
+var berth, built string
 
 // seed determines the bad habits of the API. A failing test prints it.
 var seed = flag.Uint64("seed", 1, "of the API's bad habits; 0 for a new one")
@@ -51,9 +52,18 @@ func run(m *testing.M) int {
 		return 1
 	}
 	defer os.RemoveAll(dir)
-	berth = filepath.Join(dir, "berth")
-	if out, err := exec.Command("go", "build", "-o", berth, "berth").CombinedOutput(); err != nil {
-		fmt.Fprintf(os.Stderr, "build berth: %v\n%s", err, out)
+	berth, built = filepath.Join(dir, "berth"), filepath.Join(dir, "govip")
+	root, err := lab.Root()
+	if err == nil {
+		build := exec.Command("go", "build", "-o", built, "-ldflags", "-X main.Version=1.0.0")
+		build.Dir = root
+		var out []byte
+		if out, err = build.CombinedOutput(); err != nil {
+			err = fmt.Errorf("%w\n%s", err, out)
+		}
+	}
+	if err = errors.Join(err, os.Link(built, berth)); err != nil {
+		fmt.Fprintf(os.Stderr, "build berth: %v\n", err)
 		return 1
 	}
 	return m.Run()

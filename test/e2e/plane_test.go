@@ -111,6 +111,15 @@ func (h *planeHost) says(text string, since time.Time) {
 	})
 }
 
+// ended waits until the program has ended with a status after a moment.
+func (h *planeHost) ended(status int, since time.Time) {
+	h.plane.t.Helper()
+	h.plane.until(fmt.Sprintf("%s to end with status %d", h.Name, status), func() bool {
+		_, ok := h.supervisor.Log.Find(since, func(line string) bool { return line == fmt.Sprint("ended ", status) })
+		return ok
+	})
+}
+
 // owner waits until one of the hosts alone has an address, and returns that.
 func (p *plane) owner(a netip.Addr, among ...*planeHost) (owner *planeHost) {
 	p.t.Helper()
