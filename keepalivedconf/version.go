@@ -91,7 +91,7 @@ var differences = []struct {
 	{includeHasWords, first, version{2, 1, 3}, "include takes one word, in double quotes or not"},
 	{dropsLongLines, version{2, 4, 0}, version{}, "the first 1023 bytes of a line that is too long are lost, and the rest is the next line; a line with a NUL byte is lost"},
 	{commentHidesBackslash, version{2, 4, 0}, version{}, "a backslash at the end of a comment does not continue a definition"},
-	{commentEndsDefinition, first, version{2, 1, 3}, "a comment on a line of its own ends a definition of several lines"},
+	{commentEndsDefinition, first, version{2, 1, 3}, "a comment on a line of its own ends a definition of several lines, as it does again since 2.2.0"},
 	// Macros.
 	{loopsAreKeywords, first, version{2, 0, 20}, "~SEQ stands only where a keyword can, and its braces count as blocks"},
 	{listLoops, version{2, 1, 0}, version{}, "~LST"},

@@ -131,7 +131,13 @@ var versionRows = []versionRow{
 		name:     "comment in a definition",
 		file:     "$M=192.0.2.1/24 \\\n# comment \\\n192.0.2.2/24 \\\n192.0.2.3/24\n" + in("A", "1", vips("$M")),
 		results:  []reading{{"2.0.0", "A 192.0.2.1/24 192.0.2.2/24 192.0.2.3/24"}, {"2.4.0", "A 192.0.2.1/24"}},
-		features: []string{"commentHidesBackslash", "commentEndsDefinition"},
+		features: []string{"commentHidesBackslash"},
+	},
+	{
+		name:     "comment on a line of its own in a definition",
+		file:     "$M=192.0.2.1/24 \\\n# comment\n192.0.2.2/24\n" + in("A", "1", vips("$M")),
+		results:  []reading{{"2.0.0", "A 192.0.2.1/24"}, {"2.1.4", "A 192.0.2.1/24 192.0.2.2/24"}, {"2.2.0", "A 192.0.2.1/24"}},
+		features: []string{"commentEndsDefinition", "readsCopy"},
 	},
 	{
 		name:     "strict mode with unicast",
