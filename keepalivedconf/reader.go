@@ -154,11 +154,14 @@ func (r *reader) expand(line []byte) ([]byte, *definition) {
 	if r.letters&isDollar == 0 && len(line) > 0 && line[0] != '@' && line[0] != '~' {
 		return line, nil
 	}
-	for {
+	for replaced := false; ; replaced = true {
 		if len(line) > 0 && line[0] == '@' {
 			rest, ok := r.condition(line)
 			if !ok {
 				return nil, nil
+			}
+			if replaced && r.dialect.has[hangsAtCondition] {
+				r.crash("the @id of the line comes out of a definition")
 			}
 			length -= len(line) - len(rest)
 			line = r.afterCondition(line, rest, length)

@@ -31,6 +31,7 @@ const (
 	hashDefinitions
 	environmentDefinition
 	garblesAfterParameters
+	hangsAtCondition
 	garblesCondition
 	replacesOnce
 	wordsOutsideAreIgnored
@@ -100,6 +101,7 @@ var differences = []struct {
 	{hashDefinitions, version{2, 1, 4}, version{}, "${_HASH} and ${_BANG}"},
 	{environmentDefinition, version{2, 4, 0}, version{}, "${_ENV NAME}"},
 	{garblesAfterParameters, first, version{2, 3, 4}, "the text after ${_RANDOM a b} is garbled"},
+	{hangsAtCondition, first, version{2, 0, 20}, "the process reads for ever at a line whose @id comes out of a definition"},
 	{garblesCondition, first, version{2, 2, 7}, "a line whose @id comes out of a definition is garbled"},
 	{replacesOnce, version{2, 4, 0}, version{}, "a line is not read again for @id, definitions and loops after definitions in it were replaced"},
 	// Blocks.

@@ -1,6 +1,7 @@
 package keepalivedconf_test
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -36,7 +37,7 @@ func many(n int, format string) string {
 
 // versionRow is a file that keepalived versions read differently. Its results are those
 // of keepalived itself. A result begins with the first version that has it and is a line:
-// "refused", "undefined" where the process ends or reads memory that is not its own, or
+// "refused", "undefined" where the process ends, reads for ever or reads memory that is not its own, or
 // each instance with its addresses and, after a bar, its excluded addresses.
 type versionRow struct {
 	name    string
@@ -156,11 +157,15 @@ func TestVersionRowsAreThoseOfKeepalived(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
+				want := row.want(d.Version)
 				theirs, err := askKeepalived(question{Daemon: d, Path: path, Interfaces: interfaces})
+				if want == "undefined" && errors.Is(err, errSilent) {
+					return
+				}
 				if err != nil {
 					t.Fatal(err)
 				}
-				got, want := theirs.brief(), row.want(d.Version)
+				got := theirs.brief()
 				// A process that reads memory that is not its own can end in any way.
 				if got != want && want != "undefined" {
 					t.Errorf("want %s, got %s\n%s%s", want, got, row.file, theirs.Log)
