@@ -59,7 +59,7 @@ func compareFile(t *testing.T, d daemon, kind, file string) {
 	}
 	compared.count(d.Version, kind, c.result)
 	if *recording && kind == "hand-written" {
-		if err := record(path, d.Version, c.theirs); err != nil {
+		if err := record(path, d.Version, c); err != nil {
 			t.Error(err)
 		}
 	}
@@ -78,7 +78,8 @@ func compareFile(t *testing.T, d daemon, kind, file string) {
 type comparison struct {
 	result result
 	theirs outcome
-	diff   string // of those that differ
+	ours   outcome // empty where keepalived's reading is undefined
+	diff   string  // of those that differ
 }
 
 // compare gives a file to keepalived and to our reading.
@@ -110,6 +111,7 @@ func compare(path string, d daemon) (comparison, error) {
 		return c, nil
 	}
 	want, got := c.theirs, outcomeOf(ours)
+	c.ours = got
 	switch {
 	case !got.satisfies(want):
 		c.result = differs

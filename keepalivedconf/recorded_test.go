@@ -100,8 +100,9 @@ type records struct {
 
 func recordPath(conf string) string { return strings.TrimSuffix(conf, ".conf") + ".recorded" }
 
-// record writes one outcome into the file of its records. Those of another text go.
-func record(conf, version string, o outcome) error {
+// record writes one outcome into the file of its records. Those of another text go. A record
+// that our reading satisfies stays: where memory decides, keepalived may crash or not.
+func record(conf, version string, c comparison) error {
 	input, err := inputOf(conf)
 	if err != nil {
 		return err
@@ -113,7 +114,10 @@ func record(conf, version string, o outcome) error {
 	if r.input != input {
 		r = records{input: input, outcomes: map[string]outcome{}}
 	}
-	r.outcomes[version] = o
+	if former, ok := r.outcomes[version]; ok && (c.ours == "" || c.ours.satisfies(former)) {
+		return nil
+	}
+	r.outcomes[version] = c.theirs
 	return os.WriteFile(recordPath(conf), r.text(), 0o600)
 }
 
