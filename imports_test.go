@@ -126,7 +126,7 @@ var allowed = map[string]string{
 	// and as a condition; boot: a clock that goes on during a suspension; certs: TLS
 	"berth/internal/patroni": "election vrrp internal/boot internal/certs internal/condition internal/journal internal/metrics internal/owner",
 	// who sends heartbeats (heartbeat), by names and by the groups of a provider; run: its parts
-	"berth/internal/roster": "heartbeat providers internal/journal internal/run",
+	"berth/internal/roster": "heartbeat providers internal/condition internal/files internal/journal internal/record internal/run",
 	// a condition, whatever it is for
 	"berth/internal/witness": "internal/condition internal/journal internal/metrics",
 	// what this host does not own at the provider, and as a guard what it does; run: its parts

@@ -90,6 +90,8 @@ type watchMode struct {
 	addresses map[string][]vrrp.FloatingIP // by instance, which has the name of its address
 	node      *heartbeat.Node
 	roster    *roster.Roster
+	known     *condition.Value // the peers are known
+	lease     *witness.Lease   // nil where this host can act without a lease
 	witness   *witness.Witness // nil without one
 	yields    *yield.Set       // nil where only one server can have an address
 	service   *service.Service
@@ -136,6 +138,13 @@ func (o *Options) watch(ctx context.Context, from source, cfg *config.Config, st
 	if w.fencing, err = o.newFencing(cfg, place, doubled, m.election, w.journal); err != nil {
 		return false, err
 	}
+	if w.lease != nil {
+		presumed := time.Time{}
+		if place.Found() != 0 {
+			presumed = time.Now().Add(cfg.Etcd.LeaseTTL)
+		}
+		w.lease.Follow(w.fencing.member.End, cfg.Heartbeat.Interval, presumed)
+	}
 	w.cluster = o.newClusterPart(cfg, status.Watching, w.fencing.member, "this host alone is shown: without fencing.enabled berth does not use etcd",
 		func(instance string) []string { return texts(w.addresses[instance]) })
 	w.cluster.local.Follow(w.status)
@@ -165,6 +174,12 @@ func (o *Options) newWatchMode(cfg *config.Config, m *meters) (w *watchMode, err
 	able := w.health.Conditions(cfg.HealthOf(""))
 	if w.witness = o.newWitness(cfg, m.witness, j); w.witness != nil {
 		able = append(able, w.witness)
+	}
+	w.known = &condition.Value{}
+	able = append(able, w.known)
+	if o.fenced(cfg) && cfg.Fencing.OnEtcdLoss != config.Allow {
+		w.lease = witness.NewLease()
+		able = append(able, w.lease)
 	}
 	w.node = newNode(cfg, key, o.Getenv, condition.All(able...), m.heartbeat, j)
 	w.yields = w.newYields()
@@ -233,6 +248,9 @@ func (w *watchMode) run(ctx context.Context, stop func(error)) (again bool, err 
 	}
 	if w.witness != nil {
 		tasks = append(tasks, run.Task{Name: "witness", Run: w.witness.Run})
+	}
+	if w.lease != nil {
+		tasks = append(tasks, run.Task{Name: "lease", Run: w.lease.Run})
 	}
 	if w.yields != nil {
 		tasks = append(tasks, run.Task{Name: "giving way", Run: w.yields.Run})

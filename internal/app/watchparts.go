@@ -62,11 +62,12 @@ func (w *watchMode) newRoster() *roster.Roster {
 	h := w.cfg.Heartbeat
 	listen := listenAddress(h.Listen)
 	o := roster.Options{Port: listen.Port(), Listen: listen.Addr(), Names: w.options.names.At(w.cfg.RunDirectory, w.journal), Node: w.node,
-		Tell: w.cloud.SetPeers, Timeout: w.cfg.RefreshTimeout, Journal: w.journal}
+		Tell: w.cloud.SetPeers, Known: w.known, HoldOff: w.node.HoldOff(), Timeout: w.cfg.RefreshTimeout, Journal: w.journal}
 	for _, p := range h.Peers {
 		o.Hosts = append(o.Hosts, roster.Host(p))
 	}
 	if h.SecurityGroup != "" {
+		o.Memory = rundir.Dir(w.cfg.RunDirectory).Peers(config.EscapeName(h.SecurityGroup))
 		o.Group = func(ctx context.Context) ([]providers.Member, error) { return w.cloud.Group(ctx, h.SecurityGroup) }
 	}
 	if w.cfg.Pointing(w.options.DryRun) == config.Call {

@@ -10,7 +10,9 @@ import (
 	"time"
 
 	"berth/heartbeat"
+	"berth/internal/condition"
 	"berth/internal/journal"
+	"berth/internal/record"
 	"berth/internal/run"
 	"berth/providers"
 
@@ -56,21 +58,33 @@ type Options struct {
 	// Self returns this host as the provider knows it; nil where there is no provider.
 	Self func(ctx context.Context) (providers.Server, error)
 	// Tell takes the ids of the other servers that may have an address beside this host.
-	Tell    func(ids []string)
+	Tell func(ids []string)
+	// Known, which may be nil, is set while each peer is known, or the group was read, by
+	// this process or by the one before it; from then on it stays set. Before, this host
+	// cannot tell that no peer lives. Peers that become known after the start must be heard
+	// for HoldOff first.
+	Known   *condition.Value
+	HoldOff time.Duration
+	// Memory is the file that has the group for the next process; "" for none.
+	Memory  string
 	Timeout time.Duration    // of a call to the provider
 	Journal *journal.Journal // must not be nil
 }
 
 // Roster knows the peers. Use New.
 type Roster struct {
-	o Options
+	o        Options
+	memory   *record.File
+	lost     map[Host]*journal.Condition // of the names; not changed after New
+	settling *time.Timer                 // until Known is set; belongs to look
 
-	mu    sync.Mutex                  // guards all below
-	names map[Host][]netip.Addr       // what each of Hosts is
-	group map[string]*member          // by id of the server
-	told  []heartbeat.Peer            // what the node was told last
-	ids   []string                    // what the provider was told last
-	lost  map[Host]*journal.Condition // of the names
+	mu       sync.Mutex            // guards all below
+	names    map[Host][]netip.Addr // what each of Hosts is
+	absent   map[Host]bool         // the names that do not exist, as the newest answer says
+	group    map[string]*member    // by id of the server
+	answered bool                  // the group was read, by this process or the one before it
+	told     []heartbeat.Peer      // what the node was told last
+	ids      []string              // what the provider was told last
 }
 
 // member is a server of the group.
@@ -92,17 +106,29 @@ const (
 	unidentifiedAfter = 30 * time.Second
 )
 
-// New returns a roster, and tells the node the peers that need no look-up.
+// New returns a roster, and tells the node the peers that need no look-up, and those that
+// the process before this one knew.
 func New(o Options) *Roster {
-	r := &Roster{o: o, names: map[Host][]netip.Addr{}, group: map[string]*member{}, lost: map[Host]*journal.Condition{}}
+	r := &Roster{o: o, names: map[Host][]netip.Addr{}, absent: map[Host]bool{}, group: map[string]*member{}, lost: map[Host]*journal.Condition{},
+		memory: record.New(o.Memory, memoryUnwritten, o.Journal)}
 	for _, h := range o.Hosts {
 		if a, err := netip.ParseAddr(h.Host); err == nil {
 			r.names[h] = []netip.Addr{a.Unmap()}
 		} else {
 			r.lost[h] = o.Journal.With(zap.String("peer", h.Host)).Condition()
+			if found := r.usable(o.Names.Former(h.Host)); len(found) > 0 {
+				r.names[h] = found
+			}
 		}
 	}
+	if o.Group != nil {
+		r.recall()
+	}
 	r.tellNode()
+	if o.Known != nil {
+		why := r.missing()
+		o.Known.Set(why == "", why)
+	}
 	return r
 }
 
@@ -114,7 +140,7 @@ func (r *Roster) Run(ctx context.Context) error {
 		tasks = append(tasks, run.Task{Name: "self", Run: r.identify})
 	}
 	if r.o.Group != nil || len(r.lost) > 0 {
-		tasks = append(tasks, run.Task{Name: "peers", Run: r.look})
+		tasks = append(tasks, run.Task{Name: "peers", Run: r.look}, run.Task{Name: "memory", Run: r.memory.Run})
 	}
 	_ = run.All(ctx, tasks...) // they end with ctx alone, or are done
 	<-ctx.Done()
@@ -127,6 +153,16 @@ func (r *Roster) look(ctx context.Context) error {
 	defer reading.Drop()
 	defer lonely.Drop()
 	defer r.drop()
+	if r.o.Known != nil {
+		if known, _ := r.o.Known.State(); known {
+			r.settling = time.NewTimer(0) // by the process before this one
+		}
+	}
+	defer func() {
+		if r.settling != nil {
+			r.settling.Stop()
+		}
+	}()
 	wait := firstWait
 	for {
 		begun := time.Now()
@@ -136,6 +172,7 @@ func (r *Roster) look(ctx context.Context) error {
 		} else {
 			ok = r.resolve(ctx)
 		}
+		r.learned()
 		next := period
 		if ok {
 			wait = firstWait
@@ -173,9 +210,6 @@ func (r *Roster) drop() {
 func (r *Roster) resolve(ctx context.Context) bool {
 	var looking sync.WaitGroup
 	for h, lost := range r.lost {
-		if !r.knows(h) {
-			r.named(h, r.o.Names.Former(h.Host))
-		}
 		looking.Go(func() {
 			found, err := r.o.Names.Addresses(ctx, h.Host)
 			if ctx.Err() != nil {
@@ -184,6 +218,9 @@ func (r *Roster) resolve(ctx context.Context) bool {
 			if err == nil && len(r.usable(found)) == 0 {
 				err = errFamily
 			}
+			r.mu.Lock()
+			r.absent[h] = answeredNo(err)
+			r.mu.Unlock()
 			if err != nil {
 				lost.Fail(unresolved, err)
 				return
@@ -261,6 +298,7 @@ func (r *Roster) readGroup(ctx context.Context, reading, lonely *journal.Conditi
 	for _, m := range r.group {
 		m.missed++
 	}
+	r.answered = true
 	others := 0
 	for _, m := range members {
 		found := r.usable(m.Addresses)
@@ -283,6 +321,7 @@ func (r *Roster) readGroup(ctx context.Context, reading, lonely *journal.Conditi
 	}
 	r.tellNode()
 	r.tellIDs()
+	r.remember()
 	return true
 }
 

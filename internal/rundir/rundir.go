@@ -7,6 +7,7 @@
 //   - lock/INSTANCE.lock (0600): the lock of the instance. Written by the process that acts for the instance, in FIFO and notify mode. Without it two processes can act for one instance, until each finds the other by its socket.
 //   - lock/INSTANCE.lock.owner (0600): the newest event of the instance and the process that acts on it. Written by that process. Without it an older event that comes late can undo the newest.
 //   - names.json (0644): the last good addresses of host names. Written by every process that connects to a provider or to etcd. Without it a connection waits for the name servers.
+//   - peers-GROUP.json (0600): the servers of the group of heartbeat.security-group, as they were read last. Written by berth watch. Without it a restart knows no peers, and is not MASTER, until the provider has told the group.
 //   - keepalived-version (0644): the version of the installed keepalived. Written by the process that asked keepalived for it. Without it the next process asks.
 //   - keepalived.conf.json (0600): the last good reading of keepalived.conf. Written by the process that read it, in FIFO and notify mode. Without it an instance has no addresses while keepalived.conf cannot be read.
 //   - ids-PROVIDER-DIGEST.json (0600): the ids of this server and of the provider's objects, by the account's endpoint. Written by every process that points addresses. Without it the first claim looks them up.
@@ -45,6 +46,9 @@ func (d Dir) LockFileTemplate() string { return filepath.Join(string(d), "lock",
 
 // Names returns the file of the addresses of host names.
 func (d Dir) Names() string { return d.file("names.json") }
+
+// Peers is the file of the servers of a group; group is escaped.
+func (d Dir) Peers(group string) string { return d.file("peers-" + group + ".json") }
 
 // KeepalivedVersion returns the file of the version of the installed keepalived.
 func (d Dir) KeepalivedVersion() string { return d.file("keepalived-version") }

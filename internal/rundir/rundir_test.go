@@ -59,7 +59,7 @@ func TestEachFileIsInTheTable(t *testing.T) {
 		filepath.Join(d.Status(), "INSTANCE.json"),
 		strings.Replace(d.LockFileTemplate(), "%s", "INSTANCE", 1),
 		strings.Replace(d.LockFileTemplate(), "%s", "INSTANCE", 1) + ".owner",
-		d.Names(), d.KeepalivedVersion(), d.KeepalivedConf(), d.Identity(),
+		d.Names(), d.Peers("GROUP"), d.KeepalivedVersion(), d.KeepalivedConf(), d.Identity(),
 		strings.Replace(d.ProviderIDs("PROVIDER", []byte{0xab}), "ab", "DIGEST", 1),
 		d.Lease("MEMBER"), d.MemberLock("MEMBER"), d.History("MEMBER"), d.Bound("MEMBER"), d.Pool("MEMBER"), d.Added("MEMBER"),
 		d.FollowerLock("URL"), d.FollowerBound("URL"), rundir.StateDir(d).Counters("LISTEN"),
