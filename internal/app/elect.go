@@ -17,7 +17,6 @@ import (
 	"berth/internal/owner"
 	"berth/internal/patroni"
 	"berth/internal/pointing"
-	"berth/internal/reload"
 	"berth/internal/run"
 	"berth/internal/seat"
 	"berth/internal/serve"
@@ -31,7 +30,6 @@ import (
 	"berth/vrrp"
 
 	"go.uber.org/zap"
-	"golang.org/x/sys/unix"
 )
 
 // Elect takes part in the elections of the configuration until ctx ends: then it
@@ -51,31 +49,12 @@ func (o *Options) Elect(ctx context.Context, configPath string) error {
 	})
 }
 
-// source is where the configuration of an election comes from, at the start and when it
-// is read again.
-type source struct {
-	load  func() (*config.Config, error)
-	check []string // arguments with which a program of berth checks the same configuration
-}
-
 // electFrom does the work of Elect with the configuration of a source.
-func (o *Options) electFrom(ctx context.Context, from source) error {
+func (o *Options) electFrom(ctx context.Context, s source) error {
 	if o.DryRun {
 		return errDryElection
 	}
-	m := o.count()
-	cfg, err := from.load()
-	if err != nil {
-		return err
-	}
-	o.Logs.File(cfg.LogFile)
-	own, stop := context.WithCancelCause(ctx)
-	defer stop(nil)
-	again, err := o.elect(own, from, cfg, stop, m)
-	if err != nil || !again || ctx.Err() != nil { // told to end while it was about to begin anew
-		return err
-	}
-	return o.Again()
+	return o.from(ctx, s, o.elect)
 }
 
 // errDryElection refuses to take part in a dry run: the member could be elected.
@@ -248,7 +227,7 @@ func (e *electMode) run(ctx context.Context, stop func(error)) (again bool, err 
 		run.Task{Name: "health", Run: e.health.Run},
 		run.Task{Name: "metrics", Run: e.exporter.Run},
 		e.options.onUpgrade(e.source.check, func() error { return e.replaceable(e.cfg) }, stop),
-		run.OnSignal("reload", unix.SIGHUP, func(context.Context) { e.beginAnew(stop) }),
+		e.options.onHangup(e.source, e.replaceable, e.supervisor, stop),
 	)
 	if e.member != nil {
 		tasks = append(tasks,
@@ -307,22 +286,4 @@ func (e *electMode) replaceable(next *config.Config) error {
 	}
 	// An interface may have been renamed since.
 	return netif.CheckHost(next.OnInterfaces())
-}
-
-// beginAnew ends everything on SIGHUP, to begin anew. A file that cannot be used changes
-// nothing.
-func (e *electMode) beginAnew(stop func(error)) {
-	next, err := e.source.load()
-	if err == nil {
-		err = e.options.buildable(next)
-	}
-	if err == nil {
-		err = e.replaceable(next)
-	}
-	if err != nil {
-		e.journal.Tell(reload.Refused, zap.Error(err))
-		return
-	}
-	e.supervisor.Reloading()
-	stop(upgrade.ErrAnew)
 }

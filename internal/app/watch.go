@@ -14,7 +14,6 @@ import (
 	"berth/instance"
 	"berth/internal/condition"
 	"berth/internal/journal"
-	"berth/internal/reload"
 	"berth/internal/roster"
 	"berth/internal/run"
 	"berth/internal/seat"
@@ -44,26 +43,11 @@ func (o *Options) Watch(ctx context.Context, configPath string) error {
 }
 
 // watchFrom does the work of Watch with the configuration of a source.
-func (o *Options) watchFrom(ctx context.Context, from source) error {
+func (o *Options) watchFrom(ctx context.Context, s source) error {
 	if o.DryRun {
 		return errDryWatch
 	}
-	m := o.count()
-	cfg, err := from.load()
-	if err != nil {
-		return err
-	}
-	if err := o.buildable(cfg); err != nil {
-		return err
-	}
-	o.Logs.File(cfg.LogFile)
-	own, stop := context.WithCancelCause(ctx)
-	defer stop(nil)
-	again, err := o.watch(own, from, cfg, stop, m)
-	if err != nil || !again || ctx.Err() != nil { // told to end while it was about to begin anew
-		return err
-	}
-	return o.Again()
+	return o.from(ctx, s, o.watch)
 }
 
 // errDryWatch refuses to send heartbeats in a dry run: peers would leave the addresses to
@@ -102,6 +86,9 @@ type watchMode struct {
 
 // watch does the work of Watch with these meters, and reports whether it is to begin anew.
 func (o *Options) watch(ctx context.Context, from source, cfg *config.Config, stop func(error), m *meters) (again bool, err error) {
+	if err := o.buildable(cfg); err != nil {
+		return false, err
+	}
 	w, err := o.newWatchMode(cfg, m)
 	if err != nil {
 		return false, err
@@ -244,7 +231,7 @@ func (w *watchMode) run(ctx context.Context, stop func(error)) (again bool, err 
 		{Name: "last look", Run: w.lastLook},
 		run.OnSignal("priority", unix.SIGUSR1, func(context.Context) { w.prioritize(-1) }),
 		run.OnSignal("priority", unix.SIGUSR2, func(context.Context) { w.prioritize(+1) }),
-		run.OnSignal("reload", unix.SIGHUP, func(context.Context) { w.beginAnew(stop) }),
+		w.options.onHangup(w.source, w.replaceable, w.host, stop),
 	}
 	if w.witness != nil {
 		tasks = append(tasks, run.Task{Name: "witness", Run: w.witness.Run})
@@ -300,22 +287,4 @@ func (w *watchMode) lastLook(ctx context.Context) error {
 		}
 	}
 	return context.Cause(ctx)
-}
-
-// beginAnew ends everything on SIGHUP, to begin anew. A file that cannot be used changes
-// nothing.
-func (w *watchMode) beginAnew(stop func(error)) {
-	next, err := w.source.load()
-	if err == nil {
-		err = w.options.buildable(next)
-	}
-	if err == nil {
-		err = w.replaceable(next)
-	}
-	if err != nil {
-		w.journal.Tell(reload.Refused, zap.Error(err))
-		return
-	}
-	w.host.Reloading()
-	stop(upgrade.ErrAnew)
 }

@@ -176,3 +176,28 @@ func TestASignalCallsTheTaskUntilItEnds(t *testing.T) {
 		t.Errorf("got %v of %s, want the cause", err, task.Name)
 	}
 }
+
+// While berth ends what it does, or before it has begun, a signal must not end it.
+func TestSignalsThatWereCaughtDoNothingButWhatTheTaskDoes(t *testing.T) {
+	hangup := run.Catch(unix.SIGHUP)
+	defer hangup.Release()
+	send := func() {
+		t.Helper()
+		if err := unix.Kill(os.Getpid(), unix.SIGHUP); err != nil { // it would end the test
+			t.Fatal(err)
+		}
+	}
+	for range 2 { // the second time a signal has come after the end of the first task
+		send()
+		ctx, cancel := context.WithCancelCause(t.Context())
+		called := make(chan struct{}, 2)
+		done := make(chan error, 1)
+		go func() { done <- hangup.Task("reload", func(context.Context) { called <- struct{}{} }).Run(ctx) }()
+		<-called
+		cancel(errBroken)
+		if err := <-done; err != errBroken {
+			t.Errorf("got %v, want the cause", err)
+		}
+		send()
+	}
+}
