@@ -41,8 +41,9 @@ type Loop struct {
 	Report func(Report)    // called after each attempt; may be nil
 	Series *Series         // may be nil
 	// Supposed tells that the address is supposed to be here already: the first attempt
-	// observes, and claims only what is not here. Where it cannot observe, the next
-	// attempt is a claim without an observation, as the first of other loops.
+	// observes, and claims only what is not here. It has supposedTimeout, if that is longer
+	// than the timeout of the policy: an observation can need several calls. Where it cannot
+	// observe, the next attempt is a claim without an observation, as the first of other loops.
 	Supposed bool
 	// Unproven tells that an attempt that goes well says nothing about where the
 	// address is: the target only prints what it would do, or there is no provider.
@@ -58,6 +59,9 @@ type Loop struct {
 	failing   *journal.Condition // the one thing that is wrong with the address
 	contested *journal.Condition
 }
+
+// supposedTimeout is the least time that the first attempt of a Supposed loop has.
+const supposedTimeout = 2 * time.Minute
 
 // Run claims the address and keeps it here until ctx ends. It returns the
 // cause of the context's end and nothing else.
@@ -105,8 +109,11 @@ func (l *Loop) Run(ctx context.Context) error {
 // attempt makes one attempt and returns the wait before the next, and whether the
 // next is a claim without an observation: only while no claim has got through yet.
 func (l *Loop) attempt(ctx context.Context, pass *pass, retry *retry, claimFirst bool, number int) (time.Duration, bool) {
-	tryCtx, cancel := context.WithTimeoutCause(ctx, l.Policy.Timeout,
-		fmt.Errorf("no success within the refresh timeout of %v", l.Policy.Timeout))
+	limit, text := l.Policy.Timeout, "no success within the refresh timeout of %v"
+	if l.Supposed && l.attempted.IsZero() && limit < supposedTimeout {
+		limit, text = supposedTimeout, "no success of the first observation within %v"
+	}
+	tryCtx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf(text, limit))
 	defer cancel()
 	start := time.Now()
 	unclaimed := claimFirst || (l.Supposed && l.attempted.IsZero()) // no claim has got through yet

@@ -57,3 +57,44 @@ func TestLoopOfAnAddressThatIsSupposedHereObservesFirst(t *testing.T) {
 		})
 	}
 }
+
+// slow is a target whose observations take a time of their own.
+type slow struct {
+	takes time.Duration
+	calls []string
+}
+
+func (s *slow) Ensure(ctx context.Context, claimFirst bool) (string, bool, error) {
+	if claimFirst {
+		s.calls = append(s.calls, "claim")
+		return "", true, nil
+	}
+	s.calls = append(s.calls, "observe")
+	select {
+	case <-ctx.Done():
+		return "", false, ctx.Err()
+	case <-time.After(s.takes):
+		return "", false, nil
+	}
+}
+
+func (s *slow) Close() {}
+
+// An owner that is started again must not write because the API is slow.
+func TestTheFirstObservationOfAnAddressThatIsSupposedHereMayBeSlow(t *testing.T) {
+	for takes, want := range map[time.Duration][]string{
+		time.Minute:     {"observe", "observe"},
+		3 * time.Minute: {"observe", "claim"},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			tg := &slow{takes: takes}
+			l := &refresher.Loop{Target: tg, Policy: testPolicy(), Supposed: true}
+			ctx, cancel := context.WithTimeoutCause(t.Context(), 5*time.Minute, errors.New("over"))
+			defer cancel()
+			l.Run(ctx)
+			if d := cmp.Diff(want, tg.calls[:min(2, len(tg.calls))]); d != "" {
+				t.Errorf("an observation that takes %v (-want +got):\n%s", takes, d)
+			}
+		})
+	}
+}

@@ -129,10 +129,7 @@ func (w *watchMode) adopt(ctx context.Context) error {
 	for _, ips := range w.addresses {
 		addrs = append(addrs, ips[0].Addr())
 	}
-	look, cancel := context.WithTimeout(ctx, w.cfg.RefreshTimeout)
-	_, err := w.cloud.Adopt(look, addrs)
-	cancel()
-	if err != nil && !errors.Is(err, pointing.ErrNoAccount) && ctx.Err() == nil {
+	if err := w.cloud.Adopt(ctx, addrs); err != nil && !errors.Is(err, pointing.ErrNoAccount) && ctx.Err() == nil {
 		w.journal.Debug("cannot find out which addresses are here", zap.Error(err)) // the loops tell
 	}
 	<-ctx.Done()

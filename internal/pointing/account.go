@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"berth/providers"
+	"berth/refresher"
 )
 
 // adoptedFor is how long after Adopt a loop may suppose that an address is here. A host
@@ -19,44 +20,63 @@ const adoptedFor = time.Minute
 // only printed, or the provider is none.
 var ErrNoAccount = errors.New("no provider's account can be asked")
 
-// Adopt observes addrs, all in one, and returns their holders. The first loop of an
-// address that points at this host alone observes before it claims, if it begins within
-// a minute, so that the owner that was started again writes nothing; so does that of each
-// address while Adopt waits for the provider. It is for a source of events that knows its
-// state only some time after the start. An error changes nothing: the loops claim first.
-// ctx bounds the observation.
-func (c *Cloud) Adopt(ctx context.Context, addrs []netip.Addr) (map[netip.Addr]providers.Holder, error) {
+// Adopt finds out which of addrs are here, until the provider has told, or for
+// adoptionTime. The first loop of an address that points at this host alone observes before
+// it claims, if it begins within a minute, so that the owner that was started again writes
+// nothing; so does that of each address while the provider has not told. It is for a source
+// of events that knows its state only some time after the start. Afterwards the loops claim
+// first. An error says what failed last; it is ErrNoAccount without a provider.
+func (c *Cloud) Adopt(ctx context.Context, addrs []netip.Addr) error {
 	if c.account == nil {
-		return nil, ErrNoAccount
+		return ErrNoAccount
 	}
+	ctx, cancel := context.WithTimeoutCause(ctx, adoptionTime, fmt.Errorf("no observation within %v", adoptionTime))
+	defer cancel()
 	c.mu.Lock()
 	c.found = map[netip.Addr]time.Time{}
 	for _, addr := range addrs {
-		c.found[addr] = time.Now() // perhaps; the loop observes by itself
+		c.found[addr] = time.Time{} // perhaps; the loop observes by itself
 	}
 	c.mu.Unlock()
-	holders, err := c.o.Provider.Observe(ctx, addrs)
+	for spacing := refresher.NewSpacing(c.o.Policy); ; {
+		holders, err := c.o.Provider.Observe(ctx, addrs)
+		if err == nil {
+			c.tookOver(holders)
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			c.tookOver(nil)
+			return fmt.Errorf("find out which addresses are here: %w (%w)", context.Cause(ctx), err)
+		case <-time.After(max(spacing.Next(err), time.Second)):
+		}
+	}
+}
+
+// adoptionTime bounds Adopt. It is longer than a call may take, because the answer to
+// several calls can be needed.
+const adoptionTime = 5 * time.Minute
+
+// tookOver notes which addresses are here.
+func (c *Cloud) tookOver(holders map[netip.Addr]providers.Holder) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	former := c.found
 	c.found = map[netip.Addr]time.Time{}
-	if err != nil {
-		return nil, err
-	}
 	for addr, h := range holders {
-		if h.Kind == providers.Mine {
+		if _, waits := former[addr]; waits && h.Kind == providers.Mine {
 			c.found[addr] = time.Now()
 		}
 	}
-	return holders, nil
 }
 
-// adopted tells, once, whether Adopt found addr here a short time ago.
+// adopted tells, once, whether Adopt found addr here a short time ago, or may find it here.
 func (c *Cloud) adopted(addr netip.Addr) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	at, ok := c.found[addr]
 	delete(c.found, addr)
-	return ok && time.Since(at) <= adoptedFor
+	return ok && (at.IsZero() || time.Since(at) <= adoptedFor)
 }
 
 // Observe returns the holder of addr from an observation that begins now. Without a

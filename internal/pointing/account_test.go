@@ -19,11 +19,15 @@ type account struct {
 	providers.Provider
 	holders  map[netip.Addr]providers.Holder
 	err      error
+	failures int // of observations
 	released []netip.Addr
 	told     []string
 }
 
 func (a *account) Observe(_ context.Context, addrs []netip.Addr) (map[netip.Addr]providers.Holder, error) {
+	if a.err != nil {
+		a.failures++
+	}
 	return a.holders, a.err
 }
 
@@ -62,12 +66,22 @@ func TestLoopSupposesHereWhatWasAdopted(t *testing.T) {
 			t.Error("supposed here before it was looked for")
 		}
 		p.err = errors.New("not now")
-		if _, err := c.Adopt(t.Context(), []netip.Addr{one}); err != p.err || supposed(one) {
-			t.Errorf("want the error of the provider, and nothing supposed, got %v", err)
+		begun := time.Now()
+		if err := c.Adopt(t.Context(), []netip.Addr{one}); !errors.Is(err, p.err) || supposed(one) || time.Since(begun) != 5*time.Minute || p.failures < 10 {
+			t.Errorf("want the error of the provider after 5 minutes, and nothing supposed, got %v after %v and %d tries", err, time.Since(begun), p.failures)
 		}
+		// Until the provider has told, any address may be here, and is told about once.
+		done := make(chan error, 1)
+		go func() { done <- c.Adopt(t.Context(), []netip.Addr{one, two, three}) }()
+		time.Sleep(2 * time.Minute)
+		if !supposed(three) || supposed(three) {
+			t.Error("want an address supposed once while the provider has not told")
+		}
+		time.Sleep(4 * time.Minute)
+		<-done
 		p.err = nil
-		if holders, err := c.Adopt(t.Context(), []netip.Addr{one, two, three}); err != nil || holders[two].Kind != providers.Other {
-			t.Errorf("want the holders, got %v, %v", holders, err)
+		if err := c.Adopt(t.Context(), []netip.Addr{one, two, three}); err != nil {
+			t.Error(err)
 		}
 		if !supposed(one) || supposed(two) {
 			t.Error("want the address supposed that is here alone, and no other")
@@ -114,7 +128,7 @@ func TestCloudTellsWhatTheProviderDoesNotOffer(t *testing.T) {
 	}
 	without := pointing.New(pointing.Options{Name: "none", Journal: journal.New(nil)})
 	without.SetPeers(nil)
-	if _, err := without.Adopt(t.Context(), nil); !errors.Is(err, pointing.ErrNoAccount) {
+	if err := without.Adopt(t.Context(), nil); !errors.Is(err, pointing.ErrNoAccount) {
 		t.Errorf("adopt: %v", err)
 	}
 	if _, err := without.Observe(t.Context(), one); !errors.Is(err, pointing.ErrNoAccount) {
