@@ -78,8 +78,8 @@ func logged(ctx context.Context, args []string, getenv func(string) string, stdo
 // again executes the program that is installed at path in place of this process.
 func again(path string) error {
 	// A handler does not outlive exec(3), and SIGHUP would end a process that has not caught
-	// it yet. What it asks for is under way: the next process reads the configuration anew,
-	// and catches SIGHUP first.
+	// it yet. A signal that is lost here asks for nothing more: the next process catches
+	// SIGHUP, and then reads the configuration.
 	signal.Ignore(unix.SIGHUP)
 	return fmt.Errorf("execute %s: %w", path, unix.Exec(path, os.Args, os.Environ()))
 }
