@@ -401,6 +401,8 @@ func (m *machine) checkConflict(i, other *instance) {
 		switch {
 		case m.globals.allowIfChanges:
 			m.warnFor(i, same+": keepalived only warns of it, because of allow_if_changes", i.vrid, other.name, i.iface)
+		case m.r.dialect.has[namedGroupIsApart] && i.destination.IsValid() != other.destination.IsValid():
+			m.warnFor(i, same+": other versions and builds of keepalived refuse it", i.vrid, other.name, i.iface)
 		case i.exists:
 			m.refuseFor(i, same, i.vrid, other.name, i.iface)
 		}

@@ -281,6 +281,12 @@ var versionRows = []versionRow{
 		features: []string{"floatInterval"},
 	},
 	{
+		name:     "one virtual_router_id and group, named by one",
+		file:     "global_defs {\nvrrp_mcast_group4 224.0.0.99\n}\n" + in("A", "1", "mcast_dst_ip 224.0.0.99", vips("192.0.2.1")) + in("B", "1", vips("192.0.2.2")),
+		results:  []reading{{"2.0.0", "refused"}, {"2.3.4", "A 192.0.2.1/32; B 192.0.2.2/32"}, {"2.4.0", "refused"}},
+		features: []string{"namedGroupIsApart"},
+	},
+	{
 		name:     "one virtual_router_id with other peers",
 		file:     in("A", "1", "unicast_src_ip 192.0.2.9", "unicast_peer {\n192.0.2.7\n}", vips("192.0.2.1")) + in("B", "1", "unicast_src_ip 192.0.2.9", "unicast_peer {\n192.0.2.8\n}", vips("192.0.2.2")),
 		results:  []reading{{"2.0.0", "refused"}, {"2.2.5", "A peer=192.0.2.7 192.0.2.1/32; B peer=192.0.2.8 192.0.2.2/32"}},
