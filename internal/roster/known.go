@@ -103,5 +103,5 @@ func (r *Roster) learned() {
 // address that can be reached.
 func answeredNo(err error) bool {
 	dns, ok := errors.AsType[*net.DNSError](err)
-	return ok && dns.IsNotFound || err == errFamily
+	return ok && dns.IsNotFound || errors.Is(err, errFamily)
 }
