@@ -112,7 +112,7 @@ func (m *machine) completeInstance(i *instance) {
 	case i.family == IPv6 && (i.version == 0 || i.version == 2 && strict):
 		i.version = 3
 	case i.family == FamilyUnknown:
-		i.family = IPv4
+		i.family, i.bare = IPv4, m.r.dialect.has[bareIsApart]
 	}
 	if i.version == 0 {
 		i.version = m.globals.version
@@ -322,6 +322,7 @@ type router struct {
 	unicast bool
 	iface   string
 	group   netip.Addr
+	bare    bool
 	vmac    bool // IPv6 only: the group is scoped by the interface it is sent on
 }
 
@@ -333,7 +334,7 @@ func (m *machine) checkConflicts() {
 		if i.vrid == 0 || i.iface == "" {
 			continue // refused already
 		}
-		key := router{family: i.family, vrid: i.vrid, unicast: len(i.peers) > 0, iface: i.iface}
+		key := router{family: i.family, bare: i.bare, vrid: i.vrid, unicast: len(i.peers) > 0, iface: i.iface}
 		if !key.unicast {
 			key.vmac = i.vmac && !i.vmacXmitBase && i.family == IPv6
 			switch {

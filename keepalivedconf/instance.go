@@ -20,6 +20,7 @@ type instance struct {
 	withoutInterface    bool // it runs without one
 	vrid                int
 	family              Family
+	bare                bool // no address decided the family, and that counts
 	version             int
 	state               string
 	priority            int

@@ -46,6 +46,7 @@ const (
 	crashesWithoutPeers
 	peersShareRouterID
 	namedGroupIsApart
+	bareIsApart
 	demandsAddressOfIPv6
 	strictRefusesUnicast
 	floatInterval
@@ -121,6 +122,7 @@ var differences = []struct {
 	{crashesWithoutPeers, version{2, 2, 8}, version{}, "the process ends at an instance with unicast_src_ip, but without an interface and peers"},
 	{peersShareRouterID, first, version{2, 2, 4}, "two unicast instances of one virtual_router_id and source are refused, also with other peers"},
 	{namedGroupIsApart, version{2, 3, 4}, version{2, 3, 4}, "an instance that names in mcast_dst_ip the group that vrrp_mcast_group4 gives to another may have its virtual_router_id (as Debian builds it)"},
+	{bareIsApart, first, version{2, 2, 4}, "an instance without any address may have the virtual_router_id of one with addresses"},
 	{demandsAddressOfIPv6, first, version{2, 2, 7}, "an IPv6 instance of VRRP version 2 needs an address"},
 	{strictRefusesUnicast, first, version{2, 2, 4}, "strict mode refuses unicast peers on an interface with multicast"},
 	{strictRefusesUnicast, version{2, 4, 0}, version{}, "strict mode refuses unicast peers on an interface with multicast"},

@@ -287,6 +287,18 @@ var versionRows = []versionRow{
 		features: []string{"namedGroupIsApart"},
 	},
 	{
+		name:     "one virtual_router_id, without addresses",
+		file:     in("A", "1") + in("B", "1", vips("192.0.2.2")),
+		results:  []reading{{"2.0.0", "A; B 192.0.2.2/32"}, {"2.2.5", "refused"}},
+		features: []string{"bareIsApart"},
+	},
+	{
+		name:     "one virtual_router_id, both without addresses",
+		file:     in("A", "1") + in("B", "1"),
+		results:  []reading{{"2.0.0", "refused"}},
+		features: []string{"bareIsApart"},
+	},
+	{
 		name:     "one virtual_router_id with other peers",
 		file:     in("A", "1", "unicast_src_ip 192.0.2.9", "unicast_peer {\n192.0.2.7\n}", vips("192.0.2.1")) + in("B", "1", "unicast_src_ip 192.0.2.9", "unicast_peer {\n192.0.2.8\n}", vips("192.0.2.2")),
 		results:  []reading{{"2.0.0", "refused"}, {"2.2.5", "A peer=192.0.2.7 192.0.2.1/32; B peer=192.0.2.8 192.0.2.2/32"}},
