@@ -145,7 +145,7 @@ func TestDescribeFlags(t *testing.T) {
 	}
 }
 
-// Whatever the arguments are, an answer or one mistake comes back, and no secret in it.
+// All arguments, also random ones, get an answer or one mistake, and no secret in it.
 func FuzzCommandLine(f *testing.F) {
 	for _, args := range []string{"-W\n-P\n20", "-xs\nsecret", "---", "-P=\n-p\na\n-p\nb", "-h", "-version=x", "a\n-b"} {
 		f.Add(args, "secret")

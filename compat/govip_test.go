@@ -156,8 +156,8 @@ func TestGovipAsksForSomethingElse(t *testing.T) {
 	}
 }
 
-// Whatever the command line is, a translation loads as berth's own file, or a mistake is
-// reported.
+// The translation of each command line, also of a random one, loads as berth's own file, or
+// a mistake is reported.
 func FuzzGovip(f *testing.F) {
 	for _, args := range []string{"", "-vip\n192.0.2.1/32 label\n-name\ngovip", "-etcd\na:1,http://b:2\n-cacert=\n-cert=\n-key=", "-name\n/", "-name\n//a//", "-member\n\"a: b\"", "-name\n'{x}\n-vif\n#"} {
 		f.Add(args)

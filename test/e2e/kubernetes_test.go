@@ -20,7 +20,6 @@ import (
 	"testing"
 	"time"
 
-	"berth/internal/testnet"
 	"berth/test/lab"
 )
 
@@ -131,10 +130,7 @@ func TestKubernetes(t *testing.T) {
 	var owner *planeHost
 
 	step("the unit stops before what berth stands in front of", func(t *testing.T) {
-		analyze, err := testnet.Program("systemd-analyze")
-		if err != nil {
-			t.Skip(err)
-		}
+		analyze := needAnalyze(t)
 		const unit = "/etc/systemd/system/berth-elect.service"
 		p.must(p.hosts[0].Install(unit, "../../dist/berth-elect.service", 0o644))
 		p.must(p.hosts[0].WriteFile(unit+".d/override.conf", dropIn, 0o644))

@@ -2,6 +2,7 @@ package e2e_test
 
 import (
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -136,14 +137,26 @@ func TestDeadLoggerTakesNothingAlong(t *testing.T) {
 	}
 }
 
+// needAnalyze returns the path of systemd-analyze. Without it the test is skipped, and fails
+// where none may be.
+func needAnalyze(t *testing.T) string {
+	t.Helper()
+	path, err := testnet.Program("systemd-analyze")
+	switch {
+	case err == nil:
+	case os.Getenv(testnet.RequireEnv) == "1":
+		t.Fatal(err)
+	default:
+		t.Skip(err)
+	}
+	return path
+}
+
 // systemd-analyze accepts the unit file, but for the manual page that the file names: a
 // package installs that. All tests of FIFO mode run the ExecStart line of the file.
 func TestUnitFile(t *testing.T) {
 	t.Parallel()
-	analyze, err := testnet.Program("systemd-analyze")
-	if err != nil {
-		t.Skip(err)
-	}
+	analyze := needAnalyze(t)
 	f := newField(t)
 	f.must(f.host1.Install("/etc/systemd/system/berth.service", unitFile, 0o644))
 	out, err := f.host1.Run(f.context(), analyze, "verify", "--man=no", "/etc/systemd/system/berth.service")
